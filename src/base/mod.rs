@@ -1,0 +1,23 @@
+//! What every folder may use: identities, causes, secrets, address pairs, sections of the configuration.
+//!
+//! Nothing here does I/O, reads a clock or asks for entropy.
+
+mod cause;
+mod id;
+mod path;
+mod port_range;
+mod secret;
+mod section;
+mod seed;
+mod services;
+mod text;
+
+pub use cause::Cause;
+pub use id::{CallId, LegId, StreamId};
+pub use path::{Family, Path};
+pub use port_range::{PortRange, PortRangeError};
+pub use secret::{Pii, Secret, set_pii_mask};
+pub use section::{Fault, Section, parse_duration};
+pub use seed::Seed;
+pub use services::Services;
+pub use text::{Excerpt, LOG_TEXT_LIMIT};

@@ -1,0 +1,224 @@
+//! What the call asks of media and what media answers.
+
+use crate::base::{Cause, LegId};
+use crate::sdp::SessionDescription;
+
+/// An audio codec that passes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Codec {
+    /// G.711 µ-law (RFC 3551 §4.5.14).
+    Pcmu,
+    /// G.711 A-law (RFC 3551 §4.5.14).
+    Pcma,
+    /// G.722 at 64 kbit/s; its RTP clock is 8,000 Hz though it samples at 16,000 (RFC 3551 §4.5.2).
+    G722,
+    /// Opus (RFC 7587).
+    Opus,
+}
+
+impl Codec {
+    /// All codecs.
+    pub const ALL: [Self; 4] = [Self::Pcmu, Self::Pcma, Self::G722, Self::Opus];
+
+    /// Encoding name in SDP.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
+            Self::G722 => "G722",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// RTP clock rate in Hz.
+    #[must_use]
+    pub const fn clock_rate(self) -> u32 {
+        match self {
+            Self::Pcmu | Self::Pcma | Self::G722 => 8_000,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// Channels in `a=rtpmap` (RFC 7587 §7: Opus always says 2).
+    #[must_use]
+    pub const fn channels(self) -> u8 {
+        match self {
+            Self::Opus => 2,
+            Self::Pcmu | Self::Pcma | Self::G722 => 1,
+        }
+    }
+
+    /// Payload type of its own (RFC 3551 §6) or, for Opus, the one we offer.
+    #[must_use]
+    pub const fn payload_type(self) -> u8 {
+        match self {
+            Self::Pcmu => 0,
+            Self::Pcma => 8,
+            Self::G722 => 9,
+            Self::Opus => 107,
+        }
+    }
+
+    /// By its name in SDP, in any case.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|c| c.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// What kind of media a leg speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaProfile {
+    /// ICE, DTLS-SRTP, rtcp-mux (a browser).
+    WebRtc,
+    /// RTP/AVP on a port of its own.
+    Rtp {
+        /// Codecs we offer, in order; one until there is a transcoder.
+        codecs: Vec<Codec>,
+        /// The far side of signalling: our media address is the one that reaches it.
+        towards: std::net::IpAddr,
+        /// Whether media may come from another address than the SDP names, learned once and locked.
+        is_symmetric: bool,
+    },
+}
+
+/// Why media could not serve an offer or answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MediaRefusal {
+    /// The two lists share nothing.
+    NoCommonCodec {
+        /// What the description offers.
+        offered: Vec<String>,
+        /// What the other leg can take.
+        wanted: Vec<String>,
+    },
+    /// Something in the description is missing or not served; a sentence that names it and the remedy.
+    Unusable(&'static str),
+    /// No port, memory or place is left.
+    Congestion,
+}
+
+impl MediaRefusal {
+    /// The cause a leg ends with when this ends it.
+    #[must_use]
+    pub const fn cause(&self) -> Cause {
+        match self {
+            Self::NoCommonCodec { .. } => Cause::NoCommonCodec,
+            Self::Unusable(_) => Cause::BadMedia,
+            Self::Congestion => Cause::Congestion,
+        }
+    }
+}
+
+/// To the media of one call. All legs of a call live on one worker.
+#[derive(Debug)]
+pub enum MediaCommand {
+    /// Make an offer for a leg; answered by [`MediaEvent::Offer`] or [`MediaEvent::Refused`].
+    CreateOffer {
+        /// The leg, new.
+        leg: LegId,
+        /// What it speaks.
+        profile: MediaProfile,
+    },
+    /// The answer to that offer, provisional or final; a second one replaces the first. Refused with
+    /// [`MediaEvent::Refused`].
+    AcceptAnswer {
+        /// The leg.
+        leg: LegId,
+        /// Its answer.
+        sdp: Box<SessionDescription>,
+    },
+    /// An offer of the leg: first media, or other ICE credentials (replaces once the new one is up), or the
+    /// same again (the same answer). Answered by [`MediaEvent::Answer`] or [`MediaEvent::Refused`]. The
+    /// codec is the one the other leg uses.
+    AcceptOffer {
+        /// The leg, new or known.
+        leg: LegId,
+        /// What it speaks.
+        profile: MediaProfile,
+        /// Its offer.
+        sdp: Box<SessionDescription>,
+    },
+    /// Join two legs; each may be detached (then the other hears silence).
+    Bridge(LegId, LegId),
+    /// Take a leg's media away; the other hears silence. Answered by [`MediaEvent::Detached`].
+    Detach(LegId),
+    /// Forget a leg; its ports drain and are freed.
+    Release(LegId),
+}
+
+/// From the media of one call.
+#[derive(Debug)]
+pub enum MediaEvent {
+    /// The offer asked for.
+    Offer {
+        /// The leg.
+        leg: LegId,
+        /// Our offer.
+        sdp: Box<SessionDescription>,
+    },
+    /// The answer asked for.
+    Answer {
+        /// The leg.
+        leg: LegId,
+        /// Our answer.
+        sdp: Box<SessionDescription>,
+    },
+    /// An offer or answer of this leg cannot be served; what was there before goes on.
+    Refused {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        refusal: MediaRefusal,
+    },
+    /// Media can flow: ICE and DTLS are up, or the answer of a plain leg was taken.
+    Connected {
+        /// The leg.
+        leg: LegId,
+        /// What it speaks.
+        codec: Codec,
+    },
+    /// The transport of the last offer did not come up; an older one of the leg, if any, goes on.
+    Failed {
+        /// The leg.
+        leg: LegId,
+        /// [`Cause::IceFailed`] or [`Cause::DtlsFailed`].
+        cause: Cause,
+    },
+    /// The leg's media was up and is gone (consent lost, no media for too long).
+    Lost {
+        /// The leg.
+        leg: LegId,
+        /// [`Cause::ConsentLost`] or [`Cause::MediaTimeout`] or [`Cause::Internal`].
+        cause: Cause,
+    },
+    /// Done with [`MediaCommand::Detach`]; says whether there was any media.
+    Detached {
+        /// The leg.
+        leg: LegId,
+        /// Whether there was something to take away.
+        had_media: bool,
+    },
+}
+
+/// The media of one call: commands go in here, events come out by the sender given to [`MediaEngine::open`].
+/// Dropping it releases all legs.
+pub trait MediaPort: Send {
+    /// Hands over a command; never blocks. After the media side failed, an event says so.
+    fn command(&mut self, command: MediaCommand);
+}
+
+/// Makes media for calls.
+pub trait MediaEngine: Send + Sync {
+    /// Media for one call, on the least loaded worker. Events reach `events` in order;
+    /// the sender waits when it is full.
+    ///
+    /// # Errors
+    /// [`Cause::Congestion`] when the limit of calls is reached.
+    fn open(
+        &self,
+        call: crate::base::CallId,
+        events: tokio::sync::mpsc::Sender<MediaEvent>,
+    ) -> Result<Box<dyn MediaPort>, Cause>;
+}

@@ -1,0 +1,47 @@
+//! Where a call goes: the question the call asks, the answer `registry` gives.
+
+/// What proved a caller's identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An account, by token or digest.
+    Account(String),
+    /// A trunk, by digest or address.
+    Trunk(String),
+}
+
+/// Who calls whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteQuery {
+    /// Where the call comes from.
+    pub source: Source,
+    /// The number called.
+    pub to: String,
+}
+
+/// One place to ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The edge that dials, by its name in the table of edges.
+    pub edge: &'static str,
+    /// Which of the edge's own (a trunk's name, an account's).
+    pub name: String,
+    /// The number to dial there.
+    pub number: String,
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteDecision {
+    /// Ring these, in order.
+    To(Vec<Target>),
+    /// No route matches.
+    NoRoute,
+    /// A rule forbids it.
+    Forbidden,
+}
+
+/// Answers route queries.
+pub trait Router: Send + Sync {
+    /// The decision for a query; pure.
+    fn route(&self, query: &RouteQuery) -> RouteDecision;
+}

@@ -1,0 +1,2 @@
+//! sipedge
+fn main() {}

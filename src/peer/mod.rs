@@ -1,0 +1,175 @@
+//! One WebRTC association: ICE (RFC 8445), DTLS-SRTP (RFC 5763, 5764) and consent (RFC 7675).
+//!
+//! `core` decides (who we are in DTLS, whether the certificate is the announced one, when keys are handed
+//! over, where media goes, when consent is lost); `ice` and `dtls` adapt the crates to it; `conn` holds the
+//! in-memory datagram ends they read and write; `io` is the task that runs them. Sockets belong to `media`:
+//! datagrams come in as [`PeerInput`] and leave through a [`DatagramSink`].
+
+use crate::base::{Path, Secret};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// SHA-256 of a certificate in DER form (RFC 8122 §5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// Our side in the DTLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DtlsRole {
+    /// We send the ClientHello (`a=setup:active`).
+    Client,
+    /// We wait for it (`a=setup:passive`).
+    Server,
+}
+
+/// Our side in ICE (RFC 8445 §6.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IceRole {
+    /// We nominate.
+    Controlling,
+    /// The other side nominates.
+    Controlled,
+}
+
+/// User fragment and password of one side (RFC 8839 §5.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IceCredentials {
+    /// `a=ice-ufrag`.
+    pub ufrag: String,
+    /// `a=ice-pwd`.
+    pub pwd: Secret,
+}
+
+/// SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SrtpProfile {
+    /// SRTP_AES128_CM_HMAC_SHA1_80.
+    AesCm128HmacSha1_80,
+    /// SRTP_AEAD_AES_128_GCM.
+    AeadAes128Gcm,
+    /// SRTP_AEAD_AES_256_GCM.
+    AeadAes256Gcm,
+}
+
+impl SrtpProfile {
+    /// Length of the master key in bytes.
+    #[must_use]
+    pub const fn key_len(self) -> usize {
+        match self {
+            Self::AesCm128HmacSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AeadAes256Gcm => 32,
+        }
+    }
+
+    /// Length of the master salt in bytes.
+    #[must_use]
+    pub const fn salt_len(self) -> usize {
+        match self {
+            Self::AesCm128HmacSha1_80 => 14,
+            Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
+        }
+    }
+}
+
+/// One direction's master key and salt.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MasterKey {
+    /// [`SrtpProfile::key_len`] bytes.
+    pub key: Zeroizing<Vec<u8>>,
+    /// [`SrtpProfile::salt_len`] bytes.
+    pub salt: Zeroizing<Vec<u8>>,
+}
+
+/// What a finished handshake gives SRTP (RFC 5764 §4.2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct SrtpKeys {
+    /// The negotiated profile.
+    pub profile: SrtpProfile,
+    /// Protects what we send.
+    pub local: MasterKey,
+    /// Protects what the other side sends.
+    pub remote: MasterKey,
+}
+
+impl std::fmt::Debug for SrtpKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SrtpKeys").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// What we bring to an association, fixed when it is made.
+#[derive(Clone)]
+pub struct LocalParameters {
+    /// Our ufrag and password; the ufrag is unique in the process.
+    pub credentials: IceCredentials,
+    /// Our certificate and key (one per process).
+    pub certificate: Arc<Certificate>,
+    /// Profiles in order of preference.
+    pub profiles: Vec<SrtpProfile>,
+    /// Addresses of the sockets we may use, those the SDP announces as host candidates.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether remote candidates on loopback may be probed (`ice.loopback`).
+    pub allow_loopback: bool,
+}
+
+/// What the other side's session description said.
+#[derive(Debug, Clone)]
+pub struct RemoteParameters {
+    /// Its ufrag and password.
+    pub credentials: IceCredentials,
+    /// Its SHA-256 fingerprints, at least one.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Whether it said `a=ice-lite`.
+    pub is_lite: bool,
+    /// Its UDP host, server-reflexive and relayed candidates of component 1; `.local` names are left out.
+    pub candidates: Vec<SocketAddr>,
+    /// Our DTLS role, as the offer and answer decided (RFC 8842 §5).
+    pub dtls_role: DtlsRole,
+    /// Our ICE role in a first exchange.
+    pub ice_role: IceRole,
+}
+
+/// What an association is told.
+#[derive(Debug)]
+pub enum PeerInput {
+    /// The other side's description; once (an ICE restart is a new association).
+    Remote(Box<RemoteParameters>),
+    /// A STUN or DTLS datagram that `media` took from a socket. STUN is checked here (MESSAGE-INTEGRITY);
+    /// DTLS from a path that no authenticated STUN request came by is counted and dropped.
+    Datagram {
+        /// The socket it came in by and its sender.
+        path: Path,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// A packet with a good SRTP tag came by a path that is not yet known: ask it for consent, and announce
+    /// [`PeerEvent::Authenticated`] when it answers.
+    MediaFrom(Path),
+    /// End: say close_notify, stop the tasks, free everything.
+    Close,
+}
+
+/// What an association says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PeerEvent {
+    /// A STUN message with our credentials proved this path: its datagrams belong to this association.
+    Authenticated(Path),
+    /// Media goes to this path from now on.
+    Selected(Path),
+    /// The handshake is done and the certificate is the announced one: media may flow.
+    Connected(SrtpKeys),
+    /// It never came up, with [`crate::base::Cause::IceFailed`] or [`crate::base::Cause::DtlsFailed`].
+    Failed(crate::base::Cause),
+    /// It was up and consent is gone (RFC 7675 §5.1).
+    ConsentLost,
+}
+
+/// Where an association's datagrams leave. Never blocks; a full socket drops (UDP).
+pub trait DatagramSink: Send + Sync {
+    /// Sends from the socket bound to `path.local` to `path.remote`.
+    fn send(&self, path: Path, bytes: &[u8]);
+}
+
+/// placeholder until `dtls` has it
+pub struct Certificate;
