@@ -15,6 +15,8 @@
 //! spawns and entropy live in files named `io.rs`, folders named `io`, `app.rs` and `main.rs`; who may
 //! import whom is checked by `sip-tests/layering.rs`.
 
+#![cfg_attr(test, allow(clippy::cast_possible_truncation))]
+
 pub mod base;
 pub mod call;
 pub mod media;
