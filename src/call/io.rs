@@ -1,0 +1,284 @@
+//! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown.
+
+use super::core::{Call, Note, Output};
+use super::leg::{Incoming, LegCommand, LegEvent, LegProfile};
+use super::port::{MediaEngine, MediaEvent, MediaPort};
+use super::route::{Router, Target};
+use crate::base::{CallId, Cause, LegId, Pii, Seed};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tracing::{info, warn};
+
+/// Events a call takes before its legs wait.
+const MAILBOX: usize = 64;
+/// Commands a leg may leave unread before it counts as stuck.
+pub const LEG_COMMANDS: usize = 32;
+
+/// A leg's way to its call.
+#[derive(Debug, Clone)]
+pub struct LegRef {
+    /// The call.
+    pub call: CallId,
+    /// The leg.
+    pub leg: LegId,
+    mail: mpsc::Sender<(LegId, LegEvent)>,
+}
+
+impl LegRef {
+    /// Tells the call; waits when its mailbox is full. False when the call is over.
+    pub async fn send(&self, event: LegEvent) -> bool {
+        self.mail.send((self.leg, event)).await.is_ok()
+    }
+
+    /// Returns when the call is over.
+    pub async fn closed(&self) {
+        self.mail.closed().await;
+    }
+}
+
+/// A leg that an edge opened for a call.
+pub struct OpenedLeg {
+    /// What it can do.
+    pub profile: LegProfile,
+    /// Where its commands go; its capacity should be [`LEG_COMMANDS`].
+    pub commands: mpsc::Sender<LegCommand>,
+}
+
+/// An edge that can place calls.
+pub trait Dialer: Send + Sync {
+    /// Makes a leg ready for a target; [`LegCommand::Dial`] follows. Does not block.
+    ///
+    /// # Errors
+    /// Why there can be none: no such target, it is down, it is full.
+    fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause>;
+}
+
+/// What a limit keeps for a call; dropped when the call is over.
+pub type Permit = Box<dyn Send>;
+
+/// Parts of the switch, fixed at start.
+pub struct SwitchParts {
+    /// Answers route queries.
+    pub router: Arc<dyn Router>,
+    /// Makes media.
+    pub media: Arc<dyn MediaEngine>,
+    /// Edges that place calls, by name.
+    pub dialers: BTreeMap<&'static str, Arc<dyn Dialer>>,
+}
+
+/// Starts calls. Cloning shares it.
+#[derive(Clone)]
+pub struct Switch(Arc<Inner>);
+
+struct Inner {
+    parts: SwitchParts,
+    seed: Mutex<Seed>,
+    next_leg: AtomicU64,
+    live: watch::Sender<usize>,
+    stop: watch::Sender<Option<Cause>>,
+}
+
+impl Switch {
+    /// A switch without calls.
+    #[must_use]
+    pub fn new(parts: SwitchParts, seed: Seed) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            seed: Mutex::new(seed),
+            next_leg: AtomicU64::new(1),
+            live: watch::Sender::new(0),
+            stop: watch::Sender::new(None),
+        }))
+    }
+
+    /// Calls that live now.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        *self.0.live.borrow()
+    }
+
+    /// Starts a call for a leg that called us; its commands go to `commands`, `permit` is kept until the end.
+    ///
+    /// # Errors
+    /// [`Cause::Shutdown`] while draining, [`Cause::Congestion`] when media has no place.
+    pub fn incoming(
+        &self,
+        incoming: Incoming,
+        commands: mpsc::Sender<LegCommand>,
+        permit: Permit,
+    ) -> Result<LegRef, Cause> {
+        if self.0.stop.borrow().is_some() {
+            return Err(Cause::Shutdown);
+        }
+        let id = {
+            let mut seed = self.0.seed.lock().unwrap_or_else(PoisonError::into_inner);
+            CallId::from_bits(seed.next_u128())
+        };
+        let caller = LegId(self.0.next_leg.fetch_add(2, Ordering::Relaxed));
+        let callee = LegId(caller.0 + 1);
+        let (mail, mailbox) = mpsc::channel(MAILBOX);
+        let (media_events, media_inbox) = mpsc::channel(MAILBOX);
+        let media = self.0.parts.media.open(id, media_events)?;
+        let reference = LegRef { call: id, leg: caller, mail: mail.clone() };
+        info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = ?incoming.source, "call started");
+        self.0.live.send_modify(|n| *n += 1);
+        let task = CallTask {
+            id,
+            callee,
+            started: Instant::now(),
+            answered: None,
+            call: Call::new(caller, callee, incoming),
+            caller: (caller, commands),
+            callee_commands: None,
+            mail,
+            media,
+            switch: self.0.clone(),
+            stop: self.0.stop.subscribe(),
+            _live: Live(self.0.clone()),
+            _permit: permit,
+        };
+        tokio::spawn(task.run(mailbox, media_inbox));
+        Ok(reference)
+    }
+
+    /// Takes no new calls, lets the running ones end for `drain`, ends the rest with [`Cause::Shutdown`],
+    /// and returns when all are gone.
+    pub async fn shutdown(&self, drain: Duration) {
+        let mut live = self.0.live.subscribe();
+        if !drain.is_zero() {
+            let _ = tokio::time::timeout(drain, live.wait_for(|n| *n == 0)).await;
+        }
+        self.0.stop.send_replace(Some(Cause::Shutdown));
+        let _ = live.wait_for(|n| *n == 0).await;
+    }
+}
+
+/// Counts a call as live while its task exists, however that ends.
+struct Live(Arc<Inner>);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.send_modify(|n| *n -= 1);
+    }
+}
+
+struct CallTask {
+    id: CallId,
+    callee: LegId,
+    started: Instant,
+    answered: Option<Instant>,
+    call: Call,
+    caller: (LegId, mpsc::Sender<LegCommand>),
+    callee_commands: Option<mpsc::Sender<LegCommand>>,
+    mail: mpsc::Sender<(LegId, LegEvent)>,
+    media: Box<dyn MediaPort>,
+    switch: Arc<Inner>,
+    stop: watch::Receiver<Option<Cause>>,
+    _live: Live,
+    _permit: Permit,
+}
+
+impl CallTask {
+    async fn run(
+        mut self,
+        mut mailbox: mpsc::Receiver<(LegId, LegEvent)>,
+        mut media: mpsc::Receiver<MediaEvent>,
+    ) {
+        self.call.start(Instant::now());
+        if self.obey() {
+            return;
+        }
+        loop {
+            let deadline = self.call.poll_timeout().map(|(at, _)| at);
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some((leg, event)) = mailbox.recv() => self.call.handle_leg(leg, event),
+                event = media.recv() => match event {
+                    Some(event) => self.call.handle_media(event),
+                    None => self.call.hangup(Cause::Internal),
+                },
+                () = timer => self.call.handle_timeout(Instant::now()),
+                stop = self.stop.wait_for(Option::is_some) => {
+                    let cause = stop.ok().and_then(|s| *s).unwrap_or(Cause::Shutdown);
+                    self.call.hangup(cause);
+                }
+            }
+            if self.obey() {
+                return;
+            }
+        }
+    }
+
+    /// Does what the call asks; true when it is over.
+    fn obey(&mut self) -> bool {
+        while let Some(output) = self.call.poll_output() {
+            match output {
+                Output::Route(query) => {
+                    let decision = self.switch.parts.router.route(&query);
+                    self.call.handle_route(decision);
+                }
+                Output::Open { leg, target } => {
+                    let opened = self.open(leg, &target);
+                    self.call.handle_opened(opened);
+                }
+                Output::Leg(leg, command) => self.command(leg, command),
+                Output::Media(command) => self.media.command(command),
+                Output::Note(note) => self.note(&note),
+                Output::Ended(cause) => {
+                    let lasted = self.answered.map_or(Duration::ZERO, |at| at.elapsed());
+                    info!(call = %self.id, %cause, setup_ms = self.setup_ms(), talked_s = lasted.as_secs(), "call ended");
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn open(&mut self, leg: LegId, target: &Target) -> Result<LegProfile, Cause> {
+        let dialer = self.switch.parts.dialers.get(target.edge).ok_or(Cause::Unavailable)?;
+        let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
+        let opened = dialer.open(reference, target)?;
+        self.callee_commands = Some(opened.commands);
+        Ok(opened.profile)
+    }
+
+    fn command(&mut self, leg: LegId, command: LegCommand) {
+        let sender = if leg == self.caller.0 { Some(&self.caller.1) } else { self.callee_commands.as_ref() };
+        let Some(sender) = sender else { return };
+        match sender.try_send(command) {
+            // a leg whose task is gone says Ended first, or its edge was stopped
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                warn!(call = %self.id, %leg, "leg does not take its commands; ending the call");
+                self.call.hangup(Cause::Congestion);
+            }
+        }
+    }
+
+    fn note(&mut self, note: &Note) {
+        match note {
+            Note::Dialing(target) => {
+                info!(call = %self.id, leg = %self.callee, edge = target.edge, name = target.name, number = %Pii(&target.number), "dialing");
+            }
+            Note::Ringing => info!(call = %self.id, "ringing"),
+            Note::Answered => {
+                self.answered = Some(Instant::now());
+                info!(call = %self.id, setup_ms = self.setup_ms(), "call answered");
+            }
+            Note::Media(leg, state) => info!(call = %self.id, %leg, media = ?state, "media"),
+        }
+    }
+
+    /// Milliseconds from start to answer, or to now while unanswered.
+    fn setup_ms(&self) -> u128 {
+        self.answered.map_or_else(|| self.started.elapsed(), |at| at.duration_since(self.started)).as_millis()
+    }
+}
