@@ -19,7 +19,9 @@
 
 pub mod base;
 pub mod call;
+pub mod config;
 pub mod media;
 pub mod peer;
+pub mod registry;
 pub mod sdp;
 pub mod sip;
