@@ -20,6 +20,8 @@
 pub mod base;
 pub mod call;
 pub mod config;
+pub mod edge;
+pub mod http;
 pub mod media;
 pub mod peer;
 pub mod registry;

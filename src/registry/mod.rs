@@ -1,6 +1,7 @@
 //! Who there is and where calls go: accounts with their tokens and limits, and the routes.
 
 mod config;
+mod limits;
 mod pattern;
 
 pub use config::{Account, Route, read_accounts, read_routes};
@@ -14,6 +15,7 @@ use sha2::Sha256;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// Calls at once, of all accounts and trunks together.
 pub const MAX_CALLS: usize = 2_000;
@@ -30,6 +32,7 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Live {
+    requests: DashMap<String, limits::Bucket>,
     all: AtomicUsize,
     by_account: DashMap<String, usize>,
 }
@@ -84,6 +87,14 @@ impl Registry {
         drop(count);
         let permit = CallPermit { live: self.live.clone(), account: account.name().to_owned() };
         if is_over { Err(Cause::Congestion) } else { Ok(permit) }
+    }
+
+    /// Whether an account may ask the API once more now.
+    #[must_use]
+    pub fn may_ask(&self, account: &Account, now: Instant) -> bool {
+        let mut bucket =
+            self.live.requests.entry(account.name().to_owned()).or_insert_with(|| limits::Bucket::full(now));
+        bucket.take(now)
     }
 
     /// Calls that hold a permit now.
