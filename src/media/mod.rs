@@ -6,6 +6,7 @@
 //! ```
 
 pub mod demux;
+pub mod io;
 mod keyed;
 pub mod packet;
 pub mod ports;

@@ -1,0 +1,9 @@
+//! Sockets, threads and tasks of media.
+
+mod sockets;
+mod sys;
+mod thread;
+mod transactions;
+
+pub use sys::{pin_to_core, process_cpu_time};
+pub use thread::{Command, MediaThread, PeerSink, PlainSockets, StreamNews};
