@@ -19,7 +19,11 @@
 
 pub mod base;
 pub mod call;
+pub mod config;
+pub mod edge;
+pub mod http;
 pub mod media;
 pub mod peer;
+pub mod registry;
 pub mod sdp;
 pub mod sip;

@@ -1,15 +1,24 @@
 //! A part of the configuration with its origin, so that the folder it belongs to can judge it and say where
 //! a mistake stands.
 
+use super::Secret;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 /// One table of the configuration, unparsed.
+///
+/// Values that came from the environment are text; where a key wants a number, a boolean or a list, its text is
+/// read as one, so that a password of digits stays a password.
 #[derive(Debug, Clone)]
 pub struct Section {
     path: String,
     origin: String,
-    value: serde_json::Value,
+    value: Value,
+    /// Dotted keys below this table that the environment said, with the variable's name.
+    from_env: BTreeMap<String, String>,
 }
 
 /// One mistake in the configuration: where it stands and what to do.
@@ -32,8 +41,15 @@ impl std::fmt::Display for Fault {
 impl Section {
     /// A table found at `path` (dotted, empty for the root), said by `origin`.
     #[must_use]
-    pub fn new(path: impl Into<String>, origin: impl Into<String>, value: serde_json::Value) -> Self {
-        Self { path: path.into(), origin: origin.into(), value }
+    pub fn new(path: impl Into<String>, origin: impl Into<String>, value: Value) -> Self {
+        Self { path: path.into(), origin: origin.into(), value, from_env: BTreeMap::new() }
+    }
+
+    /// The same, with the keys (dotted, below this table) that environment variables said.
+    #[must_use]
+    pub fn with_env(mut self, from_env: BTreeMap<String, String>) -> Self {
+        self.from_env = from_env;
+        self
     }
 
     /// Dotted path of the table.
@@ -51,49 +67,105 @@ impl Section {
     /// A fault at a key of this table.
     #[must_use]
     pub fn fault(&self, key: &str, remedy: impl Into<String>) -> Fault {
+        let origin = match self.from_env.get(key) {
+            Some(variable) => format!("environment variable {variable}"),
+            None => self.origin.clone(),
+        };
         let key = match (self.path.as_str(), key) {
             ("", k) => k.to_owned(),
             (p, "") => p.to_owned(),
             (p, k) => format!("{p}.{k}"),
         };
-        Fault { origin: self.origin.clone(), key, remedy: remedy.into() }
+        Fault { origin, key, remedy: remedy.into() }
     }
 
-    /// Reads the table into a raw type, naming every unknown key at once (`known` lists the known ones).
+    /// Reads the table into a raw type, naming every unknown key and the wrong values at once (`known` lists
+    /// the known keys).
     ///
     /// # Errors
     /// Unknown keys and values of a wrong type.
     pub fn read<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let empty = serde_json::Map::new();
         let table = match &self.value {
-            serde_json::Value::Object(table) => table,
-            serde_json::Value::Null => &empty,
+            Value::Object(table) => table.clone(),
+            Value::Null => serde_json::Map::new(),
             _ => return Err(vec![self.fault("", "this must be a table")]),
         };
-        for key in table.keys().filter(|k| !known.contains(&k.as_str())) {
-            let remedy = match closest(key, known) {
-                Some(near) => format!("unknown key; did you mean `{near}`?"),
-                None => format!("unknown key; known here: {}", known.join(", ")),
-            };
-            faults.push(self.fault(key, remedy));
-        }
-        // one key at a time, so that each wrong value is named
-        let mut kept = serde_json::Map::new();
-        for (key, value) in table.iter().filter(|(k, _)| known.contains(&k.as_str())) {
-            kept.insert(key.clone(), value.clone());
-        }
-        match serde_path_to_error::deserialize::<_, T>(serde_json::Value::Object(kept)) {
-            Ok(raw) if faults.is_empty() => Ok(raw),
-            Ok(_) => Err(faults),
-            Err(error) => {
-                let key = error.path().to_string();
-                let key = if key == "." { String::new() } else { key };
-                faults.push(self.fault(&key, error.inner().to_string()));
-                Err(faults)
+        let mut faults: Vec<Fault> = table
+            .keys()
+            .filter(|k| !known.contains(&k.as_str()))
+            .map(|key| match closest(key, known) {
+                Some(near) => self.fault(key, format!("unknown key; did you mean `{near}`?")),
+                None => self.fault(key, format!("unknown key; known here: {}", known.join(", "))),
+            })
+            .collect();
+        let mut kept: serde_json::Map<String, Value> =
+            table.into_iter().filter(|(k, _)| known.contains(&k.as_str())).collect();
+        // each round names one wrong value and goes on without it, so that all are named
+        let mut raw = None;
+        while raw.is_none() {
+            match serde_path_to_error::deserialize::<_, T>(Value::Object(kept.clone())) {
+                Ok(read) => raw = Some(read),
+                Err(error) => {
+                    let path = error.path().to_string();
+                    let key = path.split(['.', '[']).next().unwrap_or_default().to_owned();
+                    match kept.get(&key) {
+                        Some(Value::String(text)) if self.from_env.contains_key(&key) => {
+                            if let Some(value) = read_env_text(text) {
+                                kept.insert(key, value);
+                                continue;
+                            }
+                        }
+                        Some(_) => {}
+                        None => {
+                            faults.push(self.fault("", error.inner().to_string()));
+                            return Err(faults);
+                        }
+                    }
+                    faults.push(self.fault(&path, error.inner().to_string()));
+                    kept.remove(&key);
+                }
             }
         }
+        raw.filter(|_| faults.is_empty()).ok_or(faults)
     }
+
+    /// A secret that is written in place or in a file of its own (`…_file`); trailing line ends of the file
+    /// do not count.
+    ///
+    /// # Errors
+    /// When both are given, or the file cannot be read or is empty.
+    pub fn secret(
+        &self,
+        key: &str,
+        inline: Option<Secret>,
+        file: Option<&Path>,
+    ) -> Result<Option<Secret>, Fault> {
+        let file_key = format!("{key}_file");
+        match (inline, file) {
+            (Some(_), Some(_)) => Err(self.fault(key, format!("give `{key}` or `{file_key}`, not both"))),
+            (None, Some(path)) => match std::fs::read_to_string(path) {
+                Ok(text) if !text.trim_end().is_empty() => {
+                    Ok(Some(Secret::new(text.trim_end_matches(['\r', '\n']))))
+                }
+                Ok(_) => Err(self.fault(&file_key, format!("{} is empty", path.display()))),
+                Err(error) => Err(self.fault(&file_key, format!("cannot read {}: {error}", path.display()))),
+            },
+            (inline, None) => Ok(inline),
+        }
+    }
+}
+
+/// A number, a boolean or a comma-separated list, from the text of an environment variable. A list may be
+/// written in brackets; what does not look like any of these gives none.
+fn read_env_text(text: &str) -> Option<Value> {
+    let text = text.trim();
+    match serde_json::from_str::<Value>(text) {
+        Ok(Value::String(_)) | Err(_) => {}
+        Ok(value) => return Some(value),
+    }
+    let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    let items = inner.split(',').map(|item| Value::String(item.trim().trim_matches('"').to_owned()));
+    (!inner.is_empty()).then(|| Value::Array(items.collect()))
 }
 
 /// The known key within two edits, if there is one.
@@ -160,6 +232,40 @@ mod tests {
         assert!(faults.contains(&"a.toml: http.lisen: unknown key; did you mean `listen`?".to_owned()));
         assert!(faults.contains(&"a.toml: http.colour: unknown key; known here: listen".to_owned()));
         assert!(faults.iter().any(|f| f.starts_with("a.toml: http.listen: invalid type")));
+    }
+
+    #[derive(serde::Deserialize, Debug)]
+    struct Typed {
+        password: Option<Secret>,
+        workers: Option<u16>,
+        on: Option<bool>,
+        list: Option<Vec<String>>,
+    }
+
+    #[test]
+    fn text_from_the_environment_becomes_what_the_key_wants_and_a_password_of_digits_stays_text() {
+        let value = serde_json::json!({"password": "0123", "workers": "3", "on": "true", "list": "a, b"});
+        let env = ["password", "workers", "on", "list"].map(|k| (k.to_owned(), format!("SIPEDGE_X__{k}")));
+        let s = Section::new("x", "a.toml", value).with_env(BTreeMap::from(env));
+        let typed: Typed = s.read(&["password", "workers", "on", "list"]).unwrap();
+        assert!(typed.password.unwrap().matches("0123"));
+        assert_eq!((typed.workers, typed.on), (Some(3), Some(true)));
+        assert_eq!(typed.list.unwrap(), ["a", "b"]);
+        let s = Section::new("x", "a.toml", serde_json::json!({"workers": "many"}))
+            .with_env(BTreeMap::from([("workers".to_owned(), "SIPEDGE_X__WORKERS".to_owned())]));
+        let faults = s.read::<Typed>(&["workers"]).unwrap_err();
+        assert!(
+            faults[0].to_string().starts_with("environment variable SIPEDGE_X__WORKERS: x.workers: "),
+            "{faults:?}"
+        );
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_at_once() {
+        let s = Section::new("x", "a.toml", serde_json::json!({"workers": "many", "on": 7, "list": [1]}));
+        let keys: Vec<String> =
+            s.read::<Typed>(&["workers", "on", "list"]).unwrap_err().into_iter().map(|f| f.key).collect();
+        assert_eq!(keys.len(), 3, "{keys:?}");
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl Call {
                     // RFC 3264 §4: no second offer while the first has no answer
                     let refusal =
                         super::port::MediaRefusal::Unusable("an offer of this call is still unanswered");
-                    return self.to_leg(self.caller.leg, LegCommand::RefuseOffer(refusal));
+                    return self.tell(self.caller.leg, LegCommand::RefuseOffer(refusal));
                 }
                 self.accept_caller_offer(sdp);
             }
@@ -217,7 +217,7 @@ impl Call {
                 if self.state == State::Dialing && !self.is_ringing {
                     self.is_ringing = true;
                     self.outputs.push_back(Output::Note(Note::Ringing));
-                    self.to_leg(self.caller.leg, LegCommand::Ring);
+                    self.tell(self.caller.leg, LegCommand::Ring);
                 }
             }
             LegEvent::Progress { answer } => {
@@ -227,7 +227,7 @@ impl Call {
                             self.media(MediaCommand::AcceptAnswer { leg: self.callee, sdp });
                             self.answer_caller_media();
                         }
-                        None => self.to_leg(self.caller.leg, LegCommand::Progress { answer: None }),
+                        None => self.tell(self.caller.leg, LegCommand::Progress { answer: None }),
                     }
                 }
             }
@@ -245,13 +245,13 @@ impl Call {
                     self.answer_caller_media(); // the answer follows when media made it
                 } else {
                     let answer = self.caller.answer.clone();
-                    self.to_leg(self.caller.leg, LegCommand::Answer { answer });
+                    self.tell(self.caller.leg, LegCommand::Answer { answer });
                 }
             }
             LegEvent::Detached => self.media(MediaCommand::Detach(self.callee)),
             LegEvent::Offer(_) => {
                 let refusal = super::port::MediaRefusal::Unusable("a new offer in this call is not served");
-                self.to_leg(self.callee, LegCommand::RefuseOffer(refusal));
+                self.tell(self.callee, LegCommand::RefuseOffer(refusal));
             }
             LegEvent::Ended(cause) => self.end(cause, Some(self.callee)),
             LegEvent::Incoming(_) | LegEvent::OfferAnswered(_) | LegEvent::OfferRefused(_) => {}
@@ -269,17 +269,17 @@ impl Call {
                 self.state = State::Dialing;
                 self.outputs.push_back(Output::Note(Note::Dialing(target.clone())));
                 let dial = Dial { target, from: self.caller.incoming.from.clone(), offer: sdp };
-                self.to_leg(self.callee, LegCommand::Dial(Box::new(dial)));
+                self.tell(self.callee, LegCommand::Dial(Box::new(dial)));
             }
             MediaEvent::Offer { .. } => {}
             MediaEvent::Answer { leg, sdp } if leg == self.caller.leg => self.deliver_caller_answer(sdp),
-            MediaEvent::Answer { leg, sdp } => self.to_leg(leg, LegCommand::AnswerOffer(sdp)),
+            MediaEvent::Answer { leg, sdp } => self.tell(leg, LegCommand::AnswerOffer(sdp)),
             MediaEvent::Refused { leg, refusal } => {
                 let is_first = leg == self.callee || self.caller.incoming_offer_is_open();
                 if is_first {
                     self.end(refusal.cause(), None);
                 } else {
-                    self.to_leg(leg, LegCommand::RefuseOffer(refusal));
+                    self.tell(leg, LegCommand::RefuseOffer(refusal));
                 }
             }
             MediaEvent::Connected { leg, codec } => {
@@ -326,9 +326,9 @@ impl Call {
         if let Some(sdp) = self.caller.offer.clone() {
             self.accept_caller_offer(sdp);
         } else if let Some(answer) = self.caller.answer.clone() {
-            self.to_leg(self.caller.leg, LegCommand::Progress { answer: Some(answer) });
+            self.tell(self.caller.leg, LegCommand::Progress { answer: Some(answer) });
         } else {
-            self.to_leg(self.caller.leg, LegCommand::Progress { answer: None });
+            self.tell(self.caller.leg, LegCommand::Progress { answer: None });
         }
     }
 
@@ -340,7 +340,7 @@ impl Call {
     fn deliver_caller_answer(&mut self, sdp: Box<SessionDescription>) {
         let leg = self.caller.leg;
         if !self.caller.incoming_offer_is_open() {
-            return self.to_leg(leg, LegCommand::AnswerOffer(sdp));
+            return self.tell(leg, LegCommand::AnswerOffer(sdp));
         }
         self.caller.offer = None;
         self.caller.answer = Some(sdp.clone());
@@ -349,12 +349,12 @@ impl Call {
         } else {
             LegCommand::Progress { answer: Some(sdp) }
         };
-        self.to_leg(leg, command);
+        self.tell(leg, command);
     }
 
     fn report_media(&mut self, leg: LegId, state: MediaState) {
         self.outputs.push_back(Output::Note(Note::Media(leg, state)));
-        self.to_leg(leg, LegCommand::MediaState(state));
+        self.tell(leg, LegCommand::MediaState(state));
     }
 
     fn end_unless_detachable(&mut self, leg: LegId, cause: Cause) {
@@ -364,7 +364,7 @@ impl Call {
         }
     }
 
-    fn to_leg(&mut self, leg: LegId, command: LegCommand) {
+    fn tell(&mut self, leg: LegId, command: LegCommand) {
         self.outputs.push_back(Output::Leg(leg, command));
     }
 
@@ -380,10 +380,10 @@ impl Call {
         self.state = State::Ended;
         self.ring_deadline = None;
         if gone != Some(self.caller.leg) {
-            self.to_leg(self.caller.leg, LegCommand::Hangup(cause));
+            self.tell(self.caller.leg, LegCommand::Hangup(cause));
         }
         if self.callee_is_open && gone != Some(self.callee) {
-            self.to_leg(self.callee, LegCommand::Hangup(cause));
+            self.tell(self.callee, LegCommand::Hangup(cause));
         }
         self.media(MediaCommand::Release(self.caller.leg));
         self.media(MediaCommand::Release(self.callee));

@@ -33,6 +33,12 @@ impl LegRef {
         self.mail.send((self.leg, event)).await.is_ok()
     }
 
+    /// Tells the call without waiting. False when its mailbox is full or the call is over.
+    #[must_use]
+    pub fn try_send(&self, event: LegEvent) -> bool {
+        self.mail.try_send((self.leg, event)).is_ok()
+    }
+
     /// Returns when the call is over.
     pub async fn closed(&self) {
         self.mail.closed().await;

@@ -1,0 +1,56 @@
+//! What an edge is. Adding one = its folder, its `mod` line and its row in `edge/mod.rs`.
+
+use crate::base::{Fault, Section, Services};
+use crate::call::io::{Dialer, Switch};
+use crate::registry::Registry;
+use std::sync::Arc;
+
+/// How a table of the configuration is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    /// `[name]`.
+    One(&'static str),
+    /// `[name.this]`, `[name.that]`.
+    Named(&'static str),
+}
+
+/// Judges an edge's sections: what is good to start, or all that is wrong.
+pub type Prepare = fn(&[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>>;
+
+/// A row of the table of edges.
+pub struct Edge {
+    /// Its name: in routes, logs and metrics.
+    pub name: &'static str,
+    /// Its table in the configuration.
+    pub table: Table,
+    /// Judges its sections (one for [`Table::One`], any number for [`Table::Named`]).
+    pub prepare: Prepare,
+    /// Its part of the OpenAPI description, if it serves HTTP: an object of `paths`.
+    pub openapi: Option<&'static str>,
+}
+
+/// What an edge works with.
+#[derive(Clone)]
+pub struct EdgeContext {
+    /// Starts calls.
+    pub switch: Switch,
+    /// Accounts, routes, limits.
+    pub registry: Arc<Registry>,
+    /// What the program shares, by type.
+    pub services: Services,
+}
+
+/// An edge whose configuration is good.
+pub trait Prepared: Send {
+    /// What routes can name behind the edge's name: `to = "edge.this"`.
+    fn targets(&self) -> Vec<String>;
+
+    /// Its way to place calls, if it can.
+    ///
+    /// # Errors
+    /// What it needs and does not find, with a remedy.
+    fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String>;
+
+    /// Goes to work; HTTP routes come back and are served by the shared listener.
+    fn start(self: Box<Self>, context: EdgeContext) -> Option<axum::Router>;
+}

@@ -1,0 +1,155 @@
+//! Listens, serves, and ends.
+
+use super::{HttpConfig, cors};
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// Connections at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: usize = 1_024;
+/// A request's header section must be there by then; slow senders cannot hold places.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request's body must be there by then.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed accept (descriptors used up), so that the loop does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Why HTTP cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else listens there.
+    #[error("http.listen: {0} is taken by another program; stop it or choose another port")]
+    Taken(SocketAddr),
+    /// Anything else.
+    #[error("http.listen: cannot listen on {address}: {reason}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        reason: std::io::Error,
+    },
+}
+
+/// The running listeners.
+pub struct HttpServer {
+    addresses: Vec<SocketAddr>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl HttpServer {
+    /// Binds every address and serves `router` on them.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound.
+    pub async fn start(config: &HttpConfig, router: Router) -> Result<Self, StartError> {
+        let origins = config.origins().clone();
+        let router = router
+            .fallback(|| async { super::problem(404, "no such path") })
+            .method_not_allowed_fallback(|| async { super::problem(405, "this path takes another method") })
+            .layer(axum::middleware::from_fn(move |request, next| {
+                cors::apply(origins.clone(), request, next)
+            }));
+        let mut listeners = Vec::new();
+        for address in config.listen() {
+            let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
+                ErrorKind::AddrInUse => StartError::Taken(*address),
+                _ => StartError::Listen { address: *address, reason },
+            })?;
+            listeners.push(listener);
+        }
+        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        for listener in listeners {
+            tasks.spawn(accept(listener, router.clone(), places.clone(), stop.clone(), tasks.clone()));
+        }
+        Ok(Self { addresses, stop, tasks })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Takes no new connections, lets requests under way finish until `deadline`, then cuts.
+    pub async fn stop(self, deadline: Duration) {
+        self.stop.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(deadline, self.tasks.wait()).await.is_err() {
+            warn!("some HTTP requests did not end in time");
+        }
+    }
+}
+
+/// What a future gives within the time that a body may take; none when it takes longer.
+pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Output> {
+    tokio::time::timeout(BODY_TIMEOUT, reading).await.ok()
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    places: Arc<Semaphore>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+) {
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            (accepted, place) = accepted => match (accepted, place) {
+                (Ok((stream, remote)), Ok(place)) => {
+                    tasks.spawn(serve(stream, remote, router.clone(), place, stop.clone()));
+                }
+                (Err(error), _) => {
+                    warn!(%error, "cannot take an HTTP connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+                (_, Err(_)) => return,
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    remote: SocketAddr,
+    router: Router,
+    _place: OwnedSemaphorePermit,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let service = TowerToHyperService::new(router);
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(64 * 1024)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%remote, %error, "HTTP connection ended early");
+    }
+}

@@ -1,0 +1,55 @@
+//! The shared HTTP listener: limits, cross-origin answers, graceful end. What is served belongs to the edges.
+
+mod config;
+mod cors;
+pub mod io;
+
+pub use config::HttpConfig;
+pub use cors::Origins;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+
+/// A JSON answer; never cached.
+#[must_use]
+pub fn json_answer(status: u16, body: &Value) -> Response<Body> {
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// An error answer: `{"code","error","success":false}`.
+#[must_use]
+pub fn problem(status: u16, text: &str) -> Response<Body> {
+    json_answer(status, &json!({"code": status, "error": text, "success": false}))
+}
+
+/// The body of a request, up to a limit.
+///
+/// # Errors
+/// Status and text of the error answer: 413 when it is longer, 400 when it breaks off.
+pub async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, (u16, String)> {
+    let too_long = || (413, format!("the body is longer than {limit} bytes"));
+    let announced =
+        request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|len| len > limit) {
+        return Err(too_long());
+    }
+    let reading = io::within_body_deadline(axum::body::to_bytes(request.into_body(), limit)).await;
+    match reading {
+        Some(Ok(bytes)) => Ok(bytes.into()),
+        Some(Err(error))
+            if std::error::Error::source(&error)
+                .is_some_and(|e| e.is::<http_body_util::LengthLimitError>()) =>
+        {
+            Err(too_long())
+        }
+        Some(Err(_)) => Err((400, "the body broke off".to_owned())),
+        None => Err((408, "the body did not come in time".to_owned())),
+    }
+}
