@@ -5,6 +5,7 @@
 //!             └ STUN, DTLS → peer
 //! ```
 
+pub mod config;
 pub mod demux;
 pub mod io;
 mod keyed;
@@ -12,8 +13,12 @@ pub mod packet;
 pub mod ports;
 pub mod relay;
 pub mod rtcp;
+pub mod session;
 pub mod silence;
 pub mod srtp;
 pub mod stats;
 pub mod stream;
 pub mod worker;
+
+pub use config::MediaConfig;
+pub use io::{Counts, Engine, StartError};
