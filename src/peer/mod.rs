@@ -4,6 +4,26 @@
 //! over, where media goes, when consent is lost); `ice` and `dtls` adapt the crates to it; `conn` holds the
 //! in-memory datagram ends they read and write; `io` is the task that runs them. Sockets belong to `media`:
 //! datagrams come in as [`PeerInput`] and leave through a [`DatagramSink`].
+//!
+//! [`spawn`] starts the task of an association; [`PeerHandle::input`] feeds it from any thread. What it may say
+//! is [`PeerEvent`]; after `Failed` or `ConsentLost` it has ended by itself. Everything before the media starts
+//! passes here; of media itself only [`PeerInput::MediaFrom`], once for a new path.
+
+mod certificate;
+mod conn;
+mod consent;
+mod core;
+mod counters;
+mod dtls;
+mod guard;
+mod ice;
+mod io;
+mod paths;
+mod stun;
+
+pub use certificate::{Certificate, CertificateError};
+pub use counters::{Counter, Counters};
+pub use io::{PeerHandle, Refusal, spawn, spawn_on};
 
 use crate::base::{Path, Secret};
 use std::net::SocketAddr;
@@ -126,7 +146,8 @@ pub struct RemoteParameters {
     pub candidates: Vec<SocketAddr>,
     /// Our DTLS role, as the offer and answer decided (RFC 8842 §5).
     pub dtls_role: DtlsRole,
-    /// Our ICE role in a first exchange.
+    /// Our ICE role in a first exchange; when the other side's checks claim the same role (an ICE restart, where
+    /// browsers differ), ours changes to the opposite.
     pub ice_role: IceRole,
 }
 
@@ -170,6 +191,3 @@ pub trait DatagramSink: Send + Sync {
     /// Sends from the socket bound to `path.local` to `path.remote`.
     fn send(&self, path: Path, bytes: &[u8]);
 }
-
-/// placeholder until `dtls` has it
-pub struct Certificate;

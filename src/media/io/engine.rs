@@ -1,0 +1,249 @@
+//! The media of all calls: threads, ports, and a controller task for each call.
+
+use super::controller::Controller;
+use super::sockets;
+use super::thread::MediaThread;
+use crate::base::{CallId, Cause, Family, Seed, StreamId};
+use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
+use crate::media::config::MediaConfig;
+use crate::media::ports::PortPool;
+use crate::peer::Certificate;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+/// Commands of one call that may wait for its controller: far more than a call has at once.
+const COMMAND_LIMIT: usize = 64;
+
+/// Why media did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A socket or thread was refused.
+    #[error("media cannot start: {0}")]
+    Io(#[from] std::io::Error),
+    /// The machine has no address to announce.
+    #[error("no address for media: set media.addresses, or ice.loopback for a test on this machine alone")]
+    NoAddress,
+    /// Not called within a tokio runtime.
+    #[error("media must be started within the runtime")]
+    NoRuntime,
+}
+
+/// What is there at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Calls with an open port to media.
+    pub calls: usize,
+    /// Controller tasks.
+    pub tasks: usize,
+    /// Streams on all threads.
+    pub streams: usize,
+    /// Port pairs in use.
+    pub ports: usize,
+    /// Plain streams whose sockets are open, those that rest after their call included.
+    pub sockets: usize,
+}
+
+/// What all controllers share.
+pub(super) struct Shared {
+    pub(super) config: MediaConfig,
+    pub(super) certificate: Arc<Certificate>,
+    pub(super) threads: Vec<MediaThread>,
+    pool: Mutex<PortPool>,
+    seed: Mutex<Seed>,
+    next_stream: AtomicU64,
+    calls: AtomicUsize,
+    pub(super) tasks: AtomicUsize,
+    load: Vec<AtomicUsize>,
+}
+
+impl Shared {
+    pub(super) fn stream_id(&self) -> StreamId {
+        StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn seed(&self) -> Seed {
+        self.seed.lock().unwrap_or_else(PoisonError::into_inner).fork()
+    }
+
+    /// Sockets for a plain leg whose far side is `towards`; with our address there and the pair's even port.
+    pub(super) fn open_pair(
+        &self,
+        towards: IpAddr,
+        is_symmetric: bool,
+    ) -> Option<(SocketAddr, super::PlainSockets)> {
+        let local = sockets::local_address_towards(towards).ok().or_else(|| {
+            self.config.addresses().iter().copied().find(|a| Family::of(*a) == Family::of(towards))
+        })?;
+        let (port, pair) = sockets::bind_pair(&self.pool, local, is_symmetric)?;
+        Some(((local, port).into(), pair))
+    }
+
+    pub(super) fn put_back(&self, port: u16) {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).put_back(port, Instant::now());
+    }
+
+    /// The call's controller is done.
+    pub(super) fn close(&self, thread: usize) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+        if let Some(load) = self.load.get(thread) {
+            load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The media of all calls.
+pub struct Engine {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+impl Engine {
+    /// Binds the WebRTC ports and starts the threads. Call within a tokio runtime, whose tasks then control
+    /// the calls.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(
+        config: MediaConfig,
+        certificate: Arc<Certificate>,
+        mut seed: Seed,
+    ) -> Result<Self, StartError> {
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let ips = addresses(&config)?;
+        if ips.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let workers = config.workers().unwrap_or(cores.saturating_sub(1).max(1));
+        let mut threads = Vec::new();
+        for (n, port) in (0..workers).zip(config.webrtc_port()..=u16::MAX) {
+            let addresses: Vec<SocketAddr> = ips.iter().map(|ip| (*ip, port).into()).collect();
+            let name = format!("media-{n}");
+            threads.push(MediaThread::start(&name, &addresses, config.timeout(), seed.fork())?);
+        }
+        let pool = Mutex::new(PortPool::new(config.rtp_ports()));
+        let load = threads.iter().map(|_| AtomicUsize::new(0)).collect();
+        let shared = Shared {
+            config,
+            certificate,
+            threads,
+            pool,
+            seed: Mutex::new(seed),
+            next_stream: AtomicU64::new(1),
+            calls: AtomicUsize::new(0),
+            tasks: AtomicUsize::new(0),
+            load,
+        };
+        Ok(Self { shared: Arc::new(shared), runtime })
+    }
+
+    /// First and last WebRTC port.
+    #[must_use]
+    pub fn webrtc_ports(&self) -> (u16, u16) {
+        let ports = || self.shared.threads.iter().flat_map(MediaThread::addresses).map(|a| a.port());
+        (ports().min().unwrap_or(0), ports().max().unwrap_or(0))
+    }
+
+    /// Addresses media is bound to, the first thread's.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.shared.threads.first().map(|t| t.addresses().collect()).unwrap_or_default()
+    }
+
+    /// What is there at the moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let threads = &self.shared.threads;
+        Counts {
+            calls: self.shared.calls.load(Ordering::Relaxed),
+            tasks: self.shared.tasks.load(Ordering::Relaxed),
+            streams: threads.iter().map(MediaThread::streams).sum(),
+            ports: self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).used(),
+            sockets: threads.iter().map(|t| t.gauges.sockets.load(Ordering::Relaxed)).sum(),
+        }
+    }
+
+    /// Datagrams of nobody, by reason, over all threads.
+    #[must_use]
+    pub fn strays(&self, reason: crate::media::stats::Drop) -> u64 {
+        self.shared.threads.iter().map(|t| t.strays().of(reason)).sum()
+    }
+
+    /// Whether all threads run; false is a fault that health checks report.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.shared.threads.iter().all(|t| !t.gauges.is_over.load(Ordering::Acquire))
+    }
+
+    /// Ends the threads and waits for them; calls that still run lose their media.
+    pub fn stop(&self) {
+        self.shared.threads.iter().for_each(MediaThread::stop);
+    }
+}
+
+/// The configured addresses, else the machine's: loopback only when allowed, no link-local ones (they mean
+/// nothing without a zone).
+fn addresses(config: &MediaConfig) -> std::io::Result<Vec<IpAddr>> {
+    if !config.addresses().is_empty() {
+        return Ok(config.addresses().to_vec());
+    }
+    let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
+        .into_iter()
+        .map(|interface| interface.ip())
+        .filter(|ip| match ip {
+            IpAddr::V4(ip) => !ip.is_link_local(),
+            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+        })
+        .filter(|ip| !ip.is_loopback() || config.is_loopback_allowed())
+        .collect();
+    // IPv4 before IPv6, loopback last: the first is the one in c= and m=
+    ips.sort_by_key(|ip| (ip.is_loopback(), ip.is_ipv6(), *ip));
+    ips.dedup();
+    Ok(ips)
+}
+
+impl MediaEngine for Engine {
+    fn open(&self, call: CallId, events: mpsc::Sender<MediaEvent>) -> Result<Box<dyn MediaPort>, Cause> {
+        let shared = &self.shared;
+        if shared.calls.fetch_add(1, Ordering::Relaxed) >= shared.config.calls() {
+            shared.calls.fetch_sub(1, Ordering::Relaxed);
+            return Err(Cause::Congestion);
+        }
+        let loads = shared.load.iter().map(|l| l.load(Ordering::Relaxed));
+        let thread = loads.enumerate().min_by_key(|(_, load)| *load).map_or(0, |(n, _)| n);
+        if let Some(load) = shared.load.get(thread) {
+            load.fetch_add(1, Ordering::Relaxed);
+        }
+        let (commands, queue) = mpsc::channel(COMMAND_LIMIT);
+        let controller = Controller::new(call, Arc::clone(shared), thread, events.clone(), shared.seed());
+        shared.tasks.fetch_add(1, Ordering::Relaxed);
+        self.runtime.spawn(controller.run(queue));
+        Ok(Box::new(Port { commands, events }))
+    }
+}
+
+struct Port {
+    commands: mpsc::Sender<MediaCommand>,
+    events: mpsc::Sender<MediaEvent>,
+}
+
+impl MediaPort for Port {
+    fn command(&mut self, command: MediaCommand) {
+        let leg = match &command {
+            MediaCommand::CreateOffer { leg, .. }
+            | MediaCommand::AcceptAnswer { leg, .. }
+            | MediaCommand::AcceptOffer { leg, .. }
+            | MediaCommand::Bridge(leg, _)
+            | MediaCommand::Detach(leg)
+            | MediaCommand::Release(leg) => *leg,
+        };
+        if self.commands.try_send(command).is_err() {
+            // the controller is stuck or gone: the call hears that its media is lost
+            let _ = self.events.try_send(MediaEvent::Lost { leg, cause: Cause::Internal });
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Sockets, threads and tasks of media.
+
+mod controller;
+mod engine;
+mod sockets;
+mod sys;
+mod thread;
+mod transactions;
+
+pub use engine::{Counts, Engine, StartError};
+pub use sys::{pin_to_core, process_cpu_time};
+pub use thread::{Command, MediaThread, PeerSink, PlainSockets, StreamNews};

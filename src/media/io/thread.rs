@@ -1,0 +1,586 @@
+//! One media thread: its sockets, its wait, and the [`Worker`] it drives.
+//!
+//! The thread owns everything it touches per packet. Commands come through a bounded queue and an eventfd;
+//! they are taken between two rounds of datagrams. A round: wait, take what the ready sockets have in
+//! batches, hand each datagram to the worker (a fault there loses that stream alone), send what goes to
+//! plain legs at once and what goes to the shared sockets in one call at the end.
+
+use super::sys::{BATCH, Batch, Epoll, Waker};
+use super::transactions::Transactions;
+use crate::base::{Cause, Path, Seed, StreamId};
+use crate::media::demux::{Class, StunKind, classify, peek_stun};
+use crate::media::packet::PacketBuf;
+use crate::media::ports::REST;
+use crate::media::relay::Format;
+use crate::media::stats::{Drops, StreamStats};
+use crate::media::stream::{PeerInlet, Plain, Transport, WebRtc};
+use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
+use crate::peer::{PeerInput, SrtpKeys};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+
+/// Commands that may wait; a call sets up with about fifteen.
+const COMMAND_LIMIT: usize = 16_384;
+/// Datagrams a round may hold at once.
+const ARENA: usize = 4 * BATCH;
+/// Datagrams taken from a plain socket at once: one is the rule, a few after a pause.
+const PLAIN_BATCH: usize = 4;
+const EVENTS: usize = 256;
+const WAKE_TOKEN: u64 = u64::MAX;
+const SHARED_TOKENS: u64 = 1 << 40;
+
+/// News of a stream: its media is gone.
+pub type StreamNews = mpsc::Sender<(StreamId, Cause)>;
+
+/// The two sockets of a plain stream.
+#[derive(Debug)]
+pub struct PlainSockets {
+    /// Even port.
+    pub rtp: UdpSocket,
+    /// The odd one after it.
+    pub rtcp: UdpSocket,
+    /// Connected to the far side in the kernel once that is known.
+    pub is_symmetric: bool,
+}
+
+/// What a media thread is told.
+pub enum Command {
+    /// A new WebRTC stream.
+    AddWebRtc {
+        /// Its name.
+        id: StreamId,
+        /// Our ufrag.
+        ufrag: String,
+        /// Its association; none where keys are set by hand.
+        inlet: Option<Arc<dyn PeerInlet>>,
+        /// Its counters.
+        stats: Arc<StreamStats>,
+        /// Where its loss is told.
+        news: Option<StreamNews>,
+    },
+    /// A new plain stream.
+    AddPlain {
+        /// Its name.
+        id: StreamId,
+        /// Its sockets, bound and non-blocking.
+        sockets: PlainSockets,
+        /// Its counters.
+        stats: Arc<StreamStats>,
+        /// Where its loss is told.
+        news: Option<StreamNews>,
+    },
+    /// See [`Worker::set_format`].
+    Format(StreamId, Format),
+    /// See [`Worker::set_direction`]: may we send, may we receive.
+    Direction(StreamId, bool, bool),
+    /// See [`Worker::set_remote`]: RTP and RTCP of the far side.
+    Remote(StreamId, SocketAddr, SocketAddr),
+    /// See [`Worker::set_keys`].
+    Keys(StreamId, Box<SrtpKeys>),
+    /// See [`Worker::bind`].
+    Bind(StreamId, Path),
+    /// See [`Worker::select`].
+    Select(StreamId, Path),
+    /// See [`Worker::hear`]: listener and source.
+    Hear(StreamId, Option<StreamId>),
+    /// See [`Worker::remove`].
+    Remove(StreamId),
+    /// End the thread.
+    Stop,
+}
+
+/// What others see of a thread.
+#[derive(Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) streams: AtomicUsize,
+    /// Plain streams whose sockets are still open, resting ones included.
+    pub(super) sockets: AtomicUsize,
+    pub(super) is_over: AtomicBool,
+}
+
+/// The way to a media thread. Dropping the last one ends the thread.
+pub struct MediaThread {
+    commands: SyncSender<Command>,
+    waker: Arc<Waker>,
+    sockets: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    transactions: Arc<Mutex<Transactions>>,
+    strays: Arc<Drops>,
+    pub(super) gauges: Arc<Gauges>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl MediaThread {
+    /// Starts a thread with shared sockets bound to these addresses.
+    ///
+    /// # Errors
+    /// When a socket cannot be bound (the address stands in the text) or the system refuses a thread.
+    pub fn start(
+        name: &str,
+        addresses: &[SocketAddr],
+        media_timeout: Duration,
+        seed: Seed,
+    ) -> io::Result<Self> {
+        let mut sockets = Vec::new();
+        for address in addresses.iter().take(usize::from(u8::MAX)) {
+            let socket = super::sockets::bind(*address, super::sockets::SHARED_BUFFER)
+                .map_err(|e| io::Error::new(e.kind(), format!("UDP {address}: {e}")))?;
+            sockets.push((socket.local_addr()?, socket));
+        }
+        let sockets = Arc::new(sockets);
+        let waker = Arc::new(Waker::new()?);
+        let (commands, queue) = sync_channel(COMMAND_LIMIT);
+        let transactions: Arc<Mutex<Transactions>> = Arc::default();
+        let gauges: Arc<Gauges> = Arc::default();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let locals = sockets.iter().map(|(address, _)| *address).collect();
+        let worker = Worker::new(locals, media_timeout, Instant::now(), wall, seed);
+        let strays = worker.strays();
+        let driver = Driver::new(
+            worker,
+            Arc::clone(&sockets),
+            Arc::clone(&waker),
+            queue,
+            Arc::clone(&transactions),
+            Arc::clone(&gauges),
+        )?;
+        let over = Arc::clone(&gauges);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            driver.run();
+            over.is_over.store(true, Ordering::Release);
+        })?;
+        Ok(Self { commands, waker, sockets, transactions, strays, gauges, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Hands over a command; false when the queue is full or the thread has ended.
+    pub fn send(&self, command: Command) -> bool {
+        let is_taken = self.commands.try_send(command).is_ok();
+        self.waker.wake();
+        is_taken
+    }
+
+    /// The addresses of the shared sockets.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.sockets.iter().map(|(address, _)| *address)
+    }
+
+    /// The way out for an association's STUN and DTLS.
+    #[must_use]
+    pub fn sink(&self, id: StreamId) -> PeerSink {
+        PeerSink { id, sockets: Arc::clone(&self.sockets), transactions: Arc::clone(&self.transactions) }
+    }
+
+    /// Datagrams of nobody, by reason.
+    #[must_use]
+    pub fn strays(&self) -> &Drops {
+        &self.strays
+    }
+
+    /// Streams on it.
+    #[must_use]
+    pub fn streams(&self) -> usize {
+        self.gauges.streams.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread and waits for it.
+    pub fn stop(&self) {
+        let _ = self.commands.send(Command::Stop);
+        self.waker.wake();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for MediaThread {
+    fn drop(&mut self) {
+        // the queue closes with us; the thread sees that when it wakes
+        let _ = self.commands.try_send(Command::Stop);
+        self.waker.wake();
+    }
+}
+
+/// Sends an association's datagrams from the shared sockets, and remembers its STUN transactions so that
+/// answers from addresses not yet proved find it.
+pub struct PeerSink {
+    id: StreamId,
+    sockets: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    transactions: Arc<Mutex<Transactions>>,
+}
+
+impl crate::peer::DatagramSink for PeerSink {
+    fn send(&self, path: Path, bytes: &[u8]) {
+        let Some((_, socket)) = self.sockets.iter().find(|(address, _)| *address == path.local) else {
+            return;
+        };
+        if classify(bytes) == Some(Class::Stun) {
+            if let (Some(StunKind::Request(_)), Some(head)) = (peek_stun(bytes), bytes.first_chunk::<20>()) {
+                if let Some(id) = head.last_chunk::<12>() {
+                    self.transactions.lock().unwrap_or_else(PoisonError::into_inner).add(*id, self.id);
+                }
+            }
+        }
+        // UDP: a full socket drops
+        let _ = socket.send_to(bytes, path.remote);
+    }
+}
+
+struct PlainIo {
+    sockets: PlainSockets,
+    remote: Option<(SocketAddr, SocketAddr)>,
+}
+
+struct Driver {
+    worker: Worker,
+    shared: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    plain: Vec<Option<PlainIo>>,
+    news: Vec<Option<StreamNews>>,
+    resting: VecDeque<(Instant, PlainSockets)>,
+    waker: Arc<Waker>,
+    commands: Receiver<Command>,
+    transactions: Arc<Mutex<Transactions>>,
+    gauges: Arc<Gauges>,
+    epoll: Epoll,
+    receiving: Batch,
+    sending: Batch,
+    arena: Vec<PacketBuf>,
+    used: usize,
+    queues: Vec<Vec<(usize, SocketAddr)>>,
+    scratch: PacketBuf,
+}
+
+impl Driver {
+    fn new(
+        worker: Worker,
+        shared: Arc<Vec<(SocketAddr, UdpSocket)>>,
+        waker: Arc<Waker>,
+        commands: Receiver<Command>,
+        transactions: Arc<Mutex<Transactions>>,
+        gauges: Arc<Gauges>,
+    ) -> io::Result<Self> {
+        let epoll = Epoll::new(EVENTS)?;
+        epoll.add(waker.as_fd(), WAKE_TOKEN)?;
+        for (token, (_, socket)) in (SHARED_TOKENS..).zip(shared.iter()) {
+            epoll.add(socket.as_fd(), token)?;
+        }
+        let queues = shared.iter().map(|_| Vec::with_capacity(ARENA)).collect();
+        Ok(Self {
+            worker,
+            shared,
+            plain: Vec::new(),
+            news: Vec::new(),
+            resting: VecDeque::new(),
+            waker,
+            commands,
+            transactions,
+            gauges,
+            epoll,
+            receiving: Batch::new(),
+            sending: Batch::new(),
+            arena: (0..ARENA).map(|_| PacketBuf::default()).collect(),
+            used: 0,
+            queues,
+            scratch: PacketBuf::default(),
+        })
+    }
+
+    fn run(mut self) {
+        loop {
+            let now = Instant::now();
+            let resting = self.resting.front().map(|(until, _)| *until);
+            let next = self.worker.poll_timeout().into_iter().chain(resting).min();
+            let timeout = next.map(|at| at.saturating_duration_since(now));
+            let Ok(count) = self.epoll.wait(timeout) else { return };
+            let now = Instant::now();
+            let mut is_woken = false;
+            for at in 0..count {
+                match self.epoll.token(at) {
+                    Some(WAKE_TOKEN) => is_woken = true,
+                    Some(token) => self.receive(now, token),
+                    None => {}
+                }
+            }
+            self.flush();
+            if is_woken {
+                self.waker.clear();
+                if !self.obey(now) {
+                    return;
+                }
+            }
+            self.handle_time(now);
+        }
+    }
+
+    // ---- datagrams
+
+    /// Takes one batch of a ready socket; the kernel says again when there is more.
+    fn receive(&mut self, now: Instant, token: u64) {
+        let shared = token.checked_sub(SHARED_TOKENS).and_then(|s| u8::try_from(s).ok());
+        let wanted = if shared.is_some() { BATCH } else { PLAIN_BATCH };
+        if self.arena.len().saturating_sub(self.used) < wanted {
+            self.flush();
+        }
+        let first = self.used;
+        let Some(room) = self.arena.get_mut(first..first.saturating_add(wanted)) else { return };
+        let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
+        let is_rtcp = token & 1 == 1;
+        let fd = match shared {
+            Some(at) => self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()),
+            None => self
+                .plain
+                .get(slot)
+                .and_then(Option::as_ref)
+                .map(|p| if is_rtcp { p.sockets.rtcp.as_raw_fd() } else { p.sockets.rtp.as_raw_fd() }),
+        };
+        let Some(fd) = fd else { return };
+        // an error is an ICMP answer to something we sent, or a spurious wake-up: taken note of by the call
+        let Ok(count) = self.receiving.receive(fd, room) else { return };
+        self.used = first.saturating_add(count);
+        for n in 0..count {
+            let Some(from) = self.receiving.from(n) else { continue };
+            let at = first.saturating_add(n);
+            let Some(buf) = self.arena.get_mut(at) else { continue };
+            let worker = &mut self.worker;
+            let transactions = &self.transactions;
+            let verdict = catch_unwind(AssertUnwindSafe(|| match shared {
+                Some(socket) => match answered(transactions, buf) {
+                    Some(id) => worker.handle_stun_response(id, socket, from),
+                    None => worker.handle_shared(now, socket, from, buf),
+                },
+                None => worker.handle_plain(now, slot, is_rtcp, from, buf),
+            }));
+            match verdict {
+                Ok(Verdict::Done) => {}
+                Ok(Verdict::Send(transmit)) => self.transmit(transmit, at),
+                Ok(Verdict::Peer(inlet, path)) => {
+                    inlet.input(PeerInput::Datagram { path, bytes: buf.bytes().to_vec() });
+                }
+                Ok(Verdict::MediaFrom(inlet, path)) => inlet.input(PeerInput::MediaFrom(path)),
+                Err(_) => self.worker.handle_fault(),
+            }
+        }
+    }
+
+    /// Sends the packet in the arena: to a plain leg at once, else with the others of the round.
+    fn transmit(&mut self, transmit: Transmit, at: usize) {
+        if let Via::Shared(socket) = transmit.via {
+            if let Some(queue) = self.queues.get_mut(usize::from(socket)) {
+                queue.push((at, transmit.to));
+            }
+            return;
+        }
+        let Some(buf) = self.arena.get(at) else { return };
+        if !send_now(&self.plain, &self.shared, transmit, buf) {
+            self.worker.handle_send_failure(transmit.via);
+        }
+    }
+
+    /// Sends all that waits for the shared sockets and frees the arena.
+    fn flush(&mut self) {
+        for (socket, (queue, (_, shared))) in self.queues.iter_mut().zip(self.shared.iter()).enumerate() {
+            let mut rest = queue.as_slice();
+            while !rest.is_empty() {
+                // a packet the kernel refuses (no buffer, no route) is dropped, the others go on
+                let sent = self.sending.send(shared.as_raw_fd(), rest, &mut self.arena).unwrap_or(0);
+                if sent == 0 {
+                    self.worker.handle_send_failure(Via::Shared(u8::try_from(socket).unwrap_or(u8::MAX)));
+                }
+                rest = rest.get(sent.max(1)..).unwrap_or_default();
+            }
+            queue.clear();
+        }
+        self.used = 0;
+    }
+
+    // ---- time
+
+    fn handle_time(&mut self, now: Instant) {
+        while self.resting.front().is_some_and(|(until, _)| *until <= now) {
+            self.resting.pop_front();
+            self.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.worker.poll_timeout().is_some_and(|at| at <= now) {
+            self.worker.handle_timeout(now);
+        }
+        loop {
+            if self.used >= self.arena.len() {
+                self.flush();
+            }
+            let at = self.used;
+            let Some(buf) = self.arena.get_mut(at) else { break };
+            match self.worker.poll_output(now, buf) {
+                None => break,
+                Some(Output::Send(transmit)) => {
+                    self.used = at.saturating_add(1);
+                    self.transmit(transmit, at);
+                }
+                Some(Output::Lost(id, cause)) => {
+                    let slot = self.worker.slot_of(id);
+                    let news = slot.and_then(|s| self.news.get(s)).and_then(Option::as_ref);
+                    // the queue holds more than a call has streams
+                    let _ = news.map(|n| n.try_send((id, cause)));
+                }
+            }
+        }
+        self.flush();
+    }
+
+    // ---- commands
+
+    /// Takes all commands that wait; false when the thread is to end.
+    fn obey(&mut self, now: Instant) -> bool {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Stop) | Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
+                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+                Ok(command) => {
+                    if catch_unwind(AssertUnwindSafe(|| self.execute(now, command))).is_err() {
+                        self.worker.handle_fault();
+                    }
+                }
+            }
+        }
+    }
+
+    fn execute(&mut self, now: Instant, command: Command) {
+        let done = match command {
+            Command::AddWebRtc { id, ufrag, inlet, stats, news } => {
+                let transport = Transport::WebRtc(WebRtc::new(ufrag, inlet));
+                let slot = self.worker.add(now, id, transport, stats);
+                self.place(slot, None, news);
+                Ok(())
+            }
+            Command::AddPlain { id, sockets, stats, news } => {
+                let transport =
+                    Transport::Plain(Plain { is_symmetric: sockets.is_symmetric, ..Plain::default() });
+                let slot = self.worker.add(now, id, transport, stats);
+                self.watch(slot, &sockets);
+                self.gauges.sockets.fetch_add(1, Ordering::Relaxed);
+                self.place(slot, Some(PlainIo { sockets, remote: None }), news);
+                Ok(())
+            }
+            Command::Format(id, format) => self.worker.set_format(id, format),
+            Command::Direction(id, may_send, may_receive) => {
+                self.worker.set_direction(now, id, may_send, may_receive)
+            }
+            Command::Remote(id, rtp, rtcp) => {
+                self.connect(id, rtp, rtcp);
+                self.worker.set_remote(now, id, Some(rtp), Some(rtcp))
+            }
+            Command::Keys(id, keys) => self.worker.set_keys(now, id, &keys),
+            Command::Bind(id, path) => self.worker.bind(id, path),
+            Command::Select(id, path) => self.worker.select(id, path),
+            Command::Hear(listener, source) => self.worker.hear(listener, source),
+            Command::Remove(id) => {
+                self.remove(now, id);
+                Ok(())
+            }
+            Command::Stop => Ok(()),
+        };
+        // a stream that ended meanwhile is the usual reason, and no fault
+        if let Err(error) = done {
+            tracing::debug!(%error, "media command without effect");
+        }
+        self.gauges.streams.store(self.worker.len(), Ordering::Relaxed);
+    }
+
+    fn place(&mut self, slot: usize, plain: Option<PlainIo>, news: Option<StreamNews>) {
+        if self.plain.len() <= slot {
+            self.plain.resize_with(slot.saturating_add(1), || None);
+            self.news.resize_with(slot.saturating_add(1), || None);
+        }
+        if let (Some(p), Some(n)) = (self.plain.get_mut(slot), self.news.get_mut(slot)) {
+            *p = plain;
+            *n = news;
+        }
+    }
+
+    fn watch(&self, slot: usize, sockets: &PlainSockets) {
+        let token = u64::try_from(slot).unwrap_or(0) << 1;
+        let watched = self
+            .epoll
+            .add(sockets.rtp.as_fd(), token)
+            .and_then(|()| self.epoll.add(sockets.rtcp.as_fd(), token | 1));
+        if let Err(error) = watched {
+            tracing::error!(%error, "a plain media socket cannot be watched");
+        }
+    }
+
+    /// Connects a plain stream's sockets in the kernel, so that nobody else's datagrams reach us.
+    fn connect(&mut self, id: StreamId, rtp: SocketAddr, rtcp: SocketAddr) {
+        let plain = self.worker.slot_of(id).and_then(|s| self.plain.get_mut(s)).and_then(Option::as_mut);
+        let Some(plain) = plain else { return };
+        if plain.sockets.is_symmetric || plain.remote == Some((rtp, rtcp)) {
+            return;
+        }
+        // without a route the socket stays open and the worker compares addresses itself
+        let connected = plain.sockets.rtp.connect(rtp).and_then(|()| plain.sockets.rtcp.connect(rtcp));
+        plain.remote = connected.is_ok().then_some((rtp, rtcp));
+        if let Err(error) = connected {
+            tracing::warn!(%error, "a plain media socket cannot be connected");
+        }
+    }
+
+    fn remove(&mut self, now: Instant, id: StreamId) {
+        let slot = self.worker.slot_of(id);
+        let goodbye = self.worker.remove(now, id, &mut self.scratch);
+        if let Some(transmit) = goodbye {
+            let _ = send_now(&self.plain, &self.shared, transmit, &self.scratch);
+        }
+        let Some(slot) = slot else { return };
+        if let Some(news) = self.news.get_mut(slot) {
+            *news = None;
+        }
+        if let Some(plain) = self.plain.get_mut(slot).and_then(Option::take) {
+            let _ = self.epoll.remove(plain.sockets.rtp.as_fd());
+            let _ = self.epoll.remove(plain.sockets.rtcp.as_fd());
+            // bound a while longer, so that late packets meet no closed port and no new call
+            self.resting.push_back((now + REST, plain.sockets));
+        }
+    }
+}
+
+/// Sends one packet at once.
+fn send_now(
+    plain: &[Option<PlainIo>],
+    shared: &[(SocketAddr, UdpSocket)],
+    transmit: Transmit,
+    buf: &PacketBuf,
+) -> bool {
+    let (slot, is_rtcp) = match transmit.via {
+        Via::Shared(socket) => {
+            let socket = shared.get(usize::from(socket));
+            return socket.is_some_and(|(_, s)| s.send_to(buf.bytes(), transmit.to).is_ok());
+        }
+        Via::Rtp(slot) => (slot, false),
+        Via::Rtcp(slot) => (slot, true),
+    };
+    let Some(plain) = plain.get(slot).and_then(Option::as_ref) else { return false };
+    let socket = if is_rtcp { &plain.sockets.rtcp } else { &plain.sockets.rtp };
+    if plain.remote.is_some() {
+        socket.send(buf.bytes()).is_ok()
+    } else {
+        socket.send_to(buf.bytes(), transmit.to).is_ok()
+    }
+}
+
+/// Whose STUN request a response answers, if it is one.
+fn answered(transactions: &Mutex<Transactions>, buf: &PacketBuf) -> Option<StreamId> {
+    // the first byte tells responses (1) from everything frequent without a lock
+    if buf.bytes().first() != Some(&1) || classify(buf.bytes()) != Some(Class::Stun) {
+        return None;
+    }
+    match peek_stun(buf.bytes()) {
+        Some(StunKind::Response(id)) => transactions.lock().unwrap_or_else(PoisonError::into_inner).take(&id),
+        _ => None,
+    }
+}

@@ -1,0 +1,194 @@
+//! The engine against webrtc-srtp, and against forgers.
+
+use super::*;
+use crate::base::Seed;
+use rtp::packet::Packet;
+use webrtc_srtp::context::Context;
+use webrtc_srtp::protection_profile::ProtectionProfile;
+use webrtc_util::marshal::Unmarshal;
+use zeroize::Zeroizing;
+
+const PROFILES: [(SrtpProfile, ProtectionProfile); 3] = [
+    (SrtpProfile::AesCm128HmacSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
+    (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
+    (SrtpProfile::AeadAes256Gcm, ProtectionProfile::AeadAes256Gcm),
+];
+
+fn master(profile: SrtpProfile, seed: &mut Seed) -> MasterKey {
+    let mut key = Zeroizing::new(vec![0; profile.key_len()]);
+    let mut salt = Zeroizing::new(vec![0; profile.salt_len()]);
+    seed.fill(&mut key);
+    seed.fill(&mut salt);
+    MasterKey { key, salt }
+}
+
+fn oracle(profile: ProtectionProfile, master: &MasterKey) -> Context {
+    Context::new(&master.key, &master.salt, profile, None, None).unwrap()
+}
+
+fn packet(sequence: u16, len: usize, seed: &mut Seed) -> Vec<u8> {
+    let header = RtpHeader {
+        is_marked: false,
+        payload_type: 0,
+        sequence,
+        timestamp: seed.next_u32(),
+        ssrc: 0x1234_5678,
+        header_len: 12,
+        is_padded: false,
+    };
+    let mut bytes = header.to_fixed().to_vec();
+    bytes.resize(12 + len, 0);
+    seed.fill(&mut bytes[12..]);
+    bytes
+}
+
+#[test]
+fn seventy_thousand_packets_over_a_rollover_are_byte_equal_to_the_oracle_both_ways() {
+    for (ours, theirs) in PROFILES {
+        let mut seed = Seed::from_number(11);
+        let master = master(ours, &mut seed);
+        let mut sealer = Sealer::new(ours, &master).unwrap();
+        let mut opener = Opener::new(ours, &master).unwrap();
+        let (mut seals, mut opens) = (oracle(theirs, &master), oracle(theirs, &master));
+        let start = 30_000_u64;
+        for index in start..start + 71_000 {
+            let plain = packet(crate::media::packet::low16(index), seed.below(200) as usize, &mut seed);
+            let theirs = seals.encrypt_rtp(&plain).unwrap();
+            let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+            sealer.protect_rtp(&mut buf, index).unwrap();
+            assert_eq!(buf.bytes(), &theirs[..], "{ours:?} sealing {index}");
+            assert_eq!(&opens.decrypt_rtp(buf.bytes()).unwrap()[..], &plain[..], "{ours:?} {index}");
+            let header = opener.unprotect_rtp(&mut buf).unwrap();
+            assert_eq!(buf.bytes(), &plain[..], "{ours:?} opening {index}");
+            assert_eq!(u64::from(header.sequence), index & 0xffff);
+        }
+    }
+}
+
+#[test]
+fn header_extensions_and_csrcs_are_authenticated_and_stay_clear() {
+    for (ours, theirs) in PROFILES {
+        let mut seed = Seed::from_number(5);
+        let master = master(ours, &mut seed);
+        let plain = [
+            &[0x91, 0x6f, 0, 1, 0, 0, 0, 9, 1, 2, 3, 4, 9, 9, 9, 9, 0xbe, 0xde, 0, 1, 0x10, 0x55, 0, 0][..],
+            b"payload",
+        ]
+        .concat();
+        assert!(Packet::unmarshal(&mut &plain[..]).is_ok());
+        let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+        Sealer::new(ours, &master).unwrap().protect_rtp(&mut buf, 1).unwrap();
+        assert_eq!(&oracle(theirs, &master).encrypt_rtp(&plain).unwrap()[..], buf.bytes());
+        let mut changed = PacketBuf::from_bytes(buf.bytes()).unwrap();
+        changed.bytes_mut()[21] ^= 1;
+        let mut opener = Opener::new(ours, &master).unwrap();
+        assert_eq!(opener.unprotect_rtp(&mut changed), Err(Drop::BadTag));
+        assert!(opener.unprotect_rtp(&mut buf).is_ok());
+        assert_eq!(buf.bytes(), plain);
+    }
+}
+
+#[test]
+fn rtcp_is_understood_by_the_oracle_and_the_oracle_by_us() {
+    for (ours, theirs) in PROFILES {
+        let mut seed = Seed::from_number(6);
+        let master = master(ours, &mut seed);
+        let mut sealer = Sealer::new(ours, &master).unwrap();
+        let mut opener = Opener::new(ours, &master).unwrap();
+        let (mut seals, mut opens) = (oracle(theirs, &master), oracle(theirs, &master));
+        let mut plain = [0x80, 201, 0, 7, 0xde, 0xad, 0xbe, 0xef].to_vec();
+        plain.resize(32, 0x42);
+        for _ in 0..100 {
+            seed.fill(&mut plain[8..]);
+            let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+            sealer.protect_rtcp(&mut buf).unwrap();
+            assert_eq!(&opens.decrypt_rtcp(buf.bytes()).unwrap()[..], &plain[..], "{ours:?}");
+            let mut buf = PacketBuf::from_bytes(&seals.encrypt_rtcp(&plain).unwrap()).unwrap();
+            let mut again = PacketBuf::from_bytes(buf.bytes()).unwrap();
+            opener.unprotect_rtcp(&mut buf).unwrap();
+            assert_eq!(buf.bytes(), &plain[..], "{ours:?}");
+            assert_eq!(opener.unprotect_rtcp(&mut again), Err(Drop::Replayed));
+        }
+    }
+}
+
+#[test]
+fn a_bad_tag_moves_neither_window_nor_rollover_counter_nor_takes_a_place() {
+    for (profile, _) in PROFILES {
+        let mut seed = Seed::from_number(8);
+        let master = master(profile, &mut seed);
+        let mut sealer = Sealer::new(profile, &master).unwrap();
+        let mut opener = Opener::new(profile, &master).unwrap();
+        let mut sealed = |index: u64, seed: &mut Seed| {
+            let plain = packet(crate::media::packet::low16(index), 160, seed);
+            let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+            sealer.protect_rtp(&mut buf, index).unwrap();
+            buf
+        };
+        opener.unprotect_rtp(&mut sealed(65_000, &mut seed)).unwrap();
+        for n in 0..2_000_u32 {
+            let mut forged = sealed(65_001, &mut seed);
+            forged.bytes_mut()[2..4].copy_from_slice(&seed.next_u32().to_be_bytes()[..2]);
+            if n % 2 == 0 {
+                forged.bytes_mut()[8..12].copy_from_slice(&seed.next_u32().to_be_bytes());
+            }
+            forged.bytes_mut()[50] ^= 0x80;
+            assert!(opener.unprotect_rtp(&mut forged).is_err());
+        }
+        assert!(opener.unprotect_rtp(&mut sealed(65_001, &mut seed)).is_ok(), "{profile:?}");
+        let again = sealed(65_002, &mut seed);
+        let mut first = PacketBuf::from_bytes(again.bytes()).unwrap();
+        let mut second = PacketBuf::from_bytes(again.bytes()).unwrap();
+        assert!(opener.unprotect_rtp(&mut first).is_ok());
+        assert_eq!(opener.unprotect_rtp(&mut second), Err(Drop::Replayed));
+    }
+}
+
+#[test]
+fn a_session_has_room_for_eight_sources_and_no_more() {
+    let profile = SrtpProfile::AeadAes128Gcm;
+    let mut seed = Seed::from_number(9);
+    let master = master(profile, &mut seed);
+    let mut sealer = Sealer::new(profile, &master).unwrap();
+    let mut opener = Opener::new(profile, &master).unwrap();
+    let mut results = Vec::new();
+    for ssrc in 0..9_u32 {
+        let mut plain = packet(1, 20, &mut seed);
+        plain[8..12].copy_from_slice(&ssrc.to_be_bytes());
+        let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+        sealer.protect_rtp(&mut buf, 1).unwrap();
+        results.push(opener.unprotect_rtp(&mut buf).map(|h| h.ssrc));
+    }
+    assert!(results[..8].iter().all(Result::is_ok));
+    assert_eq!(results[8], Err(Drop::TooManySources));
+}
+
+#[test]
+fn short_and_random_datagrams_are_refused_without_panic() {
+    let mut seed = Seed::from_number(10);
+    for (profile, _) in PROFILES {
+        let master = master(profile, &mut seed);
+        let mut opener = Opener::new(profile, &master).unwrap();
+        for round in 0..20_000 {
+            let mut bytes = vec![0; seed.below(64) as usize];
+            seed.fill(&mut bytes);
+            if let Some(first) = bytes.first_mut() {
+                *first = 0x80 | (*first & 0x3f);
+            }
+            let mut buf = PacketBuf::from_bytes(&bytes).unwrap();
+            let result = if round % 2 == 0 {
+                opener.unprotect_rtp(&mut buf).map(drop)
+            } else {
+                opener.unprotect_rtcp(&mut buf)
+            };
+            assert!(result.is_err());
+        }
+    }
+}
+
+#[test]
+fn keys_of_a_wrong_length_are_refused() {
+    let short = MasterKey { key: Zeroizing::new(vec![0; 15]), salt: Zeroizing::new(vec![0; 14]) };
+    assert_eq!(Sealer::new(SrtpProfile::AesCm128HmacSha1_80, &short).map(drop), Err(KeyError));
+    assert_eq!(Opener::new(SrtpProfile::AeadAes256Gcm, &short).map(drop), Err(KeyError));
+}

@@ -1,0 +1,198 @@
+//! What a stream counts: packets, bytes, drops by reason, loss, jitter, round trip.
+//!
+//! The worker alone writes, by plain atomic stores; anybody reads without a lock. Numbers of one snapshot may
+//! be some packets apart.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Why a datagram went no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Drop {
+    /// No RTP or RTCP of version 2, or its lengths do not fit the datagram.
+    BadHeader,
+    /// The padding count does not fit the payload.
+    BadPadding,
+    /// The SRTP or SRTCP tag is wrong.
+    BadTag,
+    /// The index was seen, or is too old to tell (RFC 3711 §3.3.2).
+    Replayed,
+    /// More sources than one session may have.
+    TooManySources,
+    /// No keys yet.
+    NoKeys,
+    /// A payload type that was not negotiated.
+    UnknownPayload,
+    /// Before the point where this source took over, or long after its successors.
+    Late,
+    /// Nobody hears this stream.
+    NoSink,
+    /// The far side of the stream that hears it is not known yet, or wants no media.
+    NotReady,
+    /// From an address that is not this stream's.
+    WrongSource,
+    /// Not STUN, DTLS, RTP or RTCP; or too long.
+    Unclassified,
+    /// The peer's queue was full.
+    QueueFull,
+    /// The socket would not take it.
+    SendFailed,
+    /// Handling it was a fault of ours.
+    Fault,
+}
+
+impl Drop {
+    /// All reasons.
+    pub const ALL: [Self; 15] = [
+        Self::BadHeader,
+        Self::BadPadding,
+        Self::BadTag,
+        Self::Replayed,
+        Self::TooManySources,
+        Self::NoKeys,
+        Self::UnknownPayload,
+        Self::Late,
+        Self::NoSink,
+        Self::NotReady,
+        Self::WrongSource,
+        Self::Unclassified,
+        Self::QueueFull,
+        Self::SendFailed,
+        Self::Fault,
+    ];
+
+    /// One word for metrics; stable.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadHeader => "bad-header",
+            Self::BadPadding => "bad-padding",
+            Self::BadTag => "bad-tag",
+            Self::Replayed => "replayed",
+            Self::TooManySources => "too-many-sources",
+            Self::NoKeys => "no-keys",
+            Self::UnknownPayload => "unknown-payload",
+            Self::Late => "late",
+            Self::NoSink => "no-sink",
+            Self::NotReady => "not-ready",
+            Self::WrongSource => "wrong-source",
+            Self::Unclassified => "unclassified",
+            Self::QueueFull => "queue-full",
+            Self::SendFailed => "send-failed",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// A number with one writer: adding is a load and a store, no locked instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the writer may call it.
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Drops by reason.
+#[derive(Debug, Default)]
+pub struct Drops([Counter; Drop::ALL.len()]);
+
+impl Drops {
+    /// Counts one; only the writer may call it.
+    pub fn count(&self, reason: Drop) {
+        if let Some(counter) = self.0.get(reason as usize) {
+            counter.add(1);
+        }
+    }
+
+    /// How many for that reason.
+    #[must_use]
+    pub fn of(&self, reason: Drop) -> u64 {
+        self.0.get(reason as usize).map_or(0, Counter::get)
+    }
+
+    /// How many in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).fold(0, u64::wrapping_add)
+    }
+}
+
+/// Counters of one stream.
+#[derive(Debug, Default)]
+pub struct StreamStats {
+    /// RTP packets taken from the far side (good tag, known payload).
+    pub packets_in: Counter,
+    /// Their bytes, RTP header included, SRTP tag not.
+    pub bytes_in: Counter,
+    /// RTP packets sent, silence included.
+    pub packets_out: Counter,
+    /// Their bytes as sent.
+    pub bytes_out: Counter,
+    /// Of `packets_out`, the silence we made.
+    pub silence_out: Counter,
+    /// What was dropped on the way in or out.
+    pub drops: Drops,
+    lost_in: AtomicU64,
+    lost_out: AtomicU64,
+    jitter_in_us: AtomicU32,
+    round_trip_us: AtomicU32,
+}
+
+/// Receiver figures of a stream, as of the last RTCP interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quality {
+    /// Packets expected and not received from the far side.
+    pub lost_in: u64,
+    /// Packets of ours that the far side says it misses.
+    pub lost_out: u64,
+    /// Interarrival jitter of what we receive, µs (RFC 3550 §6.4.1).
+    pub jitter_in_us: u32,
+    /// Round trip by the far side's reports, µs; 0 when unknown (RFC 3550 §6.4.1).
+    pub round_trip_us: u32,
+}
+
+impl StreamStats {
+    /// Publishes the receiver figures; only the writer may call it.
+    pub fn publish(&self, quality: Quality) {
+        self.lost_in.store(quality.lost_in, Ordering::Relaxed);
+        self.lost_out.store(quality.lost_out, Ordering::Relaxed);
+        self.jitter_in_us.store(quality.jitter_in_us, Ordering::Relaxed);
+        self.round_trip_us.store(quality.round_trip_us, Ordering::Relaxed);
+    }
+
+    /// The receiver figures last published.
+    #[must_use]
+    pub fn quality(&self) -> Quality {
+        Quality {
+            lost_in: self.lost_in.load(Ordering::Relaxed),
+            lost_out: self.lost_out.load(Ordering::Relaxed),
+            jitter_in_us: self.jitter_in_us.load(Ordering::Relaxed),
+            round_trip_us: self.round_trip_us.load(Ordering::Relaxed),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_reason_has_a_counter_and_a_word_of_its_own() {
+        let drops = Drops::default();
+        for reason in Drop::ALL {
+            drops.count(reason);
+            assert_eq!(drops.of(reason), 1, "{reason:?}");
+        }
+        assert_eq!(drops.total(), Drop::ALL.len() as u64);
+        assert_eq!(Drop::ALL.iter().map(|d| d.as_str()).collect::<BTreeSet<_>>().len(), Drop::ALL.len());
+    }
+}

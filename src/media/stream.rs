@@ -1,0 +1,269 @@
+//! One media transport of a leg as its worker knows it: where it sends and from where it may receive, keys,
+//! what it speaks, what it counted. Pure data and decisions; [`super::worker::Worker`] owns all of them.
+
+use super::packet::{PacketBuf, RtpHeader};
+use super::relay::{Format, Outgoing};
+use super::rtcp::Reception;
+use super::srtp::{Opener, Sealer};
+use super::stats::{Drop, StreamStats};
+use crate::base::{Path, StreamId};
+use crate::peer::PeerInput;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Where STUN and DTLS of a stream go: its association. Never blocks; drops when full.
+pub trait PeerInlet: Send + Sync {
+    /// Hands over.
+    fn input(&self, input: PeerInput);
+}
+
+/// How a stream's packets travel.
+pub enum Transport {
+    /// ICE, SRTP, RTCP on the same port, on the worker's shared sockets.
+    WebRtc(WebRtc),
+    /// Plain RTP on a pair of sockets of its own.
+    Plain(Plain),
+}
+
+/// State of a WebRTC transport.
+pub struct WebRtc {
+    /// Our ufrag, by which requests from unknown addresses find their stream.
+    pub ufrag: String,
+    /// Its association; none where keys are given by hand (load tools).
+    pub inlet: Option<Arc<dyn PeerInlet>>,
+    /// Where media goes.
+    pub selected: Option<(u8, SocketAddr)>,
+    /// Paths that may bring media.
+    pub(super) bound: Vec<(u8, SocketAddr)>,
+    /// Paths that brought a request with our ufrag, not yet proved; their DTLS goes to the association, which
+    /// checks for itself.
+    pub(super) hinted: Vec<(u8, SocketAddr)>,
+    pub(super) opener: Option<Box<Opener>>,
+    pub(super) sealer: Option<Box<Sealer>>,
+    pub(super) ssrcs: Vec<u32>,
+    pub(super) media_from_at: Option<Instant>,
+}
+
+/// Most paths a stream may be bound to; a browser has a few, the oldest is forgotten.
+pub(super) const BOUND_MAX: usize = 8;
+/// Most unproved paths remembered.
+pub(super) const HINTED_MAX: usize = 4;
+
+impl WebRtc {
+    /// Without paths and keys.
+    #[must_use]
+    pub fn new(ufrag: String, inlet: Option<Arc<dyn PeerInlet>>) -> Self {
+        Self {
+            ufrag,
+            inlet,
+            selected: None,
+            bound: Vec::with_capacity(BOUND_MAX),
+            hinted: Vec::with_capacity(HINTED_MAX),
+            opener: None,
+            sealer: None,
+            ssrcs: Vec::with_capacity(super::srtp::SOURCES_MAX),
+            media_from_at: None,
+        }
+    }
+}
+
+/// State of a plain transport.
+#[derive(Debug, Default)]
+pub struct Plain {
+    /// Where RTP goes.
+    pub rtp: Option<SocketAddr>,
+    /// Where RTCP goes.
+    pub rtcp: Option<SocketAddr>,
+    /// Whether media may come from another address than the description names.
+    pub is_symmetric: bool,
+    /// A symmetric transport's address is settled until the next description.
+    pub(super) is_locked: bool,
+    /// The first packet of a candidate for the lock.
+    pub(super) probation: Option<(SocketAddr, u32, u16)>,
+}
+
+impl Plain {
+    /// Takes a new description's addresses; a symmetric transport learns anew.
+    pub fn set_remote(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
+        self.rtp = rtp;
+        self.rtcp = rtcp;
+        self.is_locked = false;
+        self.probation = None;
+    }
+
+    /// Whether an RTP packet of a negotiated payload type may come from there; locks a symmetric transport on
+    /// the address of the description at its first packet, on another at the second in sequence of one
+    /// source.
+    pub(super) fn admit(&mut self, from: SocketAddr, header: &RtpHeader) -> Result<(), Drop> {
+        if self.rtp == Some(from) {
+            self.is_locked = true;
+            return Ok(());
+        }
+        if !self.is_symmetric || self.is_locked || self.rtp.is_none() {
+            return Err(Drop::WrongSource);
+        }
+        match self.probation.replace((from, header.ssrc, header.sequence)) {
+            Some((address, ssrc, sequence))
+                if address == from
+                    && ssrc == header.ssrc
+                    && (1..=3).contains(&header.sequence.wrapping_sub(sequence)) =>
+            {
+                self.rtp = Some(from);
+                // until the first RTCP names its port, the next one up (RFC 3550 §11)
+                self.rtcp = from.port().checked_add(1).map(|port| SocketAddr::new(from.ip(), port));
+                self.is_locked = true;
+                self.probation = None;
+                Ok(())
+            }
+            _ => Err(Drop::WrongSource),
+        }
+    }
+
+    /// Whether an RTCP packet may come from there.
+    pub(super) fn admit_rtcp(&mut self, from: SocketAddr) -> Result<(), Drop> {
+        if self.rtcp == Some(from) {
+            return Ok(());
+        }
+        // a NAT gives RTCP a port of its own; its address is the one RTP was locked on
+        if self.is_symmetric && self.is_locked && self.rtp.is_some_and(|rtp| rtp.ip() == from.ip()) {
+            self.rtcp = Some(from);
+            return Ok(());
+        }
+        Err(Drop::WrongSource)
+    }
+}
+
+/// One media transport.
+pub struct Stream {
+    /// Its name.
+    pub id: StreamId,
+    /// How it travels.
+    pub transport: Transport,
+    /// What it speaks; none until offer and answer are done.
+    pub(super) format: Option<Format>,
+    pub(super) outgoing: Option<Outgoing>,
+    pub(super) reception: Reception,
+    /// Whose media it gets, by slot; none: silence.
+    pub(super) hears: Option<usize>,
+    /// Who gets its media, by slot.
+    pub(super) heard_by: Option<usize>,
+    /// The far side wants media.
+    pub(super) may_send: bool,
+    /// The far side sends media.
+    pub(super) may_receive: bool,
+    pub(super) is_silent: bool,
+    /// When media last came, or it became able to come.
+    pub(super) last_media: Instant,
+    pub(super) has_received: bool,
+    pub(super) is_timed_out: bool,
+    pub(super) next_report: Instant,
+    pub(super) stats: Arc<StreamStats>,
+    pub(super) cname: String,
+}
+
+impl Stream {
+    /// Whether media of the far side can come in.
+    pub(super) fn is_live(&self) -> bool {
+        let is_open = match &self.transport {
+            Transport::WebRtc(w) => w.opener.is_some(),
+            Transport::Plain(p) => p.rtp.is_some(),
+        };
+        is_open && self.may_receive && self.format.is_some()
+    }
+
+    /// Whether media can go out to the far side.
+    pub(super) fn is_ready(&self) -> bool {
+        let is_open = match &self.transport {
+            Transport::WebRtc(w) => w.sealer.is_some() && w.selected.is_some(),
+            Transport::Plain(p) => p.rtp.is_some(),
+        };
+        is_open && self.may_send && self.format.is_some()
+    }
+
+    /// Protects an RTP packet if this transport does that.
+    pub(super) fn seal_rtp(&mut self, buf: &mut PacketBuf, index: u64) -> Result<(), Drop> {
+        match &mut self.transport {
+            Transport::WebRtc(w) => w.sealer.as_mut().ok_or(Drop::NoKeys)?.protect_rtp(buf, index),
+            Transport::Plain(_) => Ok(()),
+        }
+    }
+
+    /// The key of the address table for a path.
+    pub(super) fn forget_path(&mut self, key: (u8, SocketAddr)) {
+        if let Transport::WebRtc(w) = &mut self.transport {
+            w.bound.retain(|p| *p != key);
+        }
+    }
+}
+
+/// A path as the worker's tables key it; none when its local address is no socket of the worker.
+pub(super) fn path_key(sockets: &[SocketAddr], path: Path) -> Option<(u8, SocketAddr)> {
+    let at = sockets.iter().position(|s| *s == path.local)?;
+    Some((u8::try_from(at).ok()?, path.remote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(ssrc: u32, sequence: u16) -> RtpHeader {
+        RtpHeader {
+            is_marked: false,
+            payload_type: 0,
+            sequence,
+            timestamp: 0,
+            ssrc,
+            header_len: 12,
+            is_padded: false,
+        }
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn plain(is_symmetric: bool) -> Plain {
+        let mut plain = Plain { is_symmetric, ..Plain::default() };
+        plain.set_remote(Some(address("192.0.2.1:4000")), Some(address("192.0.2.1:4001")));
+        plain
+    }
+
+    #[test]
+    fn a_transport_with_a_fixed_peer_takes_nothing_from_others() {
+        let mut plain = plain(false);
+        for n in 0..10 {
+            assert_eq!(plain.admit(address("192.0.2.1:4002"), &header(1, n)), Err(Drop::WrongSource));
+        }
+        assert_eq!(plain.admit(address("192.0.2.1:4000"), &header(1, 1)), Ok(()));
+        assert_eq!(plain.admit_rtcp(address("192.0.2.1:4005")), Err(Drop::WrongSource));
+        assert_eq!(plain.rtp, Some(address("192.0.2.1:4000")));
+    }
+
+    #[test]
+    fn a_symmetric_transport_locks_on_two_packets_in_sequence_and_learns_once() {
+        let mut plain = plain(true);
+        let (nat, stranger) = (address("198.51.100.7:9000"), address("203.0.113.9:7"));
+        assert!(plain.admit(stranger, &header(1, 1)).is_err());
+        assert!(plain.admit(nat, &header(2, 10)).is_err());
+        assert!(plain.admit(nat, &header(3, 11)).is_err(), "another source");
+        assert!(plain.admit(nat, &header(3, 12)).is_ok());
+        assert_eq!(plain.rtp, Some(nat));
+        for n in 2..10 {
+            assert!(plain.admit(stranger, &header(1, n)).is_err());
+        }
+        assert!(plain.admit_rtcp(stranger).is_err());
+        assert!(plain.admit_rtcp(address("198.51.100.7:12345")).is_ok());
+        plain.set_remote(Some(address("192.0.2.1:4000")), None);
+        assert!(plain.admit(stranger, &header(1, 20)).is_err());
+        assert!(plain.admit(stranger, &header(1, 21)).is_ok(), "a new answer lets it learn again");
+    }
+
+    #[test]
+    fn a_symmetric_transport_locks_at_once_on_the_address_of_the_description() {
+        let mut plain = plain(true);
+        assert!(plain.admit(address("192.0.2.1:4000"), &header(1, 1)).is_ok());
+        assert!(plain.admit(address("203.0.113.9:7"), &header(2, 1)).is_err());
+        assert!(plain.admit(address("203.0.113.9:7"), &header(2, 2)).is_err());
+    }
+}

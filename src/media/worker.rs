@@ -1,0 +1,848 @@
+//! The packet machine of one media thread: streams, the tables that find them, and what becomes of a datagram.
+//!
+//! Pure: it is told the time, the socket and the bytes. Drive it with [`Worker::handle_shared`] (a datagram of
+//! a WebRTC socket) and [`Worker::handle_plain`] (one of a plain stream's own sockets), which change the
+//! datagram in place and answer with what to do with it; with [`Worker::handle_timeout`] when
+//! [`Worker::poll_timeout`] says so, then [`Worker::poll_output`] until it has no more; and with commands
+//! (`add`, `set_*`, `bind`, `select`, `hear`, `remove`).
+//!
+//! A datagram costs one table look-up, opening, rewriting and sealing; nothing is allocated for RTP. Unknown
+//! senders reach nothing: STUN requests go to the association they name, everything else from an address
+//! that no association proved is dropped, except that SRTP with a known SSRC and a good tag makes the
+//! association ask that path for consent.
+
+use super::demux::{Class, StunKind, classify, peek_stun};
+use super::keyed::{KeyedMap, KeyedState};
+use super::packet::{PacketBuf, RtpHeader};
+use super::relay::{FRAME, Format, Outgoing};
+use super::rtcp::{INTERVAL, Reception, Report, write_report};
+use super::silence::silence;
+use super::srtp::{KeyError, Opener, SOURCES_MAX, Sealer};
+use super::stats::{Drop, Drops, StreamStats};
+use super::stream::{BOUND_MAX, HINTED_MAX, PeerInlet, Stream, Transport, WebRtc, path_key};
+use crate::base::{Cause, Path, Seed, StreamId};
+use crate::peer::SrtpKeys;
+use slab::Slab;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How often timers that may be late are looked at: reports, media timeouts.
+const HOUSEKEEPING: Duration = Duration::from_millis(250);
+/// Least time between two consent requests caused by SRTP from an unknown path.
+const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
+/// A stream that never received anything may take this many media timeouts: a callee may ring that long.
+const FIRST_MEDIA_FACTOR: u32 = 3;
+
+/// By which socket a packet leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// A shared WebRTC socket, by index.
+    Shared(u8),
+    /// The RTP socket of the plain stream in this slot.
+    Rtp(usize),
+    /// The RTCP socket of the plain stream in this slot.
+    Rtcp(usize),
+}
+
+/// Where the packet in the buffer goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// The socket.
+    pub via: Via,
+    /// The far side.
+    pub to: SocketAddr,
+}
+
+/// What becomes of a datagram.
+pub enum Verdict {
+    /// Nothing more: consumed or dropped, and counted.
+    Done,
+    /// The buffer holds a packet for another far side.
+    Send(Transmit),
+    /// STUN or DTLS for an association: the bytes in the buffer.
+    Peer(Arc<dyn PeerInlet>, Path),
+    /// Tell the association that media with a good tag came by this path.
+    MediaFrom(Arc<dyn PeerInlet>, Path),
+}
+
+/// What the worker has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// The buffer holds a packet of our own: silence, a report.
+    Send(Transmit),
+    /// A stream's media is gone: [`Cause::MediaTimeout`] or [`Cause::Internal`]. Once a stream.
+    Lost(StreamId, Cause),
+}
+
+/// Why a command came to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// No stream of that name (it may be gone already).
+    #[error("no such stream")]
+    NoStream,
+    /// The command is for the other kind of transport.
+    #[error("the stream's transport is of another kind")]
+    WrongKind,
+    /// The path's local address is no socket of this worker.
+    #[error("no socket of this worker has that address")]
+    NoSocket,
+    /// The keys do not fit their profile.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+}
+
+/// The machine.
+pub struct Worker {
+    sockets: Vec<SocketAddr>,
+    streams: Slab<Stream>,
+    by_id: HashMap<StreamId, usize>,
+    by_ufrag: HashMap<String, usize>,
+    by_path: KeyedMap<(u8, SocketAddr), usize>,
+    by_hint: KeyedMap<(u8, SocketAddr), usize>,
+    by_ssrc: KeyedMap<u32, usize>,
+    /// Slots that get silence.
+    silent: Vec<usize>,
+    /// Datagrams of nobody, by reason.
+    strays: Arc<Drops>,
+    seed: Seed,
+    started: (Instant, Duration),
+    media_timeout: Duration,
+    next_silence: Instant,
+    next_housekeeping: Instant,
+    /// How far `poll_output` has come in the round of silence and of housekeeping.
+    silence_at: Option<usize>,
+    housekeeping_at: Option<usize>,
+    failed: Vec<StreamId>,
+    current: Option<usize>,
+}
+
+impl Worker {
+    /// A worker with these shared sockets (in order of their index), started at `now`, which is `wall` after
+    /// 1970 by the machine's clock.
+    #[must_use]
+    pub fn new(
+        sockets: Vec<SocketAddr>,
+        media_timeout: Duration,
+        now: Instant,
+        wall: Duration,
+        mut seed: Seed,
+    ) -> Self {
+        let keyed = KeyedState::new(&mut seed);
+        Self {
+            sockets,
+            streams: Slab::with_capacity(64),
+            by_id: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_path: KeyedMap::with_hasher(keyed.clone()),
+            by_hint: KeyedMap::with_hasher(keyed.clone()),
+            by_ssrc: KeyedMap::with_capacity_and_hasher(256, keyed),
+            silent: Vec::with_capacity(64),
+            strays: Arc::default(),
+            seed,
+            started: (now, wall),
+            media_timeout,
+            next_silence: now,
+            next_housekeeping: now,
+            silence_at: None,
+            housekeeping_at: None,
+            failed: Vec::new(),
+            current: None,
+        }
+    }
+
+    /// Datagrams that belonged to no stream, by reason.
+    #[must_use]
+    pub fn strays(&self) -> Arc<Drops> {
+        Arc::clone(&self.strays)
+    }
+
+    /// Streams there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether there is no stream.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    /// Slot of a stream, for the owner of its sockets.
+    #[must_use]
+    pub fn slot_of(&self, id: StreamId) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    // ---- commands
+
+    /// A new stream; answers its slot. It sends and takes nothing until the rest is set.
+    pub fn add(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        transport: Transport,
+        stats: Arc<StreamStats>,
+    ) -> usize {
+        let ufrag = match &transport {
+            Transport::WebRtc(w) => Some(w.ufrag.clone()),
+            Transport::Plain(_) => None,
+        };
+        let slot = self.streams.insert(Stream {
+            id,
+            transport,
+            format: None,
+            outgoing: None,
+            reception: Reception::default(),
+            hears: None,
+            heard_by: None,
+            may_send: true,
+            may_receive: true,
+            is_silent: false,
+            last_media: now,
+            has_received: false,
+            is_timed_out: false,
+            next_report: now + INTERVAL / 5,
+            stats,
+            cname: self.seed.token(16),
+        });
+        self.by_id.insert(id, slot);
+        if let Some(ufrag) = ufrag {
+            self.by_ufrag.insert(ufrag, slot);
+        }
+        slot
+    }
+
+    /// What a stream speaks, by its offer and answer.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn set_format(&mut self, id: StreamId, format: Format) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let (ssrc, sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32(), self.seed.next_u32());
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        match (&mut stream.outgoing, stream.format) {
+            (Some(outgoing), Some(before)) if before.codec != format.codec => {
+                outgoing.set_codec(format.codec)
+            }
+            (Some(_), _) => {}
+            (none, _) => {
+                let [_, _, high, low] = sequence.to_be_bytes();
+                let first = u16::from_be_bytes([high, low]);
+                *none = Some(Outgoing::new(ssrc, first, timestamp, format.codec));
+            }
+        }
+        stream.format = Some(format);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Which ways media may go, seen from us.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn set_direction(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        may_send: bool,
+        may_receive: bool,
+    ) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        if may_receive && !stream.may_receive {
+            stream.last_media = now;
+        }
+        stream.may_send = may_send;
+        stream.may_receive = may_receive;
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Where a plain stream's far side is, by its description.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_remote(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        rtp: Option<SocketAddr>,
+        rtcp: Option<SocketAddr>,
+    ) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        if plain.rtp.is_none() {
+            stream.last_media = now;
+        }
+        plain.set_remote(rtp, rtcp);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Keys of a WebRTC stream.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::Keys`].
+    pub fn set_keys(&mut self, now: Instant, id: StreamId, keys: &SrtpKeys) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
+        webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
+        stream.last_media = now;
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// A path proved by a stream's association: its datagrams are the stream's.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
+    pub fn bind(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        if !webrtc.bound.contains(&key) {
+            if webrtc.bound.len() >= BOUND_MAX {
+                let oldest = webrtc.bound.iter().position(|p| Some(*p) != webrtc.selected).unwrap_or(0);
+                self.by_path.remove(&webrtc.bound.remove(oldest));
+            }
+            webrtc.bound.push(key);
+        }
+        // a browser that makes a new association on the same ports: the newest proof counts
+        if let Some(other) = self.by_path.insert(key, slot).filter(|o| *o != slot) {
+            if let Some(other) = self.streams.get_mut(other) {
+                other.forget_path(key);
+            }
+        }
+        Ok(())
+    }
+
+    /// Media of a WebRTC stream goes to this path from now on.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
+    pub fn select(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        webrtc.selected = Some(key);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// From now on `listener` gets the media of `source`, or silence. What it gets is one unbroken stream.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn hear(&mut self, listener: StreamId, source: Option<StreamId>) -> Result<(), CommandError> {
+        let slot = self.slot(listener)?;
+        let source = source.map(|s| self.slot(s)).transpose()?;
+        let before = self.streams.get(slot).and_then(|s| s.hears);
+        if before == source {
+            return Ok(());
+        }
+        if let Some(before) = before.and_then(|b| self.streams.get_mut(b)) {
+            before.heard_by = None;
+        }
+        // a source has one listener: whoever had it gets silence
+        let robbed = source.and_then(|s| self.streams.get_mut(s)).and_then(|s| s.heard_by.replace(slot));
+        if let Some(robbed) = robbed {
+            if let Some(stream) = self.streams.get_mut(robbed) {
+                stream.hears = None;
+            }
+            self.refresh(robbed);
+        }
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.hears = source;
+            if let Some(outgoing) = &mut stream.outgoing {
+                outgoing.switch();
+            }
+        }
+        self.refresh(slot);
+        Ok(())
+    }
+
+    /// Ends a stream. When it was up, the buffer then holds its RTCP goodbye for that destination.
+    pub fn remove(&mut self, now: Instant, id: StreamId, buf: &mut PacketBuf) -> Option<Transmit> {
+        let slot = self.by_id.remove(&id)?;
+        let goodbye = self.report(now, slot, true, buf);
+        let stream = self.streams.try_remove(slot)?;
+        if let Transport::WebRtc(webrtc) = &stream.transport {
+            let is_ours = |s: Option<&usize>| s == Some(&slot);
+            if is_ours(self.by_ufrag.get(&webrtc.ufrag)) {
+                self.by_ufrag.remove(&webrtc.ufrag);
+            }
+            for key in &webrtc.bound {
+                self.by_path.remove(key);
+            }
+            for key in &webrtc.hinted {
+                if is_ours(self.by_hint.get(key)) {
+                    self.by_hint.remove(key);
+                }
+            }
+            for ssrc in &webrtc.ssrcs {
+                if is_ours(self.by_ssrc.get(ssrc)) {
+                    self.by_ssrc.remove(ssrc);
+                }
+            }
+        }
+        self.silent.retain(|s| *s != slot);
+        if let Some(source) = stream.hears.and_then(|s| self.streams.get_mut(s)) {
+            source.heard_by = None;
+        }
+        if let Some(listener) = stream.heard_by {
+            if let Some(stream) = self.streams.get_mut(listener) {
+                stream.hears = None;
+                if let Some(outgoing) = &mut stream.outgoing {
+                    outgoing.switch();
+                }
+            }
+            self.refresh(listener);
+        }
+        goodbye
+    }
+
+    // ---- datagrams
+
+    /// A datagram of a shared socket.
+    pub fn handle_shared(
+        &mut self,
+        now: Instant,
+        socket: u8,
+        from: SocketAddr,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
+        self.current = None;
+        let Some(class) = classify(buf.bytes()) else {
+            return self.stray(Drop::Unclassified);
+        };
+        let key = (socket, from);
+        let bound = self.by_path.get(&key).copied();
+        match (class, bound) {
+            (Class::Rtp, Some(slot)) => self.handle_rtp(now, slot, None, buf),
+            (Class::Rtp, None) => self.handle_unknown_rtp(now, key, buf),
+            (Class::Rtcp, Some(slot)) => self.handle_rtcp(now, slot, None, buf),
+            (Class::Rtcp, None) => self.stray(Drop::WrongSource),
+            (Class::Dtls, bound) => match bound.or_else(|| self.by_hint.get(&key).copied()) {
+                Some(slot) => self.to_peer(slot, key),
+                None => self.stray(Drop::WrongSource),
+            },
+            (Class::Stun, bound) => self.handle_stun(key, bound, buf),
+        }
+    }
+
+    /// A datagram of the own sockets of the plain stream in `slot`.
+    pub fn handle_plain(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        is_rtcp_socket: bool,
+        from: SocketAddr,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
+        self.current = None;
+        match (classify(buf.bytes()), is_rtcp_socket) {
+            (Some(Class::Rtp), false) => self.handle_rtp(now, slot, Some(from), buf),
+            (Some(Class::Rtcp), _) => self.handle_rtcp(now, slot, Some(from), buf),
+            _ => self.dropped(slot, Drop::Unclassified),
+        }
+    }
+
+    /// Handling the last datagram was a fault of ours: the stream it concerned, if one was found, is lost.
+    pub fn handle_fault(&mut self) {
+        self.strays.count(Drop::Fault);
+        if let Some(stream) = self.current.take().and_then(|slot| self.streams.get_mut(slot)) {
+            if !std::mem::replace(&mut stream.is_timed_out, true) {
+                self.failed.push(stream.id);
+            }
+        }
+    }
+
+    /// A packet of the stream in `slot` could not be sent.
+    pub fn handle_send_failure(&mut self, via: Via) {
+        match via {
+            Via::Shared(_) => self.strays.count(Drop::SendFailed),
+            Via::Rtp(slot) | Via::Rtcp(slot) => {
+                if let Some(stream) = self.streams.get(slot) {
+                    stream.stats.drops.count(Drop::SendFailed);
+                }
+            }
+        }
+    }
+
+    fn handle_rtp(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        plain_from: Option<SocketAddr>,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
+        self.current = Some(slot);
+        let since = now.saturating_duration_since(self.started.0);
+        let Some(stream) = self.streams.get_mut(slot) else { return self.stray(Drop::WrongSource) };
+        let opened = open_rtp(stream, plain_from, buf).and_then(|header| {
+            let format = stream.format.as_ref().ok_or(Drop::NotReady)?;
+            Ok((header, format.kind_of(header.payload_type)?, format.codec.clock_rate()))
+        });
+        let (header, kind, clock_rate) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => return self.dropped(slot, reason),
+        };
+        stream.last_media = now;
+        stream.has_received = true;
+        stream.stats.packets_in.add(1);
+        stream.stats.bytes_in.add(buf.len() as u64);
+        stream.reception.receive(since, &header, clock_rate);
+        if let Transport::WebRtc(webrtc) = &mut stream.transport {
+            if webrtc.ssrcs.last() != Some(&header.ssrc) {
+                learn_ssrc(&mut self.by_ssrc, webrtc, slot, header.ssrc);
+            }
+        }
+        let listener = stream.heard_by;
+        let may_receive = stream.may_receive;
+        let Some((to, listener)) = listener.and_then(|l| Some((l, self.streams.get_mut(l)?))) else {
+            return self.dropped(slot, Drop::NoSink);
+        };
+        if !may_receive || !listener.is_ready() {
+            return self.dropped(to, Drop::NotReady);
+        }
+        let sent = match (&mut listener.outgoing, &listener.format) {
+            (Some(outgoing), Some(format)) => outgoing.rewrite(now, &header, kind, format, buf),
+            _ => Err(Drop::NotReady),
+        };
+        match sent.and_then(|placed| listener.seal_rtp(buf, placed.index)) {
+            Ok(()) => {
+                listener.stats.packets_out.add(1);
+                listener.stats.bytes_out.add(buf.len() as u64);
+                match destination(to, listener) {
+                    Some(transmit) => Verdict::Send(transmit),
+                    None => self.dropped(to, Drop::NotReady),
+                }
+            }
+            Err(reason) => self.dropped(to, reason),
+        }
+    }
+
+    fn handle_rtcp(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        plain_from: Option<SocketAddr>,
+        buf: &mut PacketBuf,
+    ) -> Verdict {
+        self.current = Some(slot);
+        let wall = self.wall(now);
+        let Some(stream) = self.streams.get_mut(slot) else { return self.stray(Drop::WrongSource) };
+        let opened = match (&mut stream.transport, plain_from) {
+            (Transport::WebRtc(webrtc), _) => {
+                webrtc.opener.as_mut().ok_or(Drop::NoKeys).and_then(|o| o.unprotect_rtcp(buf))
+            }
+            (Transport::Plain(plain), Some(from)) => plain.admit_rtcp(from),
+            (Transport::Plain(_), None) => Err(Drop::WrongSource),
+        };
+        if let Err(reason) = opened {
+            return self.dropped(slot, reason);
+        }
+        if let Some(outgoing) = &stream.outgoing {
+            stream.reception.handle_rtcp(now, wall, outgoing.ssrc(), buf.bytes());
+        }
+        Verdict::Done
+    }
+
+    /// SRTP from an address nobody proved: with a known SSRC and a good tag, its association asks there for
+    /// consent. The tag is looked at a few times a second only.
+    fn handle_unknown_rtp(&mut self, now: Instant, key: (u8, SocketAddr), buf: &mut PacketBuf) -> Verdict {
+        let slot = RtpHeader::parse(buf.bytes()).ok().and_then(|h| self.by_ssrc.get(&h.ssrc).copied());
+        let Some(slot) = slot else { return self.stray(Drop::WrongSource) };
+        self.current = Some(slot);
+        let path = self.path(key);
+        let Some(Transport::WebRtc(webrtc)) = self.streams.get_mut(slot).map(|s| &mut s.transport) else {
+            return self.stray(Drop::WrongSource);
+        };
+        let is_due =
+            webrtc.media_from_at.is_none_or(|at| now.saturating_duration_since(at) >= MEDIA_FROM_EVERY);
+        if is_due {
+            webrtc.media_from_at = Some(now);
+            let is_genuine = webrtc.opener.as_mut().is_some_and(|o| o.unprotect_rtp(buf).is_ok());
+            if let (true, Some(inlet), Some(path)) = (is_genuine, &webrtc.inlet, path) {
+                return Verdict::MediaFrom(Arc::clone(inlet), path);
+            }
+        }
+        self.dropped(slot, Drop::WrongSource)
+    }
+
+    /// Requests go to the association whose ufrag they name, the rest to the one the path belongs to. Responses
+    /// from other paths are found by their transaction, which the owner of the sockets knows.
+    fn handle_stun(&mut self, key: (u8, SocketAddr), bound: Option<usize>, buf: &PacketBuf) -> Verdict {
+        let slot = match peek_stun(buf.bytes()) {
+            Some(StunKind::Request(Some(ufrag))) => self.by_ufrag.get(ufrag).copied(),
+            Some(_) => bound,
+            None => None,
+        };
+        let Some(slot) = slot else { return self.stray(Drop::WrongSource) };
+        if bound != Some(slot) {
+            self.hint(slot, key);
+        }
+        self.to_peer(slot, key)
+    }
+
+    /// A STUN response for the association of a stream that asked from the socket.
+    pub fn handle_stun_response(&mut self, id: StreamId, socket: u8, from: SocketAddr) -> Verdict {
+        match self.by_id.get(&id).copied() {
+            Some(slot) => self.to_peer(slot, (socket, from)),
+            None => self.stray(Drop::WrongSource),
+        }
+    }
+
+    fn hint(&mut self, slot: usize, key: (u8, SocketAddr)) {
+        let Some(Transport::WebRtc(webrtc)) = self.streams.get_mut(slot).map(|s| &mut s.transport) else {
+            return;
+        };
+        if webrtc.hinted.contains(&key) {
+            self.by_hint.insert(key, slot);
+            return;
+        }
+        if webrtc.hinted.len() >= HINTED_MAX {
+            let oldest = webrtc.hinted.remove(0);
+            if self.by_hint.get(&oldest) == Some(&slot) {
+                self.by_hint.remove(&oldest);
+            }
+        }
+        webrtc.hinted.push(key);
+        self.by_hint.insert(key, slot);
+    }
+
+    fn to_peer(&self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+        let inlet = match self.streams.get(slot).map(|s| &s.transport) {
+            Some(Transport::WebRtc(WebRtc { inlet: Some(inlet), .. })) => Arc::clone(inlet),
+            _ => return self.stray(Drop::WrongSource),
+        };
+        match self.path(key) {
+            Some(path) => Verdict::Peer(inlet, path),
+            None => Verdict::Done,
+        }
+    }
+
+    // ---- time
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let housekeeping = (!self.streams.is_empty()).then_some(self.next_housekeeping);
+        let silence = (!self.silent.is_empty()).then_some(self.next_silence);
+        housekeeping.into_iter().chain(silence).min()
+    }
+
+    /// The clock went on; then ask [`Self::poll_output`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.next_silence {
+            if !self.silent.is_empty() {
+                self.silence_at = Some(0);
+            }
+            let behind = now.saturating_duration_since(self.next_silence);
+            self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
+        }
+        if now >= self.next_housekeeping {
+            self.housekeeping_at = Some(0);
+            self.next_housekeeping = now + HOUSEKEEPING;
+        }
+    }
+
+    /// What there is to send or to say; call until none.
+    pub fn poll_output(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Output> {
+        if let Some(id) = self.failed.pop() {
+            return Some(Output::Lost(id, Cause::Internal));
+        }
+        while let Some(at) = self.silence_at {
+            let Some(slot) = self.silent.get(at).copied() else {
+                self.silence_at = None;
+                break;
+            };
+            self.silence_at = Some(at + 1);
+            if let Some(transmit) = self.make_silence(now, slot, buf) {
+                return Some(Output::Send(transmit));
+            }
+        }
+        while let Some(at) = self.housekeeping_at {
+            if at >= self.streams.capacity() {
+                self.housekeeping_at = None;
+                break;
+            }
+            let Some(stream) = self.streams.get_mut(at) else {
+                self.housekeeping_at = Some(at + 1);
+                continue;
+            };
+            if now >= stream.next_report {
+                // after the report, the same slot again for its timeout
+                let jitter = Duration::from_millis(self.seed.below(1_000));
+                stream.next_report = now + INTERVAL + jitter - Duration::from_millis(500);
+                if let Some(transmit) = self.report(now, at, false, buf) {
+                    return Some(Output::Send(transmit));
+                }
+                continue;
+            }
+            self.housekeeping_at = Some(at + 1);
+            if let Some(lost) = self.check_media(now, at) {
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    fn make_silence(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
+        let stream = self.streams.get_mut(slot)?;
+        let format = stream.format?;
+        let placed = stream.outgoing.as_mut()?.generate(now, &format, silence(format.codec), buf);
+        stream.seal_rtp(buf, placed.index).ok()?;
+        stream.stats.packets_out.add(1);
+        stream.stats.silence_out.add(1);
+        stream.stats.bytes_out.add(buf.len() as u64);
+        destination(slot, stream)
+    }
+
+    fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
+        let media_timeout = self.media_timeout;
+        let stream = self.streams.get_mut(slot)?;
+        let limit = if stream.has_received { media_timeout } else { media_timeout * FIRST_MEDIA_FACTOR };
+        let is_over = now.saturating_duration_since(stream.last_media) >= limit;
+        if stream.is_live() && is_over && !stream.is_timed_out {
+            stream.is_timed_out = true;
+            return Some(Output::Lost(stream.id, Cause::MediaTimeout));
+        }
+        None
+    }
+
+    /// Writes and protects a stream's report, and publishes its figures.
+    fn report(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        is_goodbye: bool,
+        buf: &mut PacketBuf,
+    ) -> Option<Transmit> {
+        let wall = self.wall(now);
+        let stream = self.streams.get_mut(slot)?;
+        stream.stats.publish(stream.reception.quality());
+        let outgoing = stream.outgoing.as_ref()?;
+        let report =
+            Report { ssrc: outgoing.ssrc(), sent: outgoing.figures(now), cname: &stream.cname, is_goodbye };
+        match &mut stream.transport {
+            Transport::WebRtc(webrtc) => {
+                let (socket, to) = webrtc.selected?;
+                let sealer = webrtc.sealer.as_mut()?;
+                write_report(&report, &mut stream.reception, now, wall, buf);
+                sealer.protect_rtcp(buf).ok()?;
+                Some(Transmit { via: Via::Shared(socket), to })
+            }
+            Transport::Plain(plain) => {
+                let to = plain.rtcp?;
+                write_report(&report, &mut stream.reception, now, wall, buf);
+                Some(Transmit { via: Via::Rtcp(slot), to })
+            }
+        }
+    }
+
+    // ---- small things
+
+    fn slot(&self, id: StreamId) -> Result<usize, CommandError> {
+        self.by_id.get(&id).copied().ok_or(CommandError::NoStream)
+    }
+
+    fn path(&self, (socket, remote): (u8, SocketAddr)) -> Option<Path> {
+        self.sockets.get(usize::from(socket)).map(|local| Path { local: *local, remote })
+    }
+
+    fn wall(&self, now: Instant) -> Duration {
+        self.started.1 + now.saturating_duration_since(self.started.0)
+    }
+
+    fn stray(&self, reason: Drop) -> Verdict {
+        self.strays.count(reason);
+        Verdict::Done
+    }
+
+    fn dropped(&self, slot: usize, reason: Drop) -> Verdict {
+        match self.streams.get(slot) {
+            Some(stream) => stream.stats.drops.count(reason),
+            None => self.strays.count(reason),
+        }
+        Verdict::Done
+    }
+
+    /// After a change of a stream: it and who hears it may begin or cease to get silence.
+    fn refresh_around(&mut self, slot: usize) {
+        self.refresh(slot);
+        if let Some(listener) = self.streams.get(slot).and_then(|s| s.heard_by) {
+            self.refresh(listener);
+        }
+    }
+
+    fn refresh(&mut self, slot: usize) {
+        let Some(stream) = self.streams.get(slot) else { return };
+        let has_source = stream.hears.and_then(|s| self.streams.get(s)).is_some_and(Stream::is_live);
+        let is_silent = stream.is_ready() && !has_source;
+        if is_silent != stream.is_silent {
+            if is_silent {
+                self.silent.push(slot);
+            } else {
+                self.silent.retain(|s| *s != slot);
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.is_silent = is_silent;
+        }
+    }
+}
+
+/// Opens or admits an RTP packet.
+fn open_rtp(stream: &mut Stream, from: Option<SocketAddr>, buf: &mut PacketBuf) -> Result<RtpHeader, Drop> {
+    match (&mut stream.transport, from) {
+        (Transport::WebRtc(webrtc), _) => webrtc.opener.as_mut().ok_or(Drop::NoKeys)?.unprotect_rtp(buf),
+        (Transport::Plain(plain), Some(from)) => {
+            let header = RtpHeader::parse(buf.bytes())?;
+            // a stranger's packet is told from the far side's before its payload type is looked at, but a
+            // symmetric transport learns from negotiated payload types only
+            if let Some(format) = stream.format.as_ref().filter(|_| plain.rtp != Some(from)) {
+                format.kind_of(header.payload_type).map_err(|_| Drop::WrongSource)?;
+            }
+            plain.admit(from, &header)?;
+            Ok(header)
+        }
+        (Transport::Plain(_), None) => Err(Drop::WrongSource),
+    }
+}
+
+/// Remembers a source that proved itself by a good tag, so that it is found when it comes from elsewhere.
+fn learn_ssrc(by_ssrc: &mut KeyedMap<u32, usize>, webrtc: &mut WebRtc, slot: usize, ssrc: u32) {
+    match webrtc.ssrcs.iter().position(|s| *s == ssrc) {
+        Some(at) => {
+            let last = webrtc.ssrcs.len().saturating_sub(1);
+            webrtc.ssrcs.swap(at, last);
+        }
+        None if webrtc.ssrcs.len() < SOURCES_MAX => {
+            webrtc.ssrcs.push(ssrc);
+            by_ssrc.entry(ssrc).or_insert(slot);
+        }
+        None => {}
+    }
+}
+
+/// Where a stream's media leaves.
+fn destination(slot: usize, stream: &Stream) -> Option<Transmit> {
+    match &stream.transport {
+        Transport::WebRtc(webrtc) => {
+            webrtc.selected.map(|(socket, to)| Transmit { via: Via::Shared(socket), to })
+        }
+        Transport::Plain(plain) => plain.rtp.map(|to| Transmit { via: Via::Rtp(slot), to }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

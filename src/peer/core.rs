@@ -1,0 +1,571 @@
+//! The machine of one association: it decides, the adaptors obey (RFC 8445, 5763, 5764, 7675).
+//!
+//! Drive it with the `handle_*` calls, each with the time, then take [`Peer::poll_output`] until it is empty
+//! and sleep until [`Peer::poll_timeout`]. It owns the checks of every datagram: STUN is verified and
+//! answered here in all phases (the ICE agents only find and nominate a pair), DTLS passes the record guard
+//! and comes from known paths only.
+//!
+//! Phases: **waiting** for the other side's description (paths already prove themselves, DTLS is queued);
+//! **checking** until a path is selected; **handshaking**; **connected**, where only answers, consent and
+//! moves are left; **ended**.
+//!
+//! RFC 8445 §7.3.1.1 not followed: a role conflict is not answered with 487; instead our role follows the one
+//! the other side claims in its first verified request, until a path is selected. That is what an ICE
+//! restart needs, where browsers disagree on who controls.
+
+use super::consent::{Consent, Due};
+use super::guard::{LastFlight, RecordGuard, is_alert};
+use super::paths::Paths;
+use super::stun::{self, Class, View};
+use super::{Counter, Counters, DtlsRole, IceRole, LocalParameters, PeerEvent, RemoteParameters, SrtpKeys};
+use crate::base::{Cause, Family, Path, Seed};
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// ICE and DTLS together have this long, from the other side's description on.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// After this long without a path the agents check less often: many dead candidates would cost too much.
+const EAGER: Duration = Duration::from_secs(2);
+/// Time between checks of a pair, at first and later; times `MAX_CHECKS` both exceed [`DEADLINE`].
+const EAGER_INTERVAL: Duration = Duration::from_millis(10);
+const PATIENT_INTERVAL: Duration = Duration::from_millis(50);
+/// Remote candidates that are probed.
+const CANDIDATE_LIMIT: usize = 20;
+/// Verified checks kept for the agents, which come later than the first checks may.
+const EARLY_STUN_LIMIT: usize = 8;
+/// DTLS datagrams from known paths kept until a path is selected.
+const EARLY_DTLS_LIMIT: usize = 16;
+const EARLY_DTLS_BYTES_LIMIT: usize = 24 * 1024;
+/// Times our ICE role may change.
+const ROLE_CHANGES_LIMIT: u8 = 4;
+
+/// What the adaptors are to do.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Send a datagram.
+    Send(Path, Vec<u8>),
+    /// Say something.
+    Event(PeerEvent),
+    /// Start agents, in place of those that run.
+    StartIce(StartIce),
+    /// A verified STUN message for the agent of its family.
+    ToIce {
+        /// Sender.
+        remote: SocketAddr,
+        /// The message.
+        bytes: Vec<u8>,
+    },
+    /// End the agents.
+    StopIce,
+    /// Start the handshake.
+    StartDtls(DtlsRole),
+    /// A guarded datagram for the DTLS engine.
+    ToDtls {
+        /// Sender.
+        remote: SocketAddr,
+        /// Its records.
+        bytes: Vec<u8>,
+    },
+    /// All is over: stop everything; no output follows.
+    End,
+}
+
+/// How the agents are to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StartIce {
+    /// Our role.
+    pub(crate) role: IceRole,
+    /// Time between checks of a pair.
+    pub(crate) check_interval: Duration,
+}
+
+/// Why there are no keys.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HandshakeError {
+    /// The engine gave up.
+    #[error("the DTLS handshake failed")]
+    Engine,
+    /// RFC 5763 §5.
+    #[error("the certificate is not the announced one")]
+    Certificate,
+    /// No profile, or one we did not offer.
+    #[error("no SRTP profile was agreed on")]
+    Profile,
+}
+
+/// What a finished handshake leaves.
+#[derive(Debug)]
+pub(crate) struct Established {
+    /// Keys for SRTP.
+    pub(crate) keys: SrtpKeys,
+    /// Our close_notify, made in advance: the engine is gone by the time it is sent.
+    pub(crate) farewell: Vec<Vec<u8>>,
+}
+
+enum Phase {
+    Waiting,
+    Checking,
+    Handshaking(Box<RecordGuard>),
+    Connected { consent: Consent, farewell: Vec<Vec<u8>> },
+    Ended,
+}
+
+/// One association.
+pub(crate) struct Peer {
+    local: LocalParameters,
+    remote: Option<Box<RemoteParameters>>,
+    /// `remote:local`, as our requests say.
+    username: String,
+    phase: Phase,
+    role: IceRole,
+    role_changes: u8,
+    is_eager: bool,
+    started_at: Option<Instant>,
+    /// The role the other side claims.
+    remote_role: Option<IceRole>,
+    paths: Paths,
+    early_stun: Vec<(Path, Vec<u8>)>,
+    early_dtls: VecDeque<(Path, Vec<u8>)>,
+    last_flight: LastFlight,
+    seed: Seed,
+    counters: Arc<Counters>,
+    outputs: VecDeque<Output>,
+}
+
+impl Peer {
+    /// A new association; it waits for [`Self::handle_remote`].
+    pub(crate) fn new(local: LocalParameters, seed: Seed, counters: Arc<Counters>) -> Self {
+        Self {
+            local,
+            remote: None,
+            username: String::new(),
+            phase: Phase::Waiting,
+            role: IceRole::Controlled,
+            role_changes: 0,
+            is_eager: true,
+            started_at: None,
+            remote_role: None,
+            paths: Paths::default(),
+            early_stun: Vec::new(),
+            early_dtls: VecDeque::new(),
+            last_flight: LastFlight::default(),
+            seed,
+            counters,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// What we brought.
+    pub(crate) const fn local(&self) -> &LocalParameters {
+        &self.local
+    }
+
+    /// What the other side said, once it did; its candidates are those we probe.
+    pub(crate) fn remote(&self) -> Option<&RemoteParameters> {
+        self.remote.as_deref()
+    }
+
+    /// The other side's description came. A second one is ignored.
+    pub(crate) fn handle_remote(&mut self, now: Instant, mut remote: Box<RemoteParameters>) {
+        if !matches!(self.phase, Phase::Waiting) {
+            self.counters.add(Counter::SecondDescription);
+            return;
+        }
+        remote.candidates.retain(|c| may_probe(*c, self.local.allow_loopback));
+        remote.candidates.truncate(CANDIDATE_LIMIT);
+        self.role = match self.remote_role {
+            _ if remote.is_lite => IceRole::Controlling,
+            Some(theirs) => theirs.other(),
+            None => remote.ice_role,
+        };
+        self.username = format!("{}:{}", remote.credentials.ufrag, self.local.credentials.ufrag);
+        self.remote = Some(remote);
+        self.started_at = Some(now);
+        self.phase = Phase::Checking;
+        self.start_ice();
+        for (path, bytes) in std::mem::take(&mut self.early_stun) {
+            let nominates = View::parse(&bytes).is_ok_and(|v| v.has_use_candidate());
+            self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
+            if nominates && self.role == IceRole::Controlled {
+                self.paths.want(now, path, false, &mut self.seed);
+            }
+        }
+        self.after(now);
+    }
+
+    /// A datagram came from the network.
+    pub(crate) fn handle_datagram(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        if stun::is_stun(&bytes) {
+            self.handle_stun(now, path, bytes);
+        } else if stun::is_dtls(&bytes) {
+            self.handle_dtls(now, path, bytes);
+        } else {
+            self.counters.add(Counter::UnknownKind);
+        }
+        self.after(now);
+    }
+
+    /// SRTP with a good tag came by a path that is not known: ask it (see [`super::PeerInput::MediaFrom`]).
+    pub(crate) fn handle_media_from(&mut self, now: Instant, path: Path) {
+        if matches!(self.phase, Phase::Connected { .. }) && self.paths.selected() != Some(path) {
+            // when the other side nominates, a known path waits for its word
+            let selects = self.role == IceRole::Controlling || !self.paths.is_known(path);
+            self.paths.ask(now, path, selects, &mut self.seed);
+            self.after(now);
+        }
+    }
+
+    /// An agent sends. Answers are ours to give, so the agent's are left out.
+    pub(crate) fn handle_ice_send(&mut self, remote: SocketAddr, bytes: Vec<u8>) {
+        if !matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
+            || !View::parse(&bytes).is_ok_and(|v| v.class() == Class::Request)
+        {
+            return;
+        }
+        if let Some(path) = self.path_to(remote) {
+            self.outputs.push_back(Output::Send(path, bytes));
+        }
+    }
+
+    /// An agent has a pair: while we nominate, that is the path.
+    pub(crate) fn handle_ice_selected(&mut self, now: Instant, remote: SocketAddr) {
+        if self.role != IceRole::Controlling
+            || self.paths.selected().is_some()
+            || !matches!(self.phase, Phase::Checking)
+        {
+            return;
+        }
+        if let Some(path) = self.path_to(remote) {
+            // the agent verified the answer to a check of its own
+            self.learn(path);
+            self.paths.confirm(now, path);
+            self.paths.want(now, path, false, &mut self.seed);
+            self.after(now);
+        }
+    }
+
+    /// The DTLS engine sends.
+    pub(crate) fn handle_dtls_send(&mut self, bytes: Vec<u8>) {
+        if !matches!(self.phase, Phase::Handshaking(_) | Phase::Connected { .. }) {
+            return;
+        }
+        if self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server) {
+            self.last_flight.record(&bytes);
+        }
+        if let Some(path) = self.paths.selected() {
+            self.outputs.push_back(Output::Send(path, bytes));
+        }
+    }
+
+    /// The handshake came to an end.
+    pub(crate) fn handle_handshake(&mut self, now: Instant, result: Result<Established, HandshakeError>) {
+        let Phase::Handshaking(guard) = &self.phase else { return };
+        tracing::debug!(refused = guard.refused(), ok = result.is_ok(), "DTLS handshake ended");
+        match result {
+            Ok(Established { keys, farewell }) => {
+                self.phase = Phase::Connected { consent: Consent::new(now), farewell };
+                self.early_dtls = VecDeque::new();
+                self.outputs.push_back(Output::StopIce);
+                self.outputs.push_back(Output::Event(PeerEvent::Connected(keys)));
+                self.after(now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "no keys");
+                self.fail(Cause::DtlsFailed);
+            }
+        }
+    }
+
+    /// The end is wished: say close_notify, stop.
+    pub(crate) fn handle_close(&mut self) {
+        if let (Phase::Connected { farewell, .. }, Some(path)) = (&mut self.phase, self.paths.selected()) {
+            let farewell = std::mem::take(farewell);
+            self.outputs.extend(farewell.into_iter().map(|bytes| Output::Send(path, bytes)));
+        }
+        self.end();
+    }
+
+    /// The clock; early calls are harmless.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
+            && self.deadline().is_some_and(|at| now >= at)
+        {
+            let has_path = self.paths.selected().is_some();
+            self.fail(if has_path { Cause::DtlsFailed } else { Cause::IceFailed });
+            return;
+        }
+        if matches!(self.phase, Phase::Checking)
+            && self.is_eager
+            && self.started_at.is_some_and(|at| now >= at + EAGER)
+        {
+            self.is_eager = false;
+            self.start_ice();
+        }
+        if let Phase::Connected { consent, .. } = &mut self.phase {
+            while let Some(due) = consent.handle_timeout(now, &mut self.seed) {
+                match (due, self.paths.selected(), &self.remote) {
+                    (Due::Ask(transaction), Some(path), Some(remote)) => {
+                        let pwd = remote.credentials.pwd.expose();
+                        let bytes = stun::consent_request(transaction, &self.username, pwd);
+                        self.outputs.push_back(Output::Send(path, bytes));
+                    }
+                    _ => {
+                        self.outputs.push_back(Output::Event(PeerEvent::ConsentLost));
+                        self.end();
+                        return;
+                    }
+                }
+            }
+        }
+        self.after(now);
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let own = match &self.phase {
+            Phase::Waiting => None,
+            Phase::Checking if self.is_eager => self.started_at.map(|at| at + EAGER),
+            Phase::Checking | Phase::Handshaking(_) => self.deadline(),
+            Phase::Connected { consent, .. } => Some(consent.poll_timeout()),
+            Phase::Ended => return None,
+        };
+        own.into_iter().chain(self.paths.poll_timeout()).min()
+    }
+
+    /// Whether the association is up and needs no engine any more.
+    pub(crate) const fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. })
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.started_at.map(|at| at + DEADLINE)
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
+        let Ok(view) = View::parse(&bytes) else {
+            self.counters.add(Counter::BadStun);
+            return;
+        };
+        match view.class() {
+            Class::Request => self.handle_check(now, path, bytes),
+            Class::Success => self.handle_success(now, path, bytes),
+            // RFC 7675 §5.1: an error answer is not consent, whatever its code
+            Class::Error => self.counters.add(Counter::StunErrorAnswer),
+            Class::Indication => {}
+        }
+    }
+
+    /// A connectivity check (RFC 8445 §7.3).
+    fn handle_check(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
+        let Ok(view) = View::parse(&bytes) else { return };
+        let credentials = &self.local.credentials;
+        let theirs = self.remote.as_ref().map(|r| r.credentials.ufrag.as_str());
+        if !view.is_addressed_to(&credentials.ufrag, theirs) || !view.is_signed_by(credentials.pwd.expose()) {
+            self.counters.add(Counter::UnauthenticatedStun);
+            return;
+        }
+        let answer = stun::binding_success(view.transaction(), path.remote, credentials.pwd.expose());
+        let (nominates, claims) = (view.has_use_candidate(), view.sender_role());
+        self.outputs.push_back(Output::Send(path, answer));
+        self.learn(path);
+        if let Some(claims) = claims {
+            self.remote_role = Some(claims);
+        }
+        match self.phase {
+            Phase::Waiting => {
+                self.early_stun.retain(|(p, _)| *p != path);
+                if self.early_stun.len() < EARLY_STUN_LIMIT {
+                    self.early_stun.push((path, bytes));
+                }
+                return;
+            }
+            Phase::Checking => {
+                self.follow_role(claims);
+                self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
+            }
+            Phase::Handshaking(_) => {
+                self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
+            }
+            Phase::Connected { .. } | Phase::Ended => {}
+        }
+        if nominates && self.role == IceRole::Controlled {
+            let is_connected = self.is_connected();
+            self.paths.want(now, path, is_connected, &mut self.seed);
+        }
+    }
+
+    /// See the head of this file.
+    fn follow_role(&mut self, claims: Option<IceRole>) {
+        let is_lite = self.remote.as_ref().is_some_and(|r| r.is_lite);
+        if claims == Some(self.role) && !is_lite && self.role_changes < ROLE_CHANGES_LIMIT {
+            self.role_changes = self.role_changes.saturating_add(1);
+            self.role = self.role.other();
+            self.start_ice();
+        }
+    }
+
+    /// A success answer (RFC 8445 §7.2.5, RFC 7675 §5.1).
+    fn handle_success(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
+        let (Ok(view), Some(remote)) = (View::parse(&bytes), &self.remote) else { return };
+        if !view.is_signed_by(remote.credentials.pwd.expose()) {
+            self.counters.add(Counter::UnauthenticatedStun);
+            return;
+        }
+        let transaction = view.transaction();
+        if let Some(answered) = self.paths.handle_answer(now, path, transaction) {
+            if answered.is_new {
+                self.outputs.push_back(Output::Event(PeerEvent::Authenticated(path)));
+            }
+            return;
+        }
+        match &mut self.phase {
+            Phase::Connected { consent, .. } if self.paths.selected() == Some(path) => {
+                if consent.handle_answer(now, transaction) {
+                    self.paths.confirm(now, path);
+                }
+            }
+            Phase::Checking | Phase::Handshaking(_) => {
+                self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
+            }
+            Phase::Waiting | Phase::Connected { .. } | Phase::Ended => {}
+        }
+    }
+
+    fn handle_dtls(&mut self, now: Instant, path: Path, bytes: Vec<u8>) {
+        if !self.paths.is_known(path) {
+            self.counters.add(Counter::UnauthenticatedDtls);
+            return;
+        }
+        match &mut self.phase {
+            Phase::Waiting | Phase::Checking => {
+                let queued: usize = self.early_dtls.iter().map(|(_, b)| b.len()).sum();
+                if self.early_dtls.len() < EARLY_DTLS_LIMIT
+                    && queued.saturating_add(bytes.len()) <= EARLY_DTLS_BYTES_LIMIT
+                {
+                    self.early_dtls.push_back((path, bytes));
+                } else {
+                    self.counters.add(Counter::EarlyDtlsFull);
+                }
+            }
+            Phase::Handshaking(guard) => match guard.filter(&bytes) {
+                Ok(bytes) => self.outputs.push_back(Output::ToDtls { remote: path.remote, bytes }),
+                Err(refused) => {
+                    tracing::debug!(?refused, "DTLS datagram dropped");
+                    self.counters.add(Counter::RefusedDtls);
+                }
+            },
+            Phase::Connected { .. } => {
+                if is_alert(&bytes) {
+                    // no hang-up: signalling or consent says when it is over
+                    self.counters.add(Counter::DtlsAlert);
+                    tracing::debug!("DTLS alert after the handshake");
+                } else if self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server) {
+                    let flight = self.last_flight.repeat(now, &bytes);
+                    self.outputs.extend(flight.iter().map(|b| Output::Send(path, b.clone())));
+                }
+            }
+            Phase::Ended => {}
+        }
+    }
+
+    /// What follows from a change: the move, requests to paths, the handshake's start.
+    fn after(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        if self.remote.is_some()
+            && let Some(path) = self.paths.poll_move(now)
+        {
+            tracing::debug!("path selected");
+            self.outputs.push_back(Output::Event(PeerEvent::Selected(path)));
+            if let Phase::Connected { consent, .. } = &mut self.phase {
+                consent.handle_move(now, &mut self.seed);
+            }
+        }
+        if let (Phase::Checking, Some(_), Some(remote)) = (&self.phase, self.paths.selected(), &self.remote) {
+            self.outputs.push_back(Output::StartDtls(remote.dtls_role));
+            self.phase = Phase::Handshaking(Box::default());
+            for (path, bytes) in std::mem::take(&mut self.early_dtls) {
+                self.handle_dtls(now, path, bytes);
+            }
+        }
+        if let Some(remote) = &self.remote {
+            while let Some((path, transaction)) = self.paths.poll_ask(now, &mut self.seed) {
+                let pwd = remote.credentials.pwd.expose();
+                let bytes = stun::consent_request(transaction, &self.username, pwd);
+                self.outputs.push_back(Output::Send(path, bytes));
+            }
+        }
+    }
+
+    fn learn(&mut self, path: Path) {
+        if self.paths.learn(path) {
+            self.outputs.push_back(Output::Event(PeerEvent::Authenticated(path)));
+        }
+    }
+
+    fn start_ice(&mut self) {
+        let check_interval = if self.is_eager { EAGER_INTERVAL } else { PATIENT_INTERVAL };
+        self.outputs.push_back(Output::StartIce(StartIce { role: self.role, check_interval }));
+    }
+
+    /// How the other side's address is reached: as it reached us, or by the first socket of its family.
+    fn path_to(&self, remote: SocketAddr) -> Option<Path> {
+        self.paths.by_remote(remote).or_else(|| {
+            let family = Family::of(remote.ip());
+            let local = self.local.addresses.iter().find(|a| Family::of(a.ip()) == family)?;
+            Some(Path { local: *local, remote })
+        })
+    }
+
+    fn fail(&mut self, cause: Cause) {
+        self.outputs.push_back(Output::Event(PeerEvent::Failed(cause)));
+        self.end();
+    }
+
+    fn end(&mut self) {
+        if !matches!(self.phase, Phase::Ended) {
+            self.phase = Phase::Ended;
+            self.outputs.push_back(Output::End);
+        }
+    }
+}
+
+impl IceRole {
+    const fn other(self) -> Self {
+        match self {
+            Self::Controlling => Self::Controlled,
+            Self::Controlled => Self::Controlling,
+        }
+    }
+}
+
+/// Whether a candidate of the other side may be probed: addresses that lead back into this machine or to
+/// many, or to nobody, are not (RFC 8445 §5.1.1.1).
+fn may_probe(candidate: SocketAddr, allow_loopback: bool) -> bool {
+    let ip = candidate.ip();
+    let is_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets().first() == Some(&0),
+        // an IPv4 address written as IPv6 belongs to no socket of ours
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || ip.to_canonical().is_ipv4(),
+    };
+    candidate.port() != 0
+        && !is_local
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && (allow_loopback || !ip.is_loopback())
+}
+
+#[cfg(test)]
+#[path = "core_tests.rs"]
+mod tests;
