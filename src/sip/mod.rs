@@ -1,1 +1,21 @@
-//! sip
+//! SIP as pure machines plus its io (RFC 3261 and friends).
+//!
+//! `message`, `uri`, `header`, `value`, `lex` are the wire; `transaction` the machines of RFC 3261 §17 and
+//! RFC 6026; `dialog` and `session` a call of ours; `digest` the credentials; `answer` what every UAS must
+//! say; `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy:
+//! [`io`] does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others
+//! are added beside it. rsip is named in `code` alone.
+
+mod code;
+mod header;
+mod lex;
+mod message;
+mod uri;
+mod value;
+
+pub use code::{Method, StatusCode};
+pub use header::{Header, HeaderName, Headers};
+pub use lex::{Malformed, Param, Params};
+pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};
+pub use uri::{Host, SipUri, Uri};
+pub use value::{CSeq, MAGIC_COOKIE, NameAddr, Reason, Via};
