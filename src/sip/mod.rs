@@ -7,13 +7,16 @@
 //! are added beside it. rsip is named in `code` alone.
 
 mod code;
+mod flow;
 mod header;
 mod lex;
 mod message;
+pub mod transaction;
 mod uri;
 mod value;
 
 pub use code::{Method, StatusCode};
+pub use flow::{Flow, Transport};
 pub use header::{Header, HeaderName, Headers};
 pub use lex::{Malformed, Param, Params};
 pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};
