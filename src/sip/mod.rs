@@ -6,11 +6,18 @@
 //! [`io`] does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others
 //! are added beside it. rsip is named in `code` alone.
 
+pub mod admission;
+pub mod answer;
 mod code;
+pub mod dialog;
+pub mod digest;
+pub mod endpoint;
 mod flow;
 mod header;
+pub mod io;
 mod lex;
 mod message;
+pub mod session;
 pub mod transaction;
 mod uri;
 mod value;
