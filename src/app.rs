@@ -11,7 +11,7 @@ use crate::media::{Engine, MediaConfig};
 use crate::peer::Certificate;
 use crate::registry::{Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
-use crate::sip::io::SipStack;
+use crate::sip::io::{SipStack, StackConfig};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -197,7 +197,9 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
     let Configured { file, http, sip, media, drain, edges, registry, mut seed, .. } = configured;
     let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
     let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
-    let sip = Arc::new(SipStack::start(sip, seed.fork()).await?);
+    let mut stack = StackConfig::new(sip.listen().to_vec());
+    sip.user_agent().clone_into(&mut stack.agent);
+    let sip = Arc::new(SipStack::start(stack, seed.fork())?);
     let registry = Arc::new(registry);
     let services = Services::default().with(sip.clone());
 
@@ -237,7 +239,7 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
         _ = interrupt.recv() => switch.shutdown(Duration::ZERO).await,
     }
     server.stop(LAST_WORDS).await;
-    sip.shutdown(LAST_WORDS).await;
+    sip.shutdown(LAST_WORDS, None).await;
     engine.stop();
     info!("sipedge has ended");
     Ok(())

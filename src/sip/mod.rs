@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod answer;
 mod code;
+mod config;
 pub mod dialog;
 pub mod digest;
 pub mod endpoint;
@@ -22,6 +23,7 @@ pub mod transaction;
 mod uri;
 mod value;
 
+pub use config::SipConfig;
 pub use code::{Method, StatusCode};
 pub use flow::{Flow, Transport};
 pub use header::{Header, HeaderName, Headers};

@@ -5,7 +5,9 @@ use crate::base::Cause;
 use crate::call::leg::{Dial, LegCommand, LegEvent};
 use crate::sdp::SessionDescription;
 use crate::sip::digest::Credentials;
-use crate::sip::{Body, CallEnd, CallFailure, OutgoingCall, Reason, SessionEvent};
+use crate::sip::Reason;
+use crate::sip::answer::Body;
+use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
 use std::time::Duration;
 
 /// The session gives up ringing after this, should the call core ever fail to.

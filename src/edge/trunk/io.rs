@@ -7,8 +7,9 @@ use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::MediaProfile;
 use crate::call::route::Target;
 use crate::sip::digest::Credentials;
-use crate::sip::io::{Call, SipStack};
-use crate::sip::{Host, SessionEvent};
+use crate::sip::Host;
+use crate::sip::io::{Dial, SessionHandle, SipStack};
+use crate::sip::session::SessionEvent;
 use crate::ua::{Action, Identity, OutgoingLeg};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -105,7 +106,7 @@ async fn run(
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
-    let mut session: Option<Call> = None;
+    let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
     while !leg.is_over() {
         let command = tokio::select! {
             command = commands.recv() => command.unwrap_or(LegCommand::Hangup(Cause::Internal)),
@@ -126,17 +127,12 @@ async fn run(
             }
         };
         match leg.handle_command(command) {
-            Action::Dial(outgoing) => match sip.dial(remote, *outgoing).await {
-                Ok(started) => session = Some(started),
-                Err(cause) => {
-                    warn!(call = %call.call, %remote, %cause, "cannot start a SIP session");
-                    if let Some(word) = leg.fail(Cause::Unreachable) {
-                        call.send(word).await;
-                    }
-                }
-            },
+            Action::Dial(outgoing) => {
+                let contact_user = outgoing.from.uri.user_text();
+                session = Some(sip.dial(Dial { target: remote, contact_user, call: *outgoing }).await);
+            }
             Action::Hangup(reason) => {
-                if let Some(session) = &session {
+                if let Some((session, _)) = &session {
                     session.hangup(Some(reason)).await;
                 }
             }
@@ -149,9 +145,9 @@ async fn run(
 }
 
 /// The next word of the session; never, before there is one.
-async fn next_event(session: &mut Option<Call>) -> Option<SessionEvent> {
+async fn next_event(session: &mut Option<(SessionHandle, mpsc::Receiver<SessionEvent>)>) -> Option<SessionEvent> {
     match session {
-        Some(session) => session.events.recv().await,
+        Some((_, events)) => events.recv().await,
         None => std::future::pending().await,
     }
 }

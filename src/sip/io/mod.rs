@@ -10,12 +10,10 @@ mod owner;
 mod udp;
 
 use super::admission::AdmissionConfig;
-use super::answer::Body;
-use super::digest::Credentials;
 use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
-use super::session::SessionEvent;
+use super::session::{OutgoingCall, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Header, Limits, NameAddr, Reason, StatusCode, Uri};
+use super::{Limits, Reason, StatusCode};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
 use std::io;
@@ -84,52 +82,13 @@ pub enum StartError {
 
 /// What to dial and where.
 #[derive(Debug, Clone)]
-pub struct OutgoingCall {
+pub struct Dial {
     /// Next hop.
     pub target: SocketAddr,
-    /// Request-URI.
-    pub request_uri: Uri,
-    /// From, without tag.
-    pub from: NameAddr,
-    /// To, without tag.
-    pub to: NameAddr,
     /// User part of our Contact.
     pub contact_user: Option<String>,
-    /// More headers of the INVITE.
-    pub headers: Vec<Header>,
-    /// For 401 and 407.
-    pub credentials: Option<Credentials>,
-    /// Our offer.
-    pub body: Option<Body>,
-    /// How long it may ring at most.
-    pub ring_limit: Duration,
-    /// Ignore Contact and Record-Route for the next hop (a peer behind NAT).
-    pub stays_on_flow: bool,
-}
-
-impl OutgoingCall {
-    /// A call with an offer and nothing else: no credentials, 180 s of ringing at most.
-    #[must_use]
-    pub const fn new(
-        target: SocketAddr,
-        request_uri: Uri,
-        from: NameAddr,
-        to: NameAddr,
-        body: Option<Body>,
-    ) -> Self {
-        Self {
-            target,
-            request_uri,
-            from,
-            to,
-            contact_user: None,
-            headers: Vec::new(),
-            credentials: None,
-            body,
-            ring_limit: Duration::from_secs(180),
-            stays_on_flow: false,
-        }
-    }
+    /// The call.
+    pub call: OutgoingCall,
 }
 
 /// Counters of the stack, since its start.
@@ -237,12 +196,12 @@ impl SipStack {
 
     /// Dials. What becomes of the call comes as events, a failure to send it too; the last event is `Failed`
     /// or `Ended`, then the channel closes.
-    pub async fn dial(&self, call: OutgoingCall) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
+    pub async fn dial(&self, dial: Dial) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let token = owner::next_token();
         let handle = SessionHandle { commands: self.commands.clone(), token };
         // when the stack is gone, the events' sender goes with the command and the receiver sees the end
-        let _ = self.commands.send(Command::Dial { token, call: Box::new(call), events }).await;
+        let _ = self.commands.send(Command::Dial { token, dial: Box::new(dial), events }).await;
         (handle, receiver)
     }
 

@@ -2,10 +2,10 @@
 
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
-use super::super::session::{self, CallFailure, SessionEvent};
+use super::super::session::{CallFailure, SessionEvent};
 use super::super::transaction::Failure;
 use super::super::{Flow, Reason, StatusCode};
-use super::{OutgoingCall, StackStats, udp};
+use super::{Dial, StackStats, udp};
 use crate::base::Seed;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -38,7 +38,7 @@ pub(super) fn next_token() -> u64 {
 
 /// From handles to the owner.
 pub(super) enum Command {
-    Dial { token: u64, call: Box<OutgoingCall>, events: mpsc::Sender<SessionEvent> },
+    Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
     Hangup { token: u64, reason: Option<Reason> },
     Probe { target: SocketAddr, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     Stats { reply: oneshot::Sender<StackStats> },
@@ -242,7 +242,7 @@ impl Owner {
     fn handle_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Dial { token, call, events } => self.dial(now, token, *call, events),
+            Command::Dial { token, dial, events } => self.dial(now, token, *dial, events),
             Command::Hangup { token, reason } => {
                 if let Some(session) = self.tokens.get(&token) {
                     self.endpoint.hangup(now, *session, reason);
@@ -267,24 +267,14 @@ impl Owner {
         self.carry_out(now);
     }
 
-    fn dial(&mut self, now: Instant, token: u64, call: OutgoingCall, events: mpsc::Sender<SessionEvent>) {
+    fn dial(&mut self, now: Instant, token: u64, dial: Dial, events: mpsc::Sender<SessionEvent>) {
         // the channel is new: there is room for the one event
-        let Some(flow) = self.flow_to(call.target) else {
+        let Some(flow) = self.flow_to(dial.target) else {
             return drop(events.try_send(SessionEvent::Failed(CallFailure::Transport)));
         };
-        let outgoing = session::OutgoingCall {
-            request_uri: call.request_uri,
-            from: call.from,
-            to: call.to,
-            headers: call.headers,
-            credentials: call.credentials,
-            body: call.body,
-            ring_limit: call.ring_limit,
-            stays_on_flow: call.stays_on_flow,
-        };
-        match self.endpoint.dial(now, flow, call.contact_user, outgoing) {
+        match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
             Ok(session) => {
-                self.feed.known.add(call.target.ip());
+                self.feed.known.add(dial.target.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });
             }
