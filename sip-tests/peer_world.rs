@@ -110,6 +110,7 @@ pub(crate) struct World {
     sent_rx: mpsc::UnboundedReceiver<(Path, Vec<u8>)>,
     remote: Option<(Instant, Box<RemoteParameters>)>,
     rtc_at: Option<Instant>,
+    their_password: String,
 }
 
 pub(crate) const SSRC_THEIRS: u32 = 0x1111;
@@ -162,6 +163,7 @@ impl World {
             addresses: setup.ours.clone(),
             allow_loopback: false,
         };
+        let their_password = their_creds.pass.clone();
         let remote = RemoteParameters {
             credentials: IceCredentials { ufrag: their_creds.ufrag, pwd: Secret::new(their_creds.pass) },
             fingerprints: vec![Fingerprint(fingerprint)],
@@ -186,6 +188,7 @@ impl World {
             sent_rx,
             remote: Some((started + setup.answer_after, Box::new(remote))),
             rtc_at: None,
+            their_password,
         }
     }
 
@@ -202,7 +205,8 @@ impl World {
                 return false;
             }
             let answer_at = self.remote.as_ref().map(|(at, _)| *at);
-            let wake = [self.net.next(), self.rtc_at, answer_at].into_iter().flatten().min();
+            let rtc_at = self.rtc_at.filter(|_| !self.rtc_is_dead);
+            let wake = [self.net.next(), rtc_at, answer_at].into_iter().flatten().min();
             let wake = wake.map_or(end, |w| w.min(end)).max(now);
             tokio::select! {
                 biased;
@@ -242,20 +246,23 @@ impl World {
             if to.ip() == addr(OURS_V4).ip() || to.ip() == addr(OURS_V6).ip() {
                 self.deliver_to_us(Path { local: to, remote: from }, bytes);
             } else if !self.rtc_is_dead
+                && let bytes = with_priority(bytes, &self.their_password)
                 && let Ok(receive) = Receive::new(Protocol::Udp, from, to, &bytes)
             {
-                self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-                self.drain_rtc(now);
+                let taken = self.rtc.handle_input(Input::Receive(now, receive));
+                self.after_rtc(now, taken);
             }
         }
         if !self.rtc_is_dead && self.rtc_at.is_none_or(|at| now >= at) {
-            self.rtc.handle_input(Input::Timeout(now)).unwrap();
-            self.drain_rtc(now);
+            let taken = self.rtc.handle_input(Input::Timeout(now));
+            self.after_rtc(now, taken);
         }
     }
 
     fn deliver_to_us(&mut self, path: Path, bytes: Vec<u8>) {
         match bytes.first() {
+            // RTCP: payload types 64 to 95 in the second byte (RFC 5761 §4)
+            Some(128..=191) if matches!(bytes.get(1).map(|b| b & 0x7f), Some(64..=95)) => {}
             Some(128..=191) => self.rtp.push(bytes),
             _ => {
                 let _ = self.handle.input(PeerInput::Datagram { path, bytes });
@@ -263,16 +270,22 @@ impl World {
         }
     }
 
-    fn drain_rtc(&mut self, now: Instant) {
-        if !self.rtc.is_alive() {
+    /// An error is the end of their side, with a reason to show when a test fails.
+    fn after_rtc(&mut self, now: Instant, taken: Result<(), str0m::RtcError>) {
+        if let Err(error) = taken.and_then(|()| self.drain_rtc(now)) {
+            println!("their side ended: {error}");
             self.rtc_is_dead = true;
         }
+        self.rtc_is_dead |= !self.rtc.is_alive();
+    }
+
+    fn drain_rtc(&mut self, now: Instant) -> Result<(), str0m::RtcError> {
         loop {
-            match self.rtc.poll_output().unwrap() {
+            match self.rtc.poll_output()? {
                 Output::Timeout(at) => {
                     // a machine that wants to run again at once would stop the clock
                     self.rtc_at = Some(at.max(now + Duration::from_micros(100)));
-                    return;
+                    return Ok(());
                 }
                 Output::Transmit(t) => {
                     let mut from = t.source;
@@ -321,6 +334,36 @@ impl World {
         let path = Path { local: addr(OURS_V4), remote: from };
         self.handle.input(PeerInput::Datagram { path, bytes }).unwrap();
     }
+}
+
+/// str0m takes no request without PRIORITY; a consent request has none (RFC 7675 §5.1 wants a Binding request,
+/// browsers take it as it is), so it gets one here and is signed anew.
+fn with_priority(bytes: Vec<u8>, password: &str) -> Vec<u8> {
+    use stun::attributes::{ATTR_PRIORITY, ATTR_USERNAME};
+    use stun::message::{BINDING_REQUEST, Message, Setter};
+    struct Priority;
+    impl Setter for Priority {
+        fn add_to(&self, m: &mut Message) -> Result<(), stun::Error> {
+            m.add(ATTR_PRIORITY, &[0x6e, 0, 1, 0xff]);
+            Ok(())
+        }
+    }
+    let mut given = Message { raw: bytes.clone(), ..Message::default() };
+    if given.decode().is_err() || given.typ != BINDING_REQUEST || given.contains(ATTR_PRIORITY) {
+        return bytes;
+    }
+    let name = stun::textattrs::TextAttribute::get_from_as(&given, ATTR_USERNAME).unwrap();
+    let mut made = Message::new();
+    made.build(&[
+        Box::new(BINDING_REQUEST),
+        Box::new(given.transaction_id),
+        Box::new(name),
+        Box::new(Priority),
+        Box::new(stun::integrity::MessageIntegrity::new_short_term_integrity(password.to_owned())),
+        Box::new(stun::fingerprint::FINGERPRINT),
+    ])
+    .unwrap();
+    made.raw
 }
 
 fn now_of_clock() -> Instant {
