@@ -3,6 +3,13 @@
 //! The ICE agents and the DTLS engine of our side have tasks and randomness of their own, so what is asserted
 //! is the outcome, never a trace.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking; its helpers are no #[test]"
+)]
+
 mod peer_world;
 mod vnet;
 

@@ -1,5 +1,6 @@
 //! Tests of the machine: the other side's messages are built here, the clock is `t0 + Duration`.
 
+use super::super::paths::may_probe;
 use super::super::{Certificate, Fingerprint, IceCredentials, MasterKey, SrtpProfile};
 use super::*;
 use crate::base::Secret;
@@ -293,16 +294,16 @@ fn consent_lives_by_verified_answers_alone_rfc7675_5_1() {
     outputs(&mut p);
     assert!(live(&mut p, hour, &|t| Some(answer(t))).is_empty());
     assert!(p.is_connected());
-    let replies: [fn(stun::TransactionId) -> Option<Vec<u8>>; 4] = [
-        |_| None,
-        |t| Some(stun::error_response(t, 487, THEIR_PASSWORD)),
-        |t| Some(stun::error_response(t, 400, THEIR_PASSWORD)),
-        |t| Some(stun::binding_success(t, addr("192.0.2.1:7000"), "guessed")),
+    let replies: [Reply<'_>; 4] = [
+        &|_| None,
+        &|t| Some(stun::error_response(t, 487, THEIR_PASSWORD)),
+        &|t| Some(stun::error_response(t, 400, THEIR_PASSWORD)),
+        &|t| Some(stun::binding_success(t, addr("192.0.2.1:7000"), "guessed")),
     ];
     for reply in replies {
         let mut p = connected(t0, DtlsRole::Client);
         outputs(&mut p);
-        let heard = live(&mut p, hour, &reply);
+        let heard = live(&mut p, hour, reply);
         assert_eq!(heard, [(t0 + Duration::from_secs(15), PeerEvent::ConsentLost)]);
     }
 }
@@ -474,4 +475,101 @@ fn the_same_seed_and_inputs_give_the_same_outputs() {
         format!("{:?}", outputs(&mut p))
     };
     assert_eq!(run(), run());
+}
+
+const NEW_PASSWORD: &str = "ournewpasswordournewpass";
+const THEIR_NEW_PASSWORD: &str = "theirnewpasswordtheirnew";
+
+fn restart(p: &mut Peer, now: Instant) {
+    let mut described = remote(DtlsRole::Client, IceRole::Controlled);
+    described.credentials = IceCredentials { ufrag: "them2".into(), pwd: Secret::new(THEIR_NEW_PASSWORD) };
+    let ours = IceCredentials { ufrag: "ours2".into(), pwd: Secret::new(NEW_PASSWORD) };
+    p.handle_restart(now, ours, described);
+}
+
+fn new_check(number: u8, role: IceRole, nominates: bool) -> Vec<u8> {
+    stun::check_request([number; 12], "ours2:them2", role, nominates, NEW_PASSWORD)
+}
+
+#[test]
+fn a_restart_keeps_the_path_and_answers_both_credentials_rfc8445_9() {
+    let t0 = Instant::now();
+    let mut p = connected(t0, DtlsRole::Client);
+    outputs(&mut p);
+    restart(&mut p, t0);
+    let old_path = path("198.51.100.7:5000");
+    for (bytes, password) in
+        [(nomination(7), PASSWORD), (new_check(8, IceRole::Controlling, false), NEW_PASSWORD)]
+    {
+        p.handle_datagram(t0, old_path, bytes);
+        let out = outputs(&mut p);
+        assert!(sent(&out).iter().any(|(_, b)| View::parse(b).unwrap().is_signed_by(password)));
+        assert!(events(&out).is_empty());
+    }
+    // an old check from elsewhere proves nothing any more
+    p.handle_datagram(t0, path("203.0.113.9:1"), nomination(9));
+    assert!(outputs(&mut p).is_empty());
+}
+
+#[test]
+fn the_first_check_after_a_restart_tells_our_role_and_the_pair_found_is_moved_to() {
+    let t0 = Instant::now();
+    let new = path("198.51.100.8:5001");
+    for (claims, ours) in
+        [(IceRole::Controlling, IceRole::Controlled), (IceRole::Controlled, IceRole::Controlling)]
+    {
+        let mut p = connected(t0, DtlsRole::Client);
+        outputs(&mut p);
+        restart(&mut p, t0);
+        let t1 = t0 + Duration::from_millis(200);
+        assert!(!outputs(&mut p).iter().any(|o| matches!(o, Output::StartIce(_))));
+        p.handle_datagram(t1, new, new_check(1, claims, false));
+        let out = outputs(&mut p);
+        assert!(out.iter().any(|o| matches!(o, Output::StartIce(s) if s.role == ours)), "{claims:?}");
+        assert!(out.iter().any(|o| matches!(o, Output::ToIce { .. })));
+        if ours == IceRole::Controlling {
+            p.handle_ice_selected(t1, new.remote);
+        } else {
+            p.handle_datagram(t1, new, new_check(2, claims, true));
+            let out = outputs(&mut p);
+            let asked = requests(&out).into_iter().find(|(p, _)| *p == new).unwrap();
+            p.handle_datagram(
+                t1,
+                new,
+                stun::binding_success(asked.1, addr("192.0.2.1:7000"), THEIR_NEW_PASSWORD),
+            );
+        }
+        assert!(events(&outputs(&mut p)).contains(&&PeerEvent::Selected(new)), "{claims:?}");
+        assert!(p.is_connected());
+    }
+}
+
+#[test]
+fn a_restart_without_any_check_takes_the_role_described_and_gives_up_its_agents_after_thirty_seconds() {
+    let t0 = Instant::now();
+    let mut p = connected(t0, DtlsRole::Client);
+    outputs(&mut p);
+    restart(&mut p, t0);
+    outputs(&mut p);
+    p.handle_timeout(t0 + Duration::from_millis(500));
+    assert!(
+        outputs(&mut p).iter().any(|o| matches!(o, Output::StartIce(s) if s.role == IceRole::Controlled))
+    );
+    let reply: Reply<'_> = &|t| Some(stun::binding_success(t, addr("192.0.2.1:7000"), THEIR_NEW_PASSWORD));
+    assert!(live(&mut p, t0 + Duration::from_secs(29), reply).is_empty());
+    p.handle_timeout(t0 + Duration::from_secs(30));
+    assert!(outputs(&mut p).iter().any(|o| matches!(o, Output::StopIce)));
+    assert!(p.is_connected());
+}
+
+#[test]
+fn a_restart_before_the_association_is_up_is_counted_and_ignored() {
+    let t0 = Instant::now();
+    let mut p = peer();
+    restart(&mut p, t0);
+    p.handle_remote(t0, remote(DtlsRole::Client, IceRole::Controlled));
+    restart(&mut p, t0);
+    assert_eq!(p.counters.get(Counter::RestartTooEarly), 2);
+    p.handle_datagram(t0, path("198.51.100.7:5000"), nomination(1));
+    assert!(events(&outputs(&mut p)).contains(&&PeerEvent::Selected(path("198.51.100.7:5000"))));
 }

@@ -25,13 +25,15 @@ pub enum Counter {
     DtlsAlert,
     /// A second description of the other side.
     SecondDescription,
+    /// An ICE restart of an association that is not up.
+    RestartTooEarly,
     /// An agent could not be started.
     AgentFailed,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::QueueFull,
         Self::UnknownKind,
         Self::BadStun,
@@ -42,6 +44,7 @@ impl Counter {
         Self::RefusedDtls,
         Self::DtlsAlert,
         Self::SecondDescription,
+        Self::RestartTooEarly,
         Self::AgentFailed,
     ];
 
@@ -59,6 +62,7 @@ impl Counter {
             Self::RefusedDtls => "refused-dtls",
             Self::DtlsAlert => "dtls-alert",
             Self::SecondDescription => "second-description",
+            Self::RestartTooEarly => "restart-too-early",
             Self::AgentFailed => "agent-failed",
         }
     }

@@ -225,4 +225,5 @@ pub(crate) fn is_alert(datagram: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "guard_tests.rs"]
+#[expect(clippy::cast_possible_truncation, reason = "random values are meant to be cut")]
 mod tests;

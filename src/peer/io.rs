@@ -180,6 +180,9 @@ impl Task {
                 Wake::Input(PeerInput::Datagram { path, bytes }) => {
                     self.core.handle_datagram(now, path, bytes);
                 }
+                Wake::Input(PeerInput::Restart { local, remote }) => {
+                    self.core.handle_restart(now, local, remote);
+                }
                 Wake::Input(PeerInput::MediaFrom(path)) => self.core.handle_media_from(now, path),
                 Wake::Input(PeerInput::Close) | Wake::Close => self.core.handle_close(),
                 Wake::Timeout => self.core.handle_timeout(now),

@@ -341,12 +341,13 @@ pub(crate) fn check_request(
 #[cfg(test)]
 pub(crate) fn error_response(transaction: TransactionId, code: u16, password: &str) -> Vec<u8> {
     let mut message = Builder::new(BINDING_ERROR, transaction);
-    let [class, number] = [(code / 100) as u8, (code % 100) as u8];
+    let [class, number] = [code / 100, code % 100].map(|n| u8::try_from(n).unwrap_or(0));
     message.attribute(0x0009, &[0, 0, class, number]);
     message.finish(password)
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "random values are meant to be cut")]
 mod tests {
     use super::*;
     use crate::base::Seed;
