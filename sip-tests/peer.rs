@@ -298,6 +298,19 @@ async fn a_controlling_peer_that_nominates_another_address_is_followed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_ice_restart_keeps_keys_and_consent_in_both_ice_roles() {
+    for ice in [IceRole::Controlled, IceRole::Controlling] {
+        let mut w = World::new(&Setup { ice, ..Setup::new() });
+        assert!(w.connect(LIMIT).await);
+        w.restart(ice);
+        w.run(60 * SECOND, |_| false).await;
+        assert!(!w.events.iter().any(|(_, e)| *e == PeerEvent::ConsentLost), "{ice:?} {:?}", w.events);
+        assert_eq!(w.selected(), Some(path(OURS_V4, THEIRS_V4)));
+        talk(&mut w).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stranger_is_neither_answered_nor_able_to_disturb_the_handshake() {
     for dtls in [DtlsRole::Client, DtlsRole::Server] {
         let mut w = World::new(&Setup { dtls, weather: Weather::with_loss(0), ..Setup::new() });
@@ -415,4 +428,29 @@ async fn a_full_queue_refuses_and_counts_and_close_is_always_taken() {
     w.handle.input(PeerInput::Close).unwrap();
     tokio::time::sleep(SECOND).await;
     assert!(w.handle.has_ended());
+}
+
+/// A worker thread is no part of a runtime: it hands in a runtime and only ever tries to send.
+#[test]
+fn an_association_is_started_and_fed_from_a_thread_of_its_own() {
+    struct Nowhere;
+    impl sipedge::peer::DatagramSink for Nowhere {
+        fn send(&self, _: Path, _: &[u8]) {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (events, mut said) = tokio::sync::mpsc::channel(4);
+    let on = runtime.handle().clone();
+    let worker = std::thread::spawn(move || {
+        let local = peer_world::local_parameters(&Setup::new(), "ours");
+        let handle =
+            sipedge::peer::spawn_on(&on, local, std::sync::Arc::new(Nowhere), events, Seed::from_number(1));
+        let bytes = peer_world::check_for("ours");
+        handle.input(PeerInput::Datagram { path: path(OURS_V4, THEIRS_V4), bytes }).unwrap();
+        let event = said.blocking_recv();
+        handle.input(PeerInput::Close).unwrap();
+        (event, said.blocking_recv())
+    });
+    let (event, end) = worker.join().unwrap();
+    assert_eq!(event, Some(PeerEvent::Authenticated(path(OURS_V4, THEIRS_V4))));
+    assert_eq!(end, None, "the task is gone, and its sender with it");
 }

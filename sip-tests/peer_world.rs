@@ -14,6 +14,11 @@ use str0m::ice::IceCreds;
 use str0m::media::MediaKind;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
+use stun::attributes::{ATTR_PRIORITY, ATTR_USERNAME};
+use stun::fingerprint::FINGERPRINT;
+use stun::integrity::MessageIntegrity;
+use stun::message::{BINDING_REQUEST, Message, Setter};
+use stun::textattrs::TextAttribute;
 use tokio::sync::mpsc;
 
 pub(crate) const OURS_V4: &str = "10.0.0.1:7000";
@@ -92,6 +97,31 @@ pub(crate) fn certificate() -> Arc<Certificate> {
     Arc::clone(CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().unwrap())))
 }
 
+/// Our side with this ufrag and the password `passwordpasswordpassword`.
+pub(crate) fn local_parameters(setup: &Setup, ufrag: &str) -> LocalParameters {
+    LocalParameters {
+        credentials: IceCredentials { ufrag: ufrag.to_owned(), pwd: Secret::new("passwordpasswordpassword") },
+        certificate: certificate(),
+        profiles: setup.profiles.clone(),
+        addresses: setup.ours.clone(),
+        allow_loopback: false,
+    }
+}
+
+/// A check for [`local_parameters`].
+pub(crate) fn check_for(ufrag: &str) -> Vec<u8> {
+    let mut made = Message::new();
+    made.build(&[
+        Box::new(BINDING_REQUEST),
+        Box::new(stun::agent::TransactionId([3; 12])),
+        Box::new(TextAttribute::new(ATTR_USERNAME, format!("{ufrag}:them"))),
+        Box::new(MessageIntegrity::new_short_term_integrity("passwordpasswordpassword".to_owned())),
+        Box::new(FINGERPRINT),
+    ])
+    .unwrap();
+    made.raw
+}
+
 pub(crate) struct World {
     pub(crate) handle: PeerHandle,
     pub(crate) events: Vec<(Instant, PeerEvent)>,
@@ -156,13 +186,7 @@ impl World {
 
         let (sent, sent_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::channel(32);
-        let local = LocalParameters {
-            credentials,
-            certificate: certificate(),
-            profiles: setup.profiles.clone(),
-            addresses: setup.ours.clone(),
-            allow_loopback: false,
-        };
+        let local = LocalParameters { credentials, ..local_parameters(setup, "") };
         let their_password = their_creds.pass.clone();
         let remote = RemoteParameters {
             credentials: IceCredentials { ufrag: their_creds.ufrag, pwd: Secret::new(their_creds.pass) },
@@ -329,6 +353,29 @@ impl World {
         self.run(limit, |w| w.keys().is_some() && w.rtc_is_connected).await
     }
 
+    /// Both sides take new credentials.
+    pub(crate) fn restart(&mut self, ice_role: IceRole) {
+        let ours = IceCredentials { ufrag: "ours2".to_owned(), pwd: Secret::new("x".repeat(24)) };
+        let theirs = IceCreds { ufrag: "them2".to_owned(), pass: "y".repeat(24) };
+        self.their_password.clone_from(&theirs.pass);
+        let remote = RemoteParameters {
+            credentials: IceCredentials {
+                ufrag: theirs.ufrag.clone(),
+                pwd: Secret::new(theirs.pass.clone()),
+            },
+            fingerprints: Vec::new(),
+            is_lite: false,
+            candidates: vec![addr(THEIRS_V4)],
+            dtls_role: DtlsRole::Client,
+            ice_role,
+        };
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(theirs);
+        let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.pwd.expose().to_owned() };
+        api.set_remote_ice_credentials(creds);
+        self.handle.input(PeerInput::Restart { local: ours, remote: Box::new(remote) }).unwrap();
+    }
+
     /// Hands a datagram to us as if it came from the network.
     pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let path = Path { local: addr(OURS_V4), remote: from };
@@ -339,8 +386,6 @@ impl World {
 /// str0m takes no request without PRIORITY; a consent request has none (RFC 7675 §5.1 wants a Binding request,
 /// browsers take it as it is), so it gets one here and is signed anew.
 fn with_priority(bytes: Vec<u8>, password: &str) -> Vec<u8> {
-    use stun::attributes::{ATTR_PRIORITY, ATTR_USERNAME};
-    use stun::message::{BINDING_REQUEST, Message, Setter};
     struct Priority;
     impl Setter for Priority {
         fn add_to(&self, m: &mut Message) -> Result<(), stun::Error> {
@@ -352,15 +397,15 @@ fn with_priority(bytes: Vec<u8>, password: &str) -> Vec<u8> {
     if given.decode().is_err() || given.typ != BINDING_REQUEST || given.contains(ATTR_PRIORITY) {
         return bytes;
     }
-    let name = stun::textattrs::TextAttribute::get_from_as(&given, ATTR_USERNAME).unwrap();
+    let name = TextAttribute::get_from_as(&given, ATTR_USERNAME).unwrap();
     let mut made = Message::new();
     made.build(&[
         Box::new(BINDING_REQUEST),
         Box::new(given.transaction_id),
         Box::new(name),
         Box::new(Priority),
-        Box::new(stun::integrity::MessageIntegrity::new_short_term_integrity(password.to_owned())),
-        Box::new(stun::fingerprint::FINGERPRINT),
+        Box::new(MessageIntegrity::new_short_term_integrity(password.to_owned())),
+        Box::new(FINGERPRINT),
     ])
     .unwrap();
     made.raw
