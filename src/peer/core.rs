@@ -18,11 +18,11 @@
 
 use super::consent::{Consent, Due};
 use super::guard::{LastFlight, RecordGuard, is_alert};
+use super::output::{Established, HandshakeError, Output, StartIce};
 use super::paths::{Paths, choose_candidates};
 use super::stun::{self, Class, View};
 use super::{
     Counter, Counters, DtlsRole, IceCredentials, IceRole, LocalParameters, PeerEvent, RemoteParameters,
-    SrtpKeys,
 };
 use crate::base::{Cause, Family, Path, Seed};
 use std::collections::VecDeque;
@@ -46,69 +46,6 @@ const EARLY_DTLS_BYTES_LIMIT: usize = 24 * 1024;
 const ROLE_CHANGES_LIMIT: u8 = 4;
 /// After a restart the other side's first check tells our role; without one for this long the description does.
 const ROLE_PATIENCE: Duration = Duration::from_millis(500);
-
-/// What the adaptors are to do.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Send a datagram.
-    Send(Path, Vec<u8>),
-    /// Say something.
-    Event(PeerEvent),
-    /// Start agents, in place of those that run.
-    StartIce(StartIce),
-    /// A verified STUN message for the agent of its family.
-    ToIce {
-        /// Sender.
-        remote: SocketAddr,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// End the agents.
-    StopIce,
-    /// Start the handshake.
-    StartDtls(DtlsRole),
-    /// A guarded datagram for the DTLS engine.
-    ToDtls {
-        /// Sender.
-        remote: SocketAddr,
-        /// Its records.
-        bytes: Vec<u8>,
-    },
-    /// All is over: stop everything; no output follows.
-    End,
-}
-
-/// How the agents are to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StartIce {
-    /// Our role.
-    pub(crate) role: IceRole,
-    /// Time between checks of a pair.
-    pub(crate) check_interval: Duration,
-}
-
-/// Why there are no keys.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HandshakeError {
-    /// The engine gave up.
-    #[error("the DTLS handshake failed")]
-    Engine,
-    /// RFC 5763 §5.
-    #[error("the certificate is not the announced one")]
-    Certificate,
-    /// No profile, or one we did not offer.
-    #[error("no SRTP profile was agreed on")]
-    Profile,
-}
-
-/// What a finished handshake leaves.
-#[derive(Debug)]
-pub(crate) struct Established {
-    /// Keys for SRTP.
-    pub(crate) keys: SrtpKeys,
-    /// Our close_notify, made in advance: the engine is gone by the time it is sent.
-    pub(crate) farewell: Vec<Vec<u8>>,
-}
 
 /// An ICE restart under way.
 #[derive(Debug, Clone, Copy)]

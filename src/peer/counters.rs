@@ -27,13 +27,15 @@ pub enum Counter {
     SecondDescription,
     /// An ICE restart of an association that is not up.
     RestartTooEarly,
+    /// Handling an input panicked: the association ended.
+    Panicked,
     /// An agent could not be started.
     AgentFailed,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::QueueFull,
         Self::UnknownKind,
         Self::BadStun,
@@ -45,6 +47,7 @@ impl Counter {
         Self::DtlsAlert,
         Self::SecondDescription,
         Self::RestartTooEarly,
+        Self::Panicked,
         Self::AgentFailed,
     ];
 
@@ -63,6 +66,7 @@ impl Counter {
             Self::DtlsAlert => "dtls-alert",
             Self::SecondDescription => "second-description",
             Self::RestartTooEarly => "restart-too-early",
+            Self::Panicked => "panicked",
             Self::AgentFailed => "agent-failed",
         }
     }

@@ -18,6 +18,7 @@ mod dtls;
 mod guard;
 mod ice;
 mod io;
+mod output;
 mod paths;
 mod stun;
 
@@ -189,7 +190,8 @@ pub enum PeerEvent {
     Selected(Path),
     /// The handshake is done and the certificate is the announced one: media may flow.
     Connected(SrtpKeys),
-    /// It never came up, with [`crate::base::Cause::IceFailed`] or [`crate::base::Cause::DtlsFailed`].
+    /// It never came up, with [`crate::base::Cause::IceFailed`] or [`crate::base::Cause::DtlsFailed`]; or a fault
+    /// of ours ended it, with [`crate::base::Cause::Internal`].
     Failed(crate::base::Cause),
     /// It was up and consent is gone (RFC 7675 §5.1).
     ConsentLost,
