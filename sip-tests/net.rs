@@ -7,35 +7,35 @@ use std::time::{Duration, Instant};
 
 /// What the network does to a datagram.
 #[derive(Debug, Clone, Copy)]
-pub struct Weather {
+pub(crate) struct Weather {
     /// Chance of loss, in per cent.
-    pub loss: u64,
+    pub(crate) loss: u64,
     /// Chance of a second copy, in per cent.
-    pub duplicate: u64,
+    pub(crate) duplicate: u64,
     /// Least delay.
-    pub delay: Duration,
+    pub(crate) delay: Duration,
     /// Most delay beyond it; datagrams overtake each other by it.
-    pub jitter: Duration,
+    pub(crate) jitter: Duration,
 }
 
 /// Datagrams on their way, ordered by arrival.
-pub struct Net<A, D> {
+pub(crate) struct Net<A, D> {
     weather: Weather,
     seed: Seed,
     on_the_way: BTreeMap<(Instant, u64), (A, D)>,
     sent: u64,
     /// How many were lost.
-    pub lost: u64,
+    pub(crate) lost: u64,
 }
 
 impl<A: Clone, D: Clone> Net<A, D> {
     /// An empty network.
-    pub fn new(weather: Weather, seed: Seed) -> Self {
+    pub(crate) fn new(weather: Weather, seed: Seed) -> Self {
         Self { weather, seed, on_the_way: BTreeMap::new(), sent: 0, lost: 0 }
     }
 
     /// Sends to an address.
-    pub fn send(&mut self, now: Instant, to: &A, datagram: &D) {
+    pub(crate) fn send(&mut self, now: Instant, to: &A, datagram: &D) {
         let copies = 1 + usize::from(self.seed.below(100) < self.weather.duplicate);
         for _ in 0..copies {
             self.sent += 1;
@@ -51,12 +51,12 @@ impl<A: Clone, D: Clone> Net<A, D> {
     }
 
     /// When the next one arrives.
-    pub fn next_arrival(&self) -> Option<Instant> {
+    pub(crate) fn next_arrival(&self) -> Option<Instant> {
         self.on_the_way.keys().next().map(|(at, _)| *at)
     }
 
     /// Takes one that has arrived.
-    pub fn arrive(&mut self, now: Instant) -> Option<(A, D)> {
+    pub(crate) fn arrive(&mut self, now: Instant) -> Option<(A, D)> {
         let key = *self.on_the_way.keys().next().filter(|(at, _)| *at <= now)?;
         self.on_the_way.remove(&key)
     }

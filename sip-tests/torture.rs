@@ -1,5 +1,13 @@
 //! Hostile and odd SIP messages: RFC 4475, RFC 5118, seeded mutations of them, and the cost of size.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test: helpers outside test functions may fail it too"
+)]
+
 use sipedge::base::Seed;
 use sipedge::sip::digest::Challenge;
 use sipedge::sip::{CSeq, HeaderName, Host, Limits, Message, NameAddr, Reason, Request, Uri, Via, parse};

@@ -70,6 +70,7 @@ async fn a_call_is_answered_and_ended_by_the_far_side() {
     ok.headers.push(HeaderName::Contact, format!("<sip:x@{address}>"));
     socket.send_to(&ok.to_bytes(), from).unwrap();
     assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    // nothing was lost on the way out of a fresh socket: the next is the ACK, not the INVITE again
     assert_eq!(next_request(&socket).0.method, Method::ACK);
     let mut bye = Request::new(Method::BYE, Uri::parse(&format!("sip:x@{from}")).unwrap());
     bye.headers.push(HeaderName::Via, format!("SIP/2.0/UDP {address};branch=z9hG4bKb"));
