@@ -8,6 +8,7 @@ use super::super::{Flow, Reason, StatusCode};
 use super::{Dial, StackStats, udp};
 use crate::base::Seed;
 use bytes::Bytes;
+use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,8 @@ const KNOWN_QUEUE: usize = 4_096;
 const STRANGER_QUEUE: usize = 512;
 /// Most connected sockets; further targets are reached by the main socket, without news of closed ports.
 const MAX_CONNECTED: usize = 256;
+/// Turns in a row that known sources are served first.
+const TRUSTED_RUN: u32 = 64;
 /// Room for one datagram: a byte more than is taken, so that a longer one is seen to be.
 const DATAGRAM: usize = 24 * 1024 + 1;
 /// Free places in a queue of events below which provisional events are dropped.
@@ -147,6 +150,12 @@ struct Call {
     events: mpsc::Sender<SessionEvent>,
 }
 
+/// Sends at once or not at all. Past tokio's readiness on purpose: that of a fresh socket is unknown until the
+/// runtime has looked, and the first datagram of a call would be lost to it. The socket never blocks.
+fn send_to(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(bytes, &remote.into())
+}
+
 /// The owner of the machines.
 pub(super) struct Owner {
     endpoint: Endpoint,
@@ -199,6 +208,7 @@ impl Owner {
         for (local, socket) in &self.mains {
             self.readers.spawn(read(Arc::clone(socket), *local, None, self.feed.clone()));
         }
+        let mut run: u32 = 0;
         loop {
             let now = Instant::now();
             // before the queues, so that a flood cannot hold the clock
@@ -216,6 +226,18 @@ impl Owner {
                     None => std::future::pending().await,
                 }
             };
+            // a known source that floods may not hold commands and strangers off for ever
+            run = (run + 1) % TRUSTED_RUN;
+            if run == 0 {
+                if let Ok(command) = self.commands.try_recv() {
+                    self.handle_command(command);
+                }
+                if let Ok(inbound) = self.strangers.try_recv() {
+                    self.handle_inbound(inbound);
+                }
+                tokio::task::consume_budget().await;
+                continue;
+            }
             // every arm is cancel-safe: receiving from a channel, sleeping
             tokio::select! {
                 biased;
@@ -351,7 +373,7 @@ impl Owner {
     fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
         let remote = flow.path.remote;
         if let Some(known) = self.connected.get(&remote) {
-            match known.socket.try_send(bytes) {
+            match SockRef::from(&*known.socket).send(bytes) {
                 Ok(_) => return,
                 // the error of an earlier datagram: this one did not leave
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
@@ -376,7 +398,7 @@ impl Owner {
             main.port() == local.port() && main.is_ipv4() == local.is_ipv4()
         };
         let main = self.mains.iter().find(fit).or_else(|| self.mains.iter().find(same_port));
-        let is_sent = main.is_some_and(|(_, socket)| socket.try_send_to(bytes, remote).is_ok());
+        let is_sent = main.is_some_and(|(_, socket)| send_to(socket, bytes, remote).is_ok());
         self.unsent += u64::from(!is_sent);
     }
 
