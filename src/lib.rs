@@ -17,6 +17,7 @@
 
 #![cfg_attr(test, allow(clippy::cast_possible_truncation))]
 
+pub mod app;
 pub mod base;
 pub mod call;
 pub mod config;
@@ -27,3 +28,4 @@ pub mod peer;
 pub mod registry;
 pub mod sdp;
 pub mod sip;
+pub mod ua;

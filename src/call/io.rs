@@ -5,8 +5,9 @@ use super::leg::{Incoming, LegCommand, LegEvent, LegProfile};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
 use super::route::{Router, Target};
 use crate::base::{CallId, Cause, LegId, Pii, Seed};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -54,12 +55,14 @@ pub struct OpenedLeg {
 }
 
 /// An edge that can place calls.
+#[async_trait]
 pub trait Dialer: Send + Sync {
-    /// Makes a leg ready for a target; [`LegCommand::Dial`] follows. Does not block.
+    /// Makes a leg ready for a target; [`LegCommand::Dial`] follows. It may look up a name, within a deadline of
+    /// its own; the call waits.
     ///
     /// # Errors
     /// Why there can be none: no such target, it is down, it is full.
-    fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause>;
+    async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause>;
 }
 
 /// What a limit keeps for a call; dropped when the call is over.
@@ -84,6 +87,7 @@ struct Inner {
     seed: Mutex<Seed>,
     next_leg: AtomicU64,
     live: watch::Sender<usize>,
+    is_closing: AtomicBool,
     stop: watch::Sender<Option<Cause>>,
 }
 
@@ -96,6 +100,7 @@ impl Switch {
             seed: Mutex::new(seed),
             next_leg: AtomicU64::new(1),
             live: watch::Sender::new(0),
+            is_closing: AtomicBool::new(false),
             stop: watch::Sender::new(None),
         }))
     }
@@ -116,7 +121,7 @@ impl Switch {
         commands: mpsc::Sender<LegCommand>,
         permit: Permit,
     ) -> Result<LegRef, Cause> {
-        if self.0.stop.borrow().is_some() {
+        if self.0.is_closing.load(Ordering::Acquire) {
             return Err(Cause::Shutdown);
         }
         let id = {
@@ -153,6 +158,7 @@ impl Switch {
     /// Takes no new calls, lets the running ones end for `drain`, ends the rest with [`Cause::Shutdown`],
     /// and returns when all are gone.
     pub async fn shutdown(&self, drain: Duration) {
+        self.0.is_closing.store(true, Ordering::Release);
         let mut live = self.0.live.subscribe();
         if !drain.is_zero() {
             let _ = tokio::time::timeout(drain, live.wait_for(|n| *n == 0)).await;
@@ -194,7 +200,7 @@ impl CallTask {
         mut media: mpsc::Receiver<MediaEvent>,
     ) {
         self.call.start(Instant::now());
-        if self.obey() {
+        if self.obey().await {
             return;
         }
         loop {
@@ -217,14 +223,14 @@ impl CallTask {
                     self.call.hangup(cause);
                 }
             }
-            if self.obey() {
+            if self.obey().await {
                 return;
             }
         }
     }
 
     /// Does what the call asks; true when it is over.
-    fn obey(&mut self) -> bool {
+    async fn obey(&mut self) -> bool {
         while let Some(output) = self.call.poll_output() {
             match output {
                 Output::Route(query) => {
@@ -232,7 +238,7 @@ impl CallTask {
                     self.call.handle_route(decision);
                 }
                 Output::Open { leg, target } => {
-                    let opened = self.open(leg, &target);
+                    let opened = self.open(leg, &target).await;
                     self.call.handle_opened(opened);
                 }
                 Output::Leg(leg, command) => self.command(leg, command),
@@ -248,10 +254,10 @@ impl CallTask {
         false
     }
 
-    fn open(&mut self, leg: LegId, target: &Target) -> Result<LegProfile, Cause> {
-        let dialer = self.switch.parts.dialers.get(target.edge).ok_or(Cause::Unavailable)?;
+    async fn open(&mut self, leg: LegId, target: &Target) -> Result<LegProfile, Cause> {
+        let dialer = self.switch.parts.dialers.get(target.edge).ok_or(Cause::Unavailable)?.clone();
         let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
-        let opened = dialer.open(reference, target)?;
+        let opened = dialer.open(reference, target).await?;
         self.callee_commands = Some(opened.commands);
         Ok(opened.profile)
     }

@@ -1,9 +1,10 @@
 //! The table of edges, and nothing else.
 
 pub mod contract;
+pub mod trunk;
 pub mod wago;
 
 use contract::Edge;
 
 /// Every edge. A new one adds its folder, its `mod` line and its row.
-pub const EDGES: &[Edge] = &[wago::EDGE];
+pub const EDGES: &[Edge] = &[trunk::EDGE, wago::EDGE];

@@ -1,1 +1,33 @@
-//! sip
+//! SIP as pure machines plus its io (RFC 3261 and friends).
+//!
+//! `message`, `uri`, `header`, `value`, `lex` are the wire; `transaction` the machines of RFC 3261 §17 and
+//! RFC 6026; `dialog` and `session` a call of ours; `digest` the credentials; `answer` what every UAS must
+//! say; `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy:
+//! [`io`] does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others
+//! are added beside it. rsip is named in `code` alone.
+
+pub mod admission;
+pub mod answer;
+mod code;
+mod config;
+pub mod dialog;
+pub mod digest;
+pub mod endpoint;
+mod flow;
+mod header;
+pub mod io;
+mod lex;
+mod message;
+pub mod session;
+pub mod transaction;
+mod uri;
+mod value;
+
+pub use config::SipConfig;
+pub use code::{Method, StatusCode};
+pub use flow::{Flow, Transport};
+pub use header::{Header, HeaderName, Headers};
+pub use lex::{Malformed, Param, Params};
+pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};
+pub use uri::{Host, SipUri, Uri};
+pub use value::{CSeq, MAGIC_COOKIE, NameAddr, Reason, Via};

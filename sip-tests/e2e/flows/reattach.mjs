@@ -1,0 +1,43 @@
+// `close`, then a second offer: audio comes back, and the SIP dialog saw nothing.
+import { until } from '../lib/process.mjs';
+
+export const name = 'close and a second offer';
+
+export async function run({ report, api, browser, pbx, account }) {
+  const client = api(account('pcmu'));
+  const callID = await client.make('602');
+  const first = await browser.page();
+  await browser.attach(first, { api: client.base, token: client.token, callID });
+  await until('active', async () => (await client.status(callID)).state === 'active');
+  report.near('before: frequency', (await first.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  const since = pbx.mark();
+
+  const closed = await client.ask('POST', '/call/webrtc/close', { callID });
+  report.equal('close', JSON.stringify(closed.json), JSON.stringify({ callID, closed: true, code: 200, success: true }));
+  const again = await client.ask('POST', '/call/webrtc/close', { callID });
+  report.equal('close again', again.json.closed, false);
+  await until('media closed', async () => (await client.status(callID)).media.webrtc === 'closed');
+  const silence = await first.evaluate(() => window.hear(1));
+  report.check('closed: silence in the browser', silence.level < -60, `${silence.level.toFixed(1)} dBFS`);
+  report.equal('closed: the call goes on', (await client.status(callID)).state, 'active');
+
+  const second = await browser.page();
+  await browser.attach(second, { api: client.base, token: client.token, callID });
+  report.near('after: frequency', (await second.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+
+  // a third page takes over while the second still plays
+  const third = await browser.page();
+  await browser.attach(third, { api: client.base, token: client.token, callID });
+  report.near('replaced: frequency', (await third.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  const left = await second.evaluate(() => window.hear(1));
+  report.check('replaced: silence in the page before', left.level < -60, `${left.level.toFixed(1)} dBFS`);
+
+  const traffic = since().match(/(INVITE|BYE|UPDATE|CANCEL) sip:/g) ?? [];
+  report.equal('SIP messages in the meantime', traffic.length, 0);
+  await client.hangup(callID);
+  const figures = await pbx.callEnd(since);
+  report.check('the PBX lost nothing of its stream', figures.lost_in === '0', `in ${figures.rtp_in}, lost ${figures.lost_in}`);
+  const gone = await client.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n' });
+  report.equal('an offer to an ended call', `${gone.status} ${gone.json.error}`, '404 call not found');
+  await Promise.all([first, second, third].map((page) => page.close()));
+}

@@ -1,0 +1,86 @@
+// A headless Chromium with a fake microphone, and the page that runs the WaGo program.
+import { fileURLToPath } from 'node:url';
+import { createServer } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+
+const pages = fileURLToPath(new URL('../page', import.meta.url));
+
+/** A Chromium on this machine: $CHROMIUM, Debian's, or the npm package's. */
+async function executable() {
+  if (process.env.CHROMIUM) return { path: process.env.CHROMIUM, args: [] };
+  for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
+    try {
+      return { path: execFileSync('sh', ['-c', `command -v ${name}`], { encoding: 'utf8' }).trim(), args: [] };
+    } catch { /* not that one */ }
+  }
+  const { default: packaged } = await import('@sparticuz/chromium');
+  return { path: await packaged.executablePath(), args: ['--no-zygote'] };
+}
+
+export class Browser {
+  /** `microphone` is a WAV file; `program` the text of the WaGo program. */
+  static async start({ microphone, program, bind = '127.0.0.1', features = [] }) {
+    const self = new Browser();
+    const files = { '/': ['page.html', 'text/html'], '/signal.mjs': ['../lib/signal.mjs', 'text/javascript'], '/page.mjs': ['page.mjs', 'text/javascript'] };
+    self.server = createServer((request, response) => {
+      if (request.url === '/program.js') {
+        response.writeHead(200, { 'content-type': 'text/javascript' }).end(program);
+        return;
+      }
+      const file = files[request.url];
+      if (!file) return response.writeHead(404).end();
+      response.writeHead(200, { 'content-type': file[1] }).end(readFileSync(path.join(pages, file[0])));
+    });
+    await new Promise((done) => self.server.listen(0, bind, done));
+    const host = bind.includes(':') ? `[${bind}]` : bind;
+    self.origin = `http://${host}:${self.server.address().port}`;
+    const found = await executable();
+    self.browser = await chromium.launch({
+      executablePath: found.path,
+      headless: true,
+      args: [
+        ...found.args, '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+        '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream',
+        `--use-file-for-fake-audio-capture=${microphone}`, '--autoplay-policy=no-user-gesture-required',
+        '--allow-loopback-in-peer-connection', `--disable-features=${['WebRtcHideLocalIpsWithMdns', ...features].join(',')}`,
+        ...(host === '127.0.0.1' ? [] : [`--unsafely-treat-insecure-origin-as-secure=${self.origin}`]),
+      ],
+    });
+    self.context = await self.browser.newContext();
+    await self.context.grantPermissions(['microphone'], { origin: self.origin });
+    self.version = self.browser.version();
+    return self;
+  }
+
+  /** A page that may run the program once. */
+  async page() {
+    const page = await this.context.newPage();
+    page.problems = [];
+    page.on('pageerror', (error) => page.problems.push(String(error)));
+    page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
+    await page.goto(this.origin + '/');
+    await page.waitForFunction(() => window.ready);
+    return page;
+  }
+
+  /** Runs the program for a call and waits until its peer connection is connected. */
+  async attach(page, { api, token, callID, connect = true }) {
+    await page.evaluate((options) => window.runProgram(options), { api, token, callID });
+    if (connect) {
+      try {
+        await page.waitForFunction(() => window.connection()?.connectionState === 'connected', null, { timeout: 10_000 });
+      } catch (error) {
+        const state = await page.evaluate(() => [window.connection()?.connectionState, window.connection()?.iceConnectionState]);
+        throw new Error(`the browser is not connected (${state}): ${page.problems.join('; ') || error.message}`);
+      }
+    }
+  }
+
+  async stop() {
+    await this.browser?.close();
+    await new Promise((done) => this.server.close(done));
+  }
+}

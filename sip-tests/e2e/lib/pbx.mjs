@@ -1,0 +1,66 @@
+// The real Asterisk of the tests, by the recipe in ../../pbx.
+import { fileURLToPath } from 'node:url';
+import { readFileSync, readdirSync, existsSync } from 'node:fs';
+import path from 'node:path';
+import { Child, run, until } from './process.mjs';
+
+const recipe = fileURLToPath(new URL('../../pbx', import.meta.url));
+
+export class Pbx {
+  /** `ports` is the first of ten ports that this PBX may use. */
+  constructor({ home, name, bind = '127.0.0.1', ports, identify = 'ip,username,anonymous', peer = 5080 }) {
+    this.bind = bind;
+    this.sipPort = ports;
+    this.run = path.join(home, `run-${name}`);
+    this.args = ['--tree', path.join(home, 'asterisk'), '--run', this.run];
+    const bracketed = bind.includes(':') ? `[${bind}]` : bind;
+    this.host = bracketed;
+    this.env = {
+      ...process.env, PBX_BIND: bind, PBX_SIP_PORT: ports, PBX_TLS_PORT: ports + 1, PBX_HTTP_PORT: ports + 2,
+      PBX_HTTPS_PORT: ports + 3, PBX_AMI_PORT: ports + 4, PBX_RTP_FIRST: 10000, PBX_RTP_LAST: 11999,
+      PBX_PEER_HOST: bracketed, PBX_PEER_PORT: peer, PBX_IDENTIFY: identify,
+    };
+  }
+
+  async start() {
+    this.child = new Child(path.join(recipe, 'run-asterisk.sh'), this.args, { env: this.env, name: 'asterisk' });
+    await Promise.race([
+      run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--wait', '30'], { env: this.env }),
+      this.child.exited.then(() => { throw new Error(`Asterisk did not start:\n${this.child.output}`); }),
+    ]);
+    await this.console('pjsip set logger on');
+    return this;
+  }
+
+  async stop() {
+    if (!this.child || this.child.exit) return;
+    await run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--stop'], { env: this.env, mayFail: true });
+    await this.child.stop();
+  }
+
+  console(command) {
+    return run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--exec', command], { env: this.env });
+  }
+
+  log() {
+    const file = path.join(this.run, 'log/full');
+    return existsSync(file) ? readFileSync(file, 'utf8') : '';
+  }
+
+  /** Marks the present end of the log; the function returned gives what came after. */
+  mark() {
+    const at = this.log().length;
+    return () => this.log().slice(at);
+  }
+
+  /** The figures that a call left in the log when it ended. */
+  async callEnd(since) {
+    const line = await until('a call-end line in the log', () => since().match(/app_verbose\.c: .*?(call-end .*)/)?.[1]);
+    return Object.fromEntries(line.split(' ').filter((p) => p.includes('=')).map((p) => p.split(/=(.*)/).slice(0, 2)));
+  }
+
+  recordings() {
+    const spool = path.join(this.run, 'spool');
+    return readdirSync(spool).filter((f) => f.startsWith('rec-')).map((f) => path.join(spool, f));
+  }
+}

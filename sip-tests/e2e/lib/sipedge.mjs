@@ -1,0 +1,106 @@
+// The program under test, as a user starts it: a configuration file and a command line.
+import { writeFileSync, mkdirSync } from 'node:fs';
+import path from 'node:path';
+import { Child } from './process.mjs';
+
+export class Sipedge {
+  constructor({ binary, out, name, config, env = {} }) {
+    mkdirSync(out, { recursive: true });
+    this.file = path.join(out, `${name}.toml`);
+    writeFileSync(this.file, config);
+    this.binary = binary;
+    this.env = { ...process.env, RUST_BACKTRACE: '1', ...env };
+    this.name = name;
+  }
+
+  async start() {
+    this.child = new Child(this.binary, ['--config', this.file], { env: this.env, name: `sipedge (${this.name})` });
+    await this.child.says('sipedge is ready');
+    return this;
+  }
+
+  get output() {
+    return this.child.output;
+  }
+
+  async stop() {
+    const exit = await this.child.stop();
+    if (exit.code !== 0) throw new Error(`sipedge (${this.name}) ended with ${JSON.stringify(exit)}:\n${this.output.slice(-4000)}`);
+    if (/panicked at/.test(this.output)) throw new Error(`sipedge (${this.name}) panicked:\n${this.output}`);
+  }
+}
+
+/** A configuration for tests: everything on loopback, one trunk `pbx`, one account `anna`. */
+export function configuration({
+  http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codec = 'PCMU', user = 'trunk-in', password = 'trunk-in-pw',
+  profiles, envelope, extra = '',
+}) {
+  const bracketed = bind.includes(':') ? `[${bind}]` : bind;
+  return `
+[http]
+listen = "${bracketed}:${http}"
+origins = ["${origin}"]
+
+[sip]
+listen = ["${bracketed}:${sip}"]
+
+[media]
+webrtc_port = ${webrtc}
+addresses = ["${bind}"]
+rtp_ports = "${rtp}-${rtp + 399}"
+
+[ice]
+loopback = true
+${profiles ? `\n[srtp]\nprofiles = ${JSON.stringify(profiles)}\n` : ''}${envelope ? `\n[wago]\nenvelope = "${envelope}"\n` : ''}
+[trunk.pbx]
+host = "${host}"
+user = "${user}"
+password = "${password}"
+codec = "${codec}"
+
+[account.anna]
+token = "anna-token-0123456789"
+
+[account.bert]
+token = "bert-token-0123456789"
+
+[[route]]
+to = "trunk.pbx"
+${extra}`;
+}
+
+/** The WaGo API as a program calls it. */
+export class Api {
+  constructor(base, token = 'anna-token-0123456789') {
+    this.base = base;
+    this.token = token;
+  }
+
+  async ask(method, route, body, headers = {}) {
+    const response = await fetch(this.base + route, {
+      method,
+      headers: { ...(this.token ? { token: this.token } : {}), 'content-type': 'application/json', ...headers },
+      body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
+    });
+    const text = await response.text();
+    let json;
+    try { json = JSON.parse(text); } catch { json = undefined; }
+    return { status: response.status, headers: response.headers, text, json };
+  }
+
+  async make(phone, more = {}) {
+    const { status, json, text } = await this.ask('POST', '/call/make', { Phone: phone, ...more });
+    if (status !== 200) throw new Error(`make: ${status} ${text}`);
+    return (json.data ?? json).callID;
+  }
+
+  async status(callID) {
+    const { status, json, text } = await this.ask('GET', `/call/status?callID=${callID}`);
+    if (status !== 200) throw new Error(`status: ${status} ${text}`);
+    return (json.data ?? json).call;
+  }
+
+  hangup(callID) {
+    return this.ask('POST', '/call/hangup', { callID });
+  }
+}

@@ -1,0 +1,93 @@
+// Runs the WaGo program as it is published, its three placeholders replaced and nothing else changed, and
+// measures what the microphone gives and what is heard.
+import { envelope, rmsDb, strongest } from '/signal.mjs';
+
+const audio = new AudioContext();
+let pc = null;
+let microphone = null;
+
+const NativeConnection = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends NativeConnection {
+  constructor(...args) {
+    super(...args);
+    pc = this;
+  }
+};
+window.connection = () => pc;
+
+const nativeMedia = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (constraints) => {
+  const stream = await nativeMedia(constraints);
+  microphone = tap(stream);
+  return stream;
+};
+
+/** Keeps the last 30 s of a stream, with the time of its end. */
+function tap(stream) {
+  const source = audio.createMediaStreamSource(stream);
+  const kept = { chunks: [], length: 0, source };
+  // a ScriptProcessor runs without a module of its own and is exact to the sample
+  const node = audio.createScriptProcessor(4096, 1, 1);
+  node.onaudioprocess = (event) => {
+    kept.chunks.push(new Float32Array(event.inputBuffer.getChannelData(0)));
+    kept.length += 4096;
+    while (kept.length > 30 * audio.sampleRate) kept.length -= kept.chunks.shift().length;
+  };
+  source.connect(node);
+  node.connect(audio.destination);
+  kept.node = node;
+  return kept;
+}
+
+function samples(kept, seconds) {
+  const wanted = Math.round(seconds * audio.sampleRate);
+  const all = new Float32Array(kept.length);
+  let at = 0;
+  for (const chunk of kept.chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all.subarray(Math.max(0, all.length - wanted));
+}
+
+window.runProgram = async ({ api, token, callID }) => {
+  await audio.resume();
+  const text = await (await fetch('/program.js')).text();
+  const filled = text.replaceAll('https://your-wago-server.com', api).replaceAll('YOUR_TOKEN', token).replaceAll('CALL_ID', callID);
+  const AsyncFunction = (async () => {}).constructor;
+  await new AsyncFunction(filled)();
+};
+
+let heard = null;
+/** What is heard in the last `seconds`: strongest frequency, its purity, level. */
+window.hear = async (seconds) => {
+  const stream = document.querySelector('audio').srcObject;
+  if (!heard || heard.stream !== stream) {
+    heard?.node.disconnect();
+    heard = Object.assign(tap(stream), { stream });
+  }
+  await new Promise((done) => setTimeout(done, seconds * 1000 + 300));
+  const recent = samples(heard, seconds);
+  return { ...strongest(recent, audio.sampleRate), level: rmsDb(recent), seconds: recent.length / audio.sampleRate };
+};
+
+/** Level of the microphone track in windows of `ms`, over the last `seconds`. */
+window.microphoneEnvelope = (seconds, ms) => envelope(samples(microphone, seconds), audio.sampleRate, ms);
+
+window.statistics = async () => {
+  const all = [...(await pc.getStats()).values()];
+  const transport = all.find((s) => s.type === 'transport') ?? {};
+  const inbound = all.find((s) => s.type === 'inbound-rtp') ?? {};
+  const outbound = all.find((s) => s.type === 'outbound-rtp') ?? {};
+  const codec = all.find((s) => s.id === inbound.codecId);
+  const pair = all.find((s) => s.id === transport.selectedCandidatePairId) ?? {};
+  const local = all.find((s) => s.id === pair.localCandidateId) ?? {};
+  const remote = all.find((s) => s.id === pair.remoteCandidateId) ?? {};
+  return {
+    srtp: transport.srtpCipher, tls: transport.tlsVersion, dtlsRole: transport.dtlsRole, iceRole: transport.iceRole,
+    received: inbound.packetsReceived ?? 0, lost: inbound.packetsLost ?? 0, sent: outbound.packetsSent ?? 0,
+    codec: codec?.mimeType, local: local.address, remote: remote.address,
+  };
+};
+
+window.ready = true;

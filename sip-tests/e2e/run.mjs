@@ -1,0 +1,116 @@
+// Runs every flow against a real Asterisk with a real Chromium. See ../run.
+import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
+import { createSocket } from 'node:dgram';
+import path from 'node:path';
+import { parseArgs } from 'node:util';
+import { Browser } from './lib/browser.mjs';
+import { Pbx } from './lib/pbx.mjs';
+import { Report } from './lib/check.mjs';
+import { Api, Sipedge, configuration } from './lib/sipedge.mjs';
+import { bursts } from './lib/signal.mjs';
+import { writeWav } from './lib/wav.mjs';
+
+const { values } = parseArgs({
+  options: { binary: { type: 'string' }, home: { type: 'string' }, out: { type: 'string' }, program: { type: 'string' }, only: { type: 'string' } },
+});
+const { binary, home, out } = values;
+mkdirSync(out, { recursive: true });
+const program = readFileSync(values.program ?? new URL('./program.js', import.meta.url), 'utf8');
+
+const tone = { hertz: 700, on: 0.4, off: 0.4 };
+const microphone = path.join(out, 'microphone.wav');
+writeWav(microphone, bursts(48_000, 8, tone.hertz, 0.25, tone.on, tone.off), 48_000);
+
+const report = new Report();
+const stops = [];
+const started = (thing) => {
+  stops.push(() => thing.stop());
+  return thing;
+};
+
+let failure = null;
+try {
+  const hasV6 = readFileSync('/proc/net/if_inet6', 'utf8').includes('00000000000000000000000000000001');
+  const pbx = await started(new Pbx({ home, name: 'v4', ports: 25060, peer: 25080 })).start();
+  const pbx6 = hasV6 ? await started(new Pbx({ home, name: 'v6', bind: '::1', ports: 25160, peer: 25180 })).start() : null;
+  report.check('IPv6 loopback is there', hasV6);
+  const browser = started(await Browser.start({ microphone, program }));
+  console.log(`Chromium ${browser.version}`);
+
+  // a peer that takes everything and answers nothing, and a port that nobody has
+  const hole = createSocket('udp4');
+  await new Promise((done) => hole.bind(0, '127.0.0.1', done));
+  started({ stop: () => hole.close() });
+  const shut = createSocket('udp4');
+  const closedPort = await new Promise((done) => shut.bind(0, '127.0.0.1', () => done(shut.address().port)));
+  shut.close();
+
+  const trunk = (name, host, codec, password = 'trunk-in-pw') => `
+[trunk.${name}]
+host = "${host}"
+user = "trunk-in"
+password = "${password}"
+codec = "${codec}"
+
+[account.${name}]
+token = "${name}-token-0123456789"
+
+[[route]]
+from = "account.${name}"
+to = "trunk.${name}"
+`;
+  const host = `127.0.0.1:${pbx.sipPort}`;
+  const extra = [
+    trunk('pcmu', host, 'PCMU'), trunk('pcma', host, 'PCMA'), trunk('g722', host, 'G722'), trunk('opus', host, 'opus'),
+    trunk('wrong', host, 'PCMU', 'not-the-password'), trunk('closed', `127.0.0.1:${closedPort}`, 'PCMU'),
+    trunk('hole', `127.0.0.1:${hole.address().port}`, 'PCMU'), '[account.nowhere]\ntoken = "nowhere-token-0123456789"\n',
+  ].join('');
+  const ports = { http: 21337, sip: 25080, webrtc: 27000, rtp: 40000 };
+  const config = configuration({ ...ports, host, origin: browser.origin, extra }).replace('[[route]]\nto = "trunk.pbx"', '[[route]]\nfrom = "account.anna"\nto = "trunk.pbx"');
+  const sipedge = await started(new Sipedge({ binary, out, name: 'main', config })).start();
+
+  let next = 0;
+  const ctx = {
+    report, pbx, pbx6, browser, tone, sipedge, out, binary, origin: browser.origin,
+    account: (name) => `${name}-token-0123456789`,
+    api: (token) => new Api(`http://127.0.0.1:${ports.http}`, token),
+    /** A sipedge and a browser of their own, for one flow. */
+    variant: async ({ name, bind = '127.0.0.1', features = [], ...more }) => {
+      next++;
+      const v6 = bind.includes(':');
+      const own = await Browser.start({ microphone, program, bind, features });
+      const p = { http: 21400 + next, sip: 25200 + next, webrtc: 27100 + next * 4, rtp: 41000 + next * 400 };
+      const toml = configuration({ ...p, bind, host: `${v6 ? pbx6.host : '127.0.0.1'}:${(v6 ? pbx6 : pbx).sipPort}`, origin: own.origin, ...more });
+      const edge = new Sipedge({ binary, out, name, config: toml });
+      await edge.start();
+      const base = `http://${v6 ? '[::1]' : '127.0.0.1'}:${p.http}`;
+      return { sipedge: edge, browser: own, client: new Api(base), stop: async () => { await own.stop(); if (!edge.child.exit) await edge.stop(); } };
+    },
+  };
+  const flows = readdirSync(new URL('./flows', import.meta.url)).filter((f) => f.endsWith('.mjs')).sort();
+  for (const file of flows) {
+    if (values.only && !file.startsWith(values.only)) continue;
+    const flow = await import(`./flows/${file}`);
+    console.log(`\n${flow.name} (${file})`);
+    const begin = Date.now();
+    try {
+      await flow.run(ctx);
+    } catch (error) {
+      report.check(`${file} runs to its end`, false, error.stack);
+      console.log(sipedge.output.slice(-3000));
+    }
+    console.log(`  ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+  }
+} catch (error) {
+  failure = error;
+  console.error(error);
+}
+for (const stop of stops.reverse()) {
+  try {
+    await stop();
+  } catch (error) {
+    report.check('everything stops cleanly', false, error.message);
+  }
+}
+console.log(`\n${report.passed} passed, ${report.failed} failed`);
+process.exit(failure || report.failed || !report.passed ? 1 : 0);

@@ -1,0 +1,258 @@
+//! Wires the folders together: what is judged, the order of start, the order of drain.
+
+use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
+use crate::call::io::{Switch, SwitchParts};
+use crate::config::{self, Config};
+use crate::edge::EDGES;
+use crate::edge::contract::{EdgeContext, Prepared, Table};
+use crate::http::HttpConfig;
+use crate::http::io::HttpServer;
+use crate::media::{Engine, MediaConfig};
+use crate::peer::Certificate;
+use crate::registry::{Registry, read_accounts, read_routes};
+use crate::sip::SipConfig;
+use crate::sip::io::{SipStack, StackConfig};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+/// Tables that no edge owns.
+const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+/// SIP transactions and HTTP requests under way have this long after the calls have ended.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Everything judged and good to start.
+pub struct Configured {
+    file: Option<PathBuf>,
+    log: LogConfig,
+    http: HttpConfig,
+    sip: SipConfig,
+    media: MediaConfig,
+    drain: Duration,
+    edges: Vec<(&'static str, Box<dyn Prepared>)>,
+    registry: Registry,
+    seed: Seed,
+}
+
+struct LogConfig {
+    filter: String,
+    is_json: bool,
+    is_masked: bool,
+}
+
+#[derive(Deserialize)]
+struct RawLog {
+    level: Option<String>,
+    format: Option<String>,
+    mask: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct RawCall {
+    drain: Option<String>,
+}
+
+/// Reads the configuration: the file named, else by the environment, else the system's; and the environment.
+///
+/// # Errors
+/// Everything that is wrong, all at once.
+pub fn configure(file: Option<PathBuf>) -> Result<Configured, Vec<Fault>> {
+    let file = config::choose_file(file, std::env::var_os(config::ENV_FILE).map(PathBuf::from));
+    let config = Config::load(file.as_deref(), std::env::vars()).map_err(|fault| vec![fault])?;
+    let mut entropy = [0; 32];
+    rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
+    judge(&config, file, Seed::from_bytes(entropy))
+}
+
+fn judge(config: &Config, file: Option<PathBuf>, mut seed: Seed) -> Result<Configured, Vec<Fault>> {
+    let mut faults = Vec::new();
+    let edge_tables = EDGES.iter().map(|edge| match edge.table {
+        Table::One(name) | Table::Named(name) => name,
+    });
+    let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
+    faults.extend(config.unknown_tables(&known));
+
+    let log = keep(read_log(&config.table("log")), &mut faults);
+    let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
+    let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
+    let media = MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
+    let media = keep(media, &mut faults);
+    let drain = keep(read_drain(&config.table("call")), &mut faults);
+
+    let mut edges = Vec::new();
+    let mut targets = BTreeMap::new();
+    for edge in EDGES {
+        let sections = match edge.table {
+            Table::One(name) => Ok(vec![config.table(name)]),
+            Table::Named(name) => config.named(name).map_err(|fault| vec![fault]),
+        };
+        if let Some(prepared) = keep(sections.and_then(|s| (edge.prepare)(&s)), &mut faults) {
+            let names = prepared.targets();
+            if !names.is_empty() {
+                targets.insert(edge.name, names);
+            }
+            edges.push((edge.name, prepared));
+        }
+    }
+    let accounts = config.named("account").map_err(|f| vec![f]).and_then(|s| read_accounts(&s));
+    let accounts = keep(accounts, &mut faults);
+    let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
+    let routes = keep(routes, &mut faults);
+
+    match (log, http, sip, media, drain, accounts, routes) {
+        (Some(log), Some(http), Some(sip), Some(media), Some(drain), Some(accounts), Some(routes))
+            if faults.is_empty() =>
+        {
+            let registry = Registry::new(accounts, routes, &mut seed);
+            Ok(Configured { file, log, http, sip, media, drain, edges, registry, seed })
+        }
+        _ => {
+            faults.sort();
+            Err(faults)
+        }
+    }
+}
+
+fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
+    result.map_err(|more| faults.extend(more)).ok()
+}
+
+fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
+    let raw: RawLog = section.read(&["level", "format", "mask"])?;
+    let mut faults = Vec::new();
+    let filter = raw.level.unwrap_or_else(|| "info".to_owned());
+    if EnvFilter::try_new(&filter).is_err() {
+        faults.push(section.fault("level", "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug"));
+    }
+    let is_json = match raw.format.as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(_) => {
+            faults.push(section.fault("format", "write \"text\" or \"json\""));
+            false
+        }
+    };
+    let is_masked = raw.mask.unwrap_or(false);
+    if faults.is_empty() { Ok(LogConfig { filter, is_json, is_masked }) } else { Err(faults) }
+}
+
+fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
+    let raw: RawCall = section.read(&["drain"])?;
+    match raw.drain.as_deref().map(parse_duration) {
+        None => Ok(Duration::ZERO), // BYE at once; a service manager's unit asks for more
+        Some(Ok(drain)) => Ok(drain),
+        Some(Err(remedy)) => Err(vec![section.fault("drain", remedy)]),
+    }
+}
+
+/// Why the program could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The asynchronous runtime.
+    #[error("cannot start the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// The certificate for DTLS.
+    #[error("cannot make a DTLS certificate: {0}")]
+    Certificate(String),
+    /// Media.
+    #[error(transparent)]
+    Media(#[from] crate::media::StartError),
+    /// SIP.
+    #[error(transparent)]
+    Sip(#[from] crate::sip::io::StartError),
+    /// HTTP.
+    #[error(transparent)]
+    Http(#[from] crate::http::io::StartError),
+    /// An edge.
+    #[error("edge {0}: {1}")]
+    Edge(&'static str, String),
+    /// Signals.
+    #[error("cannot listen for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// Runs until SIGTERM or SIGINT, and through the drain.
+///
+/// # Errors
+/// When something cannot be started.
+pub fn run(configured: Configured) -> Result<(), RunError> {
+    start_log(&configured.log);
+    // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
+        Err(error) => warn!(%error, "cannot raise the descriptor limit"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let done = runtime.block_on(serve(configured));
+    runtime.shutdown_timeout(LAST_WORDS);
+    done
+}
+
+async fn serve(configured: Configured) -> Result<(), RunError> {
+    let Configured { file, http, sip, media, drain, edges, registry, mut seed, .. } = configured;
+    let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
+    let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
+    let mut stack = StackConfig::new(sip.listen().to_vec());
+    sip.user_agent().clone_into(&mut stack.agent);
+    let sip = Arc::new(SipStack::start(stack, seed.fork())?);
+    let registry = Arc::new(registry);
+    let services = Services::default().with(sip.clone());
+
+    let mut dialers = BTreeMap::new();
+    let mut prepared = Vec::new();
+    for (name, mut edge) in edges {
+        if let Some(dialer) = edge.dialer(&services).map_err(|e| RunError::Edge(name, e))? {
+            dialers.insert(name, dialer);
+        }
+        prepared.push(edge);
+    }
+    let parts = SwitchParts { router: registry.clone(), media: engine.clone(), dialers };
+    let switch = Switch::new(parts, seed.fork());
+    let context = EdgeContext { switch: switch.clone(), registry, services };
+    let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
+    let router = routes.fold(axum::Router::new(), axum::Router::merge);
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let server = HttpServer::start(&http, router).await?;
+    let (first, last) = engine.webrtc_ports();
+    info!(
+        config = file.map_or_else(|| "none".to_owned(), |f| f.display().to_string()),
+        http = ?server.addresses(), sip = ?sip.addresses(), webrtc_udp = format!("{first}-{last}"),
+        "sipedge is ready"
+    );
+
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    info!(calls = switch.live(), drain_s = drain.as_secs(), "ending");
+    tokio::select! {
+        () = switch.shutdown(drain) => {}
+        // a second signal ends now
+        _ = terminate.recv() => switch.shutdown(Duration::ZERO).await,
+        _ = interrupt.recv() => switch.shutdown(Duration::ZERO).await,
+    }
+    server.stop(LAST_WORDS).await;
+    sip.shutdown(LAST_WORDS, None).await;
+    engine.stop();
+    info!("sipedge has ended");
+    Ok(())
+}
+
+fn start_log(log: &LogConfig) {
+    set_pii_mask(log.is_masked);
+    let filter = EnvFilter::try_new(&log.filter).unwrap_or_default();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    // a second start in one process (tests) keeps the first log
+    let _ = if log.is_json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+    };
+}

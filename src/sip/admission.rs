@@ -1,0 +1,123 @@
+//! The budget of strangers: a token bucket a source and one for all of them together.
+//!
+//! Known sources (trunks, far sides of live calls) pass without it and have a queue of their own, so a flood
+//! from strangers starves nobody (two classes, each with its budget). The table of sources is capped; when it is full, the common
+//! bucket still holds, and sources that have been silent long enough to be full again are forgotten.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// Rates.
+#[derive(Debug, Clone, Copy)]
+pub struct AdmissionConfig {
+    /// Datagrams a second from one source.
+    pub per_source: u32,
+    /// Burst of one source.
+    pub burst: u32,
+    /// Datagrams a second from all strangers.
+    pub all: u32,
+    /// Most sources remembered.
+    pub sources: usize,
+}
+
+impl Default for AdmissionConfig {
+    /// A person's phone needs a few messages a second; all strangers together may use a small part of a core.
+    fn default() -> Self {
+        Self { per_source: 20, burst: 60, all: 1_000, sources: 4_096 }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// In millionths of a token.
+    level: u64,
+    filled_at: Instant,
+}
+
+const TOKEN: u64 = 1_000_000;
+
+impl Bucket {
+    const fn full(burst: u32, now: Instant) -> Self {
+        Self { level: burst as u64 * TOKEN, filled_at: now }
+    }
+
+    fn fill(&mut self, now: Instant, rate: u32, burst: u32) {
+        let micros = now.saturating_duration_since(self.filled_at).as_micros();
+        let gained = u64::try_from(micros).unwrap_or(u64::MAX).saturating_mul(u64::from(rate));
+        self.level = self.level.saturating_add(gained).min(u64::from(burst) * TOKEN);
+        self.filled_at = self.filled_at.max(now);
+    }
+
+    const fn take(&mut self) -> bool {
+        match self.level.checked_sub(TOKEN) {
+            Some(rest) => {
+                self.level = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The buckets.
+#[derive(Debug)]
+pub struct Admission {
+    config: AdmissionConfig,
+    all: Bucket,
+    sources: HashMap<IpAddr, Bucket>,
+}
+
+impl Admission {
+    /// Full buckets.
+    #[must_use]
+    pub fn new(config: AdmissionConfig, now: Instant) -> Self {
+        Self { config, all: Bucket::full(config.all, now), sources: HashMap::new() }
+    }
+
+    /// Whether a datagram of this stranger may come in.
+    pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+        let AdmissionConfig { per_source, burst, all, sources } = self.config;
+        self.all.fill(now, all, all);
+        if !self.sources.contains_key(&source) && self.sources.len() >= sources {
+            // who would be full again may be forgotten: it makes no difference
+            self.sources.retain(|_, b| {
+                b.fill(now, per_source, burst);
+                b.level < u64::from(burst) * TOKEN
+            });
+            if self.sources.len() >= sources {
+                return false;
+            }
+        }
+        let bucket = self.sources.entry(source).or_insert_with(|| Bucket::full(burst, now));
+        bucket.fill(now, per_source, burst);
+        // the source first: one that has spent its own may not spend the others'
+        bucket.take() && self.all.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_stranger_gets_its_burst_then_its_rate_and_others_are_untouched() {
+        let t0 = Instant::now();
+        let mut a = Admission::new(AdmissionConfig::default(), t0);
+        let (one, two) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        assert_eq!((0..500).filter(|_| a.admit(t0, one)).count(), 60);
+        assert!(a.admit(t0, two));
+        assert_eq!((0..500).filter(|_| a.admit(t0 + Duration::from_secs(1), one)).count(), 20);
+    }
+
+    #[test]
+    fn many_strangers_share_one_budget_and_a_bounded_table() {
+        let t0 = Instant::now();
+        let mut a = Admission::new(AdmissionConfig::default(), t0);
+        let admitted = (0..100_000_u32).filter(|n| a.admit(t0, IpAddr::from(n.to_be_bytes()))).count();
+        assert_eq!(admitted, 1_000);
+        assert_eq!(a.sources.len(), 4_096);
+        assert!(a.admit(t0 + Duration::from_secs(5), IpAddr::from([203, 0, 113, 1])));
+    }
+}

@@ -1,0 +1,188 @@
+//! What every UAS must say before it looks at what a request wants (RFC 3261 §8.2), and the answers that are
+//! the same everywhere.
+
+use super::{Header, HeaderName, Method, Request, StatusCode};
+use bytes::Bytes;
+
+/// Methods we serve.
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+/// Bodies we take.
+pub const ACCEPT: &str = "application/sdp";
+
+/// An answer to a request: what to put into the response.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// Reason phrase; none: the usual one.
+    pub phrase: Option<String>,
+    /// More headers.
+    pub headers: Vec<Header>,
+    /// Body with its type.
+    pub body: Option<Body>,
+}
+
+/// A body with its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// `application/sdp`, …
+    pub content_type: String,
+    /// Bytes.
+    pub bytes: Bytes,
+}
+
+impl Body {
+    /// A session description.
+    #[must_use]
+    pub fn sdp(text: impl Into<Bytes>) -> Self {
+        Self { content_type: ACCEPT.to_owned(), bytes: text.into() }
+    }
+
+    /// The body of a message; none when it is empty.
+    #[must_use]
+    pub fn of(headers: &super::Headers, bytes: &Bytes) -> Option<Self> {
+        let content_type = headers.content_type().unwrap_or_default();
+        (!bytes.is_empty()).then(|| Self { content_type, bytes: bytes.clone() })
+    }
+}
+
+impl Answer {
+    /// An answer of a status alone.
+    #[must_use]
+    pub const fn new(status: StatusCode) -> Self {
+        Self { status, phrase: None, headers: Vec::new(), body: None }
+    }
+
+    /// With one more header.
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push(Header::new(name, value));
+        self
+    }
+
+    /// The response to a request.
+    #[must_use]
+    pub fn to(&self, request: &Request, to_tag: Option<&str>) -> super::Response {
+        let mut response = request.response(self.status, to_tag);
+        if let Some(phrase) = &self.phrase {
+            response.phrase.clone_from(phrase);
+        }
+        self.headers.iter().for_each(|h| response.headers.push_header(h.clone()));
+        if let Some(body) = &self.body {
+            response.headers.push(HeaderName::ContentType, body.content_type.clone());
+            response.body = body.bytes.clone();
+        }
+        response
+    }
+}
+
+/// 405 for a method of some RFC, 501 for one of none (RFC 3261 §8.2.1, §21.5.2).
+#[must_use]
+pub fn not_served(method: &Method) -> Answer {
+    let status = if method.is_known() { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_IMPLEMENTED };
+    Answer::new(status).with(HeaderName::Allow, ALLOW)
+}
+
+/// 200 to OPTIONS (RFC 3261 §11.2).
+#[must_use]
+pub fn options() -> Answer {
+    Answer::new(StatusCode::OK)
+        .with(HeaderName::Allow, ALLOW)
+        .with(HeaderName::Accept, ACCEPT)
+        .with(HeaderName::AcceptEncoding, "identity")
+        .with(HeaderName::Supported, "")
+}
+
+/// The checks of RFC 3261 §8.2 in its order: method, Max-Forwards, URI scheme, Require, body. `None`: go on.
+///
+/// CANCEL and ACK are never refused by Require (§8.2.2.3). Max-Forwards 0 is refused with 483 where we would
+/// make a new request of it (RFC 7332 §4): not for OPTIONS, which is ours (§11), nor for BYE.
+#[must_use]
+pub fn check(request: &Request) -> Option<Answer> {
+    let method = &request.method;
+    if *method == Method::ACK || *method == Method::CANCEL {
+        return None;
+    }
+    let is_served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO].contains(method);
+    if !is_served {
+        return Some(not_served(method));
+    }
+    let is_end = *method == Method::OPTIONS || *method == Method::BYE;
+    if !is_end && request.headers.max_forwards() == Ok(Some(0)) {
+        return Some(Answer::new(StatusCode::TOO_MANY_HOPS));
+    }
+    if request.uri.sip().is_none() && request.uri.user_text().is_none() {
+        return Some(Answer::new(StatusCode::UNSUPPORTED_URI_SCHEME));
+    }
+    let required = request.headers.tokens(&HeaderName::Require);
+    if !required.is_empty() {
+        // nothing is supported yet; what is will be taken off this list
+        return Some(
+            Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, required.join(", ")),
+        );
+    }
+    check_body(request)
+}
+
+/// A body must be of a type and encoding that we read, unless it may be ignored (RFC 3261 §8.2.3).
+fn check_body(request: &Request) -> Option<Answer> {
+    if request.body.is_empty() || request.method == Method::BYE {
+        return None;
+    }
+    let disposition = request.headers.get(&HeaderName::ContentDisposition).unwrap_or_default();
+    if disposition.to_ascii_lowercase().replace(' ', "").contains("handling=optional") {
+        return None;
+    }
+    let refusal = || Some(Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with(HeaderName::Accept, ACCEPT));
+    let encoding = request.headers.get(&HeaderName::ContentEncoding);
+    if encoding.is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
+        return refusal().map(|a| a.with(HeaderName::AcceptEncoding, "identity"));
+    }
+    if request.headers.content_type().as_deref() == Some(ACCEPT) { None } else { refusal() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Uri;
+
+    fn request(method: &str, lines: &[(HeaderName, &str)], body: &'static str) -> Request {
+        let mut r = Request::new(Method::parse(method).unwrap(), Uri::parse("sip:a@192.0.2.1").unwrap());
+        lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
+        r.body = Bytes::from_static(body.as_bytes());
+        r
+    }
+
+    fn status(method: &str, lines: &[(HeaderName, &str)], body: &'static str) -> Option<u16> {
+        check(&request(method, lines, body)).map(|a| a.status.code())
+    }
+
+    #[test]
+    fn each_refusal_has_its_status_rfc_3261_8_2() {
+        use HeaderName as H;
+        let sdp = (H::ContentType, "Application/SDP ; charset=utf-8");
+        assert_eq!(status("INVITE", &[(H::MaxForwards, "70"), sdp.clone()], "v=0"), None);
+        assert_eq!(status("INVITE", &[(H::MaxForwards, "0")], ""), Some(483));
+        assert_eq!(status("OPTIONS", &[(H::MaxForwards, "0")], ""), None);
+        assert_eq!(status("INVITE", &[(H::Require, "100rel")], ""), Some(420));
+        assert_eq!(status("CANCEL", &[(H::Require, "100rel")], ""), None);
+        assert_eq!(status("INVITE", &[(H::ContentType, "text/plain")], "hi"), Some(415));
+        assert_eq!(status("INVITE", &[sdp.clone(), (H::ContentEncoding, "gzip")], "x"), Some(415));
+        let optional = (H::ContentDisposition, "render; handling = optional");
+        assert_eq!(status("INVITE", &[(H::ContentType, "text/plain"), optional], "hi"), None);
+        assert_eq!(status("INFO", &[(H::ContentType, "application/dtmf-relay")], "Signal=1"), Some(415));
+        assert_eq!(status("UPDATE", &[], ""), Some(405));
+        assert_eq!(status("FROBNICATE", &[], ""), Some(501));
+        let bad = check(&request("INVITE", &[(H::Require, "a, b")], "")).unwrap();
+        assert_eq!(bad.headers, [Header::new(H::Unsupported, "a, b")]);
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_416_and_a_tel_uri_is_not_rfc_3261_8_2_2_1() {
+        let mut r = request("INVITE", &[], "");
+        r.uri = Uri::parse("nobodyKnowsThisScheme:totallyopaquecontent").unwrap();
+        assert_eq!(check(&r).map(|a| a.status.code()), Some(416));
+        r.uri = Uri::parse("tel:+1-201-555-0123").unwrap();
+        assert_eq!(check(&r), None);
+    }
+}

@@ -1,0 +1,306 @@
+//! Dialogs (RFC 3261 §12): identity, route set, remote target and the two sequences of CSeq.
+
+use super::{
+    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri, Via,
+};
+use std::net::{IpAddr, SocketAddr};
+
+/// Most Record-Route elements a dialog keeps; more is no route of a real network.
+const MAX_ROUTES: usize = 32;
+
+/// Our end of the signalling: what goes into Via, Contact and User-Agent.
+#[derive(Debug, Clone)]
+pub struct LocalEnd {
+    /// Flow towards the far side; `path.local` is the address that it can reach.
+    pub flow: Flow,
+    /// User part of our Contact.
+    pub contact_user: Option<String>,
+    /// User-Agent and Server.
+    pub agent: String,
+}
+
+impl LocalEnd {
+    /// Our Contact.
+    #[must_use]
+    pub fn contact(&self) -> SipUri {
+        SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local)
+    }
+
+    /// A Via with this branch.
+    #[must_use]
+    pub fn via(&self, branch: &str) -> Via {
+        Via::new(self.flow.transport.as_str(), self.flow.path.local, branch)
+    }
+}
+
+/// A dialog, early or confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialog {
+    call_id: String,
+    local: NameAddr,
+    remote: NameAddr,
+    local_seq: u32,
+    remote_seq: Option<u32>,
+    target: Uri,
+    routes: Vec<NameAddr>,
+}
+
+/// Why a message makes no dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NoDialog {
+    /// To of the response has no tag.
+    #[error("the response has no To tag")]
+    NoTag,
+    /// Contact of a request is missing or malformed.
+    #[error("Contact is missing or malformed")]
+    NoContact,
+    /// Record-Route is malformed or too long.
+    #[error("Record-Route is malformed or too long")]
+    BadRoute,
+}
+
+fn record_routes(headers: &Headers) -> Result<Vec<NameAddr>, NoDialog> {
+    let routes = headers.routes(&HeaderName::RecordRoute).map_err(|_| NoDialog::BadRoute)?;
+    if routes.len() > MAX_ROUTES { Err(NoDialog::BadRoute) } else { Ok(routes) }
+}
+
+fn contact(headers: &Headers) -> Option<Uri> {
+    headers.contacts().ok()?.into_iter().next().map(|c| c.uri)
+}
+
+impl Dialog {
+    /// The dialog a response to our INVITE makes (RFC 3261 §12.1.2): Record-Route reversed.
+    ///
+    /// # Errors
+    /// When the response lacks what a dialog needs. Without Contact the Request-URI is the target: real
+    /// peers forget it, and an ACK that arrives is better than none. Only a 2xx may lack the tag (RFC 2543).
+    pub fn as_uac(request: &Request, response: &Response) -> Result<Self, NoDialog> {
+        let (sent, got) = (request.essentials(), response.essentials());
+        let (Ok(sent), Ok(got)) = (sent, got) else { return Err(NoDialog::NoTag) };
+        if got.to.tag().is_none() && response.status.is_provisional() {
+            return Err(NoDialog::NoTag);
+        }
+        let mut routes = record_routes(&response.headers)?;
+        routes.reverse();
+        let target = contact(&response.headers).unwrap_or_else(|| request.uri.clone());
+        Ok(Self {
+            call_id: sent.call_id,
+            local: sent.from,
+            remote: got.to,
+            local_seq: sent.cseq.number,
+            remote_seq: None,
+            target,
+            routes,
+        })
+    }
+
+    /// The dialog an INVITE to us makes, with our tag (RFC 3261 §12.1.1): Record-Route in order.
+    ///
+    /// # Errors
+    /// When the request lacks what a dialog needs.
+    pub fn as_uas(request: &Request, e: &Essentials, local_tag: &str) -> Result<Self, NoDialog> {
+        let target = contact(&request.headers).ok_or(NoDialog::NoContact)?;
+        let mut local = e.to.clone();
+        local.params.set("tag", Some(local_tag));
+        Ok(Self {
+            call_id: e.call_id.clone(),
+            local,
+            remote: e.from.clone(),
+            local_seq: 0,
+            remote_seq: Some(e.cseq.number),
+            target,
+            routes: record_routes(&request.headers)?,
+        })
+    }
+
+    /// Call-ID.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
+    }
+
+    /// Our tag.
+    #[must_use]
+    pub fn local_tag(&self) -> &str {
+        self.local.tag().unwrap_or_default()
+    }
+
+    /// Their tag; empty for a peer of RFC 2543.
+    #[must_use]
+    pub fn remote_tag(&self) -> &str {
+        self.remote.tag().unwrap_or_default()
+    }
+
+    /// Remote target.
+    #[must_use]
+    pub const fn target(&self) -> &Uri {
+        &self.target
+    }
+
+    /// Whether a request from the far side belongs here (RFC 3261 §12.2.2).
+    #[must_use]
+    pub fn matches(&self, e: &Essentials) -> bool {
+        e.call_id == self.call_id
+            && e.to.tag().unwrap_or_default() == self.local_tag()
+            && e.from.tag().unwrap_or_default() == self.remote_tag()
+    }
+
+    /// Takes the number of a request from the far side; false when it is out of order and gets 500
+    /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted.
+    pub fn take_remote_seq(&mut self, e: &Essentials) -> bool {
+        if e.cseq.method == Method::ACK || e.cseq.method == Method::CANCEL {
+            return true;
+        }
+        if self.remote_seq.is_some_and(|last| e.cseq.number <= last) {
+            return false;
+        }
+        self.remote_seq = Some(e.cseq.number);
+        true
+    }
+
+    /// Takes the Contact of a target refresh (RFC 3261 §12.2.1.2, §12.2.2); the route set stays.
+    pub fn refresh_target(&mut self, headers: &Headers) {
+        if let Some(uri) = contact(headers) {
+            self.target = uri;
+        }
+    }
+
+    /// Takes over the far side's sequence from the early dialog that this one confirms.
+    pub(super) const fn adopt_remote_seq(&mut self, early: &Self) {
+        self.remote_seq = early.remote_seq;
+    }
+
+    /// A new request within the dialog: the next CSeq (RFC 3261 §12.2.1.1).
+    pub fn request(&mut self, method: Method, end: &LocalEnd, branch: &str) -> Request {
+        self.local_seq = self.local_seq.saturating_add(1);
+        self.build(method, self.local_seq, end, branch)
+    }
+
+    /// The ACK of a 2xx: the number of the INVITE (RFC 3261 §13.2.2.4).
+    #[must_use]
+    pub fn ack(&self, invite_seq: u32, end: &LocalEnd, branch: &str) -> Request {
+        self.build(Method::ACK, invite_seq, end, branch)
+    }
+
+    fn build(&self, method: Method, number: u32, end: &LocalEnd, branch: &str) -> Request {
+        let is_loose = |r: &NameAddr| r.uri.sip().is_none_or(|u| u.params.has("lr"));
+        let target = self.target.sip().map_or_else(|| self.target.clone(), |u| u.as_request_uri().into());
+        let mut routes: Vec<String> = self.routes.iter().map(ToString::to_string).collect();
+        let mut uri = target;
+        if let Some(first) = self.routes.first().filter(|r| !is_loose(r)) {
+            // a strict router: it becomes the Request-URI, the target goes to the end
+            routes.remove(0);
+            routes.push(NameAddr::new(uri).to_string());
+            uri = first.uri.sip().map_or_else(|| first.uri.clone(), |u| u.as_request_uri().into());
+        }
+        let mut r = Request::new(method.clone(), uri);
+        r.headers.push(HeaderName::Via, end.via(branch).to_string());
+        routes.into_iter().for_each(|route| r.headers.push(HeaderName::Route, route));
+        r.headers.push(HeaderName::MaxForwards, "70");
+        r.headers.push(HeaderName::From, self.local.to_string());
+        r.headers.push(HeaderName::To, self.remote.to_string());
+        r.headers.push(HeaderName::CallId, self.call_id.clone());
+        r.headers.push(HeaderName::CSeq, CSeq { number, method }.to_string());
+        r.headers.push(HeaderName::UserAgent, end.agent.clone());
+        r
+    }
+
+    /// Where the next request goes: the first route, else the target, when that is an address of the same
+    /// family that can be sent to. None for a name: the caller goes on with the flow it has.
+    #[must_use]
+    pub fn next_hop(&self, flow: &Flow) -> Option<SocketAddr> {
+        let uri = self.routes.first().map_or(&self.target, |r| &r.uri).sip()?;
+        let ip = uri.host.ip()?;
+        let is_usable = !ip.is_unspecified()
+            && !ip.is_multicast()
+            && ip != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+            && ip.is_ipv4() == flow.path.local.is_ipv4()
+            && uri.port != Some(0);
+        is_usable.then(|| SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::StatusCode;
+
+    fn end() -> LocalEnd {
+        let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap());
+        LocalEnd { flow, contact_user: Some("edge".into()), agent: "test".into() }
+    }
+
+    fn invite() -> Request {
+        let mut r = Request::new(Method::INVITE, Uri::parse("sip:bob@biloxi.com").unwrap());
+        r.headers.push(HeaderName::Via, end().via("z9hG4bKa").to_string());
+        r.headers.push(HeaderName::From, "<sip:alice@atlanta.com>;tag=us");
+        r.headers.push(HeaderName::To, "<sip:bob@biloxi.com>");
+        r.headers.push(HeaderName::CallId, "c1");
+        r.headers.push(HeaderName::CSeq, "31862 INVITE");
+        r
+    }
+
+    fn ok(lines: &[(HeaderName, &str)]) -> Response {
+        let mut r = invite().response(StatusCode::OK, Some("them"));
+        lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
+        r
+    }
+
+    #[test]
+    fn a_uac_reverses_record_route_and_sends_to_the_target_rfc_3261_12_1_2() {
+        let response = ok(&[
+            (HeaderName::Contact, "<sip:bob@192.0.2.4:5070;transport=udp>"),
+            (HeaderName::RecordRoute, "<sip:p2.example;lr>, <sip:192.0.2.20:5066;lr>"),
+        ]);
+        let mut d = Dialog::as_uac(&invite(), &response).unwrap();
+        let bye = d.request(Method::BYE, &end(), "z9hG4bKb");
+        assert_eq!(bye.uri.to_string(), "sip:bob@192.0.2.4:5070;transport=udp");
+        let routes: Vec<_> = bye.headers.all(&HeaderName::Route).collect();
+        assert_eq!(routes, ["<sip:192.0.2.20:5066;lr>", "<sip:p2.example;lr>"]);
+        assert_eq!(bye.headers.get(&HeaderName::CSeq), Some("31863 BYE"));
+        assert_eq!(bye.headers.to().unwrap().tag(), Some("them"));
+        assert_eq!(d.next_hop(&end().flow), Some("192.0.2.20:5066".parse().unwrap()));
+        assert_eq!(d.ack(31862, &end(), "z9hG4bKc").headers.get(&HeaderName::CSeq), Some("31862 ACK"));
+    }
+
+    #[test]
+    fn a_strict_router_becomes_the_request_uri_rfc_3261_12_2_1_1() {
+        let response = ok(&[
+            (HeaderName::Contact, "<sip:user@remoteua>"),
+            (HeaderName::RecordRoute, "<sip:proxy4;lr>, <sip:proxy3;lr>, <sip:proxy2>, <sip:proxy1>"),
+        ]);
+        let mut d = Dialog::as_uac(&invite(), &response).unwrap();
+        let r = d.request(Method::BYE, &end(), "z9hG4bKb");
+        assert_eq!(r.uri.to_string(), "sip:proxy1");
+        let routes: Vec<_> = r.headers.all(&HeaderName::Route).collect();
+        assert_eq!(routes, ["<sip:proxy2>", "<sip:proxy3;lr>", "<sip:proxy4;lr>", "<sip:user@remoteua>"]);
+    }
+
+    #[test]
+    fn a_number_not_above_the_last_is_out_of_order_rfc_3261_12_2_2() {
+        let mut their = invite();
+        their.headers.push(HeaderName::Contact, "<sip:alice@192.0.2.9>");
+        let mut e = their.essentials().unwrap();
+        let mut d = Dialog::as_uas(&their, &e, "ours").unwrap();
+        e.cseq.method = Method::BYE;
+        assert!(!d.take_remote_seq(&e));
+        e.cseq.number += 1;
+        assert!(d.take_remote_seq(&e) && !d.take_remote_seq(&e));
+        e.to.params.set("tag", Some("ours"));
+        assert!(d.matches(&e));
+        e.from.params.set("tag", Some("x"));
+        assert!(!d.matches(&e));
+    }
+
+    #[test]
+    fn a_target_that_cannot_be_sent_to_is_no_next_hop() {
+        for contact in
+            ["<sip:b@0.0.0.0>", "<sip:b@[2001:db8::1]>", "<sip:b@name.example>", "<sip:b@224.0.0.1>"]
+        {
+            let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
+            assert_eq!(d.next_hop(&end().flow), None, "{contact}");
+        }
+        let without = Dialog::as_uac(&invite(), &ok(&[])).unwrap();
+        assert_eq!(without.target().to_string(), "sip:bob@biloxi.com");
+    }
+}

@@ -1,0 +1,460 @@
+//! The whole of SIP without a socket: transaction layer, sessions and the answers of a UAS behind one machine.
+//!
+//! Datagrams, transport errors, commands and the clock go in; datagrams and news come out. [`super::io`]
+//! drives it with sockets, the tests with a virtual network.
+
+use super::answer::{self, Answer};
+use super::dialog::LocalEnd;
+use super::session::{OutgoingCall, Session, SessionEvent, SessionOutput, Ticket};
+use super::transaction::{Failure, Full, Layer, LayerConfig, LayerOutput, TransactionId};
+use super::{
+    CSeq, Essentials, Flow, HeaderName, Limits, MAGIC_COOKIE, Message, Method, NameAddr, Reason, Request,
+    Response, SipUri, StatusCode, Uri, parse,
+};
+use crate::base::Seed;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.
+pub trait RequestHandler: Send + Sync {
+    /// The final answer to an INVITE from `source`.
+    fn handle(&self, request: &Request, source: SocketAddr) -> Answer;
+}
+
+/// Refuses every call with one status.
+#[derive(Debug, Clone, Copy)]
+pub struct Refuse(pub StatusCode);
+
+impl RequestHandler for Refuse {
+    fn handle(&self, _: &Request, _: SocketAddr) -> Answer {
+        Answer::new(self.0)
+    }
+}
+
+/// A session, unique for the life of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// An OPTIONS of ours, unique for the life of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(u64);
+
+/// What the endpoint asks of the world.
+#[derive(Debug)]
+pub enum Output {
+    /// A datagram.
+    Send {
+        /// Where.
+        flow: Flow,
+        /// What.
+        bytes: Bytes,
+    },
+    /// News of a session.
+    Event {
+        /// Which.
+        session: SessionId,
+        /// What.
+        event: SessionEvent,
+    },
+    /// A session is forgotten; nothing more of it comes.
+    Done {
+        /// Which.
+        session: SessionId,
+        /// Where its INVITE went.
+        remote: SocketAddr,
+    },
+    /// The answer to an OPTIONS of ours.
+    Probed {
+        /// Which.
+        probe: ProbeId,
+        /// The status, or that none came.
+        result: Result<StatusCode, Failure>,
+    },
+}
+
+/// What was dropped or refused so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drops {
+    /// Datagrams that are no SIP, or lack what a message must have.
+    pub malformed: u64,
+    /// Responses of no transaction.
+    pub stray_responses: u64,
+    /// Requests beyond the cap of transactions.
+    pub full: u64,
+    /// ACKs of no dialog.
+    pub stray_acks: u64,
+}
+
+/// Settings.
+#[derive(Clone)]
+pub struct EndpointConfig {
+    /// Transactions.
+    pub layer: LayerConfig,
+    /// Most sessions at once.
+    pub max_sessions: usize,
+    /// Bounds of a message.
+    pub limits: Limits,
+    /// User-Agent and Server.
+    pub agent: String,
+    /// Answers calls to us.
+    pub handler: Arc<dyn RequestHandler>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Owner {
+    Session(SessionId, Ticket),
+    Probe(ProbeId),
+}
+
+struct Live {
+    session: Session,
+    key: (String, String),
+    remote: SocketAddr,
+    deadline: Option<Instant>,
+}
+
+/// The machine.
+pub struct Endpoint {
+    config: EndpointConfig,
+    seed: Seed,
+    layer: Layer,
+    next_id: u64,
+    sessions: BTreeMap<SessionId, Live>,
+    /// By Call-ID and our tag.
+    index: HashMap<(String, String), SessionId>,
+    owners: BTreeMap<TransactionId, Owner>,
+    tickets: BTreeMap<(SessionId, Ticket), TransactionId>,
+    deadlines: BTreeSet<(Instant, SessionId)>,
+    outputs: VecDeque<Output>,
+    is_draining: bool,
+    malformed: u64,
+    stray_acks: u64,
+}
+
+impl Endpoint {
+    /// An endpoint with nothing to do.
+    #[must_use]
+    pub fn new(config: EndpointConfig, seed: Seed) -> Self {
+        Self {
+            layer: Layer::new(config.layer),
+            config,
+            seed,
+            next_id: 0,
+            sessions: BTreeMap::new(),
+            index: HashMap::new(),
+            owners: BTreeMap::new(),
+            tickets: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            is_draining: false,
+            malformed: 0,
+            stray_acks: 0,
+        }
+    }
+
+    /// What was dropped so far.
+    #[must_use]
+    pub const fn drops(&self) -> Drops {
+        let layer = self.layer.drops();
+        Drops {
+            malformed: self.malformed + layer.malformed,
+            stray_responses: layer.stray_responses,
+            full: layer.full,
+            stray_acks: self.stray_acks,
+        }
+    }
+
+    /// How many sessions and transactions live.
+    #[must_use]
+    pub fn live(&self) -> (usize, usize) {
+        (self.sessions.len(), self.layer.len())
+    }
+
+    /// Whether nothing waits for an answer any more; what lingers only absorbs retransmissions.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.layer.is_quiet()
+    }
+
+    /// From now on calls are refused with 503, ours too.
+    pub const fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Dials. The flow says from which of our addresses and to whom.
+    ///
+    /// # Errors
+    /// When the cap of sessions is reached or the endpoint is draining.
+    pub fn dial(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        contact_user: Option<String>,
+        call: OutgoingCall,
+    ) -> Result<SessionId, Full> {
+        if self.is_draining || self.sessions.len() >= self.config.max_sessions {
+            return Err(Full);
+        }
+        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
+        let session = Session::start(end, call, self.config.layer.timings, self.seed.fork());
+        self.next_id += 1;
+        let id = SessionId(self.next_id);
+        let key = (session.call_id().to_owned(), session.local_tag().to_owned());
+        self.index.insert(key.clone(), id);
+        self.sessions.insert(id, Live { session, key, remote: flow.path.remote, deadline: None });
+        self.settle(now, id);
+        self.drain_layer(now);
+        Ok(id)
+    }
+
+    /// Ends a call; harmless when it is over.
+    pub fn hangup(&mut self, now: Instant, id: SessionId, reason: Option<Reason>) {
+        if let Some(live) = self.sessions.get_mut(&id) {
+            live.session.hangup(now, reason);
+            self.settle(now, id);
+            self.drain_layer(now);
+        }
+    }
+
+    /// Ends all calls.
+    pub fn hangup_all(&mut self, now: Instant, reason: Option<&Reason>) {
+        for id in self.sessions.keys().copied().collect::<Vec<_>>() {
+            self.hangup(now, id, reason.cloned());
+        }
+    }
+
+    /// Asks whether somebody is there (RFC 3261 §11).
+    ///
+    /// # Errors
+    /// When the cap of transactions is reached.
+    pub fn probe(&mut self, now: Instant, flow: Flow) -> Result<ProbeId, Full> {
+        let uri: Uri = SipUri::of_address(None, flow.path.remote).into();
+        let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
+        let mut from = NameAddr::new(end.contact());
+        from.params.set("tag", Some(&self.seed.token(16)));
+        let mut r = Request::new(Method::OPTIONS, uri.clone());
+        let branch = format!("{MAGIC_COOKIE}{}", self.seed.token(20));
+        r.headers.push(HeaderName::Via, end.via(&branch).to_string());
+        r.headers.push(HeaderName::MaxForwards, "70");
+        r.headers.push(HeaderName::From, from.to_string());
+        r.headers.push(HeaderName::To, NameAddr::new(uri).to_string());
+        r.headers.push(HeaderName::CallId, self.seed.token(32));
+        r.headers.push(HeaderName::CSeq, CSeq { number: 1, method: Method::OPTIONS }.to_string());
+        r.headers.push(HeaderName::Contact, NameAddr::new(end.contact()).to_string());
+        r.headers.push(HeaderName::Accept, answer::ACCEPT);
+        r.headers.push(HeaderName::UserAgent, end.agent);
+        let transaction = self.layer.send_request(now, r, flow)?;
+        self.next_id += 1;
+        let probe = ProbeId(self.next_id);
+        self.owners.insert(transaction, Owner::Probe(probe));
+        self.drain_layer(now);
+        Ok(probe)
+    }
+
+    /// A datagram.
+    pub fn handle_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        // keep-alives of peers behind NAT: line ends (RFC 5626 §3.5.1) or zeros
+        if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        match parse(bytes, &self.config.limits) {
+            Ok(Message::Request(request)) => {
+                // kept for the answer to a request that lacks something
+                if let Err(why) = request.essentials() {
+                    self.malformed += 1;
+                    let tag = self.seed.token(16);
+                    self.layer.refuse(&request, StatusCode::BAD_REQUEST, why, &tag, flow);
+                } else if self.layer.handle_request(now, request, flow).is_err() {
+                    // checked above
+                }
+            }
+            Ok(Message::Response(response)) => self.layer.handle_response(now, response),
+            Err(error) => {
+                self.malformed += 1;
+                if let Some(request) = error.request {
+                    let tag = self.seed.token(16);
+                    self.layer.refuse(&request, error.status, error.fault, &tag, flow);
+                }
+            }
+        }
+        self.drain_layer(now);
+    }
+
+    /// The transport says that nobody is at `remote`.
+    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr) {
+        self.layer.handle_transport_error(remote);
+        self.drain_layer(now);
+    }
+
+    /// The clock; early calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.layer.handle_timeout(now);
+        self.drain_layer(now);
+        while let Some((at, id)) = self.deadlines.first().copied() {
+            if at > now {
+                break;
+            }
+            match self.sessions.get_mut(&id) {
+                Some(live) => live.session.handle_timeout(now),
+                None => {
+                    self.deadlines.remove(&(at, id));
+                }
+            }
+            self.settle(now, id);
+            self.drain_layer(now);
+        }
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next wake-up.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let layer = self.layer.poll_timeout().map(|(at, _)| at);
+        let session = self.deadlines.first().map(|(at, _)| *at);
+        [layer, session].into_iter().flatten().min()
+    }
+
+    /// What the layer has to say goes to its owner, whose outputs may feed the layer again.
+    fn drain_layer(&mut self, now: Instant) {
+        while let Some(output) = self.layer.poll_output() {
+            match output {
+                LayerOutput::Send { flow, bytes } => self.outputs.push_back(Output::Send { flow, bytes }),
+                LayerOutput::Request { id, request, essentials, flow, invite } => {
+                    self.handle_request(now, id, &request, &essentials, flow, invite);
+                }
+                // we answer no INVITE with 2xx yet: every such ACK is stray
+                LayerOutput::Ack { .. } => self.stray_acks += 1,
+                LayerOutput::Response { id, response } => self.handle_response(now, id, &response),
+                LayerOutput::Failed { id, failure } => match self.owners.get(&id).copied() {
+                    Some(Owner::Session(session, ticket)) => {
+                        self.with_session(now, session, |s| s.handle_failure(ticket, failure));
+                    }
+                    Some(Owner::Probe(probe)) => {
+                        self.outputs.push_back(Output::Probed { probe, result: Err(failure) });
+                    }
+                    None => {}
+                },
+                LayerOutput::Terminated { id } => {
+                    if let Some(Owner::Session(session, ticket)) = self.owners.remove(&id) {
+                        self.tickets.remove(&(session, ticket));
+                        self.with_session(now, session, |s| s.handle_terminated(ticket));
+                    }
+                }
+            }
+        }
+    }
+
+    fn handle_response(&mut self, now: Instant, id: TransactionId, response: &Response) {
+        match self.owners.get(&id).copied() {
+            Some(Owner::Session(session, ticket)) => {
+                self.with_session(now, session, |s| s.handle_response(now, ticket, response));
+            }
+            Some(Owner::Probe(probe)) if !response.status.is_provisional() => {
+                self.outputs.push_back(Output::Probed { probe, result: Ok(response.status) });
+            }
+            Some(Owner::Probe(_)) | None => {}
+        }
+    }
+
+    fn handle_request(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        request: &Request,
+        e: &Essentials,
+        flow: Flow,
+        invite: Option<TransactionId>,
+    ) {
+        let tag = e.to.tag();
+        if let (Some(tag), false) = (tag, request.method == Method::CANCEL) {
+            let session = self.index.get(&(e.call_id.clone(), tag.to_owned())).copied();
+            return match session {
+                Some(session) => self.with_session(now, session, |s| s.handle_request(id, request, e)),
+                None => self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL)),
+            };
+        }
+        let answer = match request.method {
+            // an INVITE is answered at once, so a CANCEL finds it finished (RFC 3261 §9.2)
+            Method::CANCEL if invite.is_some() => Answer::new(StatusCode::OK),
+            Method::CANCEL => Answer::new(StatusCode::NO_SUCH_CALL),
+            _ => match answer::check(request) {
+                Some(refusal) => refusal,
+                None if request.method == Method::OPTIONS => answer::options(),
+                None if request.method == Method::INVITE && self.is_draining => {
+                    Answer::new(StatusCode::SERVICE_UNAVAILABLE)
+                }
+                None if request.method == Method::INVITE => {
+                    self.config.handler.handle(request, flow.path.remote)
+                }
+                // BYE and INFO live in dialogs alone
+                None => Answer::new(StatusCode::NO_SUCH_CALL),
+            },
+        };
+        self.respond(now, id, request, &answer);
+    }
+
+    fn respond(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer) {
+        let tag = self.seed.token(16);
+        let mut response = answer.to(request, Some(&tag));
+        response.headers.push(HeaderName::Server, self.config.agent.clone());
+        self.layer.respond(now, id, &response);
+    }
+
+    fn with_session(&mut self, now: Instant, id: SessionId, act: impl FnOnce(&mut Session)) {
+        if let Some(live) = self.sessions.get_mut(&id) {
+            act(&mut live.session);
+            self.settle(now, id);
+        }
+    }
+
+    /// Carries out what a session asks for.
+    fn settle(&mut self, now: Instant, id: SessionId) {
+        let mut is_done = false;
+        loop {
+            let Some(live) = self.sessions.get_mut(&id) else { return };
+            let Some(output) = live.session.poll_output() else { break };
+            match output {
+                SessionOutput::Start { ticket, request, flow } => {
+                    match self.layer.send_request(now, *request, flow) {
+                        Ok(transaction) => {
+                            self.owners.insert(transaction, Owner::Session(id, ticket));
+                            self.tickets.insert((id, ticket), transaction);
+                        }
+                        Err(Full) => live.session.handle_refused(ticket),
+                    }
+                }
+                SessionOutput::Send { flow, bytes } => self.outputs.push_back(Output::Send { flow, bytes }),
+                SessionOutput::Respond { id: transaction, response } => {
+                    self.layer.respond(now, transaction, &response);
+                }
+                SessionOutput::Abandon(ticket) => {
+                    if let Some(transaction) = self.tickets.get(&(id, ticket)) {
+                        self.layer.abandon(*transaction);
+                    }
+                }
+                SessionOutput::Event(event) => self.outputs.push_back(Output::Event { session: id, event }),
+                SessionOutput::Done => is_done = true,
+            }
+        }
+        let Some(live) = self.sessions.get_mut(&id) else { return };
+        let next = if is_done { None } else { live.session.poll_timeout().map(|(at, _)| at) };
+        if next != live.deadline {
+            if let Some(old) = live.deadline {
+                self.deadlines.remove(&(old, id));
+            }
+            live.deadline = next;
+            self.deadlines.extend(next.map(|at| (at, id)));
+        }
+        if is_done && let Some(live) = self.sessions.remove(&id) {
+            self.index.remove(&live.key);
+            self.outputs.push_back(Output::Done { session: id, remote: live.remote });
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Where a message goes or comes from.
+
+use crate::base::Path;
+use std::fmt;
+use std::net::SocketAddr;
+
+/// A transport protocol. Others are added here; machines ask only whether it is reliable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Transport {
+    /// Datagrams.
+    Udp,
+}
+
+impl Transport {
+    /// The word in Via.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+        }
+    }
+
+    /// Whether it delivers by itself, so that nothing is retransmitted (RFC 3261 §17).
+    #[must_use]
+    pub const fn is_reliable(self) -> bool {
+        match self {
+            Self::Udp => false,
+        }
+    }
+}
+
+/// A transport and its two addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Flow {
+    /// Transport.
+    pub transport: Transport,
+    /// Addresses.
+    pub path: Path,
+}
+
+impl Flow {
+    /// A UDP flow.
+    #[must_use]
+    pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, path: Path { local, remote } }
+    }
+
+    /// The same from the same local end to another address.
+    #[must_use]
+    pub const fn to(mut self, remote: SocketAddr) -> Self {
+        self.path.remote = remote;
+        self
+    }
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.transport.as_str(), self.path)
+    }
+}

@@ -1,0 +1,237 @@
+//! The SIP stack with its sockets: drives [`super::endpoint::Endpoint`].
+//!
+//! One task a socket reads; one task owns the machines, with one timer at their next deadline. Readers sort
+//! sources into known (trunks, far sides of live calls) and strangers: the former have a queue of their own
+//! that is served first, the latter pass [`super::admission`]. Full queues drop and count: SIP over UDP
+//! repeats itself. Sending never waits; a full kernel buffer is a lost datagram. Only UDP yet: another
+//! transport adds a reader, a branch in `send` and a variant of `Transport`.
+
+mod owner;
+mod udp;
+
+use super::admission::AdmissionConfig;
+use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
+use super::session::{OutgoingCall, SessionEvent};
+use super::transaction::{Failure, LayerConfig, Timings};
+use super::{Limits, Reason, StatusCode};
+use crate::base::Seed;
+use owner::{Command, Known, Owner, ReaderStats};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// Settings of the stack.
+#[derive(Clone)]
+pub struct StackConfig {
+    /// Addresses to listen on, v4 and v6.
+    pub listen: Vec<SocketAddr>,
+    /// Sources that need no budget: the trunks' addresses.
+    pub known: Vec<IpAddr>,
+    /// User-Agent and Server.
+    pub agent: String,
+    /// Base times of transactions.
+    pub timings: Timings,
+    /// Most calls of ours at once.
+    pub max_sessions: usize,
+    /// Budget of strangers.
+    pub admission: AdmissionConfig,
+    /// Answers calls to us.
+    pub handler: Arc<dyn RequestHandler>,
+}
+
+impl StackConfig {
+    /// Defaults: calls to us get 404.
+    #[must_use]
+    pub fn new(listen: Vec<SocketAddr>) -> Self {
+        Self {
+            listen,
+            known: Vec::new(),
+            agent: concat!("sipedge/", env!("CARGO_PKG_VERSION")).to_owned(),
+            timings: Timings::default(),
+            max_sessions: 2_000,
+            admission: AdmissionConfig::default(),
+            handler: Arc::new(Refuse(StatusCode::NOT_FOUND)),
+        }
+    }
+}
+
+/// Why the stack did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another program has the address.
+    #[error("SIP: UDP {0} is taken by another program (FreeSWITCH's external profile uses 5080 too)")]
+    Taken(SocketAddr),
+    /// The address is none of this machine.
+    #[error("SIP: {0} is no address of this machine")]
+    NotLocal(SocketAddr),
+    /// Anything else.
+    #[error("SIP: cannot listen on UDP {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nothing to listen on.
+    #[error("SIP: no address to listen on")]
+    NoAddress,
+}
+
+/// What to dial and where.
+#[derive(Debug, Clone)]
+pub struct Dial {
+    /// Next hop.
+    pub target: SocketAddr,
+    /// User part of our Contact.
+    pub contact_user: Option<String>,
+    /// The call.
+    pub call: OutgoingCall,
+}
+
+/// Counters of the stack, since its start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StackStats {
+    /// What the machines dropped.
+    pub drops: Drops,
+    /// Datagrams of strangers beyond their budget.
+    pub over_budget: u64,
+    /// Datagrams dropped because a queue was full.
+    pub queue_full: u64,
+    /// Datagrams that could not be sent.
+    pub unsent: u64,
+    /// Live sessions.
+    pub sessions: usize,
+    /// Live transactions.
+    pub transactions: usize,
+}
+
+/// How many events of a call may wait for their reader. Provisional ones are dropped when it is nearly
+/// full; the answer and the end always have room.
+const EVENT_QUEUE: usize = 32;
+
+/// Commands that may wait for the owner.
+const COMMAND_QUEUE: usize = 4_096;
+
+/// The running stack. Clones share it.
+#[derive(Clone)]
+pub struct SipStack {
+    commands: mpsc::Sender<Command>,
+    known: Arc<Known>,
+    addresses: Arc<[SocketAddr]>,
+    task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// A call of ours. Dropping the handle does not end the call; [`SessionHandle::hangup`] does, and so does
+/// dropping the receiver of its events.
+#[derive(Debug)]
+pub struct SessionHandle {
+    commands: mpsc::Sender<Command>,
+    token: u64,
+}
+
+impl SessionHandle {
+    /// Ends the call in whatever state it is; the reason travels as a Reason header. Harmless afterwards.
+    pub async fn hangup(&self, reason: Option<Reason>) {
+        // the stack is gone only when all calls are
+        let _ = self.commands.send(Command::Hangup { token: self.token, reason }).await;
+    }
+
+    /// The same without waiting; false when the queue of commands is full.
+    #[must_use]
+    pub fn try_hangup(&self, reason: Option<Reason>) -> bool {
+        let sent = self.commands.try_send(Command::Hangup { token: self.token, reason });
+        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
+    }
+}
+
+impl SipStack {
+    /// Binds all addresses and starts the tasks; needs a running tokio runtime.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound.
+    pub fn start(config: StackConfig, seed: Seed) -> Result<Self, StartError> {
+        if config.listen.is_empty() {
+            return Err(StartError::NoAddress);
+        }
+        let mut sockets = Vec::new();
+        for address in &config.listen {
+            let socket = udp::bind(*address).map_err(|source| match source.kind() {
+                io::ErrorKind::AddrInUse => StartError::Taken(*address),
+                io::ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
+                _ => StartError::Listen { address: *address, source },
+            })?;
+            let local = socket.local_addr();
+            let local = local.map_err(|source| StartError::Listen { address: *address, source })?;
+            sockets.push((local, socket));
+        }
+        let addresses: Arc<[SocketAddr]> = sockets.iter().map(|(a, _)| *a).collect();
+        let known = Arc::new(Known::new(&config.known));
+        let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
+        let endpoint = EndpointConfig {
+            layer: LayerConfig { timings: config.timings, ..LayerConfig::default() },
+            max_sessions: config.max_sessions,
+            limits: Limits::UDP,
+            agent: config.agent,
+            handler: config.handler,
+        };
+        let stats = Arc::new(ReaderStats::default());
+        let owner = Owner::new(endpoint, seed, sockets, Arc::clone(&known), stats, config.admission, inbox);
+        let task = tokio::spawn(owner.run());
+        Ok(Self { commands, known, addresses, task: Arc::new(tokio::sync::Mutex::new(Some(task))) })
+    }
+
+    /// The addresses it listens on, with the ports the system chose where 0 was asked for.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Lets a source pass without the budget of strangers, for the life of the stack.
+    pub fn trust(&self, source: IpAddr) {
+        self.known.add(source);
+    }
+
+    /// Dials. What becomes of the call comes as events, a failure to send it too; the last event is `Failed`
+    /// or `Ended`, then the channel closes.
+    pub async fn dial(&self, dial: Dial) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let token = owner::next_token();
+        let handle = SessionHandle { commands: self.commands.clone(), token };
+        // when the stack is gone, the events' sender goes with the command and the receiver sees the end
+        let _ = self.commands.send(Command::Dial { token, dial: Box::new(dial), events }).await;
+        (handle, receiver)
+    }
+
+    /// Asks whether somebody is at the target (OPTIONS): its status, or that none came.
+    ///
+    /// # Errors
+    /// Nobody answered within 64·T1, or nobody is there.
+    pub async fn options(&self, target: SocketAddr) -> Result<StatusCode, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Probe { target, reply }).await;
+        answer.await.unwrap_or(Err(Failure::Transport))
+    }
+
+    /// Counters; zeros when the stack has ended.
+    pub async fn stats(&self) -> StackStats {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Stats { reply }).await;
+        answer.await.unwrap_or_default()
+    }
+
+    /// Ends: refuses new calls, hangs up those that live, waits until nothing is unanswered, at most `limit`.
+    pub async fn shutdown(&self, limit: Duration, reason: Option<Reason>) {
+        let _ = self.commands.send(Command::Shutdown { limit, reason }).await;
+        let task = self.task.lock().await.take();
+        if let Some(task) = task {
+            // a panic of the task was already told by the runtime's hook
+            let _ = task.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

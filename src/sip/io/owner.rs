@@ -1,0 +1,394 @@
+//! The task that owns the machines, and the readers that feed it.
+
+use super::super::admission::{Admission, AdmissionConfig};
+use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
+use super::super::session::{CallFailure, SessionEvent};
+use super::super::transaction::Failure;
+use super::super::{Flow, Reason, StatusCode};
+use super::{Dial, StackStats, udp};
+use crate::base::Seed;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+use tokio::net::UdpSocket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Datagrams of known sources that may wait.
+const KNOWN_QUEUE: usize = 4_096;
+/// Datagrams of strangers that may wait.
+const STRANGER_QUEUE: usize = 512;
+/// Most connected sockets; further targets are reached by the main socket, without news of closed ports.
+const MAX_CONNECTED: usize = 256;
+/// Room for one datagram: a byte more than is taken, so that a longer one is seen to be.
+const DATAGRAM: usize = 24 * 1024 + 1;
+/// Free places in a queue of events below which provisional events are dropped.
+const RESERVED_EVENTS: usize = 4;
+
+static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
+
+/// A name for a call before the endpoint has one.
+pub(super) fn next_token() -> u64 {
+    NEXT_TOKEN.fetch_add(1, Ordering::Relaxed)
+}
+
+/// From handles to the owner.
+pub(super) enum Command {
+    Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
+    Hangup { token: u64, reason: Option<Reason> },
+    Probe { target: SocketAddr, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    Stats { reply: oneshot::Sender<StackStats> },
+    Shutdown { limit: Duration, reason: Option<Reason> },
+}
+
+/// Sources that need no budget, counted by what makes them known.
+pub(super) struct Known(RwLock<HashMap<IpAddr, usize>>);
+
+impl Known {
+    pub(super) fn new(always: &[IpAddr]) -> Self {
+        Self(RwLock::new(always.iter().map(|ip| (*ip, 1)).collect()))
+    }
+
+    pub(super) fn add(&self, ip: IpAddr) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
+    }
+
+    fn remove(&self, ip: IpAddr) {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = map.get_mut(&ip) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                map.remove(&ip);
+            }
+        }
+    }
+
+    fn contains(&self, ip: IpAddr) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(&ip)
+    }
+}
+
+/// What the readers count.
+#[derive(Default)]
+pub(super) struct ReaderStats {
+    over_budget: AtomicU64,
+    queue_full: AtomicU64,
+}
+
+enum Inbound {
+    Datagram { flow: Flow, bytes: Bytes },
+    Refused { remote: SocketAddr },
+}
+
+/// Where a reader puts what it reads.
+#[derive(Clone)]
+struct Feed {
+    known: Arc<Known>,
+    stats: Arc<ReaderStats>,
+    admission: Arc<std::sync::Mutex<Admission>>,
+    trusted: mpsc::Sender<Inbound>,
+    strangers: mpsc::Sender<Inbound>,
+}
+
+impl Feed {
+    fn datagram(&self, flow: Flow, bytes: &[u8]) {
+        let ip = flow.path.remote.ip();
+        let queue = if self.known.contains(ip) {
+            &self.trusted
+        } else {
+            let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+            if !admission.admit(Instant::now(), ip) {
+                self.stats.over_budget.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            &self.strangers
+        };
+        if queue.try_send(Inbound::Datagram { flow, bytes: Bytes::copy_from_slice(bytes) }).is_err() {
+            self.stats.queue_full.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Reads one socket until it is closed or aborted. `peer` is set for a connected one.
+async fn read(socket: Arc<UdpSocket>, local: SocketAddr, peer: Option<SocketAddr>, feed: Feed) {
+    let mut buffer = vec![0; DATAGRAM];
+    loop {
+        match socket.recv_from(&mut buffer).await {
+            Ok((length, remote)) => {
+                feed.datagram(Flow::udp(local, remote), buffer.get(..length).unwrap_or_default());
+            }
+            Err(error) => {
+                if let Some(remote) = peer.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
+                    // news of a peer that is not there waits for room: it is rare and worth it
+                    if feed.trusted.send(Inbound::Refused { remote }).await.is_err() {
+                        return;
+                    }
+                } else {
+                    // an error that comes at once and always must not spin
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        }
+    }
+}
+
+struct Connected {
+    socket: Arc<UdpSocket>,
+    local: SocketAddr,
+    reader: AbortHandle,
+}
+
+struct Call {
+    token: u64,
+    events: mpsc::Sender<SessionEvent>,
+}
+
+/// The owner of the machines.
+pub(super) struct Owner {
+    endpoint: Endpoint,
+    mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    connected: BTreeMap<SocketAddr, Connected>,
+    readers: JoinSet<()>,
+    feed: Feed,
+    trusted: mpsc::Receiver<Inbound>,
+    strangers: mpsc::Receiver<Inbound>,
+    commands: mpsc::Receiver<Command>,
+    calls: BTreeMap<SessionId, Call>,
+    tokens: BTreeMap<u64, SessionId>,
+    probes: BTreeMap<ProbeId, oneshot::Sender<Result<StatusCode, Failure>>>,
+    unsent: u64,
+    deadline: Option<Instant>,
+}
+
+impl Owner {
+    pub(super) fn new(
+        config: EndpointConfig,
+        seed: Seed,
+        mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
+        known: Arc<Known>,
+        stats: Arc<ReaderStats>,
+        admission: AdmissionConfig,
+        commands: mpsc::Receiver<Command>,
+    ) -> Self {
+        let (trusted_in, trusted) = mpsc::channel(KNOWN_QUEUE);
+        let (strangers_in, strangers) = mpsc::channel(STRANGER_QUEUE);
+        let admission = Arc::new(std::sync::Mutex::new(Admission::new(admission, Instant::now())));
+        Self {
+            endpoint: Endpoint::new(config, seed),
+            mains,
+            connected: BTreeMap::new(),
+            readers: JoinSet::new(),
+            feed: Feed { known, stats, admission, trusted: trusted_in, strangers: strangers_in },
+            trusted,
+            strangers,
+            commands,
+            calls: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            unsent: 0,
+            deadline: None,
+        }
+    }
+
+    /// Runs until shut down, or until every handle is gone.
+    pub(super) async fn run(mut self) {
+        for (local, socket) in &self.mains {
+            self.readers.spawn(read(Arc::clone(socket), *local, None, self.feed.clone()));
+        }
+        loop {
+            let now = Instant::now();
+            // before the queues, so that a flood cannot hold the clock
+            if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+                self.endpoint.handle_timeout(now);
+                self.carry_out(now);
+            }
+            if self.deadline.is_some_and(|at| at <= now || self.endpoint.is_quiet()) {
+                return;
+            }
+            let wake = [self.endpoint.poll_timeout(), self.deadline].into_iter().flatten().min();
+            let sleep = async {
+                match wake {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            // every arm is cancel-safe: receiving from a channel, sleeping
+            tokio::select! {
+                biased;
+                Some(inbound) = self.trusted.recv() => self.handle_inbound(inbound),
+                command = self.commands.recv() => match command {
+                    Some(command) => self.handle_command(command),
+                    None => return,
+                },
+                Some(inbound) = self.strangers.recv() => self.handle_inbound(inbound),
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn handle_inbound(&mut self, inbound: Inbound) {
+        let now = Instant::now();
+        match inbound {
+            Inbound::Datagram { flow, bytes } => self.endpoint.handle_datagram(now, flow, &bytes),
+            Inbound::Refused { remote } => self.endpoint.handle_transport_error(now, remote),
+        }
+        self.carry_out(now);
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Dial { token, dial, events } => self.dial(now, token, *dial, events),
+            Command::Hangup { token, reason } => {
+                if let Some(session) = self.tokens.get(&token) {
+                    self.endpoint.hangup(now, *session, reason);
+                }
+            }
+            Command::Probe { target, reply } => match self.flow_to(target) {
+                Some(flow) => match self.endpoint.probe(now, flow) {
+                    Ok(probe) => {
+                        self.probes.insert(probe, reply);
+                    }
+                    Err(_) => drop(reply.send(Err(Failure::Timeout))),
+                },
+                None => drop(reply.send(Err(Failure::Transport))),
+            },
+            Command::Stats { reply } => drop(reply.send(self.stats())),
+            Command::Shutdown { limit, reason } => {
+                self.endpoint.drain();
+                self.endpoint.hangup_all(now, reason.as_ref());
+                self.deadline = Some(now + limit);
+            }
+        }
+        self.carry_out(now);
+    }
+
+    fn dial(&mut self, now: Instant, token: u64, dial: Dial, events: mpsc::Sender<SessionEvent>) {
+        // the channel is new: there is room for the one event
+        let Some(flow) = self.flow_to(dial.target) else {
+            return drop(events.try_send(SessionEvent::Failed(CallFailure::Transport)));
+        };
+        match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
+            Ok(session) => {
+                self.feed.known.add(dial.target.ip());
+                self.tokens.insert(token, session);
+                self.calls.insert(session, Call { token, events });
+            }
+            Err(_) => drop(events.try_send(SessionEvent::Failed(CallFailure::Congestion))),
+        }
+    }
+
+    /// The flow towards a target: from its connected socket, made when there is none.
+    fn flow_to(&mut self, target: SocketAddr) -> Option<Flow> {
+        if let Some(known) = self.connected.get(&target) {
+            return Some(Flow::udp(known.local, target));
+        }
+        let is_fit = |local: &SocketAddr| local.is_ipv4() == target.is_ipv4();
+        let mut last = None;
+        for (main, socket) in self.mains.iter().filter(|(local, _)| is_fit(local)) {
+            // an address of the loopback reaches nothing else
+            if main.ip().is_loopback() != target.ip().is_loopback() && !main.ip().is_unspecified() {
+                continue;
+            }
+            let Ok(socket) = udp::connect(socket, target) else { continue };
+            let Ok(local) = socket.local_addr() else { continue };
+            if self.connected.len() >= MAX_CONNECTED {
+                last = Some(Flow::udp(local, target));
+                break;
+            }
+            let reader =
+                self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
+            self.connected.insert(target, Connected { socket, local, reader });
+            return Some(Flow::udp(local, target));
+        }
+        last
+    }
+
+    /// Carries out what the endpoint asks for.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(output) = self.endpoint.poll_output() {
+            match output {
+                Output::Send { flow, bytes } => self.send(now, flow, &bytes),
+                Output::Event { session, event } => self.tell(now, session, event),
+                Output::Done { session, remote } => {
+                    self.feed.known.remove(remote.ip());
+                    if let Some(call) = self.calls.remove(&session) {
+                        self.tokens.remove(&call.token);
+                    }
+                }
+                Output::Probed { probe, result } => {
+                    if let Some(reply) = self.probes.remove(&probe) {
+                        // who asked may have gone
+                        let _ = reply.send(result);
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, now: Instant, session: SessionId, event: SessionEvent) {
+        let Some(call) = self.calls.get(&session) else { return };
+        let is_provisional = matches!(event, SessionEvent::Ringing | SessionEvent::Progress { .. });
+        let is_last = matches!(event, SessionEvent::Failed(_) | SessionEvent::Ended(_));
+        if is_provisional && call.events.capacity() < RESERVED_EVENTS {
+            return;
+        }
+        let is_gone = call.events.try_send(event).is_err();
+        if is_last {
+            // the session lingers for retransmissions; its reader need not
+            let token = call.token;
+            self.calls.remove(&session);
+            self.tokens.remove(&token);
+        } else if is_gone {
+            self.endpoint.hangup(now, session, None);
+        }
+    }
+
+    fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        let remote = flow.path.remote;
+        if let Some(known) = self.connected.get(&remote) {
+            match known.socket.try_send(bytes) {
+                Ok(_) => return,
+                // the error of an earlier datagram: this one did not leave
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+                    self.endpoint.handle_transport_error(now, remote);
+                    self.unsent += 1;
+                    return;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.unsent += 1;
+                    return;
+                }
+                // our address may have changed: the next call makes a new socket
+                Err(_) => {
+                    known.reader.abort();
+                    self.connected.remove(&remote);
+                }
+            }
+        }
+        let local = flow.path.local;
+        let fit = |(main, _): &&(SocketAddr, Arc<UdpSocket>)| *main == local;
+        let same_port = |(main, _): &&(SocketAddr, Arc<UdpSocket>)| {
+            main.port() == local.port() && main.is_ipv4() == local.is_ipv4()
+        };
+        let main = self.mains.iter().find(fit).or_else(|| self.mains.iter().find(same_port));
+        let is_sent = main.is_some_and(|(_, socket)| socket.try_send_to(bytes, remote).is_ok());
+        self.unsent += u64::from(!is_sent);
+    }
+
+    fn stats(&self) -> StackStats {
+        let (sessions, transactions) = self.endpoint.live();
+        StackStats {
+            drops: self.endpoint.drops(),
+            over_budget: self.feed.stats.over_budget.load(Ordering::Relaxed),
+            queue_full: self.feed.stats.queue_full.load(Ordering::Relaxed),
+            unsent: self.unsent,
+            sessions,
+            transactions,
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The transaction layer: matches messages to transactions and keeps their clocks (RFC 3261 §17.1.3, §17.2.3).
+//!
+//! Requests that are new go to the user with an id to answer by; ACKs of no failure, and responses of no
+//! transaction, are not errors: the former go to the dialogs, the latter are counted and dropped (RFC 6026
+//! §8.9: a 2xx after its transaction is stray). Requests of RFC 2543 peers (no cookie in the branch) are
+//! matched by the old rule. Both tables are capped; a request beyond the cap is dropped, and its sender
+//! tries again.
+
+use super::client_invite::{self, ClientInvite};
+use super::client_request::{self, ClientRequest};
+use super::server_invite::{self, ServerInvite};
+use super::server_request::{self, ServerRequest};
+use super::timer::{Timer, Timings};
+use super::{ClientOutput, Failure, ServerOutput};
+use crate::sip::{Essentials, Flow, Malformed, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+/// Settings.
+#[derive(Debug, Clone, Copy)]
+pub struct LayerConfig {
+    /// Base times.
+    pub timings: Timings,
+    /// Most client transactions.
+    pub max_clients: usize,
+    /// Most server transactions.
+    pub max_servers: usize,
+}
+
+impl Default for LayerConfig {
+    /// Room for 2,000 calls with their lingering transactions, twice over.
+    fn default() -> Self {
+        Self { timings: Timings::default(), max_clients: 16_384, max_servers: 16_384 }
+    }
+}
+
+/// A transaction, unique for the life of the layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TransactionId(u64);
+
+/// The cap of client transactions is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many SIP transactions are pending")]
+pub struct Full;
+
+/// What the layer asks of the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayerOutput {
+    /// Bytes for a flow.
+    Send {
+        /// Where.
+        flow: Flow,
+        /// What.
+        bytes: Bytes,
+    },
+    /// A new request. Answer by [`Layer::respond`].
+    Request {
+        /// Its transaction.
+        id: TransactionId,
+        /// The request, its Via completed with the source.
+        request: Box<Request>,
+        /// What was read of it.
+        essentials: Box<Essentials>,
+        /// Where it came from.
+        flow: Flow,
+        /// For CANCEL: the INVITE it means, when that is there (RFC 3261 §9.2).
+        invite: Option<TransactionId>,
+    },
+    /// An ACK for a 2xx; never answered.
+    Ack {
+        /// The request.
+        request: Box<Request>,
+        /// What was read of it.
+        essentials: Box<Essentials>,
+    },
+    /// A response to a request of ours.
+    Response {
+        /// Its transaction.
+        id: TransactionId,
+        /// The response.
+        response: Box<Response>,
+    },
+    /// A transaction failed.
+    Failed {
+        /// Which.
+        id: TransactionId,
+        /// How.
+        failure: Failure,
+    },
+    /// A transaction is over and forgotten.
+    Terminated {
+        /// Which.
+        id: TransactionId,
+    },
+}
+
+/// Things that were dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LayerDrops {
+    /// Responses of no transaction.
+    pub stray_responses: u64,
+    /// New requests beyond the cap.
+    pub full: u64,
+    /// Requests or responses without what they must have.
+    pub malformed: u64,
+}
+
+#[derive(Debug)]
+enum Machine {
+    ClientInvite(ClientInvite),
+    ClientRequest(ClientRequest),
+    ServerInvite(ServerInvite),
+    ServerRequest(ServerRequest),
+}
+
+#[derive(Debug)]
+struct Entry {
+    machine: Machine,
+    key: String,
+    flow: Flow,
+    deadline: Option<Instant>,
+}
+
+/// The layer.
+#[derive(Debug)]
+pub struct Layer {
+    config: LayerConfig,
+    next_id: u64,
+    entries: BTreeMap<TransactionId, Entry>,
+    clients: HashMap<String, TransactionId>,
+    servers: HashMap<String, TransactionId>,
+    deadlines: BTreeSet<(Instant, TransactionId)>,
+    outputs: VecDeque<LayerOutput>,
+    drops: LayerDrops,
+}
+
+impl Layer {
+    /// An empty layer.
+    #[must_use]
+    pub fn new(config: LayerConfig) -> Self {
+        Self {
+            config,
+            next_id: 0,
+            entries: BTreeMap::new(),
+            clients: HashMap::new(),
+            servers: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            outputs: VecDeque::new(),
+            drops: LayerDrops::default(),
+        }
+    }
+
+    /// How many transactions live.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Whether every transaction has had its final answer; those that linger only absorb retransmissions.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.entries.values().all(|e| match &e.machine {
+            Machine::ClientInvite(m) => {
+                !matches!(m.state(), client_invite::State::Calling | client_invite::State::Proceeding)
+            }
+            Machine::ClientRequest(m) => {
+                !matches!(m.state(), client_request::State::Trying | client_request::State::Proceeding)
+            }
+            Machine::ServerInvite(m) => {
+                !matches!(m.state(), server_invite::State::Proceeding | server_invite::State::Completed)
+            }
+            Machine::ServerRequest(m) => {
+                !matches!(m.state(), server_request::State::Trying | server_request::State::Proceeding)
+            }
+        })
+    }
+
+    /// What was dropped so far.
+    #[must_use]
+    pub const fn drops(&self) -> LayerDrops {
+        self.drops
+    }
+
+    /// Sends a request in a transaction of its own; its topmost Via carries a branch of ours.
+    ///
+    /// # Errors
+    /// When the cap is reached.
+    pub fn send_request(
+        &mut self,
+        now: Instant,
+        request: Request,
+        flow: Flow,
+    ) -> Result<TransactionId, Full> {
+        let branch = request.headers.top_via().ok().and_then(|v| v.branch().map(str::to_owned));
+        let key = client_key(branch.as_deref().unwrap_or_default(), &request.method);
+        if self.clients.len() >= self.config.max_clients || self.clients.contains_key(&key) {
+            return Err(Full);
+        }
+        let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
+        let machine = if request.method == Method::INVITE {
+            Machine::ClientInvite(ClientInvite::start(now, request, timings, is_reliable))
+        } else {
+            Machine::ClientRequest(ClientRequest::start(now, request.to_bytes(), timings, is_reliable))
+        };
+        let id = self.insert(machine, key.clone(), flow);
+        self.clients.insert(key, id);
+        self.settle(id);
+        Ok(id)
+    }
+
+    /// Answers a request.
+    pub fn respond(&mut self, now: Instant, id: TransactionId, response: &Response) {
+        match self.entries.get_mut(&id).map(|e| &mut e.machine) {
+            Some(Machine::ServerInvite(m)) => m.respond(now, response),
+            Some(Machine::ServerRequest(m)) => m.respond(now, response),
+            _ => return,
+        }
+        self.settle(id);
+    }
+
+    /// Forgets a client INVITE without a word (RFC 3261 §9.1).
+    pub fn abandon(&mut self, id: TransactionId) {
+        if let Some(Machine::ClientInvite(m)) = self.entries.get_mut(&id).map(|e| &mut e.machine) {
+            m.abandon();
+            self.settle(id);
+        }
+    }
+
+    /// Answers a request that is not worth a transaction, once and without memory (RFC 3261 §8.2.7).
+    /// ACK is never answered, nor is a request whose Via cannot be read.
+    pub fn refuse(
+        &mut self,
+        request: &Request,
+        status: StatusCode,
+        why: Malformed,
+        to_tag: &str,
+        flow: Flow,
+    ) {
+        let Ok(mut via) = request.headers.top_via() else { return };
+        if request.method == Method::ACK {
+            return;
+        }
+        let flow = flow.to(via.response_address(flow.path.remote));
+        let mut response = request.response(status, Some(to_tag));
+        via.note_source(flow.path.remote);
+        response.headers.replace_top_via(&via.to_string());
+        why.0.clone_into(&mut response.phrase);
+        self.outputs.push_back(LayerOutput::Send { flow, bytes: response.to_bytes() });
+    }
+
+    /// A request from the network.
+    ///
+    /// # Errors
+    /// What it lacks; answer it with [`Layer::refuse`].
+    pub fn handle_request(
+        &mut self,
+        now: Instant,
+        mut request: Request,
+        flow: Flow,
+    ) -> Result<(), Malformed> {
+        let mut essentials = request.essentials().inspect_err(|_| self.drops.malformed += 1)?;
+        let key = |method: &Method| server_key(&request, &essentials, method);
+        if request.method == Method::ACK {
+            let id = self.servers.get(&key(&Method::INVITE)).copied();
+            match id.and_then(|id| self.entries.get_mut(&id)).map(|e| &mut e.machine) {
+                Some(Machine::ServerInvite(m)) => m.handle_ack(now, request),
+                _ => {
+                    let (request, essentials) = (Box::new(request), Box::new(essentials));
+                    self.outputs.push_back(LayerOutput::Ack { request, essentials });
+                }
+            }
+            id.into_iter().for_each(|id| self.settle(id));
+            return Ok(());
+        }
+        let own = key(&request.method);
+        if let Some(id) = self.servers.get(&own).copied() {
+            match self.entries.get_mut(&id).map(|e| &mut e.machine) {
+                Some(Machine::ServerInvite(m)) => m.handle_retransmission(),
+                Some(Machine::ServerRequest(m)) => m.handle_retransmission(),
+                _ => {}
+            }
+            self.settle(id);
+            return Ok(());
+        }
+        if self.servers.len() >= self.config.max_servers {
+            self.drops.full += 1;
+            return Ok(());
+        }
+        let is_cancel = request.method == Method::CANCEL;
+        let invite = is_cancel.then(|| self.servers.get(&key(&Method::INVITE)).copied()).flatten();
+        let answers = flow.to(essentials.via.response_address(flow.path.remote));
+        essentials.via.note_source(flow.path.remote);
+        request.headers.replace_top_via(&essentials.via.to_string());
+        let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
+        let machine = if request.method == Method::INVITE {
+            Machine::ServerInvite(ServerInvite::start(now, &request, timings, is_reliable))
+        } else {
+            Machine::ServerRequest(ServerRequest::start(now, timings, is_reliable))
+        };
+        let id = self.insert(machine, own.clone(), answers);
+        self.servers.insert(own, id);
+        let (request, essentials) = (Box::new(request), Box::new(essentials));
+        self.outputs.push_back(LayerOutput::Request { id, request, essentials, flow, invite });
+        self.settle(id);
+        Ok(())
+    }
+
+    /// A response from the network.
+    pub fn handle_response(&mut self, now: Instant, response: Response) {
+        let (Ok(via), Ok(cseq)) = (response.headers.top_via(), response.headers.cseq()) else {
+            self.drops.malformed += 1;
+            return;
+        };
+        if response.essentials().is_err() {
+            self.drops.malformed += 1;
+            return;
+        }
+        let key = client_key(via.branch().unwrap_or_default(), &cseq.method);
+        let Some(id) = self.clients.get(&key).copied() else {
+            self.drops.stray_responses += 1;
+            return;
+        };
+        match self.entries.get_mut(&id).map(|e| &mut e.machine) {
+            Some(Machine::ClientInvite(m)) => m.handle_response(now, response),
+            Some(Machine::ClientRequest(m)) => m.handle_response(now, response),
+            _ => {}
+        }
+        self.settle(id);
+    }
+
+    /// The transport says that nobody is at `remote` (an ICMP error, a closed connection).
+    pub fn handle_transport_error(&mut self, remote: std::net::SocketAddr) {
+        let hit = self.entries.iter().filter(|(_, e)| e.flow.path.remote == remote).map(|(id, _)| *id);
+        for id in hit.collect::<Vec<_>>() {
+            match self.entries.get_mut(&id).map(|e| &mut e.machine) {
+                Some(Machine::ClientInvite(m)) => m.handle_transport_error(),
+                Some(Machine::ClientRequest(m)) => m.handle_transport_error(),
+                Some(Machine::ServerInvite(m)) => m.handle_transport_error(),
+                Some(Machine::ServerRequest(m)) => m.handle_transport_error(),
+                None => {}
+            }
+            self.settle(id);
+        }
+    }
+
+    /// The clock; early calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((at, id)) = self.deadlines.first().copied() {
+            if at > now {
+                return;
+            }
+            match self.entries.get_mut(&id).map(|e| &mut e.machine) {
+                Some(Machine::ClientInvite(m)) => m.handle_timeout(now),
+                Some(Machine::ClientRequest(m)) => m.handle_timeout(now),
+                Some(Machine::ServerInvite(m)) => m.handle_timeout(now),
+                Some(Machine::ServerRequest(m)) => m.handle_timeout(now),
+                None => {
+                    self.deadlines.remove(&(at, id));
+                }
+            }
+            self.settle(id);
+        }
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<LayerOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// The next wake-up and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
+        let (at, id) = self.deadlines.first()?;
+        let timer = self.entries.get(id).and_then(|e| next_deadline(&e.machine)).map(|(_, t)| t)?;
+        Some((*at, timer))
+    }
+
+    fn insert(&mut self, machine: Machine, key: String, flow: Flow) -> TransactionId {
+        self.next_id += 1;
+        let id = TransactionId(self.next_id);
+        self.entries.insert(id, Entry { machine, key, flow, deadline: None });
+        id
+    }
+
+    /// Passes a machine's outputs on, notes its next deadline, forgets it when it is over.
+    fn settle(&mut self, id: TransactionId) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let flow = entry.flow;
+        let mut is_over = false;
+        loop {
+            let output = match &mut entry.machine {
+                Machine::ClientInvite(m) => m.poll_output().map(Either::Client),
+                Machine::ClientRequest(m) => m.poll_output().map(Either::Client),
+                Machine::ServerInvite(m) => m.poll_output().map(Either::Server),
+                Machine::ServerRequest(m) => m.poll_output().map(Either::Server),
+            };
+            self.outputs.push_back(match output {
+                None => break,
+                Some(
+                    Either::Client(ClientOutput::Send(bytes)) | Either::Server(ServerOutput::Send(bytes)),
+                ) => LayerOutput::Send { flow, bytes },
+                Some(Either::Client(ClientOutput::Deliver(response))) => {
+                    LayerOutput::Response { id, response: Box::new(response) }
+                }
+                Some(Either::Server(ServerOutput::Ack(request))) => match request.essentials() {
+                    Ok(essentials) => LayerOutput::Ack { request, essentials: Box::new(essentials) },
+                    Err(_) => continue,
+                },
+                Some(
+                    Either::Client(ClientOutput::Failed(failure))
+                    | Either::Server(ServerOutput::Failed(failure)),
+                ) => LayerOutput::Failed { id, failure },
+                Some(Either::Client(ClientOutput::Terminated) | Either::Server(ServerOutput::Terminated)) => {
+                    is_over = true;
+                    LayerOutput::Terminated { id }
+                }
+            });
+        }
+        let next = if is_over { None } else { next_deadline(&entry.machine).map(|(at, _)| at) };
+        if next != entry.deadline {
+            if let Some(old) = entry.deadline {
+                self.deadlines.remove(&(old, id));
+            }
+            entry.deadline = next;
+            self.deadlines.extend(next.map(|at| (at, id)));
+        }
+        if is_over && let Some(entry) = self.entries.remove(&id) {
+            match entry.machine {
+                Machine::ClientInvite(_) | Machine::ClientRequest(_) => self.clients.remove(&entry.key),
+                Machine::ServerInvite(_) | Machine::ServerRequest(_) => self.servers.remove(&entry.key),
+            };
+        }
+    }
+}
+
+enum Either {
+    Client(ClientOutput),
+    Server(ServerOutput),
+}
+
+fn next_deadline(machine: &Machine) -> Option<(Instant, Timer)> {
+    match machine {
+        Machine::ClientInvite(m) => m.poll_timeout(),
+        Machine::ClientRequest(m) => m.poll_timeout(),
+        Machine::ServerInvite(m) => m.poll_timeout(),
+        Machine::ServerRequest(m) => m.poll_timeout(),
+    }
+}
+
+/// RFC 3261 §17.1.3: branch and CSeq method.
+fn client_key(branch: &str, method: &Method) -> String {
+    format!("{method} {branch}")
+}
+
+/// RFC 3261 §17.2.3: branch, sent-by and method; without the cookie, what RFC 2543 matched by.
+fn server_key(request: &Request, e: &Essentials, method: &Method) -> String {
+    let sent_by = format!("{}:{}", e.via.host, e.via.port.unwrap_or(5060)).to_ascii_lowercase();
+    match e.via.rfc3261_branch() {
+        Some(branch) => format!("{method} {sent_by} {branch}"),
+        None => {
+            let tag = e.from.tag().unwrap_or_default();
+            format!("{method} {sent_by} 2543 {} {tag} {} {} {}", e.call_id, e.cseq.number, request.uri, e.via)
+        }
+    }
+}

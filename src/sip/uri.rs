@@ -1,0 +1,325 @@
+//! SIP and SIPS URIs (RFC 3261 §19.1), IPv6 references (RFC 5118) and any other scheme kept whole (tel:,
+//! RFC 3966). The user part stays as it came, escapes included; [`SipUri::user_text`] decodes it.
+
+use super::lex::{Malformed, Params, percent_decode, percent_encode};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// A host: a name or an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A name; compared without case.
+    Name(String),
+    /// An address.
+    Ip(IpAddr),
+}
+
+impl Host {
+    /// Parses `example.com`, `192.0.2.1`, `[2001:db8::1]`.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let bad = Malformed("Bad Host");
+        if let Some(inner) = text.strip_prefix('[') {
+            let inner = inner.strip_suffix(']').ok_or(bad)?;
+            return inner.parse::<Ipv6Addr>().map(|ip| Self::Ip(ip.into())).map_err(|_| bad);
+        }
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            return Ok(Self::Ip(ip.into()));
+        }
+        let is_name = !text.is_empty()
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_'));
+        if is_name { Ok(Self::Name(text.to_owned())) } else { Err(bad) }
+    }
+
+    /// Splits `host[:port]`.
+    pub(super) fn parse_with_port(text: &str) -> Result<(Self, Option<u16>), Malformed> {
+        let colon = match text.rfind(']') {
+            Some(end) => text.get(end..).and_then(|t| t.find(':')).map(|c| end + c),
+            None => text.find(':'),
+        };
+        let Some((host, port)) = colon.and_then(|c| text.split_at_checked(c)) else {
+            return Ok((Self::parse(text)?, None));
+        };
+        let digits = port.trim_start_matches(':').trim_matches([' ', '\t']);
+        let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+        let port = port.ok_or(Malformed("Bad Port"))?;
+        Ok((Self::parse(host.trim_end_matches([' ', '\t']))?, Some(port)))
+    }
+
+    /// The address, when it is one.
+    #[must_use]
+    pub const fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(ip) => Some(*ip),
+            Self::Name(_) => None,
+        }
+    }
+
+    /// Equal, names without case (RFC 3261 §19.1.4).
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(a), Self::Name(b)) => a.eq_ignore_ascii_case(b),
+            (a, b) => a == b,
+        }
+    }
+}
+
+impl From<IpAddr> for Host {
+    fn from(ip: IpAddr) -> Self {
+        Self::Ip(ip)
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
+        }
+    }
+}
+
+/// A SIP or SIPS URI.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SipUri {
+    /// `sips:`
+    pub is_secure: bool,
+    user: Option<String>,
+    password: Option<String>,
+    /// Host.
+    pub host: Host,
+    /// Port, when written.
+    pub port: Option<u16>,
+    /// Parameters (`transport`, `lr`, …).
+    pub params: Params,
+    headers: Option<String>,
+}
+
+/// Characters of a user part that need no escape (RFC 3261 §25.1 `user`).
+const fn is_user_byte(b: u8) -> bool {
+    is_unreserved(b) || matches!(b, b'&' | b'=' | b'+' | b'$' | b',' | b';' | b'?' | b'/')
+}
+
+const fn is_unreserved(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')')
+}
+
+impl SipUri {
+    /// A `sip:` URI; the user is escaped where it must be.
+    #[must_use]
+    pub fn new(user: Option<&str>, host: Host, port: Option<u16>) -> Self {
+        // `;` and `?` are legal in a user part and confuse enough parsers to be worth an escape
+        let user = user.filter(|u| !u.is_empty());
+        let user = user.map(|u| percent_encode(u, |b| is_user_byte(b) && !matches!(b, b';' | b'?')));
+        Self { is_secure: false, user, password: None, host, port, params: Params::default(), headers: None }
+    }
+
+    /// A `sip:` URI of a socket address.
+    #[must_use]
+    pub fn of_address(user: Option<&str>, address: SocketAddr) -> Self {
+        Self::new(user, address.ip().into(), Some(address.port()))
+    }
+
+    /// The user part as written.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        self.user.as_deref()
+    }
+
+    /// The user part with escapes decoded once.
+    #[must_use]
+    pub fn user_text(&self) -> Option<String> {
+        self.user.as_deref().map(percent_decode)
+    }
+
+    /// The headers part (`?…`) as written; never taken into a request.
+    #[must_use]
+    pub fn headers(&self) -> Option<&str> {
+        self.headers.as_deref()
+    }
+
+    /// The same without headers and without what is not allowed in a Request-URI (RFC 3261 §19.1.1).
+    #[must_use]
+    pub fn as_request_uri(&self) -> Self {
+        let mut uri = self.clone();
+        uri.headers = None;
+        uri.params.remove("method");
+        uri
+    }
+
+    fn parse(rest: &str, is_secure: bool) -> Result<Self, Malformed> {
+        let bad = Malformed("Bad URI");
+        let (userinfo, rest) = match rest.split_once('@') {
+            Some((u, r)) => (Some(u), r),
+            None => (None, rest),
+        };
+        let (user, password) =
+            match userinfo.map(|u| u.split_once(':').map_or((u, None), |(u, p)| (u, Some(p)))) {
+                Some((u, p)) => (Some(u), p),
+                None => (None, None),
+            };
+        if user.is_some_and(str::is_empty) {
+            return Err(bad);
+        }
+        let (rest, headers) = match rest.split_once('?') {
+            Some((r, h)) => (r, Some(h.to_owned())),
+            None => (rest, None),
+        };
+        let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (host, port) = Host::parse_with_port(hostport).map_err(|_| bad)?;
+        Ok(Self {
+            is_secure,
+            user: user.map(str::to_owned),
+            password: password.map(str::to_owned),
+            host,
+            port,
+            params: Params::parse_uri(params),
+            headers,
+        })
+    }
+}
+
+impl fmt::Display for SipUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_secure { "sips:" } else { "sip:" })?;
+        if let Some(user) = &self.user {
+            f.write_str(user)?;
+            if let Some(password) = &self.password {
+                write!(f, ":{password}")?;
+            }
+            f.write_str("@")?;
+        }
+        write!(f, "{}", self.host)?;
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        write!(f, "{}", self.params)?;
+        self.headers.as_ref().map_or(Ok(()), |h| write!(f, "?{h}"))
+    }
+}
+
+/// A URI of any scheme.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Uri {
+    /// `sip:` or `sips:`
+    Sip(Box<SipUri>),
+    /// Any other, kept whole.
+    Other {
+        /// Scheme, as written.
+        scheme: String,
+        /// All after the colon.
+        rest: String,
+    },
+}
+
+impl Uri {
+    /// Parses an absolute URI. It never holds a space, a control character, a quote or an angle bracket.
+    ///
+    /// # Errors
+    /// What is no URI.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let bad = Malformed("Bad URI");
+        let is_clean = |b: u8| b > b' ' && b != 0x7f && !matches!(b, b'<' | b'>' | b'"');
+        if !text.bytes().all(is_clean) {
+            return Err(bad);
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(bad)?;
+        let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+        if !is_scheme || rest.is_empty() {
+            return Err(bad);
+        }
+        if scheme.eq_ignore_ascii_case("sip") {
+            return Ok(Self::Sip(Box::new(SipUri::parse(rest, false)?)));
+        }
+        if scheme.eq_ignore_ascii_case("sips") {
+            return Ok(Self::Sip(Box::new(SipUri::parse(rest, true)?)));
+        }
+        Ok(Self::Other { scheme: scheme.to_owned(), rest: rest.to_owned() })
+    }
+
+    /// The SIP URI, when it is one.
+    #[must_use]
+    pub fn sip(&self) -> Option<&SipUri> {
+        match self {
+            Self::Sip(uri) => Some(uri),
+            Self::Other { .. } => None,
+        }
+    }
+
+    /// Whom it names: the user of a SIP URI, the number of a tel: URI (parameters and visual separators off).
+    #[must_use]
+    pub fn user_text(&self) -> Option<String> {
+        match self {
+            Self::Sip(uri) => uri.user_text(),
+            Self::Other { scheme, rest } if scheme.eq_ignore_ascii_case("tel") => {
+                let number = rest.split(';').next().unwrap_or_default();
+                Some(number.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect())
+            }
+            Self::Other { .. } => None,
+        }
+    }
+}
+
+impl From<SipUri> for Uri {
+    fn from(uri: SipUri) -> Self {
+        Self::Sip(Box::new(uri))
+    }
+}
+
+impl fmt::Display for Uri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sip(uri) => fmt::Display::fmt(uri, f),
+            Self::Other { scheme, rest } => write!(f, "{scheme}:{rest}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uris_print_as_they_came_rfc_3261_19_1() {
+        for text in [
+            "sip:alice@atlanta.com",
+            "sip:alice:secretword@atlanta.com;transport=tcp",
+            "sips:alice@atlanta.com?subject=project%20x&priority=urgent",
+            "sip:+1-212-555-1212:1234@gateway.com;user=phone",
+            "sip:atlanta.com;method=REGISTER?to=alice%40atlanta.com",
+            "sip:alice;day=tuesday@atlanta.com",
+            "sip:a.b.c@[2001:db8::9:1]:5080;lr",
+            "tel:+1-201-555-0123;phone-context=example.com",
+            "urn:service:sos",
+        ] {
+            assert_eq!(Uri::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_built_user_part_is_escaped_and_reads_back() {
+        let uri = SipUri::new(Some("a b@c;d\r\n"), Host::parse("h").unwrap(), None);
+        assert_eq!(uri.to_string(), "sip:a%20b%40c%3Bd%0D%0A@h");
+        let back = Uri::parse(&uri.to_string()).unwrap();
+        assert_eq!(back.user_text().as_deref(), Some("a b@c;d\r\n"));
+    }
+
+    #[test]
+    fn what_is_no_uri_is_refused() {
+        for text in ["", "sip:", "alice", "sip:@h", "sip:a b@h", "sip:h:99999", "sip:[::1", "sip:<h>", "1a:x"]
+        {
+            assert!(Uri::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tel_uri_yields_its_number_rfc_3966_5_1_1() {
+        let uri = Uri::parse("tel:+1(201)555-0123;isub=1").unwrap();
+        assert_eq!(uri.user_text().as_deref(), Some("+12015550123"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Causes and SIP, both ways. Every edge that speaks SIP uses this one table.
+
+use crate::base::Cause;
+
+/// What a final status says (RFC 3261 §21). After ringing, 408 and 480 mean that nobody answered.
+#[must_use]
+pub const fn from_status(status: u16, was_ringing: bool) -> Cause {
+    match status {
+        401 | 407 => Cause::Unauthorized,
+        403 => Cause::Forbidden,
+        404 | 410 | 414 | 416 | 484 | 485 | 604 => Cause::NotFound,
+        301 | 302 | 305 => Cause::Moved,
+        408 | 480 if was_ringing => Cause::NoAnswer,
+        408 => Cause::Unreachable,
+        480 => Cause::Unavailable,
+        486 | 600 => Cause::Busy,
+        603 | 607 | 608 => Cause::Declined,
+        487 => Cause::Cancelled,
+        488 | 606 => Cause::NoCommonCodec,
+        406 | 415 => Cause::BadMedia,
+        503 => Cause::Congestion,
+        405 | 420 | 421 | 501 | 505 => Cause::NotImplemented,
+        _ => Cause::RemoteFailure,
+    }
+}
+
+/// What a Q.850 value says that came with a BYE or CANCEL (RFC 3326); without one, or with one that says
+/// nothing special, the party hung up.
+#[must_use]
+pub const fn from_q850(value: Option<u8>) -> Cause {
+    match value {
+        Some(17) => Cause::Busy,
+        Some(18 | 19) => Cause::NoAnswer,
+        Some(21) => Cause::Declined,
+        Some(26) => Cause::AnsweredElsewhere,
+        Some(34 | 42) => Cause::Congestion,
+        Some(88) => Cause::NoCommonCodec,
+        Some(102) => Cause::MediaTimeout,
+        Some(_) | None => Cause::Normal,
+    }
+}
+
+/// The final status that refuses a caller's INVITE for this cause.
+#[must_use]
+pub const fn to_status(cause: Cause) -> u16 {
+    match cause {
+        Cause::Busy => 486,
+        Cause::Declined => 603,
+        Cause::NoAnswer | Cause::Unavailable | Cause::Normal | Cause::Transferred => 480,
+        Cause::Cancelled | Cause::AnsweredElsewhere => 487,
+        Cause::NotFound => 404,
+        Cause::Moved => 410,
+        Cause::Forbidden => 403,
+        Cause::NoCommonCodec | Cause::BadMedia => 488,
+        Cause::Unreachable => 408,
+        // what our own credentials failed at is no business of the caller's
+        Cause::Unauthorized | Cause::RemoteFailure | Cause::IceFailed | Cause::DtlsFailed => 502,
+        Cause::ConsentLost | Cause::MediaTimeout => 480,
+        Cause::Congestion | Cause::Shutdown => 503,
+        Cause::NotImplemented => 501,
+        Cause::Internal => 500,
+    }
+}
+
+/// Words for the text of a `Reason` header.
+#[must_use]
+pub const fn reason_text(cause: Cause) -> &'static str {
+    match cause {
+        Cause::MediaTimeout => "media timeout",
+        Cause::ConsentLost => "consent lost",
+        Cause::NoAnswer => "no answer",
+        Cause::AnsweredElsewhere => "Call completed elsewhere",
+        Cause::Shutdown => "shutting down",
+        other => other.as_str(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_the_field_mean_what_a_pbx_means_by_them() {
+        let table = [
+            (486, Cause::Busy),
+            (600, Cause::Busy),
+            (603, Cause::Declined),
+            (404, Cause::NotFound),
+            (484, Cause::NotFound),
+            (403, Cause::Forbidden),
+            (401, Cause::Unauthorized),
+            (407, Cause::Unauthorized),
+            (487, Cause::Cancelled),
+            (488, Cause::NoCommonCodec),
+            (503, Cause::Congestion),
+            (500, Cause::RemoteFailure),
+            (480, Cause::Unavailable),
+            (408, Cause::Unreachable),
+        ];
+        for (status, cause) in table {
+            assert_eq!(from_status(status, false), cause, "{status}");
+        }
+        assert_eq!(from_status(480, true), Cause::NoAnswer);
+        assert_eq!(from_status(408, true), Cause::NoAnswer);
+    }
+
+    #[test]
+    fn every_cause_refuses_with_a_final_failure_and_the_clear_ones_survive_the_way_there_and_back() {
+        assert!(Cause::ALL.iter().all(|c| (400..=699).contains(&to_status(*c))));
+        for cause in [Cause::Busy, Cause::Declined, Cause::NotFound, Cause::Forbidden, Cause::NoCommonCodec, Cause::Congestion] {
+            assert_eq!(from_status(to_status(cause), false), cause);
+        }
+    }
+
+    #[test]
+    fn a_q850_value_that_says_nothing_special_is_a_plain_hangup() {
+        assert_eq!(from_q850(Some(16)), Cause::Normal);
+        assert_eq!(from_q850(None), Cause::Normal);
+        assert_eq!(from_q850(Some(102)), Cause::MediaTimeout);
+    }
+}

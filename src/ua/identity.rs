@@ -1,0 +1,99 @@
+//! Who we are towards a peer, and where the caller's number stands.
+
+use crate::call::leg::Party;
+use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Uri};
+
+/// How calls towards a peer are addressed.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Host of the peer, in Request-URI and To.
+    pub host: Host,
+    /// Its port; none for the default.
+    pub port: Option<u16>,
+    /// Our user at the peer; none when we are known by address.
+    pub user: Option<String>,
+    /// The caller's number stands in From, whatever our user is.
+    pub is_caller_in_from: bool,
+    /// Whether the peer is told who calls in P-Asserted-Identity (RFC 3325 §9.1).
+    pub is_trusted: bool,
+}
+
+impl Identity {
+    /// Where a number is at the peer.
+    #[must_use]
+    pub fn request_uri(&self, number: &str) -> Uri {
+        SipUri::new(Some(number), self.host.clone(), self.port).into()
+    }
+
+    /// To, without tag.
+    #[must_use]
+    pub fn to(&self, number: &str) -> NameAddr {
+        NameAddr::new(SipUri::new(Some(number), self.host.clone(), None))
+    }
+
+    /// From, without tag: our user at the peer, by which it knows us, or the caller.
+    #[must_use]
+    pub fn from(&self, caller: &Party) -> NameAddr {
+        let user = match &self.user {
+            Some(user) if !self.is_caller_in_from => user,
+            _ => &caller.user,
+        };
+        let mut from = NameAddr::new(SipUri::new(Some(user), self.host.clone(), None));
+        from.display.clone_from(&caller.display);
+        from
+    }
+
+    /// P-Asserted-Identity with the caller's number, for a trusted peer.
+    #[must_use]
+    pub fn asserted(&self, caller: &Party) -> Option<Header> {
+        if !self.is_trusted || caller.user.is_empty() {
+            return None;
+        }
+        let mut identity = NameAddr::new(SipUri::new(Some(&caller.user), self.host.clone(), None));
+        identity.display.clone_from(&caller.display);
+        Some(Header::new(HeaderName::PAssertedIdentity, identity.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(user: Option<&str>, is_caller_in_from: bool) -> Identity {
+        Identity {
+            host: Host::parse("pbx.example").unwrap(),
+            port: Some(5070),
+            user: user.map(str::to_owned),
+            is_caller_in_from,
+            is_trusted: true,
+        }
+    }
+
+    fn caller() -> Party {
+        Party { user: "+551130000001".into(), display: Some("Anna \"A\"".into()) }
+    }
+
+    #[test]
+    fn a_stock_pbx_sees_its_trunk_user_in_from_and_the_caller_in_asserted_identity() {
+        let i = identity(Some("trunk-in"), false);
+        assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070");
+        assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
+        assert_eq!(i.from(&caller()).to_string(), "\"Anna \\\"A\\\"\" <sip:trunk-in@pbx.example>");
+        let header = i.asserted(&caller()).unwrap();
+        assert_eq!(header.value(), "\"Anna \\\"A\\\"\" <sip:+551130000001@pbx.example>");
+    }
+
+    #[test]
+    fn without_a_user_or_by_choice_the_caller_stands_in_from() {
+        for i in [identity(None, false), identity(Some("trunk-in"), true)] {
+            assert!(i.from(&caller()).to_string().ends_with("<sip:+551130000001@pbx.example>"));
+        }
+    }
+
+    #[test]
+    fn an_untrusted_peer_is_not_told_by_a_private_header() {
+        let mut i = identity(None, false);
+        i.is_trusted = false;
+        assert!(i.asserted(&caller()).is_none());
+    }
+}

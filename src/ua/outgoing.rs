@@ -1,0 +1,229 @@
+//! A leg that we call by SIP.
+
+use super::{Identity, cause};
+use crate::base::Cause;
+use crate::call::leg::{Dial, LegCommand, LegEvent};
+use crate::sdp::SessionDescription;
+use crate::sip::digest::Credentials;
+use crate::sip::Reason;
+use crate::sip::answer::Body;
+use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
+use std::time::Duration;
+
+/// The session gives up ringing after this, should the call core ever fail to.
+const RING_LIMIT: Duration = Duration::from_secs(3_600);
+
+/// What a command asks of the session.
+#[derive(Debug)]
+pub enum Action {
+    /// Start the session.
+    Dial(Box<OutgoingCall>),
+    /// End it, whatever its state; nothing follows for the call.
+    Hangup(Reason),
+    /// Tell the call this.
+    Tell(LegEvent),
+    /// Nothing.
+    None,
+}
+
+/// The leg between its session and its call.
+#[derive(Debug)]
+pub struct OutgoingLeg {
+    identity: Identity,
+    credentials: Option<Credentials>,
+    stays_on_flow: bool,
+    is_ringing: bool,
+    is_over: bool,
+}
+
+impl OutgoingLeg {
+    /// A leg towards a peer. `stays_on_flow`: see [`OutgoingCall::stays_on_flow`].
+    #[must_use]
+    pub const fn new(identity: Identity, credentials: Option<Credentials>, stays_on_flow: bool) -> Self {
+        Self { identity, credentials, stays_on_flow, is_ringing: false, is_over: false }
+    }
+
+    /// What the call commands.
+    pub fn handle_command(&mut self, command: LegCommand) -> Action {
+        if self.is_over {
+            return Action::None;
+        }
+        match command {
+            LegCommand::Dial(dial) => Action::Dial(Box::new(self.outgoing(&dial))),
+            LegCommand::Hangup(why) => {
+                self.is_over = true;
+                Action::Hangup(Reason::q850(why.q850(), cause::reason_text(why)))
+            }
+            LegCommand::Offer(_) => Action::Tell(LegEvent::OfferRefused(Cause::NotImplemented)),
+            // a called leg is neither rung nor answered, and its media is no news to SIP
+            LegCommand::Ring
+            | LegCommand::Progress { .. }
+            | LegCommand::Answer { .. }
+            | LegCommand::AnswerOffer(_)
+            | LegCommand::RefuseOffer(_)
+            | LegCommand::MediaState(_) => Action::None,
+        }
+    }
+
+    /// What the session reports.
+    pub fn handle_session(&mut self, event: SessionEvent) -> Option<LegEvent> {
+        if self.is_over {
+            return None;
+        }
+        match event {
+            SessionEvent::Ringing => {
+                self.is_ringing = true;
+                Some(LegEvent::Ringing)
+            }
+            SessionEvent::Progress { body, .. } => match read_sdp(body.as_ref()) {
+                Ok(answer) => Some(LegEvent::Progress { answer }),
+                // early media that cannot be read is no reason to fail a call that may yet be answered
+                Err(()) => Some(LegEvent::Progress { answer: None }),
+            },
+            SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {
+                Ok(answer) => Some(LegEvent::Answered { answer }),
+                Err(()) => Some(self.over(Cause::BadMedia)),
+            },
+            SessionEvent::Failed(failure) => {
+                let cause = self.failure_cause(&failure);
+                Some(self.over(cause))
+            }
+            SessionEvent::Ended(CallEnd::Remote { q850, .. }) => Some(self.over(cause::from_q850(q850))),
+            SessionEvent::Ended(CallEnd::Local) => Some(self.over(Cause::Normal)),
+        }
+    }
+
+    /// The leg cannot go on: its peer was not found, its session is gone.
+    pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
+        if self.is_over { None } else { Some(self.over(cause)) }
+    }
+
+    /// Whether the last word was said.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn over(&mut self, cause: Cause) -> LegEvent {
+        self.is_over = true;
+        LegEvent::Ended(cause)
+    }
+
+    fn failure_cause(&self, failure: &CallFailure) -> Cause {
+        match failure {
+            CallFailure::Status { status, .. } => cause::from_status(status.code(), self.is_ringing),
+            CallFailure::Credentials(_) => Cause::Unauthorized,
+            CallFailure::Timeout | CallFailure::Transport => Cause::Unreachable,
+            CallFailure::BadAnswer(_) => Cause::RemoteFailure,
+            CallFailure::Congestion => Cause::Congestion,
+        }
+    }
+
+    fn outgoing(&self, dial: &Dial) -> OutgoingCall {
+        let number = &dial.target.number;
+        OutgoingCall {
+            request_uri: self.identity.request_uri(number),
+            from: self.identity.from(&dial.from),
+            to: self.identity.to(number),
+            headers: self.identity.asserted(&dial.from).into_iter().collect(),
+            credentials: self.credentials.clone(),
+            body: Some(Body::sdp(dial.offer.to_string())),
+            ring_limit: RING_LIMIT,
+            stays_on_flow: self.stays_on_flow,
+        }
+    }
+}
+
+/// The session description of a body; none when there is no body.
+fn read_sdp(body: Option<&Body>) -> Result<Option<Box<SessionDescription>>, ()> {
+    let Some(body) = body else { return Ok(None) };
+    if !body.content_type.eq_ignore_ascii_case("application/sdp") {
+        return Err(());
+    }
+    let text = std::str::from_utf8(&body.bytes).map_err(|_| ())?;
+    SessionDescription::parse(text).map(|sdp| Some(Box::new(sdp))).map_err(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::leg::Party;
+    use crate::call::route::Target;
+    use crate::sip::digest::DigestError;
+    use crate::sip::{Host, StatusCode};
+
+    const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+
+    fn leg() -> OutgoingLeg {
+        let identity = Identity {
+            host: Host::parse("192.0.2.9").unwrap(),
+            port: Some(5060),
+            user: Some("trunk".into()),
+            is_caller_in_from: false,
+            is_trusted: true,
+        };
+        OutgoingLeg::new(identity, None, false)
+    }
+
+    fn status(code: u16) -> SessionEvent {
+        let status = StatusCode::new(code).unwrap();
+        SessionEvent::Failed(CallFailure::Status { status, phrase: String::new(), q850: None, text: None })
+    }
+
+    fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {
+        match leg.handle_session(event) {
+            Some(LegEvent::Ended(cause)) => cause,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
+        let dial = Dial {
+            target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+            from: Party { user: "anna".into(), display: None },
+            offer: Box::new(SessionDescription::parse(SDP).unwrap()),
+        };
+        let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
+        assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
+        assert_eq!(call.body.unwrap().bytes.as_ref(), SDP.as_bytes());
+        assert_eq!(call.headers.len(), 1);
+    }
+
+    #[test]
+    fn provisional_and_final_answers_become_the_words_of_a_leg() {
+        let mut l = leg();
+        assert!(matches!(l.handle_session(SessionEvent::Ringing), Some(LegEvent::Ringing)));
+        let body = Some(Body::sdp(SDP));
+        let early = SessionEvent::Progress { status: StatusCode::new(183).unwrap(), body: body.clone() };
+        assert!(matches!(l.handle_session(early), Some(LegEvent::Progress { answer: Some(_) })));
+        assert!(matches!(l.handle_session(SessionEvent::Answered { body }), Some(LegEvent::Answered { answer: Some(_) })));
+        let bye = SessionEvent::Ended(CallEnd::Remote { q850: Some(16), text: None });
+        assert_eq!(ended(&mut l, bye), Cause::Normal);
+        assert!(l.is_over() && l.handle_session(SessionEvent::Ringing).is_none());
+    }
+
+    #[test]
+    fn every_way_to_fail_has_its_cause() {
+        assert_eq!(ended(&mut leg(), status(486)), Cause::Busy);
+        assert_eq!(ended(&mut leg(), status(480)), Cause::Unavailable);
+        let mut rang = leg();
+        rang.handle_session(SessionEvent::Ringing);
+        assert_eq!(ended(&mut rang, status(480)), Cause::NoAnswer);
+        let failed = |f| ended(&mut leg(), SessionEvent::Failed(f));
+        assert_eq!(failed(CallFailure::Credentials(DigestError::Refused)), Cause::Unauthorized);
+        assert_eq!(failed(CallFailure::Timeout), Cause::Unreachable);
+        assert_eq!(failed(CallFailure::Transport), Cause::Unreachable);
+        let garbage = SessionEvent::Answered { body: Some(Body::sdp("hello")) };
+        assert_eq!(ended(&mut leg(), garbage), Cause::BadMedia);
+    }
+
+    #[test]
+    fn a_hangup_carries_its_reason_and_silences_the_leg() {
+        let mut l = leg();
+        let Action::Hangup(reason) = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout)) else { panic!() };
+        assert_eq!((reason.q850_cause(), reason.text.as_deref()), (Some(102), Some("media timeout")));
+        assert!(l.handle_session(SessionEvent::Ended(CallEnd::Local)).is_none());
+        assert!(matches!(l.handle_command(LegCommand::Hangup(Cause::Normal)), Action::None));
+    }
+}
