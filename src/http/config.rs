@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn one_address_or_several_are_read_and_mistakes_carry_a_remedy() {
         let read = |value| HttpConfig::read(&Section::new("http", "t", value));
-        assert_eq!(read(json!({})).unwrap().listen(), ["127.0.0.1:1337".parse().unwrap()]);
+        assert_eq!(read(json!({})).unwrap().listen(), ["127.0.0.1:1337".parse::<SocketAddr>().unwrap()]);
         assert_eq!(read(json!({"listen": ["127.0.0.1:1", "[::1]:2"]})).unwrap().listen().len(), 2);
         assert_eq!(read(json!({"listen": "localhost:80", "origins": ["example.org"]})).unwrap_err().len(), 2);
     }

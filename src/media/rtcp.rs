@@ -246,7 +246,7 @@ pub fn write_report(
         buf.append(&words(RECEIVER_REPORT, count, 1 + block_words));
         buf.append(&ssrc);
     }
-    buf.append(&block.as_ref().map_or(&[][..], |b| &b[..]));
+    buf.append(block.as_ref().map_or(&[][..], |b| &b[..]));
     // chunk: SSRC, CNAME item, at least one zero byte, filled up to a word (RFC 3550 §6.5)
     let name = report.cname.as_bytes();
     let name = name.get(..name.len().min(64)).unwrap_or_default();

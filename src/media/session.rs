@@ -7,6 +7,7 @@
 //! candidates.
 
 use super::relay::{EventFormat, Format};
+use super::stream::OwnSource;
 use crate::base::Secret;
 use crate::call::port::{Codec, MediaRefusal};
 use crate::peer::{DtlsRole, Fingerprint, IceCredentials, IceRole, RemoteParameters};
@@ -68,6 +69,8 @@ pub struct LocalTransport {
     pub fingerprint: Fingerprint,
     /// Addresses to announce, at least one.
     pub candidates: Vec<SocketAddr>,
+    /// What we send as.
+    pub source: OwnSource,
 }
 
 /// Identity of our descriptions towards one leg (RFC 8866 §5.2): the version goes up with each change.
@@ -204,6 +207,8 @@ pub fn answer_webrtc(
     describe_codec(media, &offer.format, offer.event, offer.fmtp.as_deref());
     // a track without a name has no stream in some browsers' events
     add(media, "msid", "sipedge audio".to_owned());
+    // RFC 5576 §4.1: so that no receiver has to guess whose section our packets are
+    add(media, "ssrc", format!("{} cname:{}", local.source.ssrc, local.source.cname));
     for (n, candidate) in local.candidates.iter().enumerate() {
         add(media, "candidate", candidate_line(n, *candidate));
     }

@@ -18,6 +18,23 @@ pub trait PeerInlet: Send + Sync {
     fn input(&self, input: PeerInput);
 }
 
+/// What a stream sends as (RFC 3550 §3, RFC 7022 §4.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnSource {
+    /// Our SSRC, for the stream's whole life.
+    pub ssrc: u32,
+    /// Our name for this stream, random.
+    pub cname: String,
+}
+
+impl OwnSource {
+    /// A random one.
+    #[must_use]
+    pub fn random(seed: &mut crate::base::Seed) -> Self {
+        Self { ssrc: seed.next_u32(), cname: seed.token(16) }
+    }
+}
+
 /// How a stream's packets travel.
 pub enum Transport {
     /// ICE, SRTP, RTCP on the same port, on the worker's shared sockets.
@@ -159,7 +176,7 @@ pub struct Stream {
     pub(super) is_timed_out: bool,
     pub(super) next_report: Instant,
     pub(super) stats: Arc<StreamStats>,
-    pub(super) cname: String,
+    pub(super) source: OwnSource,
 }
 
 impl Stream {

@@ -19,7 +19,7 @@ use super::rtcp::{INTERVAL, Reception, Report, write_report};
 use super::silence::silence;
 use super::srtp::{KeyError, Opener, SOURCES_MAX, Sealer};
 use super::stats::{Drop, Drops, StreamStats};
-use super::stream::{BOUND_MAX, HINTED_MAX, PeerInlet, Stream, Transport, WebRtc, path_key};
+use super::stream::{BOUND_MAX, HINTED_MAX, OwnSource, PeerInlet, Stream, Transport, WebRtc, path_key};
 use crate::base::{Cause, Path, Seed, StreamId};
 use crate::peer::SrtpKeys;
 use slab::Slab;
@@ -183,6 +183,7 @@ impl Worker {
         &mut self,
         now: Instant,
         id: StreamId,
+        source: OwnSource,
         transport: Transport,
         stats: Arc<StreamStats>,
     ) -> usize {
@@ -206,7 +207,7 @@ impl Worker {
             is_timed_out: false,
             next_report: now + INTERVAL / 5,
             stats,
-            cname: self.seed.token(16),
+            source,
         });
         self.by_id.insert(id, slot);
         if let Some(ufrag) = ufrag {
@@ -221,7 +222,7 @@ impl Worker {
     /// [`CommandError::NoStream`].
     pub fn set_format(&mut self, id: StreamId, format: Format) -> Result<(), CommandError> {
         let slot = self.slot(id)?;
-        let (ssrc, sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32(), self.seed.next_u32());
+        let (sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32());
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
         match (&mut stream.outgoing, stream.format) {
             (Some(outgoing), Some(before)) if before.codec != format.codec => {
@@ -231,7 +232,7 @@ impl Worker {
             (none, _) => {
                 let [_, _, high, low] = sequence.to_be_bytes();
                 let first = u16::from_be_bytes([high, low]);
-                *none = Some(Outgoing::new(ssrc, first, timestamp, format.codec));
+                *none = Some(Outgoing::new(stream.source.ssrc, first, timestamp, format.codec));
             }
         }
         stream.format = Some(format);
@@ -315,10 +316,10 @@ impl Worker {
             webrtc.bound.push(key);
         }
         // a browser that makes a new association on the same ports: the newest proof counts
-        if let Some(other) = self.by_path.insert(key, slot).filter(|o| *o != slot) {
-            if let Some(other) = self.streams.get_mut(other) {
-                other.forget_path(key);
-            }
+        if let Some(other) = self.by_path.insert(key, slot).filter(|o| *o != slot)
+            && let Some(other) = self.streams.get_mut(other)
+        {
+            other.forget_path(key);
         }
         Ok(())
     }
@@ -458,10 +459,10 @@ impl Worker {
     /// Handling the last datagram was a fault of ours: the stream it concerned, if one was found, is lost.
     pub fn handle_fault(&mut self) {
         self.strays.count(Drop::Fault);
-        if let Some(stream) = self.current.take().and_then(|slot| self.streams.get_mut(slot)) {
-            if !std::mem::replace(&mut stream.is_timed_out, true) {
-                self.failed.push(stream.id);
-            }
+        if let Some(stream) = self.current.take().and_then(|slot| self.streams.get_mut(slot))
+            && !std::mem::replace(&mut stream.is_timed_out, true)
+        {
+            self.failed.push(stream.id);
         }
     }
 
@@ -500,10 +501,10 @@ impl Worker {
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);
-        if let Transport::WebRtc(webrtc) = &mut stream.transport {
-            if webrtc.ssrcs.last() != Some(&header.ssrc) {
-                learn_ssrc(&mut self.by_ssrc, webrtc, slot, header.ssrc);
-            }
+        if let Transport::WebRtc(webrtc) = &mut stream.transport
+            && webrtc.ssrcs.last() != Some(&header.ssrc)
+        {
+            learn_ssrc(&mut self.by_ssrc, webrtc, slot, header.ssrc);
         }
         let listener = stream.heard_by;
         let may_receive = stream.may_receive;
@@ -731,8 +732,12 @@ impl Worker {
         let stream = self.streams.get_mut(slot)?;
         stream.stats.publish(stream.reception.quality());
         let outgoing = stream.outgoing.as_ref()?;
-        let report =
-            Report { ssrc: outgoing.ssrc(), sent: outgoing.figures(now), cname: &stream.cname, is_goodbye };
+        let report = Report {
+            ssrc: outgoing.ssrc(),
+            sent: outgoing.figures(now),
+            cname: &stream.source.cname,
+            is_goodbye,
+        };
         match &mut stream.transport {
             Transport::WebRtc(webrtc) => {
                 let (socket, to) = webrtc.selected?;

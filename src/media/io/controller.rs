@@ -15,7 +15,7 @@ use crate::media::session::{
     offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
 };
 use crate::media::stats::StreamStats;
-use crate::media::stream::PeerInlet;
+use crate::media::stream::{OwnSource, PeerInlet};
 use crate::peer::{self, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
 use crate::sdp::{Direction, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
@@ -252,7 +252,8 @@ impl Controller {
         let stream = self.shared.stream_id();
         let stats = Arc::new(StreamStats::default());
         let news = Some(self.news.clone());
-        if !self.tell(Command::AddPlain { id: stream, sockets, stats, news }) {
+        let source = OwnSource::random(&mut self.seed);
+        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats, news }) {
             self.shared.put_back(rtp.port());
             return Err(MediaRefusal::Congestion);
         }
@@ -306,7 +307,13 @@ impl Controller {
         let config = &self.shared.config;
         let candidates = addresses.iter().map(|a| announced(*a, config.external())).collect();
         let fingerprint = self.shared.certificate.fingerprint();
-        let local = LocalTransport { credentials: credentials.clone(), fingerprint, candidates };
+        let source = OwnSource::random(&mut self.seed);
+        let local = LocalTransport {
+            credentials: credentials.clone(),
+            fingerprint,
+            candidates,
+            source: source.clone(),
+        };
         let parameters = LocalParameters {
             credentials,
             certificate: Arc::clone(&self.shared.certificate),
@@ -318,6 +325,7 @@ impl Controller {
         let peer = Arc::new(peer::spawn(parameters, sink, sender, self.seed.fork()));
         let added = self.tell(Command::AddWebRtc {
             id: stream,
+            source,
             ufrag: local.credentials.ufrag.clone(),
             inlet: Some(Arc::<PeerHandle>::clone(&peer)),
             stats: Arc::new(StreamStats::default()),

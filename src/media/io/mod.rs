@@ -3,7 +3,7 @@
 mod controller;
 mod engine;
 mod sockets;
-mod sys;
+pub mod sys;
 mod thread;
 mod transactions;
 

@@ -10,28 +10,28 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 /// Most datagrams taken or sent by one call.
-pub(super) const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
 /// Readiness of many descriptors, level-triggered.
-pub(super) struct Epoll {
+pub struct Epoll {
     fd: OwnedFd,
     events: Vec<libc::epoll_event>,
 }
 
 impl Epoll {
     /// Takes up to `capacity` events a wait.
-    pub(super) fn new(capacity: usize) -> io::Result<Self> {
+    pub fn new(capacity: usize) -> io::Result<Self> {
         // SAFETY: no pointers; the descriptor is checked and then owned here alone.
         let fd = unsafe { OwnedFd::from_raw_fd(check(libc::epoll_create1(libc::EPOLL_CLOEXEC))?) };
         Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; capacity] })
     }
 
     /// Watches a descriptor for input; `token` comes back with its events.
-    pub(super) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN.cast_unsigned(), u64: token };
         // SAFETY: both descriptors are open (borrowed), `event` lives through the call.
         let result = unsafe {
@@ -41,7 +41,7 @@ impl Epoll {
     }
 
     /// Watches no longer.
-    pub(super) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+    pub fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         // SAFETY: both descriptors are open (borrowed); the event pointer may be null for this operation.
         let result = unsafe {
             libc::epoll_ctl(self.fd.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), std::ptr::null_mut())
@@ -51,7 +51,7 @@ impl Epoll {
 
     /// Waits for events, at most that long (rounded up to a millisecond), for ever when none is given. An
     /// interrupted wait is one without events. Answers how many tokens [`Self::token`] has.
-    pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
+    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
         let timeout = timeout
             .map_or(-1, |t| libc::c_int::try_from(t.as_micros().div_ceil(1_000)).unwrap_or(libc::c_int::MAX));
         let capacity = libc::c_int::try_from(self.events.len()).unwrap_or(libc::c_int::MAX);
@@ -66,16 +66,20 @@ impl Epoll {
     }
 
     /// The token of an event of the last wait.
-    pub(super) fn token(&self, at: usize) -> Option<u64> {
+    pub fn token(&self, at: usize) -> Option<u64> {
         self.events.get(at).map(|event| event.u64)
     }
 }
 
 /// Wakes a thread that waits in [`Epoll::wait`].
-pub(super) struct Waker(OwnedFd);
+pub struct Waker(OwnedFd);
 
 impl Waker {
-    pub(super) fn new() -> io::Result<Self> {
+    /// A waker nobody has used.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn new() -> io::Result<Self> {
         // SAFETY: no pointers; the descriptor is checked and then owned here alone.
         let fd = unsafe { check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))? };
         // SAFETY: as above.
@@ -83,20 +87,22 @@ impl Waker {
     }
 
     /// Wakes; a thread that is awake already loses nothing.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         let one = 1_u64;
         // SAFETY: eight bytes of a live local; a full counter (EAGAIN) is a wake-up that is still pending.
         unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
     /// Takes note of all wake-ups so far.
-    pub(super) fn clear(&self) {
+    pub fn clear(&self) {
         let mut count = 0_u64;
         // SAFETY: eight bytes of a live local; EAGAIN leaves it as it is.
         unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 
-    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+    /// What to watch.
+    #[must_use]
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
     }
 }
@@ -163,7 +169,7 @@ fn family(family: libc::c_int) -> libc::sa_family_t {
 }
 
 /// Arrays for one `recvmmsg` or `sendmmsg`, reused for ever.
-pub(super) struct Batch {
+pub struct Batch {
     headers: Vec<libc::mmsghdr>,
     vectors: Vec<libc::iovec>,
     names: Vec<Name>,
@@ -172,8 +178,8 @@ pub(super) struct Batch {
 // SAFETY: the raw pointers inside are written anew before every call and never read between calls.
 unsafe impl Send for Batch {}
 
-impl Batch {
-    pub(super) fn new() -> Self {
+impl Default for Batch {
+    fn default() -> Self {
         // SAFETY: integers and null pointers: zero is a value of each.
         let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
         Self {
@@ -182,10 +188,12 @@ impl Batch {
             names: vec![Name::zero(); BATCH],
         }
     }
+}
 
+impl Batch {
     /// Fills buffers from a non-blocking socket; answers how many. A datagram that did not fit is left empty.
     /// [`Self::from`] then names the senders.
-    pub(super) fn receive(&mut self, fd: RawFd, buffers: &mut [PacketBuf]) -> io::Result<usize> {
+    pub fn receive(&mut self, fd: RawFd, buffers: &mut [PacketBuf]) -> io::Result<usize> {
         let count = buffers.len().min(BATCH);
         let places = self.headers.iter_mut().zip(&mut self.vectors).zip(&mut self.names);
         for (((header, vector), name), buffer) in places.zip(buffers.iter_mut()) {
@@ -220,13 +228,13 @@ impl Batch {
     }
 
     /// Sender of a datagram of the last [`Self::receive`].
-    pub(super) fn from(&self, at: usize) -> Option<SocketAddr> {
+    pub fn from(&self, at: usize) -> Option<SocketAddr> {
         self.names.get(at).and_then(Name::get)
     }
 
     /// Sends packets, at most [`BATCH`] of them, named by their place among the buffers; answers how many the
     /// kernel took, from the front.
-    pub(super) fn send(
+    pub fn send(
         &mut self,
         fd: RawFd,
         packets: &[(usize, SocketAddr)],
@@ -294,7 +302,7 @@ mod tests {
         for local in ["127.0.0.1:0", "[::1]:0"] {
             let Ok(a) = UdpSocket::bind(local) else { continue };
             let b = UdpSocket::bind(local).unwrap();
-            let mut batch = Batch::new();
+            let mut batch = Batch::default();
             let mut buffers: Vec<PacketBuf> =
                 (0..4_u8).map(|n| PacketBuf::from_bytes(&[n; 20]).unwrap()).collect();
             let to = b.local_addr().unwrap();

@@ -13,7 +13,7 @@ use crate::media::packet::PacketBuf;
 use crate::media::ports::REST;
 use crate::media::relay::Format;
 use crate::media::stats::{Drops, StreamStats};
-use crate::media::stream::{PeerInlet, Plain, Transport, WebRtc};
+use crate::media::stream::{OwnSource, PeerInlet, Plain, Transport, WebRtc};
 use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
 use crate::peer::{PeerInput, SrtpKeys};
 use std::collections::VecDeque;
@@ -58,6 +58,8 @@ pub enum Command {
     AddWebRtc {
         /// Its name.
         id: StreamId,
+        /// What we send as.
+        source: OwnSource,
         /// Our ufrag.
         ufrag: String,
         /// Its association; none where keys are set by hand.
@@ -71,6 +73,8 @@ pub enum Command {
     AddPlain {
         /// Its name.
         id: StreamId,
+        /// What we send as.
+        source: OwnSource,
         /// Its sockets, bound and non-blocking.
         sockets: PlainSockets,
         /// Its counters.
@@ -222,12 +226,11 @@ impl crate::peer::DatagramSink for PeerSink {
         let Some((_, socket)) = self.sockets.iter().find(|(address, _)| *address == path.local) else {
             return;
         };
-        if classify(bytes) == Some(Class::Stun) {
-            if let (Some(StunKind::Request(_)), Some(head)) = (peek_stun(bytes), bytes.first_chunk::<20>()) {
-                if let Some(id) = head.last_chunk::<12>() {
-                    self.transactions.lock().unwrap_or_else(PoisonError::into_inner).add(*id, self.id);
-                }
-            }
+        if classify(bytes) == Some(Class::Stun)
+            && let (Some(StunKind::Request(_)), Some(head)) = (peek_stun(bytes), bytes.first_chunk::<20>())
+            && let Some(id) = head.last_chunk::<12>()
+        {
+            self.transactions.lock().unwrap_or_else(PoisonError::into_inner).add(*id, self.id);
         }
         // UDP: a full socket drops
         let _ = socket.send_to(bytes, path.remote);
@@ -284,8 +287,8 @@ impl Driver {
             transactions,
             gauges,
             epoll,
-            receiving: Batch::new(),
-            sending: Batch::new(),
+            receiving: Batch::default(),
+            sending: Batch::default(),
             arena: (0..ARENA).map(|_| PacketBuf::default()).collect(),
             used: 0,
             queues,
@@ -453,16 +456,16 @@ impl Driver {
 
     fn execute(&mut self, now: Instant, command: Command) {
         let done = match command {
-            Command::AddWebRtc { id, ufrag, inlet, stats, news } => {
+            Command::AddWebRtc { id, source, ufrag, inlet, stats, news } => {
                 let transport = Transport::WebRtc(WebRtc::new(ufrag, inlet));
-                let slot = self.worker.add(now, id, transport, stats);
+                let slot = self.worker.add(now, id, source, transport, stats);
                 self.place(slot, None, news);
                 Ok(())
             }
-            Command::AddPlain { id, sockets, stats, news } => {
+            Command::AddPlain { id, source, sockets, stats, news } => {
                 let transport =
                     Transport::Plain(Plain { is_symmetric: sockets.is_symmetric, ..Plain::default() });
-                let slot = self.worker.add(now, id, transport, stats);
+                let slot = self.worker.add(now, id, source, transport, stats);
                 self.watch(slot, &sockets);
                 self.gauges.sockets.fetch_add(1, Ordering::Relaxed);
                 self.place(slot, Some(PlainIo { sockets, remote: None }), news);

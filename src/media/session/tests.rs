@@ -1,1 +1,258 @@
 //! Offers and answers.
+
+use super::*;
+
+fn parse(text: &str) -> SessionDescription {
+    SessionDescription::parse(&text.replace('\n', "\r\n")).unwrap()
+}
+
+/// The audio and video of a Chromium, shortened to what is read.
+const CHROMIUM: &str = "v=0
+o=- 46117317 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+a=extmap-allow-mixed
+a=msid-semantic: WMS x
+m=audio 54400 UDP/TLS/RTP/SAVPF 111 63 9 0 8 13 110 126
+c=IN IP4 192.0.2.33
+a=rtcp:9 IN IP4 0.0.0.0
+a=candidate:1 1 udp 2122260223 192.0.2.33 54400 typ host generation 0 network-id 1
+a=candidate:2 1 tcp 1518280447 192.0.2.33 9 typ host tcptype active generation 0
+a=candidate:3 1 udp 2122194687 8c5a-11.local 54401 typ host generation 0
+a=candidate:4 2 udp 2122194686 192.0.2.33 54402 typ host generation 0
+a=ice-ufrag:l5VL
+a=ice-pwd:1uRUUoX5i8kPzyN+lPh4z7Jq
+a=ice-options:trickle
+a=fingerprint:sha-256 7B:8B:F0:65:5F:78:E2:51:3B:AC:6F:F3:3F:46:1B:35:DC:B8:5F:64:1A:24:C2:43:F0:A1:58:D0:A1:2C:19:08
+a=setup:actpass
+a=mid:0
+a=sendrecv
+a=rtcp-mux
+a=rtpmap:111 opus/48000/2
+a=fmtp:111 minptime=10;useinbandfec=1
+a=rtpmap:63 red/48000/2
+a=fmtp:63 111/111
+a=rtpmap:9 G722/8000
+a=rtpmap:0 PCMU/8000
+a=rtpmap:8 PCMA/8000
+a=rtpmap:13 CN/8000
+a=rtpmap:110 telephone-event/48000
+a=rtpmap:126 telephone-event/8000
+m=video 9 UDP/TLS/RTP/SAVPF 96
+c=IN IP4 0.0.0.0
+a=mid:1
+a=rtpmap:96 VP8/90000
+";
+
+fn local() -> LocalTransport {
+    LocalTransport {
+        credentials: IceCredentials { ufrag: "ours".into(), pwd: Secret::new("p".repeat(24)) },
+        fingerprint: Fingerprint([0xab; 32]),
+        candidates: vec!["192.0.2.10:7000".parse().unwrap(), "[2001:db8::10]:7000".parse().unwrap()],
+        source: OwnSource { ssrc: 77, cname: "name".into() },
+    }
+}
+
+#[test]
+fn a_browsers_offer_is_answered_with_one_codec_its_events_and_everything_else_refused() {
+    let sdp = parse(CHROMIUM);
+    let offer = read_webrtc_offer(&sdp, Some(Codec::Pcma)).unwrap();
+    assert_eq!(offer.remote.candidates, ["192.0.2.33:54400".parse::<SocketAddr>().unwrap()]);
+    assert_eq!((offer.remote.dtls_role, offer.remote.ice_role), (DtlsRole::Client, IceRole::Controlled));
+    assert_eq!(offer.remote.credentials.ufrag, "l5VL");
+    let mut origin = OwnOrigin::new(99);
+    let text = answer_webrtc(&sdp, &offer, &local(), &mut origin).to_string();
+    let answer = SessionDescription::parse(&text).unwrap();
+    assert_eq!(answer.bundle(), ["0"]);
+    let [audio, video] = &answer.media[..] else { panic!("{text}") };
+    assert_eq!((audio.port, audio.protocol.as_str()), (7_000, "UDP/TLS/RTP/SAVPF"));
+    assert_eq!(audio.formats, ["8", "126"], "events by the clock of the audio");
+    assert_eq!(answer.setup_of(audio), Some(Setup::Active));
+    assert_eq!(audio.mid(), Some("0"));
+    assert!(audio.has("rtcp-mux") && audio.has("sendrecv") && audio.has("end-of-candidates"));
+    assert_eq!(answer.sha256_fingerprints_of(audio), [[0xab; 32]]);
+    let candidates: Vec<_> = audio.candidates();
+    assert_eq!(candidates.len(), 2);
+    assert!(candidates[0].priority > candidates[1].priority);
+    assert!(text.contains("a=candidate:1 1 udp 2130706431 192.0.2.10 7000 typ host\r\n"), "{text}");
+    assert_eq!((video.port, video.kind.as_str(), video.mid()), (0, "video", Some("1")));
+    assert!(video.candidates().is_empty());
+}
+
+#[test]
+fn without_another_leg_the_browsers_first_codec_is_taken_with_its_own_payload_types() {
+    let offer = read_webrtc_offer(&parse(CHROMIUM), None).unwrap();
+    let wide = EventFormat { payload_type: 110, clock_rate: 48_000 };
+    assert_eq!(
+        offer.format,
+        Format {
+            codec: Codec::Opus,
+            payload_in: 111,
+            payload_out: 111,
+            events_in: [Some(wide), None],
+            event_out: Some(wide),
+        }
+    );
+    let text = answer_webrtc(&parse(CHROMIUM), &offer, &local(), &mut OwnOrigin::new(1)).to_string();
+    assert!(
+        text.contains("a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_active_browser_finds_us_passive_and_a_lite_one_finds_us_controlling() {
+    let active = CHROMIUM.replace("setup:actpass", "setup:active").replace("a=group", "a=ice-lite\na=group");
+    let sdp = parse(&active);
+    let offer = read_webrtc_offer(&sdp, None).unwrap();
+    assert_eq!((offer.remote.dtls_role, offer.remote.ice_role), (DtlsRole::Server, IceRole::Controlling));
+    let answer = answer_webrtc(&sdp, &offer, &local(), &mut OwnOrigin::new(1));
+    assert_eq!(answer.setup_of(&answer.media[0]), Some(Setup::Passive));
+}
+
+#[test]
+fn the_same_offer_gives_the_same_answer_and_a_changed_direction_a_new_version() {
+    let mut origin = OwnOrigin::new(5);
+    let mut answer = |text: &str| {
+        let sdp = parse(text);
+        answer_webrtc(&sdp, &read_webrtc_offer(&sdp, None).unwrap(), &local(), &mut origin)
+    };
+    let first = answer(CHROMIUM);
+    assert_eq!(answer(CHROMIUM), first);
+    let held = answer(&CHROMIUM.replace("a=sendrecv", "a=sendonly"));
+    assert!(held.media[0].has("recvonly"));
+    assert_eq!(held.origin.version, first.origin.version + 1);
+    assert_eq!(held.origin.session_id, first.origin.session_id);
+    let inactive = answer(&CHROMIUM.replace("a=sendrecv", "a=inactive"));
+    assert!(inactive.media[0].has("inactive"), "a client that holds by inactive is answered inactive");
+}
+
+#[test]
+fn another_transport_is_known_by_its_ufrag_and_fingerprint() {
+    let key = |text: &str| read_webrtc_offer(&parse(text), None).unwrap().key;
+    assert_eq!(key(CHROMIUM), key(&CHROMIUM.replace("a=sendrecv", "a=sendonly")));
+    assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("l5VL", "next")));
+    assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("7B:8B", "7B:8C")));
+}
+
+#[test]
+fn what_a_browsers_offer_lacks_is_named() {
+    let refusal = |from: &str, to: &str| {
+        assert!(CHROMIUM.contains(from), "{from}");
+        match read_webrtc_offer(&parse(&CHROMIUM.replace(from, to)), Some(Codec::Pcmu)).unwrap_err() {
+            MediaRefusal::Unusable(why) => why,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(refusal("a=fingerprint:sha-256", "a=fingerprint:sha-1").contains("no sha-256 fingerprint"));
+    assert!(refusal("a=fingerprint", "a=x").contains("no fingerprint"));
+    assert!(refusal("a=ice-ufrag", "a=x").contains("ICE"));
+    assert!(refusal("a=rtcp-mux\n", "").contains("rtcp-mux"));
+    assert!(refusal("m=audio 54400", "m=audio 0").contains("no audio"));
+    assert!(refusal("m=audio 54400 UDP/TLS/RTP/SAVPF", "m=audio 54400 RTP/AVP").contains("SAVPF"));
+    let none = CHROMIUM.replace("a=rtpmap:0 PCMU/8000\n", "a=rtpmap:0 X/8000\n");
+    let refusal = read_webrtc_offer(&parse(&none), Some(Codec::Pcmu)).unwrap_err();
+    let MediaRefusal::NoCommonCodec { offered, wanted } = refusal else { panic!("{refusal:?}") };
+    assert_eq!(wanted, ["PCMU"]);
+    assert!(offered.contains(&"opus/48000/2".to_owned()));
+}
+
+const PBX: &str = "v=0
+o=- 1 1 IN IP4 192.0.2.20
+s=Asterisk
+c=IN IP4 192.0.2.20
+t=0 0
+m=audio 12000 RTP/AVP 8 96
+a=rtpmap:8 PCMA/8000
+a=rtpmap:96 telephone-event/8000
+a=fmtp:96 0-16
+a=ptime:20
+a=sendrecv
+";
+
+fn ours() -> SocketAddr {
+    "192.0.2.10:40000".parse().unwrap()
+}
+
+#[test]
+fn our_offer_to_a_pbx_names_the_codec_its_events_and_20_ms() {
+    let text = offer_plain(&[Codec::Pcma], ours(), &mut OwnOrigin::new(u64::MAX)).to_string();
+    assert_eq!(
+        text,
+        "v=0\r\no=- 4611686018427387903 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+         m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
+         a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
+    );
+    let opus = offer_plain(&[Codec::Opus], ours(), &mut OwnOrigin::new(1));
+    assert_eq!(opus.media[0].formats, ["107", "101", "102"]);
+    let clocks: Vec<u32> = opus.media[0].codecs().iter().map(|c| c.clock_rate).collect();
+    assert_eq!(clocks, [48_000, 8_000, 48_000]);
+}
+
+#[test]
+fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving_rfc3264_6_1() {
+    let remote = read_plain_answer(&parse(PBX), &[Codec::Pcmu, Codec::Pcma]).unwrap();
+    assert_eq!(remote.rtp, Some("192.0.2.20:12000".parse().unwrap()));
+    assert_eq!(remote.rtcp, Some("192.0.2.20:12001".parse().unwrap()));
+    assert_eq!((remote.format.codec, remote.format.payload_out), (Codec::Pcma, 8));
+    assert_eq!(remote.format.event_out, Some(EventFormat { payload_type: 96, clock_rate: 8_000 }));
+    assert_eq!(remote.format.events_in[0], Some(EventFormat { payload_type: 101, clock_rate: 8_000 }));
+    let refusal = read_plain_answer(&parse(PBX), &[Codec::Opus]).unwrap_err();
+    assert!(matches!(refusal, MediaRefusal::NoCommonCodec { .. }));
+}
+
+#[test]
+fn rtcp_goes_where_a_rtcp_says_rfc3605() {
+    let rtcp = |line: &str| {
+        let text = format!("{PBX}{line}\n");
+        read_plain_answer(&parse(&text), &[Codec::Pcma]).unwrap().rtcp.unwrap().to_string()
+    };
+    assert_eq!(rtcp("a=rtcp:12345"), "192.0.2.20:12345");
+    assert_eq!(rtcp("a=rtcp:12345 IN IP4 192.0.2.99"), "192.0.2.99:12345");
+    assert_eq!(rtcp("a=rtcp:nonsense"), "192.0.2.20:12001");
+}
+
+#[test]
+fn hold_by_direction_or_null_address_is_understood_and_answered_in_kind_rfc3264_8_4() {
+    let read = |text: &str| read_plain_offer(&parse(text), Some(Codec::Pcma), &[]).unwrap();
+    let mut origin = OwnOrigin::new(1);
+    let mut answer = |text: &str| {
+        let answer = answer_plain(&parse(text), &read(text), ours(), &mut origin);
+        answer.direction_of(&answer.media[0])
+    };
+    let sendonly = PBX.replace("sendrecv", "sendonly");
+    let null = PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP4 0.0.0.0");
+    assert_eq!(read(&sendonly).direction, Direction::SendOnly);
+    assert_eq!(answer(&sendonly), Direction::RecvOnly);
+    assert_eq!(answer(&PBX.replace("sendrecv", "inactive")), Direction::Inactive);
+    assert_eq!((read(&null).direction, read(&null).rtp), (Direction::SendOnly, None));
+    assert_eq!(answer(&null), Direction::SendRecv);
+}
+
+#[test]
+fn an_offer_of_a_pbx_is_answered_in_our_order_under_its_payload_types() {
+    let text = PBX
+        .replace("RTP/AVP 8 96", "RTP/AVP 9 8 0 100 96")
+        .replace("a=ptime", "a=rtpmap:100 opus/48000/2\na=fmtp:100 useinbandfec=1\na=ptime");
+    let sdp = parse(&(text + "m=video 12002 RTP/AVP 31\n"));
+    let remote = read_plain_offer(&sdp, None, &[Codec::Opus, Codec::Pcmu]).unwrap();
+    assert_eq!((remote.format.codec, remote.format.payload_in), (Codec::Opus, 100));
+    let answer = answer_plain(&sdp, &remote, ours(), &mut OwnOrigin::new(1));
+    assert_eq!(answer.media[0].formats, ["100", "96"]);
+    assert_eq!((answer.media[0].port, answer.media[1].port), (40_000, 0));
+    let remote = read_plain_offer(&sdp, Some(Codec::G722), &[Codec::Pcmu]).unwrap();
+    assert_eq!(remote.format.codec, Codec::G722, "the other leg's codec decides");
+}
+
+#[test]
+fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
+    let refusal = |from: &str, to: &str| {
+        let refusal = read_plain_offer(&parse(&PBX.replace(from, to)), None, &[]).unwrap_err();
+        assert!(matches!(refusal, MediaRefusal::Unusable(_)), "{refusal:?}");
+    };
+    refusal("RTP/AVP", "RTP/SAVP");
+    refusal("c=IN IP4 192.0.2.20", "c=IN IP4 233.252.0.1");
+    refusal("c=IN IP4 192.0.2.20\n", "");
+    refusal("m=audio 12000", "m=audio 0");
+}
