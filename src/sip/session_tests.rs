@@ -153,7 +153,7 @@ fn a_call_rings_is_answered_and_ends_by_our_bye_rfc_3261_13_and_15() {
         ]
     );
     let (flow, ack) = &b.acks[0].clone();
-    assert_eq!(flow.path.remote, "192.0.2.4:5070".parse().unwrap());
+    assert_eq!(flow.path.remote, "192.0.2.4:5070".parse::<SocketAddr>().unwrap());
     assert_eq!(ack.uri.to_string(), "sip:t1@192.0.2.4:5070");
     assert_eq!(ack.headers.cseq().unwrap().number, b.sent[0].1.headers.cseq().unwrap().number);
     b.hangup();

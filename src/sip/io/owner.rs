@@ -309,25 +309,23 @@ impl Owner {
         if let Some(known) = self.connected.get(&target) {
             return Some(Flow::udp(known.local, target));
         }
-        let is_fit = |local: &SocketAddr| local.is_ipv4() == target.is_ipv4();
-        let mut last = None;
-        for (main, socket) in self.mains.iter().filter(|(local, _)| is_fit(local)) {
-            // an address of the loopback reaches nothing else
-            if main.ip().is_loopback() != target.ip().is_loopback() && !main.ip().is_unspecified() {
-                continue;
-            }
-            let Ok(socket) = udp::connect(socket, target) else { continue };
-            let Ok(local) = socket.local_addr() else { continue };
-            if self.connected.len() >= MAX_CONNECTED {
-                last = Some(Flow::udp(local, target));
-                break;
-            }
+        // an address of the loopback reaches nothing else
+        let is_fit = |local: &SocketAddr| {
+            local.is_ipv4() == target.is_ipv4()
+                && (local.ip().is_unspecified() || local.ip().is_loopback() == target.ip().is_loopback())
+        };
+        let (main, socket) = self.mains.iter().find(|(local, _)| is_fit(local))?;
+        if self.connected.len() < MAX_CONNECTED
+            && let Ok(socket) = udp::connect(socket, target)
+            && let Ok(local) = socket.local_addr()
+        {
             let reader =
                 self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
             self.connected.insert(target, Connected { socket, local, reader });
             return Some(Flow::udp(local, target));
         }
-        last
+        // without a connected socket a closed port is noticed late, but the call can be made
+        udp::local_towards(*main, target).ok().map(|local| Flow::udp(local, target))
     }
 
     /// Carries out what the endpoint asks for.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::sip::endpoint::Refuse;
+use crate::sip::answer::Body;
 use crate::sip::session::{CallEnd, CallFailure};
-use crate::sip::{HeaderName, Message, Method, Request, parse};
+use crate::sip::{HeaderName, Message, Method, NameAddr, Request, Uri, parse};
 use std::net::UdpSocket;
 use std::time::Instant;
 
@@ -17,9 +18,19 @@ fn stack() -> SipStack {
     SipStack::start(config("127.0.0.1:0"), Seed::from_number(1)).unwrap()
 }
 
-fn call(target: SocketAddr) -> OutgoingCall {
+fn call(target: SocketAddr) -> Dial {
     let uri = || Uri::parse(&format!("sip:100@{target}")).unwrap();
-    OutgoingCall::new(target, uri(), NameAddr::new(uri()), NameAddr::new(uri()), Some(Body::sdp("v=0\r\n")))
+    let call = OutgoingCall {
+        request_uri: uri(),
+        from: NameAddr::new(uri()),
+        to: NameAddr::new(uri()),
+        headers: Vec::new(),
+        credentials: None,
+        body: Some(Body::sdp("v=0\r\n")),
+        ring_limit: Duration::from_secs(180),
+        stays_on_flow: false,
+    };
+    Dial { target, contact_user: None, call }
 }
 
 fn peer() -> (UdpSocket, SocketAddr) {
@@ -131,6 +142,17 @@ async fn strangers_get_answers_and_a_flood_of_them_is_capped() {
     let answers = std::iter::from_fn(|| socket.recv_from(&mut buffer).ok()).count();
     assert!(answers < 200, "{answers}");
     assert!(stack.stats().await.over_budget > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_targets_are_dialled_from_the_one_port() {
+    let stack = stack();
+    for _ in 0..5 {
+        let (socket, address) = peer();
+        let (_handle, _events) = stack.dial(call(address)).await;
+        let (invite, from) = next_request(&socket);
+        assert_eq!((invite.method, from), (Method::INVITE, stack.addresses()[0]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
