@@ -17,7 +17,12 @@ pub(crate) enum Progress {
     Offered,
     Ice,
     Connected,
+    /// It has sent and heard packets.
+    Talking,
 }
+
+/// Packets heard that make a talk.
+const TALK: usize = 10;
 
 pub(crate) struct Browser {
     pub(crate) offer: String,
@@ -93,7 +98,7 @@ fn is_dtls(bytes: &[u8]) -> bool {
 async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: watch::Sender<Progress>) {
     let local = socket.local_addr().unwrap();
     let mut buffer = vec![0; 2_000];
-    let (mut sequence, mut next) = (0_u16, Instant::now());
+    let (mut sequence, mut next, mut heard) = (0_u16, Instant::now(), 0);
     while rtc.is_alive() {
         let timeout = loop {
             match rtc.poll_output() {
@@ -107,12 +112,18 @@ async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: w
                     says.send_if_modified(|p| (*p < Progress::Ice).then(|| *p = Progress::Ice).is_some());
                 }
                 Ok(Output::Event(Event::Connected)) => drop(says.send_replace(Progress::Connected)),
+                Ok(Output::Event(Event::RtpPacket(_))) => {
+                    heard += 1;
+                    if heard == TALK {
+                        says.send_replace(Progress::Talking);
+                    }
+                }
                 Ok(_) => {}
                 Err(_) => return,
             }
         };
         let now = Instant::now();
-        if *says.borrow() == Progress::Connected && now >= next {
+        if *says.borrow() >= Progress::Connected && now >= next {
             next = now + Duration::from_millis(20);
             sequence = sequence.wrapping_add(1);
             let time = u32::from(sequence) * 160;

@@ -15,7 +15,6 @@ use tokio::net::UdpSocket;
 pub(crate) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// A request or 2xx of the PBX is repeated until it is answered.
 const REPEAT: Duration = Duration::from_millis(100);
-const PACKET: Duration = Duration::from_millis(60);
 
 pub(crate) struct Pbx {
     pub(crate) address: SocketAddr,
@@ -24,6 +23,7 @@ pub(crate) struct Pbx {
 }
 
 /// One INVITE, or one fork of it.
+#[derive(Clone)]
 struct Dialog {
     number: String,
     invite: Request,
@@ -185,17 +185,9 @@ impl Task {
             }
             "rings" | "crosses" | "nocancel" => self.respond(&dialog, 180, None),
             "forks" => {
-                let mut second = Dialog {
-                    tag: self.tag(),
-                    media: None,
-                    invite: request.clone(),
-                    number: number.clone(),
-                    ..dialog
-                };
-                second.next = soon(Step::Answer);
-                let tag = self.tag();
-                dialog = Dialog { tag, number, invite: request.clone(), next: soon(Step::Answer), ..second };
-                self.dialogs.lock().unwrap().insert(key(call_id, &second.tag), second);
+                dialog.next = soon(Step::Answer);
+                let fork = Dialog { tag: self.tag(), media: None, ..dialog.clone() };
+                self.dialogs.lock().unwrap().insert(key(call_id, &fork.tag), fork);
             }
             _ => {
                 self.respond(&dialog, 180, None);
@@ -321,7 +313,7 @@ impl Task {
             }
             Step::Leave => {
                 let invite = &dialog.invite.headers;
-                let contact: NameAddr = invite.get(&HeaderName::Contact).unwrap().parse().unwrap();
+                let contact = NameAddr::parse(invite.get(&HeaderName::Contact).unwrap()).unwrap();
                 let mut bye = Request::new(Method::BYE, contact.uri);
                 let via =
                     format!("SIP/2.0/UDP {};branch=z9hG4bK{}bye", self.sip.local_addr().unwrap(), dialog.tag);
