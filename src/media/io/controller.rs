@@ -94,6 +94,17 @@ pub(super) struct Controller {
     told: mpsc::Receiver<(StreamId, Cause)>,
 }
 
+/// However the task ends, by a fault too: streams, ports and the place among the calls are given back.
+impl Drop for Controller {
+    fn drop(&mut self) {
+        for leg in std::mem::take(&mut self.legs) {
+            self.close_leg(leg);
+        }
+        self.shared.close(self.thread);
+        self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Controller {
     pub(super) fn new(
         call: CallId,
@@ -118,11 +129,6 @@ impl Controller {
                 Some((stream, cause)) = self.told.recv() => self.handle_news(stream, cause).await,
             }
         }
-        for leg in std::mem::take(&mut self.legs) {
-            self.close_leg(leg);
-        }
-        self.shared.close(self.thread);
-        self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn handle_command(&mut self, command: MediaCommand) {
@@ -333,6 +339,9 @@ impl Controller {
         });
         let remote = PeerInput::Remote(Box::new(offer.remote.clone()));
         if !added || PeerHandle::input(&peer, remote).is_err() {
+            if added {
+                self.tell(Command::Remove(stream));
+            }
             return Err(MediaRefusal::Congestion);
         }
         Ok(Transport {
@@ -364,11 +373,11 @@ impl Controller {
                     self.say(MediaEvent::Connected { leg, codec }).await;
                 }
             }
-            PeerEvent::Failed(cause) => {
-                if let Some((leg, _)) = self.end_transport(stream) {
-                    self.say(MediaEvent::Failed { leg, cause }).await;
-                }
-            }
+            PeerEvent::Failed(cause) => match self.end_transport(stream) {
+                Some((leg, true)) => self.say(MediaEvent::Lost { leg, cause }).await,
+                Some((leg, false)) => self.say(MediaEvent::Failed { leg, cause }).await,
+                None => {}
+            },
             PeerEvent::ConsentLost => {
                 if let Some((leg, _)) = self.end_transport(stream) {
                     self.say(MediaEvent::Lost { leg, cause: Cause::ConsentLost }).await;
@@ -506,8 +515,12 @@ async fn next_event(legs: &mut [Leg]) -> Option<(StreamId, PeerEvent)> {
             let Some(events) = &mut transport.events else { continue };
             match events.poll_recv(context) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some((transport.stream, event))),
-                // ended: its last event told why
-                Poll::Ready(None) => transport.events = None,
+                // a transport leaves the leg with its last event; one that is still there ended without a word
+                Poll::Ready(None) => {
+                    transport.events = None;
+                    let fault = PeerEvent::Failed(Cause::Internal);
+                    return Poll::Ready(Some((transport.stream, fault)));
+                }
                 Poll::Pending => {}
             }
         }

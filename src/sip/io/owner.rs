@@ -226,7 +226,8 @@ impl Owner {
                 return;
             }
             self.check_unread(now);
-            let wake = [self.endpoint.poll_timeout(), self.deadline, self.unread_check].into_iter().flatten().min();
+            let wake =
+                [self.endpoint.poll_timeout(), self.deadline, self.unread_check].into_iter().flatten().min();
             let sleep = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,

@@ -1,8 +1,8 @@
 //! The stack on real sockets, loopback only.
 
 use super::*;
-use crate::sip::endpoint::Refuse;
 use crate::sip::answer::Body;
+use crate::sip::endpoint::Refuse;
 use crate::sip::session::{CallEnd, CallFailure};
 use crate::sip::{HeaderName, Message, Method, NameAddr, Request, Uri, parse};
 use std::net::UdpSocket;
