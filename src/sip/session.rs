@@ -447,6 +447,9 @@ impl Session {
     fn retry_bye(&mut self, response: &Response) -> Option<()> {
         let cnonce = self.seed.token(16);
         let (branch, flow) = (self.branch(), self.flow_of(self.dialog.as_ref()?));
+        if !self.is_home(&flow) {
+            return None;
+        }
         let dialog = self.dialog.as_mut()?;
         let mut bye = dialog.request(Method::BYE, &self.end, &branch);
         let uri = bye.uri.to_string();
@@ -544,8 +547,11 @@ impl Session {
     fn send_ack(&mut self, dialog: &Dialog, tag: String) {
         let branch = self.branch();
         let mut ack = dialog.ack(self.invite_seq, &self.end, &branch);
-        self.credentials.iter().for_each(|h| ack.headers.push_header(h.clone()));
-        let (flow, bytes) = (self.flow_of(dialog), ack.to_bytes());
+        let flow = self.flow_of(dialog);
+        if self.is_home(&flow) {
+            self.credentials.iter().for_each(|h| ack.headers.push_header(h.clone()));
+        }
+        let bytes = ack.to_bytes();
         self.acks.push((tag, flow, bytes.clone()));
         self.outputs.push_back(SessionOutput::Send { flow, bytes });
     }
@@ -580,6 +586,11 @@ impl Session {
     fn flow_of(&self, dialog: &Dialog) -> Flow {
         let hop = (!self.call.stays_on_flow).then(|| dialog.next_hop(&self.end.flow)).flatten();
         hop.map_or(self.end.flow, |hop| self.end.flow.to(hop))
+    }
+
+    /// Whether a flow leads to the peer that the credentials are for; a Contact may name any other host.
+    fn is_home(&self, flow: &Flow) -> bool {
+        flow.path.remote.ip() == self.end.flow.path.remote.ip()
     }
 
     fn branch(&mut self) -> String {

@@ -2,7 +2,7 @@
 
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
-use super::super::session::{self, CallFailure, SessionEvent};
+use super::super::session::{self, CallEnd, CallFailure, SessionEvent};
 use super::super::transaction::Failure;
 use super::super::{Flow, Reason, StatusCode};
 use super::{OutgoingCall, StackStats, udp};
@@ -168,7 +168,7 @@ pub(super) struct Owner {
     commands: mpsc::Receiver<Command>,
     calls: BTreeMap<SessionId, Call>,
     tokens: BTreeMap<u64, SessionId>,
-    probes: BTreeMap<ProbeId, oneshot::Sender<Result<StatusCode, Failure>>>,
+    probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
     unsent: u64,
     deadline: Option<Instant>,
 }
@@ -217,7 +217,7 @@ impl Owner {
                 self.carry_out(now);
             }
             if self.deadline.is_some_and(|at| at <= now || self.endpoint.is_quiet()) {
-                return;
+                return self.end_all();
             }
             let wake = [self.endpoint.poll_timeout(), self.deadline].into_iter().flatten().min();
             let sleep = async {
@@ -244,11 +244,19 @@ impl Owner {
                 Some(inbound) = self.trusted.recv() => self.handle_inbound(inbound),
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
-                    None => return,
+                    None => return self.end_all(),
                 },
                 Some(inbound) = self.strangers.recv() => self.handle_inbound(inbound),
                 () = sleep => {}
             }
+        }
+    }
+
+    /// The stack ends: calls whose far side has not answered are over all the same.
+    fn end_all(&mut self) {
+        while let Some((_, call)) = self.calls.pop_first() {
+            // a reader that is gone or behind sees the channel close
+            let _ = call.events.try_send(SessionEvent::Ended(CallEnd::Local));
         }
     }
 
@@ -273,7 +281,8 @@ impl Owner {
             Command::Probe { target, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow) {
                     Ok(probe) => {
-                        self.probes.insert(probe, reply);
+                        self.feed.known.add(target.ip());
+                        self.probes.insert(probe, (target.ip(), reply));
                     }
                     Err(_) => drop(reply.send(Err(Failure::Timeout))),
                 },
@@ -319,11 +328,19 @@ impl Owner {
         if let Some(known) = self.connected.get(&target) {
             return Some(Flow::udp(known.local, target));
         }
-        let is_fit = |local: &SocketAddr| local.is_ipv4() == target.is_ipv4();
+        // the listen address that the kernel itself would send from goes first, then the wildcard
+        let preferred = udp::source_towards(target).ok();
+        let rank = |local: &SocketAddr| match Some(local.ip()) {
+            ip if ip == preferred => 0,
+            _ if local.ip().is_unspecified() => 1,
+            _ => 2,
+        };
+        let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == target.is_ipv4()).collect();
+        fit.sort_by_key(|(local, _)| rank(local));
         let mut last = None;
-        for (main, socket) in self.mains.iter().filter(|(local, _)| is_fit(local)) {
+        for (main, socket) in fit {
             // an address of the loopback reaches nothing else
-            if main.ip().is_loopback() != target.ip().is_loopback() && !main.ip().is_unspecified() {
+            if main.ip().is_loopback() && !target.ip().is_loopback() {
                 continue;
             }
             let Ok(socket) = udp::connect(socket, target) else { continue };
@@ -353,7 +370,8 @@ impl Owner {
                     }
                 }
                 Output::Probed { probe, result } => {
-                    if let Some(reply) = self.probes.remove(&probe) {
+                    if let Some((ip, reply)) = self.probes.remove(&probe) {
+                        self.feed.known.remove(ip);
                         // who asked may have gone
                         let _ = reply.send(result);
                     }
