@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::sip::{Message, parse};
+use crate::sip::digest::Credentials;
+use crate::sip::{Message, Uri, parse};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const T0: fn() -> Instant = Instant::now;
 

@@ -337,24 +337,22 @@ impl Owner {
         };
         let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == target.is_ipv4()).collect();
         fit.sort_by_key(|(local, _)| rank(local));
-        let mut last = None;
-        for (main, socket) in fit {
-            // an address of the loopback reaches nothing else
-            if main.ip().is_loopback() && !target.ip().is_loopback() {
-                continue;
+        // an address of the loopback reaches nothing else
+        fit.retain(|(main, _)| !main.ip().is_loopback() || target.ip().is_loopback());
+        if self.connected.len() < MAX_CONNECTED {
+            for (_, socket) in &fit {
+                let Ok(socket) = udp::connect(socket, target) else { continue };
+                let Ok(local) = socket.local_addr() else { continue };
+                let reader =
+                    self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
+                self.connected.insert(target, Connected { socket, local, reader });
+                return Some(Flow::udp(local, target));
             }
-            let Ok(socket) = udp::connect(socket, target) else { continue };
-            let Ok(local) = socket.local_addr() else { continue };
-            if self.connected.len() >= MAX_CONNECTED {
-                last = Some(Flow::udp(local, target));
-                break;
-            }
-            let reader =
-                self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
-            self.connected.insert(target, Connected { socket, local, reader });
-            return Some(Flow::udp(local, target));
         }
-        last
+        // no room for one more socket: by the main one, without news of a closed port
+        let (main, _) = fit.first()?;
+        let ip = if main.ip().is_unspecified() { preferred? } else { main.ip() };
+        Some(Flow::udp(SocketAddr::new(ip, main.port()), target))
     }
 
     /// Carries out what the endpoint asks for.
@@ -401,9 +399,14 @@ impl Owner {
     fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
         let remote = flow.path.remote;
         if let Some(known) = self.connected.get(&remote) {
-            match SockRef::from(&*known.socket).send(bytes) {
+            let socket = SockRef::from(&*known.socket);
+            let sent = match socket.send(bytes) {
+                // the error of an earlier datagram, told and forgotten by the kernel: this one has not left
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => socket.send(bytes),
+                sent => sent,
+            };
+            match sent {
                 Ok(_) => return,
-                // the error of an earlier datagram: this one did not leave
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                     self.endpoint.handle_transport_error(now, remote);
                     self.unsent += 1;

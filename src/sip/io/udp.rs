@@ -5,7 +5,8 @@
 //! error there as `ECONNREFUSED`, so a call to a closed port fails at once instead of after 32 s. (The error
 //! queue of `IP_RECVERR` would say the same for one socket, but reading it needs `unsafe`.) The port is shared
 //! by `SO_REUSEADDR`, set on the main socket only while a connected one is bound: at all other times the
-//! address is ours alone, and a second process is told that it is taken. The connected socket also tells
+//! address is ours alone, and a second process is told that it is taken. (The connected ones keep the option, or
+//! they would stand in each other's way.) The connected socket also tells
 //! which of our addresses reaches the target. Datagrams that arrive between its bind and its connect are
 //! read from it like any other.
 
@@ -46,7 +47,6 @@ pub(super) fn connect(main: &UdpSocket, target: SocketAddr) -> io::Result<Arc<Ud
     let bound = socket.set_reuse_address(true).and_then(|()| socket.bind(&local.into()));
     main.set_reuse_address(false)?;
     bound?;
-    socket.set_reuse_address(false)?;
     socket.connect(&target.into())?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
 }
