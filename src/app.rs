@@ -80,7 +80,8 @@ fn judge(config: &Config, file: Option<PathBuf>, mut seed: Seed) -> Result<Confi
     let log = keep(read_log(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
-    let media = MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
+    let media =
+        MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
     let drain = keep(read_drain(&config.table("call")), &mut faults);
 
@@ -127,7 +128,10 @@ fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
     let mut faults = Vec::new();
     let filter = raw.level.unwrap_or_else(|| "info".to_owned());
     if EnvFilter::try_new(&filter).is_err() {
-        faults.push(section.fault("level", "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug"));
+        faults.push(section.fault(
+            "level",
+            "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
+        ));
     }
     let is_json = match raw.format.as_deref() {
         None | Some("text") => false,
@@ -187,7 +191,8 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
         Ok(limit) => tracing::debug!(limit, "descriptor limit"),
         Err(error) => warn!(%error, "cannot raise the descriptor limit"),
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
     let done = runtime.block_on(serve(configured));
     runtime.shutdown_timeout(LAST_WORDS);
     done
@@ -248,7 +253,8 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
 fn start_log(log: &LogConfig) {
     set_pii_mask(log.is_masked);
     let filter = EnvFilter::try_new(&log.filter).unwrap_or_default();
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // a second start in one process (tests) keeps the first log
     let _ = if log.is_json {
         builder.json().flatten_event(true).try_init()

@@ -4,9 +4,9 @@ use super::{Identity, cause};
 use crate::base::Cause;
 use crate::call::leg::{Dial, LegCommand, LegEvent};
 use crate::sdp::SessionDescription;
-use crate::sip::digest::Credentials;
 use crate::sip::Reason;
 use crate::sip::answer::Body;
+use crate::sip::digest::Credentials;
 use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
 use std::time::Duration;
 
@@ -197,7 +197,10 @@ mod tests {
         let body = Some(Body::sdp(SDP));
         let early = SessionEvent::Progress { status: StatusCode::new(183).unwrap(), body: body.clone() };
         assert!(matches!(l.handle_session(early), Some(LegEvent::Progress { answer: Some(_) })));
-        assert!(matches!(l.handle_session(SessionEvent::Answered { body }), Some(LegEvent::Answered { answer: Some(_) })));
+        assert!(matches!(
+            l.handle_session(SessionEvent::Answered { body }),
+            Some(LegEvent::Answered { answer: Some(_) })
+        ));
         let bye = SessionEvent::Ended(CallEnd::Remote { q850: Some(16), text: None });
         assert_eq!(ended(&mut l, bye), Cause::Normal);
         assert!(l.is_over() && l.handle_session(SessionEvent::Ringing).is_none());
@@ -221,7 +224,9 @@ mod tests {
     #[test]
     fn a_hangup_carries_its_reason_and_silences_the_leg() {
         let mut l = leg();
-        let Action::Hangup(reason) = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout)) else { panic!() };
+        let Action::Hangup(reason) = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout)) else {
+            panic!()
+        };
         assert_eq!((reason.q850_cause(), reason.text.as_deref()), (Some(102), Some("media timeout")));
         assert!(l.handle_session(SessionEvent::Ended(CallEnd::Local)).is_none());
         assert!(matches!(l.handle_command(LegCommand::Hangup(Cause::Normal)), Action::None));

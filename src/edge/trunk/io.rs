@@ -6,8 +6,8 @@ use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::MediaProfile;
 use crate::call::route::Target;
-use crate::sip::digest::Credentials;
 use crate::sip::Host;
+use crate::sip::digest::Credentials;
 use crate::sip::io::{Dial, SessionHandle, SipStack};
 use crate::sip::session::SessionEvent;
 use crate::ua::{Action, Identity, OutgoingLeg};
@@ -145,7 +145,9 @@ async fn run(
 }
 
 /// The next word of the session; never, before there is one.
-async fn next_event(session: &mut Option<(SessionHandle, mpsc::Receiver<SessionEvent>)>) -> Option<SessionEvent> {
+async fn next_event(
+    session: &mut Option<(SessionHandle, mpsc::Receiver<SessionEvent>)>,
+) -> Option<SessionEvent> {
     match session {
         Some((_, events)) => events.recv().await,
         None => std::future::pending().await,
