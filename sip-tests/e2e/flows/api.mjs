@@ -33,7 +33,7 @@ export async function run({ report, api, account, origin }) {
     'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901', `a=fingerprint:sha-256 ${Array(32).fill('AB').join(':')}`, 'a=setup:actpass',
     'a=mid:0', 'a=sendrecv', 'a=rtcp-mux', 'a=rtpmap:111 opus/48000/2', ''].join('\r\n');
   await said('an offer with another codec only', anna.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: opusOnly }),
-    error(400, 'no common codec: the offer has opus/48000/2; this call takes PCMU/8000'));
+    error(400, 'no common codec: the offer has opus/48000/2; this call takes PCMU'));
   await said('somebody else\'s call', bert.ask('POST', '/call/webrtc/close', { callID }), error(404, 'call not found'));
   await said('an unknown call', anna.ask('POST', '/call/hangup', { callID: 'F'.repeat(32) }), error(404, 'call not found'));
   await said('no call id at all', anna.ask('POST', '/call/hangup', {}), error(400, 'missing callID in payload'));
