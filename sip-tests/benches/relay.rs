@@ -6,6 +6,15 @@
 //! The target is a process of its own on core 0, the load on core 1 (this binary executes itself).
 //! `cargo bench --bench relay -- [seconds]`
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench: what cannot be had ends it"
+)]
+
 #[path = "../media_rig.rs"]
 mod rig;
 
