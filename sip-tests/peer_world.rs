@@ -14,6 +14,11 @@ use str0m::ice::IceCreds;
 use str0m::media::MediaKind;
 use str0m::net::{Protocol, Receive};
 use str0m::{Candidate, Event, Input, Output, Rtc};
+use stun::attributes::{ATTR_PRIORITY, ATTR_USERNAME};
+use stun::fingerprint::FINGERPRINT;
+use stun::integrity::MessageIntegrity;
+use stun::message::{BINDING_REQUEST, Message, Setter};
+use stun::textattrs::TextAttribute;
 use tokio::sync::mpsc;
 
 pub(crate) const OURS_V4: &str = "10.0.0.1:7000";
@@ -92,6 +97,31 @@ pub(crate) fn certificate() -> Arc<Certificate> {
     Arc::clone(CERTIFICATE.get_or_init(|| Arc::new(Certificate::generate().unwrap())))
 }
 
+/// Our side with this ufrag and the password `passwordpasswordpassword`.
+pub(crate) fn local_parameters(setup: &Setup, ufrag: &str) -> LocalParameters {
+    LocalParameters {
+        credentials: IceCredentials { ufrag: ufrag.to_owned(), pwd: Secret::new("passwordpasswordpassword") },
+        certificate: certificate(),
+        profiles: setup.profiles.clone(),
+        addresses: setup.ours.clone(),
+        allow_loopback: false,
+    }
+}
+
+/// A check for [`local_parameters`].
+pub(crate) fn check_for(ufrag: &str) -> Vec<u8> {
+    let mut made = Message::new();
+    made.build(&[
+        Box::new(BINDING_REQUEST),
+        Box::new(stun::agent::TransactionId([3; 12])),
+        Box::new(TextAttribute::new(ATTR_USERNAME, format!("{ufrag}:them"))),
+        Box::new(MessageIntegrity::new_short_term_integrity("passwordpasswordpassword".to_owned())),
+        Box::new(FINGERPRINT),
+    ])
+    .unwrap();
+    made.raw
+}
+
 pub(crate) struct World {
     pub(crate) handle: PeerHandle,
     pub(crate) events: Vec<(Instant, PeerEvent)>,
@@ -110,6 +140,7 @@ pub(crate) struct World {
     sent_rx: mpsc::UnboundedReceiver<(Path, Vec<u8>)>,
     remote: Option<(Instant, Box<RemoteParameters>)>,
     rtc_at: Option<Instant>,
+    their_password: String,
 }
 
 pub(crate) const SSRC_THEIRS: u32 = 0x1111;
@@ -155,13 +186,8 @@ impl World {
 
         let (sent, sent_rx) = mpsc::unbounded_channel();
         let (events, events_rx) = mpsc::channel(32);
-        let local = LocalParameters {
-            credentials,
-            certificate: certificate(),
-            profiles: setup.profiles.clone(),
-            addresses: setup.ours.clone(),
-            allow_loopback: false,
-        };
+        let local = LocalParameters { credentials, ..local_parameters(setup, "") };
+        let their_password = their_creds.pass.clone();
         let remote = RemoteParameters {
             credentials: IceCredentials { ufrag: their_creds.ufrag, pwd: Secret::new(their_creds.pass) },
             fingerprints: vec![Fingerprint(fingerprint)],
@@ -186,6 +212,7 @@ impl World {
             sent_rx,
             remote: Some((started + setup.answer_after, Box::new(remote))),
             rtc_at: None,
+            their_password,
         }
     }
 
@@ -202,7 +229,8 @@ impl World {
                 return false;
             }
             let answer_at = self.remote.as_ref().map(|(at, _)| *at);
-            let wake = [self.net.next(), self.rtc_at, answer_at].into_iter().flatten().min();
+            let rtc_at = self.rtc_at.filter(|_| !self.rtc_is_dead);
+            let wake = [self.net.next(), rtc_at, answer_at].into_iter().flatten().min();
             let wake = wake.map_or(end, |w| w.min(end)).max(now);
             tokio::select! {
                 biased;
@@ -242,20 +270,23 @@ impl World {
             if to.ip() == addr(OURS_V4).ip() || to.ip() == addr(OURS_V6).ip() {
                 self.deliver_to_us(Path { local: to, remote: from }, bytes);
             } else if !self.rtc_is_dead
+                && let bytes = with_priority(bytes, &self.their_password)
                 && let Ok(receive) = Receive::new(Protocol::Udp, from, to, &bytes)
             {
-                self.rtc.handle_input(Input::Receive(now, receive)).unwrap();
-                self.drain_rtc(now);
+                let taken = self.rtc.handle_input(Input::Receive(now, receive));
+                self.after_rtc(now, taken);
             }
         }
         if !self.rtc_is_dead && self.rtc_at.is_none_or(|at| now >= at) {
-            self.rtc.handle_input(Input::Timeout(now)).unwrap();
-            self.drain_rtc(now);
+            let taken = self.rtc.handle_input(Input::Timeout(now));
+            self.after_rtc(now, taken);
         }
     }
 
     fn deliver_to_us(&mut self, path: Path, bytes: Vec<u8>) {
         match bytes.first() {
+            // RTCP: payload types 64 to 95 in the second byte (RFC 5761 §4)
+            Some(128..=191) if matches!(bytes.get(1).map(|b| b & 0x7f), Some(64..=95)) => {}
             Some(128..=191) => self.rtp.push(bytes),
             _ => {
                 let _ = self.handle.input(PeerInput::Datagram { path, bytes });
@@ -263,16 +294,22 @@ impl World {
         }
     }
 
-    fn drain_rtc(&mut self, now: Instant) {
-        if !self.rtc.is_alive() {
+    /// An error is the end of their side, with a reason to show when a test fails.
+    fn after_rtc(&mut self, now: Instant, taken: Result<(), str0m::RtcError>) {
+        if let Err(error) = taken.and_then(|()| self.drain_rtc(now)) {
+            println!("their side ended: {error}");
             self.rtc_is_dead = true;
         }
+        self.rtc_is_dead |= !self.rtc.is_alive();
+    }
+
+    fn drain_rtc(&mut self, now: Instant) -> Result<(), str0m::RtcError> {
         loop {
-            match self.rtc.poll_output().unwrap() {
+            match self.rtc.poll_output()? {
                 Output::Timeout(at) => {
                     // a machine that wants to run again at once would stop the clock
                     self.rtc_at = Some(at.max(now + Duration::from_micros(100)));
-                    return;
+                    return Ok(());
                 }
                 Output::Transmit(t) => {
                     let mut from = t.source;
@@ -316,11 +353,62 @@ impl World {
         self.run(limit, |w| w.keys().is_some() && w.rtc_is_connected).await
     }
 
+    /// Both sides take new credentials.
+    pub(crate) fn restart(&mut self, ice_role: IceRole) {
+        let ours = IceCredentials { ufrag: "ours2".to_owned(), pwd: Secret::new("x".repeat(24)) };
+        let theirs = IceCreds { ufrag: "them2".to_owned(), pass: "y".repeat(24) };
+        self.their_password.clone_from(&theirs.pass);
+        let remote = RemoteParameters {
+            credentials: IceCredentials {
+                ufrag: theirs.ufrag.clone(),
+                pwd: Secret::new(theirs.pass.clone()),
+            },
+            fingerprints: Vec::new(),
+            is_lite: false,
+            candidates: vec![addr(THEIRS_V4)],
+            dtls_role: DtlsRole::Client,
+            ice_role,
+        };
+        let mut api = self.rtc.direct_api();
+        api.set_local_ice_credentials(theirs);
+        let creds = IceCreds { ufrag: ours.ufrag.clone(), pass: ours.pwd.expose().to_owned() };
+        api.set_remote_ice_credentials(creds);
+        self.handle.input(PeerInput::Restart { local: ours, remote: Box::new(remote) }).unwrap();
+    }
+
     /// Hands a datagram to us as if it came from the network.
     pub(crate) fn inject(&mut self, from: SocketAddr, bytes: Vec<u8>) {
         let path = Path { local: addr(OURS_V4), remote: from };
         self.handle.input(PeerInput::Datagram { path, bytes }).unwrap();
     }
+}
+
+/// str0m takes no request without PRIORITY; a consent request has none (RFC 7675 §5.1 wants a Binding request,
+/// browsers take it as it is), so it gets one here and is signed anew.
+fn with_priority(bytes: Vec<u8>, password: &str) -> Vec<u8> {
+    struct Priority;
+    impl Setter for Priority {
+        fn add_to(&self, m: &mut Message) -> Result<(), stun::Error> {
+            m.add(ATTR_PRIORITY, &[0x6e, 0, 1, 0xff]);
+            Ok(())
+        }
+    }
+    let mut given = Message { raw: bytes.clone(), ..Message::default() };
+    if given.decode().is_err() || given.typ != BINDING_REQUEST || given.contains(ATTR_PRIORITY) {
+        return bytes;
+    }
+    let name = TextAttribute::get_from_as(&given, ATTR_USERNAME).unwrap();
+    let mut made = Message::new();
+    made.build(&[
+        Box::new(BINDING_REQUEST),
+        Box::new(given.transaction_id),
+        Box::new(name),
+        Box::new(Priority),
+        Box::new(MessageIntegrity::new_short_term_integrity(password.to_owned())),
+        Box::new(FINGERPRINT),
+    ])
+    .unwrap();
+    made.raw
 }
 
 fn now_of_clock() -> Instant {

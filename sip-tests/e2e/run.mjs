@@ -28,6 +28,9 @@ const started = (thing) => {
   return thing;
 };
 
+// a rejection that nobody awaits must not end the process before everything is stopped
+process.on('unhandledRejection', (error) => report.check('nothing fails unseen', false, error?.stack ?? error));
+
 let failure = null;
 try {
   const hasV6 = readFileSync('/proc/net/if_inet6', 'utf8').includes('00000000000000000000000000000001');

@@ -5,6 +5,9 @@
 //! answered here in all phases (the ICE agents only find and nominate a pair), DTLS passes the record guard
 //! and comes from known paths only.
 //!
+//! An ICE restart (RFC 8445 §9) keeps the DTLS association and the selected path: only credentials change, new
+//! agents look for a path, and what they or the other side nominate is moved to.
+//!
 //! Phases: **waiting** for the other side's description (paths already prove themselves, DTLS is queued);
 //! **checking** until a path is selected; **handshaking**; **connected**, where only answers, consent and
 //! moves are left; **ended**.
@@ -15,12 +18,15 @@
 
 use super::consent::{Consent, Due};
 use super::guard::{LastFlight, RecordGuard, is_alert};
-use super::paths::Paths;
+use super::output::{Established, HandshakeError, Output, StartIce};
+use super::paths::{Paths, choose_candidates};
 use super::stun::{self, Class, View};
-use super::{Counter, Counters, DtlsRole, IceRole, LocalParameters, PeerEvent, RemoteParameters, SrtpKeys};
+use super::{
+    Counter, Counters, DtlsRole, IceCredentials, IceRole, LocalParameters, PeerEvent, RemoteParameters,
+};
 use crate::base::{Cause, Family, Path, Seed};
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,8 +37,6 @@ const EAGER: Duration = Duration::from_secs(2);
 /// Time between checks of a pair, at first and later; times `MAX_CHECKS` both exceed [`DEADLINE`].
 const EAGER_INTERVAL: Duration = Duration::from_millis(10);
 const PATIENT_INTERVAL: Duration = Duration::from_millis(50);
-/// Remote candidates that are probed.
-const CANDIDATE_LIMIT: usize = 20;
 /// Verified checks kept for the agents, which come later than the first checks may.
 const EARLY_STUN_LIMIT: usize = 8;
 /// DTLS datagrams from known paths kept until a path is selected.
@@ -40,68 +44,15 @@ const EARLY_DTLS_LIMIT: usize = 16;
 const EARLY_DTLS_BYTES_LIMIT: usize = 24 * 1024;
 /// Times our ICE role may change.
 const ROLE_CHANGES_LIMIT: u8 = 4;
+/// After a restart the other side's first check tells our role; without one for this long the description does.
+const ROLE_PATIENCE: Duration = Duration::from_millis(500);
 
-/// What the adaptors are to do.
-#[derive(Debug)]
-pub(crate) enum Output {
-    /// Send a datagram.
-    Send(Path, Vec<u8>),
-    /// Say something.
-    Event(PeerEvent),
-    /// Start agents, in place of those that run.
-    StartIce(StartIce),
-    /// A verified STUN message for the agent of its family.
-    ToIce {
-        /// Sender.
-        remote: SocketAddr,
-        /// The message.
-        bytes: Vec<u8>,
-    },
-    /// End the agents.
-    StopIce,
-    /// Start the handshake.
-    StartDtls(DtlsRole),
-    /// A guarded datagram for the DTLS engine.
-    ToDtls {
-        /// Sender.
-        remote: SocketAddr,
-        /// Its records.
-        bytes: Vec<u8>,
-    },
-    /// All is over: stop everything; no output follows.
-    End,
-}
-
-/// How the agents are to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StartIce {
-    /// Our role.
-    pub(crate) role: IceRole,
-    /// Time between checks of a pair.
-    pub(crate) check_interval: Duration,
-}
-
-/// Why there are no keys.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HandshakeError {
-    /// The engine gave up.
-    #[error("the DTLS handshake failed")]
-    Engine,
-    /// RFC 5763 §5.
-    #[error("the certificate is not the announced one")]
-    Certificate,
-    /// No profile, or one we did not offer.
-    #[error("no SRTP profile was agreed on")]
-    Profile,
-}
-
-/// What a finished handshake leaves.
-#[derive(Debug)]
-pub(crate) struct Established {
-    /// Keys for SRTP.
-    pub(crate) keys: SrtpKeys,
-    /// Our close_notify, made in advance: the engine is gone by the time it is sent.
-    pub(crate) farewell: Vec<Vec<u8>>,
+/// An ICE restart under way.
+#[derive(Debug, Clone, Copy)]
+struct Restart {
+    since: Instant,
+    /// Agents run: our role is known.
+    has_agents: bool,
 }
 
 enum Phase {
@@ -126,6 +77,9 @@ pub(crate) struct Peer {
     /// The role the other side claims.
     remote_role: Option<IceRole>,
     paths: Paths,
+    restart: Option<Restart>,
+    /// Our credentials before the restart: the other side goes on with them until it knows the new ones.
+    previous: Option<IceCredentials>,
     early_stun: Vec<(Path, Vec<u8>)>,
     early_dtls: VecDeque<(Path, Vec<u8>)>,
     last_flight: LastFlight,
@@ -148,6 +102,8 @@ impl Peer {
             started_at: None,
             remote_role: None,
             paths: Paths::default(),
+            restart: None,
+            previous: None,
             early_stun: Vec::new(),
             early_dtls: VecDeque::new(),
             last_flight: LastFlight::default(),
@@ -173,8 +129,7 @@ impl Peer {
             self.counters.add(Counter::SecondDescription);
             return;
         }
-        remote.candidates.retain(|c| may_probe(*c, self.local.allow_loopback));
-        remote.candidates.truncate(CANDIDATE_LIMIT);
+        remote.candidates = choose_candidates(remote.candidates, self.local.allow_loopback);
         self.role = match self.remote_role {
             _ if remote.is_lite => IceRole::Controlling,
             Some(theirs) => theirs.other(),
@@ -193,6 +148,51 @@ impl Peer {
             }
         }
         self.after(now);
+    }
+
+    /// New ICE credentials on both sides (RFC 8445 §9); certificate, DTLS role and keys stay as they were. Only
+    /// once connected: before, there is nothing to keep.
+    pub(crate) fn handle_restart(
+        &mut self,
+        now: Instant,
+        local: IceCredentials,
+        mut remote: Box<RemoteParameters>,
+    ) {
+        let (true, Some(current)) = (self.is_connected(), &self.remote) else {
+            self.counters.add(Counter::RestartTooEarly);
+            return;
+        };
+        remote.candidates = choose_candidates(remote.candidates, self.local.allow_loopback);
+        remote.dtls_role = current.dtls_role;
+        self.username = format!("{}:{}", remote.credentials.ufrag, local.ufrag);
+        let is_lite = remote.is_lite;
+        self.remote = Some(remote);
+        self.previous = Some(std::mem::replace(&mut self.local.credentials, local));
+        self.remote_role = None;
+        self.role_changes = 0;
+        self.restart = Some(Restart { since: now, has_agents: false });
+        self.outputs.push_back(Output::StopIce);
+        if is_lite {
+            self.start_restarted(IceRole::Controlling);
+        }
+        self.after(now);
+    }
+
+    /// Our role in the restart is known.
+    fn start_restarted(&mut self, role: IceRole) {
+        if let Some(restart) = &mut self.restart {
+            restart.has_agents = true;
+            self.role = role;
+            self.is_eager = true;
+            self.start_ice();
+        }
+    }
+
+    /// The restart found its path, or time is up: consent decides from here.
+    fn end_restart(&mut self) {
+        if self.restart.take().is_some() {
+            self.outputs.push_back(Output::StopIce);
+        }
     }
 
     /// A datagram came from the network.
@@ -222,9 +222,7 @@ impl Peer {
 
     /// An agent sends. Answers are ours to give, so the agent's are left out.
     pub(crate) fn handle_ice_send(&mut self, remote: SocketAddr, bytes: Vec<u8>) {
-        if !matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
-            || !View::parse(&bytes).is_ok_and(|v| v.class() == Class::Request)
-        {
+        if !self.has_agents() || !View::parse(&bytes).is_ok_and(|v| v.class() == Class::Request) {
             return;
         }
         if let Some(path) = self.path_to(remote) {
@@ -234,10 +232,8 @@ impl Peer {
 
     /// An agent has a pair: while we nominate, that is the path.
     pub(crate) fn handle_ice_selected(&mut self, now: Instant, remote: SocketAddr) {
-        if self.role != IceRole::Controlling
-            || self.paths.selected().is_some()
-            || !matches!(self.phase, Phase::Checking)
-        {
+        let is_first = matches!(self.phase, Phase::Checking) && self.paths.selected().is_none();
+        if self.role != IceRole::Controlling || !(is_first || self.restart.is_some()) {
             return;
         }
         if let Some(path) = self.path_to(remote) {
@@ -245,6 +241,7 @@ impl Peer {
             self.learn(path);
             self.paths.confirm(now, path);
             self.paths.want(now, path, false, &mut self.seed);
+            self.end_restart();
             self.after(now);
         }
     }
@@ -306,6 +303,14 @@ impl Peer {
             self.is_eager = false;
             self.start_ice();
         }
+        if let Some(restart) = self.restart {
+            if now >= restart.since + DEADLINE {
+                self.end_restart();
+            } else if !restart.has_agents && now >= restart.since + ROLE_PATIENCE {
+                let role = self.remote.as_ref().map_or(self.role, |r| r.ice_role);
+                self.start_restarted(role);
+            }
+        }
         if let Phase::Connected { consent, .. } = &mut self.phase {
             while let Some(due) = consent.handle_timeout(now, &mut self.seed) {
                 match (due, self.paths.selected(), &self.remote) {
@@ -339,12 +344,18 @@ impl Peer {
             Phase::Connected { consent, .. } => Some(consent.poll_timeout()),
             Phase::Ended => return None,
         };
-        own.into_iter().chain(self.paths.poll_timeout()).min()
+        let restart = self.restart.map(|r| r.since + if r.has_agents { DEADLINE } else { ROLE_PATIENCE });
+        own.into_iter().chain(restart).chain(self.paths.poll_timeout()).min()
     }
 
     /// Whether the association is up and needs no engine any more.
     pub(crate) const fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected { .. })
+    }
+
+    fn has_agents(&self) -> bool {
+        matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
+            || self.restart.is_some_and(|r| r.has_agents)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -371,7 +382,7 @@ impl Peer {
         let credentials = &self.local.credentials;
         let theirs = self.remote.as_ref().map(|r| r.credentials.ufrag.as_str());
         if !view.is_addressed_to(&credentials.ufrag, theirs) || !view.is_signed_by(credentials.pwd.expose()) {
-            self.counters.add(Counter::UnauthenticatedStun);
+            self.handle_old_check(path, &view);
             return;
         }
         let answer = stun::binding_success(view.transaction(), path.remote, credentials.pwd.expose());
@@ -396,11 +407,38 @@ impl Peer {
             Phase::Handshaking(_) => {
                 self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
             }
-            Phase::Connected { .. } | Phase::Ended => {}
+            Phase::Connected { .. } | Phase::Ended => self.follow_restart(path, claims, bytes),
         }
         if nominates && self.role == IceRole::Controlled {
             let is_connected = self.is_connected();
             self.paths.want(now, path, is_connected, &mut self.seed);
+            self.end_restart();
+        }
+    }
+
+    /// The first check with the new credentials tells our role; the agents are given all of them.
+    fn follow_restart(&mut self, path: Path, claims: Option<IceRole>, bytes: Vec<u8>) {
+        let Some(restart) = self.restart else { return };
+        match claims {
+            Some(theirs) if !restart.has_agents => self.start_restarted(theirs.other()),
+            _ => self.follow_role(claims),
+        }
+        self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
+    }
+
+    /// A check with the credentials from before a restart is answered, so that the old path goes on.
+    fn handle_old_check(&mut self, path: Path, view: &View<'_>) {
+        let old = self.previous.as_ref().filter(|old| {
+            self.paths.is_known(path)
+                && view.is_addressed_to(&old.ufrag, None)
+                && view.is_signed_by(old.pwd.expose())
+        });
+        match old {
+            Some(old) => {
+                let answer = stun::binding_success(view.transaction(), path.remote, old.pwd.expose());
+                self.outputs.push_back(Output::Send(path, answer));
+            }
+            None => self.counters.add(Counter::UnauthenticatedStun),
         }
     }
 
@@ -428,16 +466,13 @@ impl Peer {
             }
             return;
         }
-        match &mut self.phase {
-            Phase::Connected { consent, .. } if self.paths.selected() == Some(path) => {
-                if consent.handle_answer(now, transaction) {
-                    self.paths.confirm(now, path);
-                }
-            }
-            Phase::Checking | Phase::Handshaking(_) => {
-                self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
-            }
-            Phase::Waiting | Phase::Connected { .. } | Phase::Ended => {}
+        if let Phase::Connected { consent, .. } = &mut self.phase
+            && self.paths.selected() == Some(path)
+            && consent.handle_answer(now, transaction)
+        {
+            self.paths.confirm(now, path);
+        } else if self.has_agents() {
+            self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
         }
     }
 
@@ -548,22 +583,6 @@ impl IceRole {
             Self::Controlled => Self::Controlling,
         }
     }
-}
-
-/// Whether a candidate of the other side may be probed: addresses that lead back into this machine or to
-/// many, or to nobody, are not (RFC 8445 §5.1.1.1).
-fn may_probe(candidate: SocketAddr, allow_loopback: bool) -> bool {
-    let ip = candidate.ip();
-    let is_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets().first() == Some(&0),
-        // an IPv4 address written as IPv6 belongs to no socket of ours
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || ip.to_canonical().is_ipv4(),
-    };
-    candidate.port() != 0
-        && !is_local
-        && !ip.is_unspecified()
-        && !ip.is_multicast()
-        && (allow_loopback || !ip.is_loopback())
 }
 
 #[cfg(test)]

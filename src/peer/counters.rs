@@ -25,13 +25,17 @@ pub enum Counter {
     DtlsAlert,
     /// A second description of the other side.
     SecondDescription,
+    /// An ICE restart of an association that is not up.
+    RestartTooEarly,
+    /// Handling an input panicked: the association ended.
+    Panicked,
     /// An agent could not be started.
     AgentFailed,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::QueueFull,
         Self::UnknownKind,
         Self::BadStun,
@@ -42,6 +46,8 @@ impl Counter {
         Self::RefusedDtls,
         Self::DtlsAlert,
         Self::SecondDescription,
+        Self::RestartTooEarly,
+        Self::Panicked,
         Self::AgentFailed,
     ];
 
@@ -59,6 +65,8 @@ impl Counter {
             Self::RefusedDtls => "refused-dtls",
             Self::DtlsAlert => "dtls-alert",
             Self::SecondDescription => "second-description",
+            Self::RestartTooEarly => "restart-too-early",
+            Self::Panicked => "panicked",
             Self::AgentFailed => "agent-failed",
         }
     }

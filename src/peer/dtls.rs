@@ -9,7 +9,7 @@
 //! "same inputs, same outputs": the engine has tasks and randomness of its own.
 
 use super::conn::MemoryEnd;
-use super::core::{Established, HandshakeError};
+use super::output::{Established, HandshakeError};
 use super::{Certificate, DtlsRole, Fingerprint, MasterKey, SrtpKeys, SrtpProfile};
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,8 +6,9 @@
 //! (RFC 6347 §4.2.4), which the engine does not.
 //!
 //! Before the handshake is done the engine ends it on a plaintext alert, on application data in epoch 0 and
-//! on a strange ChangeCipherSpec; many small fragments overflow its stack; an empty ServerKeyExchange makes
-//! it panic. None of these come through. Encrypted records are only bounded, in size and number.
+//! on a strange ChangeCipherSpec; many small fragments overflow its stack; an empty ServerKeyExchange or
+//! ClientKeyExchange makes it panic. None of these come through. Encrypted records are only bounded, in size
+//! and number.
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const SERVER_KEY_EXCHANGE: u8 = 12;
+const CLIENT_KEY_EXCHANGE: u8 = 16;
 
 /// Datagrams and bytes that a handshake may take from the network.
 const DATAGRAM_LIMIT: u32 = 256;
@@ -42,8 +44,8 @@ pub(crate) enum Refused {
     OutOfPlace,
     /// A handshake fragment of a form that no honest stack sends.
     Fragment,
-    /// A ServerKeyExchange too short to be one.
-    ServerKeyExchange,
+    /// A key exchange message too short to be one.
+    KeyExchange,
     /// The handshake had its share of datagrams, bytes or encrypted records.
     Budget,
 }
@@ -150,8 +152,8 @@ impl RecordGuard {
                 }
                 rest = &[];
             }
-            if kind == SERVER_KEY_EXCHANGE && len < 4 {
-                return Err(Refused::ServerKeyExchange);
+            if matches!(kind, SERVER_KEY_EXCHANGE | CLIENT_KEY_EXCHANGE) && len < 4 {
+                return Err(Refused::KeyExchange);
             }
             told.push((sequence, Message { kind, len }));
         }
@@ -223,4 +225,5 @@ pub(crate) fn is_alert(datagram: &[u8]) -> bool {
 
 #[cfg(test)]
 #[path = "guard_tests.rs"]
+#[expect(clippy::cast_possible_truncation, reason = "random values are meant to be cut")]
 mod tests;

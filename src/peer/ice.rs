@@ -8,7 +8,7 @@
 //! liveness timeouts are switched off (ten years), so wall-clock jumps change nothing.
 
 use super::conn::{Engine, FromEngine, MemoryEnd};
-use super::core::StartIce;
+use super::output::StartIce;
 use super::{IceRole, LocalParameters, RemoteParameters};
 use crate::base::Family;
 use async_trait::async_trait;

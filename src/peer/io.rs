@@ -4,13 +4,15 @@
 //! set-up. A full input queue drops and counts; a slow reader of events delays events, never the task.
 
 use super::conn::{ENGINE_QUEUE_LIMIT, Engine, FromEngine, MemoryEnd};
-use super::core::{Established, HandshakeError, Output, Peer, StartIce};
+use super::core::Peer;
 use super::dtls::{self, Handshake};
 use super::ice::Agents;
+use super::output::{Established, HandshakeError, Output, StartIce};
 use super::{Counter, Counters, DatagramSink, DtlsRole, LocalParameters, PeerEvent, PeerInput};
-use crate::base::Seed;
+use crate::base::{Cause, Seed};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::runtime;
 use tokio::sync::mpsc;
@@ -171,19 +173,13 @@ impl Task {
         while !self.has_ended {
             let wake = self.next(&mut inputs, &close).await;
             let now = Instant::now().into_std();
-            match wake {
-                Wake::Engine(FromEngine::Ice { remote, bytes }) => self.core.handle_ice_send(remote, bytes),
-                Wake::Engine(FromEngine::Selected { remote }) => self.core.handle_ice_selected(now, remote),
-                Wake::Engine(FromEngine::Dtls(bytes)) => self.core.handle_dtls_send(bytes),
-                Wake::Handshake(result) => self.core.handle_handshake(now, result),
-                Wake::Input(PeerInput::Remote(remote)) => self.core.handle_remote(now, remote),
-                Wake::Input(PeerInput::Datagram { path, bytes }) => {
-                    self.core.handle_datagram(now, path, bytes);
-                }
-                Wake::Input(PeerInput::MediaFrom(path)) => self.core.handle_media_from(now, path),
-                Wake::Input(PeerInput::Close) | Wake::Close => self.core.handle_close(),
-                Wake::Timeout => self.core.handle_timeout(now),
-                Wake::Said => {}
+            // bytes from the network: whatever a fault does with them, it ends this association alone, and in
+            // order
+            let handled = catch_unwind(AssertUnwindSafe(|| self.handle(now, wake)));
+            if handled.is_err() {
+                self.counters.add(Counter::Panicked);
+                self.say(PeerEvent::Failed(Cause::Internal));
+                break;
             }
             self.obey().await;
         }
@@ -199,6 +195,26 @@ impl Task {
             if !said {
                 break;
             }
+        }
+    }
+
+    fn handle(&mut self, now: std::time::Instant, wake: Wake) {
+        match wake {
+            Wake::Engine(FromEngine::Ice { remote, bytes }) => self.core.handle_ice_send(remote, bytes),
+            Wake::Engine(FromEngine::Selected { remote }) => self.core.handle_ice_selected(now, remote),
+            Wake::Engine(FromEngine::Dtls(bytes)) => self.core.handle_dtls_send(bytes),
+            Wake::Handshake(result) => self.core.handle_handshake(now, result),
+            Wake::Input(PeerInput::Remote(remote)) => self.core.handle_remote(now, remote),
+            Wake::Input(PeerInput::Datagram { path, bytes }) => {
+                self.core.handle_datagram(now, path, bytes);
+            }
+            Wake::Input(PeerInput::Restart { local, remote }) => {
+                self.core.handle_restart(now, local, remote);
+            }
+            Wake::Input(PeerInput::MediaFrom(path)) => self.core.handle_media_from(now, path),
+            Wake::Input(PeerInput::Close) | Wake::Close => self.core.handle_close(),
+            Wake::Timeout => self.core.handle_timeout(now),
+            Wake::Said => {}
         }
     }
 

@@ -18,6 +18,7 @@ mod dtls;
 mod guard;
 mod ice;
 mod io;
+mod output;
 mod paths;
 mod stun;
 
@@ -154,8 +155,17 @@ pub struct RemoteParameters {
 /// What an association is told.
 #[derive(Debug)]
 pub enum PeerInput {
-    /// The other side's description; once (an ICE restart is a new association).
+    /// The other side's description; once.
     Remote(Box<RemoteParameters>),
+    /// An ICE restart of a connected association (RFC 8445 §9, RFC 8842 §3.3: new ufrag and password, the same
+    /// certificate). Browsers do no new handshake then, so keys stay and no `Connected` comes; the selected
+    /// path stays too until [`PeerEvent::Selected`] names the new one.
+    Restart {
+        /// Our new credentials, those of the answer or new offer.
+        local: IceCredentials,
+        /// The other side's description; its fingerprints and DTLS role are not looked at.
+        remote: Box<RemoteParameters>,
+    },
     /// A STUN or DTLS datagram that `media` took from a socket. STUN is checked here (MESSAGE-INTEGRITY);
     /// DTLS from a path that no authenticated STUN request came by is counted and dropped.
     Datagram {
@@ -180,7 +190,8 @@ pub enum PeerEvent {
     Selected(Path),
     /// The handshake is done and the certificate is the announced one: media may flow.
     Connected(SrtpKeys),
-    /// It never came up, with [`crate::base::Cause::IceFailed`] or [`crate::base::Cause::DtlsFailed`].
+    /// It never came up, with [`crate::base::Cause::IceFailed`] or [`crate::base::Cause::DtlsFailed`]; or a fault
+    /// of ours ended it, with [`crate::base::Cause::Internal`].
     Failed(crate::base::Cause),
     /// It was up and consent is gone (RFC 7675 §5.1).
     ConsentLost,

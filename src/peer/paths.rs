@@ -7,8 +7,11 @@
 
 use super::stun::TransactionId;
 use crate::base::{Path, Seed};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+/// Remote candidates that are probed.
+const CANDIDATE_LIMIT: usize = 20;
 /// Known paths that are kept; the oldest unselected one gives way.
 const KNOWN_LIMIT: usize = 16;
 /// Paths asked at once.
@@ -70,7 +73,7 @@ impl Paths {
     }
 
     /// A known path with this remote address: through which socket of ours it is reached.
-    pub(crate) fn by_remote(&self, remote: std::net::SocketAddr) -> Option<Path> {
+    pub(crate) fn by_remote(&self, remote: SocketAddr) -> Option<Path> {
         self.known.iter().rev().map(|k| k.path).find(|p| p.remote == remote)
     }
 
@@ -180,4 +183,27 @@ impl Paths {
         let at = self.moved_at.map_or(now, |moved| now.max(moved + MOVE_INTERVAL));
         self.wanted = Some((path, at));
     }
+}
+
+/// Those of the other side's candidates that are probed.
+pub(crate) fn choose_candidates(mut candidates: Vec<SocketAddr>, allow_loopback: bool) -> Vec<SocketAddr> {
+    candidates.retain(|c| may_probe(*c, allow_loopback));
+    candidates.truncate(CANDIDATE_LIMIT);
+    candidates
+}
+
+/// Whether a candidate of the other side may be probed: addresses that lead back into this machine or to
+/// many, or to nobody, are not (RFC 8445 §5.1.1.1).
+pub(super) fn may_probe(candidate: SocketAddr, allow_loopback: bool) -> bool {
+    let ip = candidate.ip();
+    let is_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast() || ip.octets().first() == Some(&0),
+        // an IPv4 address written as IPv6 belongs to no socket of ours
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || ip.to_canonical().is_ipv4(),
+    };
+    candidate.port() != 0
+        && !is_local
+        && !ip.is_unspecified()
+        && !ip.is_multicast()
+        && (allow_loopback || !ip.is_loopback())
 }

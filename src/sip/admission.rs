@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Rates.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,7 @@ struct Bucket {
 }
 
 const TOKEN: u64 = 1_000_000;
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 impl Bucket {
     const fn full(burst: u32, now: Instant) -> Self {
@@ -66,13 +67,14 @@ pub struct Admission {
     config: AdmissionConfig,
     all: Bucket,
     sources: HashMap<IpAddr, Bucket>,
+    swept_at: Option<Instant>,
 }
 
 impl Admission {
     /// Full buckets.
     #[must_use]
     pub fn new(config: AdmissionConfig, now: Instant) -> Self {
-        Self { config, all: Bucket::full(config.all, now), sources: HashMap::new() }
+        Self { config, all: Bucket::full(config.all, now), sources: HashMap::new(), swept_at: None }
     }
 
     /// Whether a datagram of this stranger may come in.
@@ -80,11 +82,7 @@ impl Admission {
         let AdmissionConfig { per_source, burst, all, sources } = self.config;
         self.all.fill(now, all, all);
         if !self.sources.contains_key(&source) && self.sources.len() >= sources {
-            // who would be full again may be forgotten: it makes no difference
-            self.sources.retain(|_, b| {
-                b.fill(now, per_source, burst);
-                b.level < u64::from(burst) * TOKEN
-            });
+            self.sweep(now);
             if self.sources.len() >= sources {
                 return false;
             }
@@ -94,12 +92,25 @@ impl Admission {
         // the source first: one that has spent its own may not spend the others'
         bucket.take() && self.all.take()
     }
+
+    /// Forgets who would be full again: it makes no difference. Once a second at most, for a flood from ever
+    /// new addresses would have it look at the whole table for each datagram.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept_at.is_some_and(|at| now.saturating_duration_since(at) < SWEEP_EVERY) {
+            return;
+        }
+        self.swept_at = Some(now);
+        let AdmissionConfig { per_source, burst, .. } = self.config;
+        self.sources.retain(|_, b| {
+            b.fill(now, per_source, burst);
+            b.level < u64::from(burst) * TOKEN
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_stranger_gets_its_burst_then_its_rate_and_others_are_untouched() {

@@ -188,7 +188,7 @@ impl Response {
     pub fn to_bytes(&self) -> Bytes {
         let mut out = Vec::with_capacity(1024 + self.body.len());
         out.extend_from_slice(format!("SIP/2.0 {} ", self.status).as_bytes());
-        out.extend(self.phrase.bytes().map(|b| if b.is_ascii_control() { b' ' } else { b }));
+        out.extend(self.phrase.bytes().map(|b| if is_unfit(char::from(b)) { b' ' } else { b }));
         out.extend_from_slice(b"\r\n");
         print_rest(out, &self.headers, &self.body)
     }
@@ -305,7 +305,12 @@ fn parse_status_line(rest: &str) -> Result<(StatusCode, String), Malformed> {
     let (code, phrase) = rest.split_once(' ').unwrap_or((rest, ""));
     let is_code = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
     let code = is_code.then(|| code.parse().ok().and_then(StatusCode::new)).flatten().ok_or(bad)?;
-    Ok((code, phrase.replace('\r', " ")))
+    Ok((code, phrase.replace(is_unfit, " ")))
+}
+
+/// A control character that no phrase holds (RFC 3261 §25.1 `Reason-Phrase`).
+const fn is_unfit(c: char) -> bool {
+    c.is_ascii_control() && c != '\t'
 }
 
 /// A cursor over the lines of a message; notes the first fault and goes on.

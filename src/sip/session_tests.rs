@@ -1,1 +1,350 @@
+//! Sessions, told by hand what the far side says. Transactions are not involved.
 
+use super::*;
+use crate::base::Secret;
+use crate::sip::{Message, parse};
+use std::net::SocketAddr;
+
+const T0: fn() -> Instant = Instant::now;
+
+fn far() -> SocketAddr {
+    "192.0.2.4:5060".parse().unwrap()
+}
+
+fn call() -> OutgoingCall {
+    let address = |s: &str| NameAddr::parse(s).unwrap();
+    OutgoingCall {
+        request_uri: Uri::parse("sip:100@192.0.2.4").unwrap(),
+        from: address("\"A \\\"x\\\"\" <sip:edge@192.0.2.1>"),
+        to: address("<sip:100@192.0.2.4>"),
+        headers: vec![Header::new(HeaderName::PAssertedIdentity, "<sip:anna@192.0.2.1>")],
+        credentials: Some(Credentials::new("edge", Secret::new("pw"))),
+        body: Some(Body::sdp("v=0\r\n")),
+        ring_limit: Duration::from_secs(60),
+        stays_on_flow: false,
+    }
+}
+
+struct Bench {
+    now: Instant,
+    session: Session,
+    /// Requests of ours, newest last, with their tickets.
+    sent: Vec<(Ticket, Request)>,
+    acks: Vec<(Flow, Request)>,
+    answers: Vec<Response>,
+    events: Vec<SessionEvent>,
+    abandoned: usize,
+    is_done: bool,
+}
+
+impl Bench {
+    fn new(call: OutgoingCall) -> Self {
+        let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
+        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into() };
+        let session = Session::start(end, call, Timings::default(), Seed::from_number(7));
+        let mut bench = Self {
+            now: T0(),
+            session,
+            sent: vec![],
+            acks: vec![],
+            answers: vec![],
+            events: vec![],
+            abandoned: 0,
+            is_done: false,
+        };
+        bench.drain();
+        bench
+    }
+
+    fn drain(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                SessionOutput::Start { ticket, request, .. } => self.sent.push((ticket, *request)),
+                SessionOutput::Send { flow, bytes } => {
+                    let Message::Request(ack) = parse(&bytes, &crate::sip::Limits::UDP).unwrap() else {
+                        panic!()
+                    };
+                    self.acks.push((flow, ack));
+                }
+                SessionOutput::Respond { response, .. } => self.answers.push(*response),
+                SessionOutput::Abandon(_) => self.abandoned += 1,
+                SessionOutput::Event(event) => self.events.push(event),
+                SessionOutput::Done => self.is_done = true,
+            }
+        }
+    }
+
+    fn methods(&self) -> Vec<&str> {
+        self.sent.iter().map(|(_, r)| r.method.as_str()).collect()
+    }
+
+    fn last(&self, method: Method) -> (Ticket, Request) {
+        self.sent.iter().rev().find(|(_, r)| r.method == method).cloned().unwrap()
+    }
+
+    /// The far side answers the newest request of a method.
+    fn answer(&mut self, method: Method, code: u16, tag: &str, lines: &[(HeaderName, &str)]) {
+        let (ticket, request) = self.last(method);
+        let mut r = request.response(StatusCode::new(code).unwrap(), Some(tag));
+        lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
+        r.body = if (183..300).contains(&code) { Bytes::from_static(b"v=0\r\n") } else { Bytes::new() };
+        r.headers.push(HeaderName::ContentType, "application/sdp");
+        self.session.handle_response(self.now, ticket, &r);
+        self.drain();
+    }
+
+    fn answer_200(&mut self, tag: &str) {
+        let contact = format!("<sip:{tag}@192.0.2.4:5070>");
+        self.answer(Method::INVITE, 200, tag, &[(HeaderName::Contact, &contact)]);
+    }
+
+    fn hangup(&mut self) {
+        self.session.hangup(self.now, Some(Reason::q850(16, "bye")));
+        self.drain();
+    }
+
+    /// The far side asks something in the dialog with this tag.
+    fn ask(&mut self, method: &str, number: u32, tag: &str, lines: &[(HeaderName, &str)]) -> u16 {
+        let method = Method::parse(method).unwrap();
+        let mut r = Request::new(method.clone(), Uri::parse("sip:edge@192.0.2.1:5080").unwrap());
+        r.headers.push(HeaderName::Via, "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKfar");
+        r.headers.push(HeaderName::From, format!("<sip:100@192.0.2.4>;tag={tag}"));
+        r.headers.push(HeaderName::To, format!("<sip:edge@192.0.2.1>;tag={}", self.session.local_tag()));
+        r.headers.push(HeaderName::CallId, self.session.call_id());
+        r.headers.push(HeaderName::CSeq, CSeq { number, method }.to_string());
+        lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
+        let e = r.essentials().unwrap();
+        let mut layer = crate::sip::transaction::Layer::new(Default::default());
+        let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
+        layer.handle_request(self.now, r.clone(), flow).unwrap();
+        let Some(crate::sip::transaction::LayerOutput::Request { id, .. }) = layer.poll_output() else {
+            panic!("a request was expected")
+        };
+        self.session.handle_request(id, &r, &e);
+        self.drain();
+        self.answers.last().unwrap().status.code()
+    }
+
+    fn end_all(&mut self) {
+        for (ticket, _) in self.sent.clone() {
+            self.session.handle_terminated(ticket);
+        }
+        self.drain();
+    }
+}
+
+fn body() -> Option<Body> {
+    Some(Body::sdp("v=0\r\n"))
+}
+
+#[test]
+fn a_call_rings_is_answered_and_ends_by_our_bye_rfc_3261_13_and_15() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 100, "", &[]);
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    b.answer(Method::INVITE, 183, "t1", &[]);
+    b.answer_200("t1");
+    assert_eq!(
+        b.events,
+        [
+            SessionEvent::Ringing,
+            SessionEvent::Progress { status: StatusCode::SESSION_PROGRESS, body: body() },
+            SessionEvent::Answered { body: body() },
+        ]
+    );
+    let (flow, ack) = &b.acks[0].clone();
+    assert_eq!(flow.path.remote, "192.0.2.4:5070".parse::<SocketAddr>().unwrap());
+    assert_eq!(ack.uri.to_string(), "sip:t1@192.0.2.4:5070");
+    assert_eq!(ack.headers.cseq().unwrap().number, b.sent[0].1.headers.cseq().unwrap().number);
+    b.hangup();
+    let (_, bye) = b.last(Method::BYE);
+    assert_eq!(bye.headers.get(&HeaderName::Reason), Some("Q.850;cause=16;text=\"bye\""));
+    assert_eq!(bye.headers.cseq().unwrap().number, ack.headers.cseq().unwrap().number + 1);
+    b.answer(Method::BYE, 200, "t1", &[]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::Ended(CallEnd::Local)));
+    assert!(!b.is_done);
+    b.end_all();
+    assert!(b.is_done);
+}
+
+#[test]
+fn each_retransmission_of_the_2xx_gets_the_same_ack_rfc_3261_13_2_2_4() {
+    let mut b = Bench::new(call());
+    b.answer_200("t1");
+    b.answer_200("t1");
+    assert_eq!(b.acks.len(), 2);
+    assert_eq!(b.acks[0], b.acks[1]);
+    assert_eq!(b.events.len(), 1);
+}
+
+#[test]
+fn a_second_fork_that_answers_is_acknowledged_and_ended_rfc_3261_13_2_2_4() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    b.answer(Method::INVITE, 180, "t2", &[]);
+    b.answer_200("t2");
+    b.answer_200("t1");
+    assert_eq!(b.acks.iter().map(|(_, a)| a.uri.to_string()).collect::<Vec<_>>().len(), 2);
+    let (ticket, bye) = b.last(Method::BYE);
+    assert_eq!(bye.headers.to().unwrap().tag(), Some("t1"));
+    b.session.handle_terminated(ticket);
+    b.drain();
+    assert_eq!(b.ask("OPTIONS", 5, "t2", &[]), 200);
+    assert_eq!(b.events.iter().filter(|e| matches!(e, SessionEvent::Answered { .. })).count(), 1);
+}
+
+#[test]
+fn cancel_waits_for_a_provisional_response_and_has_the_branch_of_the_invite_rfc_3261_9_1() {
+    let mut b = Bench::new(call());
+    b.hangup();
+    assert_eq!(b.methods(), ["INVITE"]);
+    b.answer(Method::INVITE, 100, "", &[]);
+    assert_eq!(b.methods(), ["INVITE", "CANCEL"]);
+    let (invite, cancel) = (&b.sent[0].1, &b.sent[1].1);
+    assert_eq!(cancel.headers.get(&HeaderName::Via), invite.headers.get(&HeaderName::Via));
+    assert_eq!(cancel.headers.cseq().unwrap().number, invite.headers.cseq().unwrap().number);
+    assert!(cancel.headers.get(&HeaderName::Reason).unwrap().starts_with("Q.850;cause=16"));
+    b.answer(Method::CANCEL, 200, "t1", &[]);
+    b.answer(Method::INVITE, 487, "t1", &[]);
+    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Local)]);
+}
+
+#[test]
+fn a_2xx_that_crosses_cancel_is_acknowledged_and_ended_rfc_3261_15() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    b.hangup();
+    b.answer_200("t1");
+    assert_eq!((b.acks.len(), b.methods()), (1, vec!["INVITE", "CANCEL", "BYE"]));
+    b.answer(Method::BYE, 200, "t1", &[]);
+    assert_eq!(b.events, [SessionEvent::Ringing, SessionEvent::Ended(CallEnd::Local)]);
+}
+
+#[test]
+fn a_cancel_without_a_final_response_is_given_up_after_64_t1_rfc_3261_9_1() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    b.hangup();
+    let give_up = b.now + Duration::from_secs(32);
+    assert_eq!(b.session.poll_timeout(), Some((give_up, SessionTimer::CancelGiveUp)));
+    b.session.handle_timeout(give_up);
+    b.drain();
+    assert_eq!((b.abandoned, b.events.last()), (1, Some(&SessionEvent::Ended(CallEnd::Local))));
+    b.end_all();
+    assert!(b.is_done);
+}
+
+#[test]
+fn a_call_that_rings_too_long_is_cancelled_and_has_timed_out() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    b.session.handle_timeout(b.now + Duration::from_secs(60));
+    b.drain();
+    assert_eq!(b.methods(), ["INVITE", "CANCEL"]);
+    b.answer(Method::INVITE, 487, "t1", &[]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::Failed(CallFailure::Timeout)));
+}
+
+#[test]
+fn a_refusal_tells_status_and_q850_cause_rfc_3326() {
+    let mut b = Bench::new(call());
+    let reason = (HeaderName::Reason, "SIP;cause=480, Q.850;cause=19;text=\"no answer\"");
+    b.answer(Method::INVITE, 480, "t1", &[reason]);
+    let expected = CallFailure::Status {
+        status: StatusCode::TEMPORARILY_UNAVAILABLE,
+        phrase: "Temporarily Unavailable".into(),
+        q850: Some(19),
+        text: Some("no answer".into()),
+    };
+    assert_eq!(b.events, [SessionEvent::Failed(expected)]);
+}
+
+#[test]
+fn a_timeout_or_a_closed_port_fails_the_call() {
+    for (failure, expected) in
+        [(Failure::Timeout, CallFailure::Timeout), (Failure::Transport, CallFailure::Transport)]
+    {
+        let mut b = Bench::new(call());
+        let ticket = b.sent[0].0;
+        b.session.handle_failure(ticket, failure);
+        b.drain();
+        assert_eq!(b.events, [SessionEvent::Failed(expected)]);
+        b.end_all();
+        assert!(b.is_done);
+    }
+}
+
+const CHALLENGE: &str = "Digest realm=\"pbx\", nonce=\"n\", algorithm=MD5, qop=\"auth\"";
+
+#[test]
+fn a_challenged_invite_goes_again_with_credentials_and_the_next_cseq_rfc_3261_22_2() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 401, "x", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
+    let (first, second) = (&b.sent[0].1, &b.sent[1].1);
+    assert_eq!(second.headers.cseq().unwrap().number, first.headers.cseq().unwrap().number + 1);
+    assert_eq!(second.headers.call_id(), first.headers.call_id());
+    assert_eq!(second.headers.from().unwrap().tag(), first.headers.from().unwrap().tag());
+    assert_eq!(second.headers.to().unwrap().tag(), None);
+    assert_ne!(second.headers.top_via().unwrap().branch(), first.headers.top_via().unwrap().branch());
+    assert!(second.headers.get(&HeaderName::Authorization).unwrap().contains("username=\"edge\""));
+    b.answer_200("t1");
+    assert!(b.acks[0].1.headers.get(&HeaderName::Authorization).is_some());
+    // BYE is challenged too
+    b.hangup();
+    b.answer(Method::BYE, 401, "t1", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
+    assert!(b.last(Method::BYE).1.headers.get(&HeaderName::Authorization).unwrap().contains("nc=00000002"));
+    b.answer(Method::BYE, 200, "t1", &[]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::Ended(CallEnd::Local)));
+}
+
+#[test]
+fn a_second_challenge_is_a_wrong_password_and_none_is_answered_without_credentials() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 407, "x", &[(HeaderName::ProxyAuthenticate, CHALLENGE)]);
+    b.answer(Method::INVITE, 407, "x", &[(HeaderName::ProxyAuthenticate, CHALLENGE)]);
+    assert_eq!(b.events, [SessionEvent::Failed(CallFailure::Credentials(DigestError::Refused))]);
+    let mut b = Bench::new(OutgoingCall { credentials: None, ..call() });
+    b.answer(Method::INVITE, 401, "x", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
+    assert!(matches!(&b.events[..], [SessionEvent::Failed(CallFailure::Status { status, .. })]
+        if *status == StatusCode::UNAUTHORIZED));
+}
+
+#[test]
+fn the_far_side_ends_the_call_with_its_reason() {
+    let mut b = Bench::new(call());
+    b.answer_200("t1");
+    let reason = (HeaderName::Reason, "Q.850;cause=102;text=\"media timeout\"");
+    assert_eq!(b.ask("BYE", 1, "t1", &[reason]), 200);
+    let expected = CallEnd::Remote { q850: Some(102), text: Some("media timeout".into()) };
+    assert_eq!(b.events.last(), Some(&SessionEvent::Ended(expected)));
+    assert_eq!(b.ask("BYE", 2, "t1", &[]), 481);
+    b.end_all();
+    assert!(b.is_done);
+}
+
+#[test]
+fn requests_within_the_dialog_get_their_status_and_the_call_lives_on() {
+    let mut b = Bench::new(call());
+    b.answer_200("t1");
+    assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 200);
+    assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 500); // RFC 3261 §12.2.2
+    assert_eq!(b.ask("INVITE", 11, "t1", &[]), 488);
+    assert!(b.answers.last().unwrap().headers.get(&HeaderName::Warning).is_some());
+    assert_eq!(b.ask("UPDATE", 12, "t1", &[]), 405);
+    assert_eq!(b.ask("FROB", 13, "t1", &[]), 501);
+    assert_eq!(b.ask("INVITE", 14, "t1", &[(HeaderName::Require, "x")]), 420);
+    assert_eq!(b.ask("INFO", 15, "t1", &[]), 200);
+    assert_eq!(b.ask("BYE", 16, "other", &[]), 481);
+    assert_eq!(b.events.len(), 1);
+    assert_eq!(b.answers.last().unwrap().headers.to().unwrap().tag(), Some(b.session.local_tag()));
+}
+
+#[test]
+fn bye_is_refused_in_an_early_dialog_and_hangup_twice_is_one_rfc_3261_15() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    assert_eq!(b.ask("BYE", 1, "t1", &[]), 481);
+    b.hangup();
+    b.hangup();
+    assert_eq!(b.methods(), ["INVITE", "CANCEL"]);
+}

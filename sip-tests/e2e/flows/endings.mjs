@@ -9,7 +9,7 @@ async function ends(client, number, options, ms) {
   const call = await until(`${number} ends`, async () => {
     const c = await client.status(callID);
     return c.state === 'ended' && c;
-  }, ms, 10);
+  }, ms, 40);
   return { reason: call.endReason, seconds: (Date.now() - start) / 1000, call };
 }
 

@@ -8,6 +8,7 @@ use super::super::{Flow, Reason, StatusCode};
 use super::{Dial, StackStats, udp};
 use crate::base::Seed;
 use bytes::Bytes;
+use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,8 @@ const KNOWN_QUEUE: usize = 4_096;
 const STRANGER_QUEUE: usize = 512;
 /// Most connected sockets; further targets are reached by the main socket, without news of closed ports.
 const MAX_CONNECTED: usize = 256;
+/// Turns in a row that known sources are served first.
+const TRUSTED_RUN: u32 = 64;
 /// Room for one datagram: a byte more than is taken, so that a longer one is seen to be.
 const DATAGRAM: usize = 24 * 1024 + 1;
 /// Free places in a queue of events below which provisional events are dropped.
@@ -147,6 +150,12 @@ struct Call {
     events: mpsc::Sender<SessionEvent>,
 }
 
+/// Sends at once or not at all. Past tokio's readiness on purpose: that of a fresh socket is unknown until the
+/// runtime has looked, and the first datagram of a call would be lost to it. The socket never blocks.
+fn send_to(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> io::Result<usize> {
+    SockRef::from(socket).send_to(bytes, &remote.into())
+}
+
 /// The owner of the machines.
 pub(super) struct Owner {
     endpoint: Endpoint,
@@ -199,6 +208,7 @@ impl Owner {
         for (local, socket) in &self.mains {
             self.readers.spawn(read(Arc::clone(socket), *local, None, self.feed.clone()));
         }
+        let mut run: u32 = 0;
         loop {
             let now = Instant::now();
             // before the queues, so that a flood cannot hold the clock
@@ -216,6 +226,18 @@ impl Owner {
                     None => std::future::pending().await,
                 }
             };
+            // a known source that floods may not hold commands and strangers off for ever
+            run = (run + 1) % TRUSTED_RUN;
+            if run == 0 {
+                if let Ok(command) = self.commands.try_recv() {
+                    self.handle_command(command);
+                }
+                if let Ok(inbound) = self.strangers.try_recv() {
+                    self.handle_inbound(inbound);
+                }
+                tokio::task::consume_budget().await;
+                continue;
+            }
             // every arm is cancel-safe: receiving from a channel, sleeping
             tokio::select! {
                 biased;
@@ -287,25 +309,23 @@ impl Owner {
         if let Some(known) = self.connected.get(&target) {
             return Some(Flow::udp(known.local, target));
         }
-        let is_fit = |local: &SocketAddr| local.is_ipv4() == target.is_ipv4();
-        let mut last = None;
-        for (main, socket) in self.mains.iter().filter(|(local, _)| is_fit(local)) {
-            // an address of the loopback reaches nothing else
-            if main.ip().is_loopback() != target.ip().is_loopback() && !main.ip().is_unspecified() {
-                continue;
-            }
-            let Ok(socket) = udp::connect(socket, target) else { continue };
-            let Ok(local) = socket.local_addr() else { continue };
-            if self.connected.len() >= MAX_CONNECTED {
-                last = Some(Flow::udp(local, target));
-                break;
-            }
+        // an address of the loopback reaches nothing else
+        let is_fit = |local: &SocketAddr| {
+            local.is_ipv4() == target.is_ipv4()
+                && (local.ip().is_unspecified() || local.ip().is_loopback() == target.ip().is_loopback())
+        };
+        let (main, socket) = self.mains.iter().find(|(local, _)| is_fit(local))?;
+        if self.connected.len() < MAX_CONNECTED
+            && let Ok(socket) = udp::connect(socket, target)
+            && let Ok(local) = socket.local_addr()
+        {
             let reader =
                 self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
             self.connected.insert(target, Connected { socket, local, reader });
             return Some(Flow::udp(local, target));
         }
-        last
+        // without a connected socket a closed port is noticed late, but the call can be made
+        udp::local_towards(*main, target).ok().map(|local| Flow::udp(local, target))
     }
 
     /// Carries out what the endpoint asks for.
@@ -351,7 +371,7 @@ impl Owner {
     fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
         let remote = flow.path.remote;
         if let Some(known) = self.connected.get(&remote) {
-            match known.socket.try_send(bytes) {
+            match SockRef::from(&*known.socket).send(bytes) {
                 Ok(_) => return,
                 // the error of an earlier datagram: this one did not leave
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
@@ -376,7 +396,7 @@ impl Owner {
             main.port() == local.port() && main.is_ipv4() == local.is_ipv4()
         };
         let main = self.mains.iter().find(fit).or_else(|| self.mains.iter().find(same_port));
-        let is_sent = main.is_some_and(|(_, socket)| socket.try_send_to(bytes, remote).is_ok());
+        let is_sent = main.is_some_and(|(_, socket)| send_to(socket, bytes, remote).is_ok());
         self.unsent += u64::from(!is_sent);
     }
 

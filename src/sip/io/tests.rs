@@ -1,1 +1,184 @@
+//! The stack on real sockets, loopback only.
 
+use super::*;
+use crate::sip::endpoint::Refuse;
+use crate::sip::answer::Body;
+use crate::sip::session::{CallEnd, CallFailure};
+use crate::sip::{HeaderName, Message, Method, NameAddr, Request, Uri, parse};
+use std::net::UdpSocket;
+use std::time::Instant;
+
+fn config(listen: &str) -> StackConfig {
+    let mut config = StackConfig::new(vec![listen.parse().unwrap()]);
+    config.handler = Arc::new(Refuse(StatusCode::FORBIDDEN));
+    config
+}
+
+fn stack() -> SipStack {
+    SipStack::start(config("127.0.0.1:0"), Seed::from_number(1)).unwrap()
+}
+
+fn call(target: SocketAddr) -> Dial {
+    let uri = || Uri::parse(&format!("sip:100@{target}")).unwrap();
+    let call = OutgoingCall {
+        request_uri: uri(),
+        from: NameAddr::new(uri()),
+        to: NameAddr::new(uri()),
+        headers: Vec::new(),
+        credentials: None,
+        body: Some(Body::sdp("v=0\r\n")),
+        ring_limit: Duration::from_secs(180),
+        stays_on_flow: false,
+    };
+    Dial { target, contact_user: None, call }
+}
+
+fn peer() -> (UdpSocket, SocketAddr) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let address = socket.local_addr().unwrap();
+    (socket, address)
+}
+
+/// The next message a plain socket gets, and from where.
+fn next(socket: &UdpSocket) -> (Message, SocketAddr) {
+    let mut buffer = [0; 65_536];
+    let (n, from) = socket.recv_from(&mut buffer).unwrap();
+    (parse(&buffer[..n], &Limits::UDP).unwrap(), from)
+}
+
+fn next_request(socket: &UdpSocket) -> (Request, SocketAddr) {
+    match next(socket) {
+        (Message::Request(r), from) => (r, from),
+        (Message::Response(r), _) => panic!("a request was expected, not {}", r.status),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_a_closed_port_fails_within_a_second() {
+    let closed = peer().1;
+    let stack = stack();
+    // twice: also over the socket that has seen the error before
+    for _ in 0..2 {
+        let start = Instant::now();
+        let (_handle, mut events) = stack.dial(call(closed)).await;
+        assert_eq!(events.recv().await, Some(SessionEvent::Failed(CallFailure::Transport)));
+        assert!(start.elapsed() < Duration::from_secs(1));
+        assert_eq!(events.recv().await, None);
+    }
+    assert_eq!(stack.options(closed).await, Err(Failure::Transport));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_answered_and_ended_by_the_far_side() {
+    let (socket, address) = peer();
+    let stack = stack();
+    let (_handle, mut events) = stack.dial(call(address)).await;
+    let (invite, from) = next_request(&socket);
+    assert_eq!(from, stack.addresses()[0]);
+    assert_eq!(invite.headers.top_via().unwrap().port, Some(from.port()));
+    let mut ok = invite.response(StatusCode::OK, Some("t"));
+    ok.headers.push(HeaderName::Contact, format!("<sip:x@{address}>"));
+    socket.send_to(&ok.to_bytes(), from).unwrap();
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    // nothing was lost on the way out of a fresh socket: the next is the ACK, not the INVITE again
+    assert_eq!(next_request(&socket).0.method, Method::ACK);
+    let mut bye = Request::new(Method::BYE, Uri::parse(&format!("sip:x@{from}")).unwrap());
+    bye.headers.push(HeaderName::Via, format!("SIP/2.0/UDP {address};branch=z9hG4bKb"));
+    bye.headers.push(HeaderName::From, ok.headers.get(&HeaderName::To).unwrap());
+    bye.headers.push(HeaderName::To, ok.headers.get(&HeaderName::From).unwrap());
+    bye.headers.push(HeaderName::CallId, ok.headers.call_id().unwrap());
+    bye.headers.push(HeaderName::CSeq, "1 BYE");
+    socket.send_to(&bye.to_bytes(), from).unwrap();
+    assert!(matches!(next(&socket).0, Message::Response(r) if r.status == StatusCode::OK));
+    let end = SessionEvent::Ended(CallEnd::Remote { q850: None, text: None });
+    assert_eq!(events.recv().await, Some(end));
+    assert_eq!(events.recv().await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shutdown_hangs_up_and_ends_when_nothing_is_unanswered() {
+    let (socket, address) = peer();
+    let stack = stack();
+    let (_handle, mut events) = stack.dial(call(address)).await;
+    let (invite, from) = next_request(&socket);
+    socket.send_to(&invite.response(StatusCode::OK, Some("t")).to_bytes(), from).unwrap();
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(next_request(&socket).0.method, Method::ACK);
+    let start = Instant::now();
+    let other = stack.clone();
+    let ending = tokio::spawn(async move { other.shutdown(Duration::from_secs(20), None).await });
+    let (bye, from) = next_request(&socket);
+    assert_eq!(bye.method, Method::BYE);
+    socket.send_to(&bye.response(StatusCode::OK, None).to_bytes(), from).unwrap();
+    ending.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(5));
+    assert_eq!(events.recv().await, Some(SessionEvent::Ended(CallEnd::Local)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_answers_and_a_flood_of_them_is_capped() {
+    let (socket, address) = peer();
+    let stack = stack();
+    let to = stack.addresses()[0];
+    let send = |method: &str, n: usize| {
+        let text = format!(
+            "{method} sip:x@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {address};branch=z9hG4bK{method}{n}\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: {n}\r\nCSeq: 1 {method}\r\n\
+             Max-Forwards: 70\r\n\r\n"
+        );
+        socket.send_to(text.as_bytes(), to).unwrap();
+    };
+    for (method, expected) in
+        [("OPTIONS", 200), ("INVITE", 403), ("BYE", 481), ("REFER", 405), ("FROB", 501), ("CANCEL", 481)]
+    {
+        send(method, 0);
+        let Message::Response(r) = next(&socket).0 else { panic!("a response was expected") };
+        assert_eq!((r.status.code(), r.headers.cseq().unwrap().method.as_str()), (expected, method));
+    }
+    (1..2_000).for_each(|n| send("OPTIONS", n));
+    socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    let mut buffer = [0; 2048];
+    let answers = std::iter::from_fn(|| socket.recv_from(&mut buffer).ok()).count();
+    assert!(answers < 200, "{answers}");
+    assert!(stack.stats().await.over_budget > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_targets_are_dialled_from_the_one_port() {
+    let stack = stack();
+    for _ in 0..5 {
+        let (socket, address) = peer();
+        let (_handle, _events) = stack.dial(call(address)).await;
+        let (invite, from) = next_request(&socket);
+        assert_eq!((invite.method, from), (Method::INVITE, stack.addresses()[0]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taken_address_is_named_also_while_a_connected_socket_shares_it() {
+    let stack = stack();
+    let address = stack.addresses()[0];
+    let (_handle, _events) = stack.dial(call(peer().1)).await;
+    stack.stats().await;
+    let again = SipStack::start(config(&address.to_string()), Seed::from_number(2)).err();
+    assert!(matches!(again, Some(StartError::Taken(a)) if a == address));
+    let foreign = SipStack::start(config("192.0.2.1:5080"), Seed::from_number(2)).err();
+    assert!(matches!(foreign, Some(StartError::NotLocal(_))), "{foreign:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_families_are_served_side_by_side() {
+    let v6 = match UdpSocket::bind("[::1]:0") {
+        Ok(socket) => socket,
+        Err(e) => return eprintln!("no IPv6 here: {e}"),
+    };
+    let mut config = config("127.0.0.1:0");
+    config.listen.push("[::1]:0".parse().unwrap());
+    let stack = SipStack::start(config, Seed::from_number(3)).unwrap();
+    let (_handle, _events) = stack.dial(call(v6.local_addr().unwrap())).await;
+    v6.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let (invite, from) = next_request(&v6);
+    assert_eq!(from, stack.addresses()[1]);
+    assert!(invite.headers.get(&HeaderName::Via).unwrap().contains("[::1]:"));
+}
