@@ -117,10 +117,10 @@ impl Browser {
     fn hear(&self, byte: u8) -> (u32, u16) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if let Ok((ssrc, sequence, payload)) = self.heard.recv_timeout(Duration::from_millis(100)) {
-                if payload == vec![byte; 160] {
-                    return (ssrc, sequence);
-                }
+            if let Ok((ssrc, sequence, payload)) = self.heard.recv_timeout(Duration::from_millis(100))
+                && payload == vec![byte; 160]
+            {
+                return (ssrc, sequence);
             }
         }
         panic!("the browser never heard {byte:#x}");
