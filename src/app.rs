@@ -23,6 +23,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+/// These log passwords of ICE and bytes of handshakes at the levels they are barred from here.
+const QUIET_CRATES: &[&str] = &["webrtc_ice=warn", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -252,7 +254,8 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
 
 fn start_log(log: &LogConfig) {
     set_pii_mask(log.is_masked);
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_default();
+    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
+    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // a second start in one process (tests) keeps the first log
