@@ -8,7 +8,7 @@ export async function run(ctx) {
   await both(ctx, 'GCM', await variant({ name: 'gcm', profiles: ['AEAD_AES_128_GCM', 'AEAD_AES_256_GCM'] }), pbx, (stats) =>
     report.check('GCM: SRTP profile', /GCM/.test(stats.srtp), stats.srtp));
   await both(ctx, 'AES-CM', await variant({ name: 'cm', profiles: ['AES_CM_128_HMAC_SHA1_80'] }), pbx, (stats) =>
-    report.equal('AES-CM: SRTP profile', stats.srtp, 'SRTP_AES128_CM_HMAC_SHA1_80'));
+    report.check('AES-CM: SRTP profile', /^(SRTP_AES128_CM|AES_CM_128)_HMAC_SHA1_80$/.test(stats.srtp), stats.srtp)); // two spellings of two Chromiums
   await both(ctx, 'wrapped envelope', await variant({ name: 'wrapped', envelope: 'wrapped' }), pbx);
   await both(ctx, 'short ClientHello', await variant({ name: 'nopqc', features: ['WebRtcPqcForDtls'] }), pbx);
   if (pbx6) {
