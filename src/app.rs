@@ -24,7 +24,8 @@ use tracing_subscriber::EnvFilter;
 /// Tables that no edge owns.
 const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
 /// These log passwords of ICE and bytes of handshakes at the levels they are barred from here.
-const QUIET_CRATES: &[&str] = &["webrtc_ice=warn", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
+const QUIET_CRATES: &[&str] =
+    &["webrtc_ice=warn", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
