@@ -16,9 +16,10 @@ use sipedge::app::{self, Counts, Running};
 use sipedge::base::Seed;
 use sipedge::config::Config;
 use sipedge::sip::transaction::Timings;
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -38,6 +39,40 @@ const KEPT: usize = 100;
 /// Targets of the trunks: each has a connected SIP socket, of which there are 256 at most.
 const SIP_TARGETS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Bytes allocated and not yet released, by sipedge and the test together.
+static ALLOCATED: AtomicIsize = AtomicIsize::new(0);
+
+struct Counting;
+
+fn note(more: usize, less: usize) {
+    ALLOCATED.fetch_add(more.cast_signed().wrapping_sub(less.cast_signed()), Ordering::Relaxed);
+}
+
+#[expect(unsafe_code, reason = "an allocator that counts and hands on to the system's")]
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size(), 0);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        note(0, layout.size());
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        note(size, layout.size());
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What the test does with a call; who else ends it is the PBX, by the number dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -475,7 +510,7 @@ async fn nothing_is_left_after_calls_that_ended_in_many_ways() {
         })
     };
     let at_start = bytes_resident();
-    let mut resident = Vec::new();
+    let (mut resident, mut allocated) = (Vec::new(), Vec::new());
     let mut calls: Vec<(usize, String)> = Vec::new();
     let mut first_peak = 0;
     for n in 0..=WARM_UP {
@@ -487,10 +522,12 @@ async fn nothing_is_left_after_calls_that_ended_in_many_ways() {
             first_peak = peak.load(Ordering::Relaxed) - at_start;
         }
         resident.push(bytes_resident());
+        allocated.push(ALLOCATED.load(Ordering::Relaxed));
         println!(
-            "round {n}: calls {calls_took:?}, with draining {:?}; resident {} KiB; {:?}",
+            "round {n}: calls {calls_took:?}, with draining {:?}; resident {} KiB, allocated {} KiB; {:?}",
             start.elapsed(),
             bytes_resident() / 1024,
+            allocated.last().unwrap() / 1024,
             house.idle()
         );
     }

@@ -1,6 +1,15 @@
 //! The media engine as a call uses it: a second WebRTC stack (str0m) as the browser, a bare socket as the PBX,
 //! all on loopback, every command and event of the contract.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test: what cannot be had ends it"
+)]
+
 use sipedge::base::{CallId, Cause, LegId, Section, Seed};
 use sipedge::call::port::{
     Codec, MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile, MediaRefusal,
@@ -108,10 +117,10 @@ impl Browser {
     fn hear(&self, byte: u8) -> (u32, u16) {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            if let Ok((ssrc, sequence, payload)) = self.heard.recv_timeout(Duration::from_millis(100)) {
-                if payload == vec![byte; 160] {
-                    return (ssrc, sequence);
-                }
+            if let Ok((ssrc, sequence, payload)) = self.heard.recv_timeout(Duration::from_millis(100))
+                && payload == vec![byte; 160]
+            {
+                return (ssrc, sequence);
             }
         }
         panic!("the browser never heard {byte:#x}");

@@ -133,6 +133,13 @@ fn the_meaning_of_each_valid_message_is_that_of_the_rfc_4475_3_1_1() {
     assert_eq!((r.status.code(), r.phrase.as_str()), (100, ""));
 }
 
+#[test]
+fn a_request_uri_with_headers_is_refused_and_can_be_answered_rfc_4475_3_1_2_11() {
+    let e = parse(&bytes("escruri"), &Limits::UDP).unwrap_err();
+    assert_eq!((e.status.code(), e.fault.0), (400, "Headers In Request-URI"));
+    assert!(e.request.is_some());
+}
+
 /// Everything that reads bytes from the network, on one input. Only a panic fails.
 fn read_everything(input: &[u8]) {
     let (message, request) = match parse(input, &Limits::UDP) {

@@ -25,6 +25,10 @@ use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
+/// candidate, that a closed agent is closed.
+const QUIET_CRATES: &[&str] =
+    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -331,7 +335,8 @@ impl Running {
 
 fn start_log(log: &LogConfig) {
     set_pii_mask(log.is_masked);
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_default();
+    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
+    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // a second start in one process (tests) keeps the first log

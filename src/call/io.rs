@@ -1,7 +1,7 @@
 //! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown.
 
 use super::core::{Call, Note, Output};
-use super::leg::{Incoming, LegCommand, LegEvent, LegProfile};
+use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
 use super::route::{Router, Target};
 use crate::base::{CallId, Cause, LegId, Pii, Seed};
@@ -159,7 +159,7 @@ impl Switch {
         let (media_events, media_inbox) = mpsc::channel(MAILBOX);
         let media = self.0.parts.media.open(id, media_events)?;
         let reference = LegRef { call: id, leg: caller, mail: mail.clone() };
-        info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = ?incoming.source, "call started");
+        info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = %incoming.source, "call started");
         self.0.live.send_modify(|n| *n += 1);
         let task = CallTask {
             id,
@@ -321,7 +321,14 @@ impl CallTask {
                 self.answered = Some(Instant::now());
                 info!(call = %self.id, setup_ms = self.setup_ms(), "call answered");
             }
-            Note::Media(leg, state) => info!(call = %self.id, %leg, media = ?state, "media"),
+            Note::Media(leg, MediaState::Connected { codec }) => {
+                info!(call = %self.id, %leg, codec, "media connected")
+            }
+            Note::Media(leg, MediaState::Failed(cause)) => {
+                info!(call = %self.id, %leg, %cause, "media failed")
+            }
+            Note::Media(leg, MediaState::Lost(cause)) => info!(call = %self.id, %leg, %cause, "media lost"),
+            Note::Media(leg, MediaState::Closed) => info!(call = %self.id, %leg, "media closed"),
         }
     }
 

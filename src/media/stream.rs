@@ -96,15 +96,20 @@ pub struct Plain {
     pub is_symmetric: bool,
     /// A symmetric transport's address is settled until the next description.
     pub(super) is_locked: bool,
+    /// The addresses of the last description.
+    pub(super) described: Option<(Option<SocketAddr>, Option<SocketAddr>)>,
     /// The first packet of a candidate for the lock.
     pub(super) probation: Option<(SocketAddr, u32, u16)>,
 }
 
 impl Plain {
-    /// Takes a new description's addresses; a symmetric transport learns anew.
+    /// Takes a new description's addresses; a symmetric transport may then learn anew. The same description
+    /// again (a refreshed session) keeps what was learned until something else proves itself.
     pub fn set_remote(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
-        self.rtp = rtp;
-        self.rtcp = rtcp;
+        if self.described.replace((rtp, rtcp)) != Some((rtp, rtcp)) {
+            self.rtp = rtp;
+            self.rtcp = rtcp;
+        }
         self.is_locked = false;
         self.probation = None;
     }
@@ -271,7 +276,13 @@ mod tests {
         }
         assert!(plain.admit_rtcp(stranger).is_err());
         assert!(plain.admit_rtcp(address("198.51.100.7:12345")).is_ok());
+        plain.set_remote(Some(address("192.0.2.1:4000")), Some(address("192.0.2.1:4001")));
+        assert_eq!(plain.rtp, Some(nat), "a refreshed session does not lose the way");
+        assert!(plain.admit(nat, &header(3, 30)).is_ok());
+        assert!(plain.admit(stranger, &header(1, 18)).is_err());
+        assert!(plain.admit(stranger, &header(1, 19)).is_err());
         plain.set_remote(Some(address("192.0.2.1:4000")), None);
+        assert_eq!(plain.rtp, Some(address("192.0.2.1:4000")));
         assert!(plain.admit(stranger, &header(1, 20)).is_err());
         assert!(plain.admit(stranger, &header(1, 21)).is_ok(), "a new answer lets it learn again");
     }

@@ -5,7 +5,7 @@
 //! bucket still holds, and sources that have been silent long enough to be full again are forgotten.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Rates.
@@ -79,6 +79,7 @@ impl Admission {
 
     /// Whether a datagram of this stranger may come in.
     pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+        let source = network(source);
         let AdmissionConfig { per_source, burst, all, sources } = self.config;
         self.all.fill(now, all, all);
         if !self.sources.contains_key(&source) && self.sources.len() >= sources {
@@ -108,6 +109,14 @@ impl Admission {
     }
 }
 
+/// One host of IPv6 has a whole /64 to choose its address from.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(_) => source,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & (u128::MAX << 64)).into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +129,15 @@ mod tests {
         assert_eq!((0..500).filter(|_| a.admit(t0, one)).count(), 60);
         assert!(a.admit(t0, two));
         assert_eq!((0..500).filter(|_| a.admit(t0 + Duration::from_secs(1), one)).count(), 20);
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_source() {
+        let t0 = Instant::now();
+        let mut a = Admission::new(AdmissionConfig::default(), t0);
+        let address = |n: u128| IpAddr::from(Ipv6Addr::from_bits((0x2001_0db8 << 96) + n));
+        assert_eq!((0..500).filter(|n| a.admit(t0, address(*n))).count(), 60);
+        assert!(a.admit(t0, address(1 << 64)));
     }
 
     #[test]

@@ -38,9 +38,10 @@ impl SipConfig {
                 for text in &texts {
                     match text.parse::<SocketAddr>() {
                         Ok(address) if address.port() > 0 => listen.push(address),
-                        _ => faults.push(
-                            section.fault("listen", "write a list of ADDRESS:PORT, as [\"0.0.0.0:5080\", \"[::]:5080\"]"),
-                        ),
+                        _ => faults.push(section.fault(
+                            "listen",
+                            "write a list of ADDRESS:PORT, as [\"0.0.0.0:5080\", \"[::]:5080\"]",
+                        )),
                     }
                 }
                 if texts.is_empty() {
@@ -78,7 +79,8 @@ mod tests {
     #[test]
     fn both_families_are_listened_on_unless_told_otherwise() {
         let read = |value| SipConfig::read(&Section::new("sip", "t", value));
-        let default: Vec<String> = read(json!({})).unwrap().listen().iter().map(ToString::to_string).collect();
+        let default: Vec<String> =
+            read(json!({})).unwrap().listen().iter().map(ToString::to_string).collect();
         assert_eq!(default, ["0.0.0.0:5080", "[::]:5080"]);
         assert_eq!(read(json!({"listen": ["[::1]:5080"]})).unwrap().listen().len(), 1);
         assert_eq!(read(json!({"listen": ["5080", "x:1"]})).unwrap_err().len(), 2);

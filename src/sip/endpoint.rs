@@ -262,13 +262,9 @@ impl Endpoint {
         }
         match parse(bytes, &self.config.limits) {
             Ok(Message::Request(request)) => {
-                // kept for the answer to a request that lacks something
-                if let Err(why) = request.essentials() {
-                    self.malformed += 1;
+                if let Err((why, request)) = self.layer.handle_request(now, request, flow) {
                     let tag = self.seed.token(16);
                     self.layer.refuse(&request, StatusCode::BAD_REQUEST, why, &tag, flow);
-                } else if self.layer.handle_request(now, request, flow).is_err() {
-                    // checked above
                 }
             }
             Ok(Message::Response(response)) => self.layer.handle_response(now, response),
@@ -458,3 +454,7 @@ impl Endpoint {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "endpoint_tests.rs"]
+mod tests;

@@ -286,6 +286,10 @@ impl RequestLine {
         let (uri, fault) = match (uri, version, more) {
             (Some(uri), Some(version), None) => match (Uri::parse(uri), version.strip_prefix("SIP/")) {
                 (_, None) => (unknown(), Some(bad("Bad Request Line"))),
+                // headers are not for a Request-URI (RFC 3261 §19.1.1); ignored ones could be smuggled on
+                (Ok(uri), Some("2.0")) if uri.sip().is_some_and(|u| u.headers().is_some()) => {
+                    (uri, Some(bad("Headers In Request-URI")))
+                }
                 (Ok(uri), Some("2.0")) => (uri, None),
                 (Err(word), Some("2.0")) => (unknown(), Some((word, StatusCode::BAD_REQUEST))),
                 (_, Some(_)) => {

@@ -7,105 +7,22 @@
 //! must still be acknowledged. Not served yet, and refused properly: re-INVITE (488), UPDATE, PRACK (405).
 
 use super::answer::{self, Answer, Body};
-use super::dialog::{Dialog, LocalEnd, NoDialog};
-use super::digest::{Credentials, DigestClient, DigestError};
+use super::dialog::{Dialog, LocalEnd};
+use super::digest::{DigestClient, DigestError};
 use super::transaction::{Failure, Timings, TransactionId};
 use super::{
     CSeq, Essentials, Flow, Header, HeaderName, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
-    StatusCode, Uri,
+    StatusCode,
 };
 use crate::base::Seed;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
+
+pub use super::outcome::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
 
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
 const MAX_FORKS: usize = 16;
-
-/// What to dial.
-#[derive(Debug, Clone)]
-pub struct OutgoingCall {
-    /// Request-URI.
-    pub request_uri: Uri,
-    /// From, without tag.
-    pub from: NameAddr,
-    /// To, without tag.
-    pub to: NameAddr,
-    /// More headers of the INVITE.
-    pub headers: Vec<Header>,
-    /// For 401 and 407.
-    pub credentials: Option<Credentials>,
-    /// Our offer.
-    pub body: Option<Body>,
-    /// How long it may ring before it is cancelled; RFC 3261 §16.6 timer C asks for more than 3 minutes of a proxy.
-    pub ring_limit: Duration,
-    /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
-    /// (a peer behind NAT).
-    pub stays_on_flow: bool,
-}
-
-/// News of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SessionEvent {
-    /// 180.
-    Ringing,
-    /// Another provisional response above 100, or the early media of a 180 (before its `Ringing`).
-    Progress {
-        /// 180 to 199.
-        status: StatusCode,
-        /// Early media.
-        body: Option<Body>,
-    },
-    /// 2xx, acknowledged.
-    Answered {
-        /// The answer to our offer.
-        body: Option<Body>,
-    },
-    /// No call came about; the last event.
-    Failed(CallFailure),
-    /// The call is over; the last event.
-    Ended(CallEnd),
-}
-
-/// Why no call came about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallFailure {
-    /// The far side refused.
-    Status {
-        /// 300 to 699.
-        status: StatusCode,
-        /// Reason phrase.
-        phrase: String,
-        /// Q.850 cause of a Reason header (RFC 3326).
-        q850: Option<u8>,
-        /// Text of that header.
-        text: Option<String>,
-    },
-    /// The far side asked for credentials that we lack or that it refused.
-    Credentials(DigestError),
-    /// Nobody answered in time.
-    Timeout,
-    /// Nobody is there.
-    Transport,
-    /// The 2xx could not be understood.
-    BadAnswer(NoDialog),
-    /// Too much is pending on our side.
-    Congestion,
-}
-
-/// Who ended a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CallEnd {
-    /// We did; CANCEL or BYE is through.
-    Local,
-    /// BYE of the far side.
-    Remote {
-        /// Q.850 cause of its Reason header.
-        q850: Option<u8>,
-        /// Text of that header.
-        text: Option<String>,
-    },
-}
 
 /// Marks a client transaction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -447,6 +364,9 @@ impl Session {
     fn retry_bye(&mut self, response: &Response) -> Option<()> {
         let cnonce = self.seed.token(16);
         let (branch, flow) = (self.branch(), self.flow_of(self.dialog.as_ref()?));
+        if !self.is_home(&flow) {
+            return None;
+        }
         let dialog = self.dialog.as_mut()?;
         let mut bye = dialog.request(Method::BYE, &self.end, &branch);
         let uri = bye.uri.to_string();
@@ -544,8 +464,11 @@ impl Session {
     fn send_ack(&mut self, dialog: &Dialog, tag: String) {
         let branch = self.branch();
         let mut ack = dialog.ack(self.invite_seq, &self.end, &branch);
-        self.credentials.iter().for_each(|h| ack.headers.push_header(h.clone()));
-        let (flow, bytes) = (self.flow_of(dialog), ack.to_bytes());
+        let flow = self.flow_of(dialog);
+        if self.is_home(&flow) {
+            self.credentials.iter().for_each(|h| ack.headers.push_header(h.clone()));
+        }
+        let bytes = ack.to_bytes();
         self.acks.push((tag, flow, bytes.clone()));
         self.outputs.push_back(SessionOutput::Send { flow, bytes });
     }
@@ -580,6 +503,11 @@ impl Session {
     fn flow_of(&self, dialog: &Dialog) -> Flow {
         let hop = (!self.call.stays_on_flow).then(|| dialog.next_hop(&self.end.flow)).flatten();
         hop.map_or(self.end.flow, |hop| self.end.flow.to(hop))
+    }
+
+    /// Whether a flow leads to the peer that the credentials are for; a Contact may name any other host.
+    fn is_home(&self, flow: &Flow) -> bool {
+        flow.path.remote.ip() == self.end.flow.path.remote.ip()
     }
 
     fn branch(&mut self) -> String {

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::base::Secret;
-use crate::sip::{Message, parse};
+use crate::sip::digest::Credentials;
+use crate::sip::{Message, Uri, parse};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 const T0: fn() -> Instant = Instant::now;
 
@@ -347,4 +349,18 @@ fn bye_is_refused_in_an_early_dialog_and_hangup_twice_is_one_rfc_3261_15() {
     b.hangup();
     b.hangup();
     assert_eq!(b.methods(), ["INVITE", "CANCEL"]);
+}
+
+#[test]
+fn credentials_never_follow_a_contact_to_another_host() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 401, "x", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
+    b.answer(Method::INVITE, 200, "t1", &[(HeaderName::Contact, "<sip:x@203.0.113.66>")]);
+    let (flow, ack) = &b.acks[0];
+    assert_eq!(flow.path.remote, "203.0.113.66:5060".parse::<SocketAddr>().unwrap());
+    assert_eq!(ack.headers.get(&HeaderName::Authorization), None);
+    b.hangup();
+    b.answer(Method::BYE, 401, "t1", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
+    assert_eq!(b.methods(), ["INVITE", "INVITE", "BYE"]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::Ended(CallEnd::Local)));
 }

@@ -107,7 +107,14 @@ mod tests {
     #[test]
     fn every_cause_refuses_with_a_final_failure_and_the_clear_ones_survive_the_way_there_and_back() {
         assert!(Cause::ALL.iter().all(|c| (400..=699).contains(&to_status(*c))));
-        for cause in [Cause::Busy, Cause::Declined, Cause::NotFound, Cause::Forbidden, Cause::NoCommonCodec, Cause::Congestion] {
+        for cause in [
+            Cause::Busy,
+            Cause::Declined,
+            Cause::NotFound,
+            Cause::Forbidden,
+            Cause::NoCommonCodec,
+            Cause::Congestion,
+        ] {
             assert_eq!(from_status(to_status(cause), false), cause);
         }
     }

@@ -71,16 +71,24 @@ fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let mut faults = Vec::new();
     let host = raw.host.as_deref().and_then(split_host);
     if host.is_none() {
-        faults.push(section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"));
+        faults.push(
+            section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"),
+        );
     }
     let user = raw.user.filter(|u| !u.is_empty());
-    if user.as_deref().is_some_and(|u| u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\"".contains(&b))) {
-        faults.push(section.fault("user", "write 1 to 64 printable characters without blanks, quotes, < > or @"));
+    if user
+        .as_deref()
+        .is_some_and(|u| u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\"".contains(&b)))
+    {
+        faults.push(
+            section.fault("user", "write 1 to 64 printable characters without blanks, quotes, < > or @"),
+        );
     }
-    let password = section.secret("password", raw.password, raw.password_file.as_deref()).unwrap_or_else(|fault| {
-        faults.push(fault);
-        None
-    });
+    let password =
+        section.secret("password", raw.password, raw.password_file.as_deref()).unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
     if password.is_some() && user.is_none() {
         faults.push(section.fault("user", "a password needs the user it belongs to"));
     }
@@ -130,7 +138,9 @@ fn split_host(text: &str) -> Option<(String, u16)> {
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
     let port = port.map_or(Some(DEFAULT_PORT), |p| p.parse().ok().filter(|p| *p > 0))?;
-    let is_name = !host.is_empty() && host.len() <= 253 && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
+    let is_name = !host.is_empty()
+        && host.len() <= 253
+        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
     is_name.then(|| (host.to_owned(), port))
 }
 
@@ -169,7 +179,8 @@ mod tests {
 
     #[test]
     fn every_mistake_of_a_trunk_is_named_at_once() {
-        let section = Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
+        let section =
+            Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
         let keys: Vec<String> = read(&section).unwrap_err().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codec", "trunk.pbx.caller_id"]);
     }

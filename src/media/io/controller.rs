@@ -41,6 +41,7 @@ impl PeerInlet for PeerHandle {
 /// A WebRTC transport of a leg.
 struct Transport {
     stream: StreamId,
+    stats: Arc<StreamStats>,
     key: TransportKey,
     local: LocalTransport,
     format: Format,
@@ -51,6 +52,7 @@ struct Transport {
 /// A plain transport of a leg.
 struct Plain {
     stream: StreamId,
+    stats: Arc<StreamStats>,
     rtp: SocketAddr,
     offered: Vec<Codec>,
     format: Option<Format>,
@@ -259,12 +261,13 @@ impl Controller {
         let stats = Arc::new(StreamStats::default());
         let news = Some(self.news.clone());
         let source = OwnSource::random(&mut self.seed);
-        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats, news }) {
+        let shown = Arc::clone(&stats);
+        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats: shown, news }) {
             self.shared.put_back(rtp.port());
             return Err(MediaRefusal::Congestion);
         }
         if let Some(leg) = self.legs.get_mut(at) {
-            leg.plain = Some(Plain { stream, rtp, offered: Vec::new(), format: None });
+            leg.plain = Some(Plain { stream, stats, rtp, offered: Vec::new(), format: None });
         }
         Ok(at)
     }
@@ -329,12 +332,13 @@ impl Controller {
         };
         let (sender, events) = mpsc::channel(PEER_EVENT_LIMIT);
         let peer = Arc::new(peer::spawn(parameters, sink, sender, self.seed.fork()));
+        let stats: Arc<StreamStats> = Arc::default();
         let added = self.tell(Command::AddWebRtc {
             id: stream,
             source,
             ufrag: local.credentials.ufrag.clone(),
             inlet: Some(Arc::<PeerHandle>::clone(&peer)),
-            stats: Arc::new(StreamStats::default()),
+            stats: Arc::clone(&stats),
             news: Some(self.news.clone()),
         });
         let remote = PeerInput::Remote(Box::new(offer.remote.clone()));
@@ -346,6 +350,7 @@ impl Controller {
         }
         Ok(Transport {
             stream,
+            stats,
             key: offer.key.clone(),
             local,
             format: offer.format,
@@ -438,12 +443,34 @@ impl Controller {
 
     fn close_transport(&self, transport: Transport) {
         self.tell(Command::Remove(transport.stream));
+        self.note_end(transport.stream, "webrtc", &transport.stats);
         let _ = PeerHandle::input(&transport.peer, PeerInput::Close);
     }
 
     fn close_plain(&self, plain: &Plain) {
         self.tell(Command::Remove(plain.stream));
+        self.note_end(plain.stream, "rtp", &plain.stats);
         self.shared.put_back(plain.rtp.port());
+    }
+
+    /// One line and the totals for a stream that ends; packets of the last moment may be missing.
+    fn note_end(&self, stream: StreamId, kind: &'static str, stats: &StreamStats) {
+        self.shared.totals.add(stats);
+        let quality = stats.quality();
+        tracing::info!(
+            call = %self.call,
+            stream = stream.0,
+            kind,
+            packets_in = stats.packets_in.get(),
+            packets_out = stats.packets_out.get(),
+            silence_out = stats.silence_out.get(),
+            dropped = stats.drops.total(),
+            lost_in = quality.lost_in,
+            lost_out = quality.lost_out,
+            jitter_us = quality.jitter_in_us,
+            round_trip_us = quality.round_trip_us,
+            "media stream ended"
+        );
     }
 
     // ---- small things

@@ -7,6 +7,7 @@ use crate::base::{CallId, Cause, Family, Seed, StreamId};
 use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
+use crate::media::stats::Totals;
 use crate::peer::Certificate;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -57,6 +58,7 @@ pub(super) struct Shared {
     next_stream: AtomicU64,
     calls: AtomicUsize,
     pub(super) tasks: AtomicUsize,
+    pub(super) totals: Totals,
     load: Vec<AtomicUsize>,
 }
 
@@ -136,6 +138,7 @@ impl Engine {
             next_stream: AtomicU64::new(1),
             calls: AtomicUsize::new(0),
             tasks: AtomicUsize::new(0),
+            totals: Totals::default(),
             load,
         };
         Ok(Self { shared: Arc::new(shared), runtime })
@@ -165,6 +168,12 @@ impl Engine {
             ports: self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).used(),
             sockets: threads.iter().map(|t| t.gauges.sockets.load(Ordering::Relaxed)).sum(),
         }
+    }
+
+    /// What the streams that ended counted.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.shared.totals
     }
 
     /// Datagrams of nobody, by reason, over all threads.

@@ -32,8 +32,10 @@ use tokio::sync::mpsc;
 const COMMAND_LIMIT: usize = 16_384;
 /// Datagrams a round may hold at once.
 const ARENA: usize = 4 * BATCH;
-/// Datagrams taken from a plain socket at once: one is the rule, a few after a pause.
-const PLAIN_BATCH: usize = 4;
+/// Most datagrams taken from a plain socket at once. One is the rule, and asking for one alone is cheapest; a
+/// socket that is ready again within [`BURST`] is asked for twice as many.
+const PLAIN_BATCH: usize = 16;
+const BURST: Duration = Duration::from_millis(2);
 const EVENTS: usize = 256;
 const WAKE_TOKEN: u64 = u64::MAX;
 const SHARED_TOKENS: u64 = 1 << 40;
@@ -240,6 +242,9 @@ impl crate::peer::DatagramSink for PeerSink {
 struct PlainIo {
     sockets: PlainSockets,
     remote: Option<(SocketAddr, SocketAddr)>,
+    /// Datagrams to ask for the next time, and when there were some last.
+    burst: usize,
+    last: Instant,
 }
 
 struct Driver {
@@ -328,25 +333,29 @@ impl Driver {
     /// Takes one batch of a ready socket; the kernel says again when there is more.
     fn receive(&mut self, now: Instant, token: u64) {
         let shared = token.checked_sub(SHARED_TOKENS).and_then(|s| u8::try_from(s).ok());
-        let wanted = if shared.is_some() { BATCH } else { PLAIN_BATCH };
+        let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
+        let is_rtcp = token & 1 == 1;
+        let (fd, wanted) = match shared {
+            Some(at) => (self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()), BATCH),
+            None => match self.plain.get(slot).and_then(Option::as_ref) {
+                Some(plain) if is_rtcp => (Some(plain.sockets.rtcp.as_raw_fd()), 1),
+                Some(plain) => (Some(plain.sockets.rtp.as_raw_fd()), plain.burst),
+                None => (None, 0),
+            },
+        };
+        let Some(fd) = fd else { return };
         if self.arena.len().saturating_sub(self.used) < wanted {
             self.flush();
         }
         let first = self.used;
         let Some(room) = self.arena.get_mut(first..first.saturating_add(wanted)) else { return };
-        let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
-        let is_rtcp = token & 1 == 1;
-        let fd = match shared {
-            Some(at) => self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()),
-            None => self
-                .plain
-                .get(slot)
-                .and_then(Option::as_ref)
-                .map(|p| if is_rtcp { p.sockets.rtcp.as_raw_fd() } else { p.sockets.rtp.as_raw_fd() }),
-        };
-        let Some(fd) = fd else { return };
         // an error is an ICMP answer to something we sent, or a spurious wake-up: taken note of by the call
         let Ok(count) = self.receiving.receive(fd, room) else { return };
+        if let Some(plain) = self.plain.get_mut(slot).and_then(Option::as_mut).filter(|_| !is_rtcp) {
+            let last = std::mem::replace(&mut plain.last, now);
+            let is_burst = count == wanted && now.saturating_duration_since(last) < BURST;
+            plain.burst = if is_burst { (wanted * 2).min(PLAIN_BATCH) } else { 1 };
+        }
         self.used = first.saturating_add(count);
         for n in 0..count {
             let Some(from) = self.receiving.from(n) else { continue };
@@ -468,7 +477,7 @@ impl Driver {
                 let slot = self.worker.add(now, id, source, transport, stats);
                 self.watch(slot, &sockets);
                 self.gauges.sockets.fetch_add(1, Ordering::Relaxed);
-                self.place(slot, Some(PlainIo { sockets, remote: None }), news);
+                self.place(slot, Some(PlainIo { sockets, remote: None, burst: 1, last: now }), news);
                 Ok(())
             }
             Command::Format(id, format) => self.worker.set_format(id, format),

@@ -143,7 +143,7 @@ impl World {
         buf
     }
 
-    fn from_browser(&mut self, now: Instant, from: SocketAddr) -> (Verdict, PacketBuf) {
+    fn browser_sends(&mut self, now: Instant, from: SocketAddr) -> (Verdict, PacketBuf) {
         let mut buf = self.sealed();
         let verdict = self.worker.handle_shared(now, 0, from, &mut buf);
         (verdict, buf)
@@ -172,7 +172,7 @@ impl World {
 fn a_packet_of_the_browser_leaves_for_the_pbx_unprotected_under_our_ssrc_and_back() {
     let mut world = world();
     let now = world.t0;
-    let (verdict, buf) = world.from_browser(now, browser());
+    let (verdict, buf) = world.browser_sends(now, browser());
     let Verdict::Send(transmit) = verdict else { panic!() };
     assert_eq!(transmit, Transmit { via: Via::Rtp(world.pbx_slot), to: pbx() });
     assert_eq!(RtpHeader::parse(buf.bytes()).unwrap().ssrc, 0x0a);
@@ -210,15 +210,15 @@ fn strangers_reach_nobody_on_either_side() {
 fn srtp_with_a_good_tag_from_a_new_path_asks_the_association_and_a_bad_tag_does_not() {
     let mut world = world();
     let now = world.t0;
-    assert!(matches!(world.from_browser(now, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)));
     let elsewhere = address("198.51.100.1:50001");
     let later = now + Duration::from_secs(1);
     let mut forged = world.sealed();
     forged.bytes_mut()[14] ^= 1;
     assert!(matches!(world.worker.handle_shared(later, 0, elsewhere, &mut forged), Verdict::Done));
-    let at_once = world.from_browser(later, elsewhere).0;
+    let at_once = world.browser_sends(later, elsewhere).0;
     assert!(matches!(at_once, Verdict::Done), "ten looks a second at most");
-    let verdict = world.from_browser(later + MEDIA_FROM_EVERY, elsewhere).0;
+    let verdict = world.browser_sends(later + MEDIA_FROM_EVERY, elsewhere).0;
     assert!(matches!(verdict, Verdict::MediaFrom(_, path) if path.remote == elsewhere));
 }
 
@@ -256,7 +256,7 @@ fn a_request_goes_by_its_ufrag_and_dtls_follows_it_but_never_takes_a_bound_path_
     ));
     let Verdict::Peer(owner, _) = world.worker.handle_shared(now, 0, browser(), &mut dtls) else { panic!() };
     assert!(!Arc::ptr_eq(&owner, &inlet));
-    assert!(matches!(world.from_browser(now, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn on_hold_nothing_is_sent_and_nothing_times_out() {
 fn thirty_seconds_without_media_are_told_once() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     let lost = |outputs: &[(Output, PacketBuf)]| -> Vec<Output> {
         outputs.iter().map(|(o, _)| *o).filter(|o| matches!(o, Output::Lost(..))).collect()
     };
@@ -306,7 +306,7 @@ fn thirty_seconds_without_media_are_told_once() {
 fn reports_leave_every_five_seconds_and_are_protected_on_the_browsers_side() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     let to = Transmit { via: Via::Shared(0), to: browser() };
     let outputs = world.outputs(t0 + Duration::from_secs(26));
     let mut reports: Vec<PacketBuf> =
@@ -323,7 +323,7 @@ fn reports_leave_every_five_seconds_and_are_protected_on_the_browsers_side() {
 fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     world.worker.handle_shared(t0, 0, address("198.51.100.9:40000"), &mut request("ours:x"));
     let mut buf = PacketBuf::default();
     assert!(world.worker.remove(t0, WEB, &mut buf).is_some());
@@ -340,7 +340,7 @@ fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
 fn a_fault_in_handling_loses_that_stream_alone() {
     let mut world = world();
     let t0 = world.t0;
-    let _ = world.from_browser(t0, browser());
+    let _ = world.browser_sends(t0, browser());
     world.worker.handle_fault();
     let mut buf = PacketBuf::default();
     assert_eq!(world.worker.poll_output(t0, &mut buf), Some(Output::Lost(WEB, Cause::Internal)));

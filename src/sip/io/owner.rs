@@ -2,7 +2,7 @@
 
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
-use super::super::session::{CallFailure, SessionEvent};
+use super::super::session::{CallEnd, CallFailure, SessionEvent};
 use super::super::transaction::Failure;
 use super::super::{Flow, Reason, StatusCode};
 use super::{Dial, StackStats, udp};
@@ -171,7 +171,7 @@ pub(super) struct Owner {
     commands: mpsc::Receiver<Command>,
     calls: BTreeMap<SessionId, Call>,
     tokens: BTreeMap<u64, SessionId>,
-    probes: BTreeMap<ProbeId, oneshot::Sender<Result<StatusCode, Failure>>>,
+    probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
     unsent: u64,
     deadline: Option<Instant>,
     /// When to look for calls without a reader; none when there are no calls.
@@ -223,7 +223,7 @@ impl Owner {
                 self.carry_out(now);
             }
             if self.deadline.is_some_and(|at| at <= now || self.endpoint.is_quiet()) {
-                return;
+                return self.end_all();
             }
             self.check_unread(now);
             let wake =
@@ -252,11 +252,19 @@ impl Owner {
                 Some(inbound) = self.trusted.recv() => self.handle_inbound(inbound),
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
-                    None => return,
+                    None => return self.end_all(),
                 },
                 Some(inbound) = self.strangers.recv() => self.handle_inbound(inbound),
                 () = sleep => {}
             }
+        }
+    }
+
+    /// The stack ends: calls whose far side has not answered are over all the same.
+    fn end_all(&mut self) {
+        while let Some((_, call)) = self.calls.pop_first() {
+            // a reader that is gone or behind sees the channel close
+            let _ = call.events.try_send(SessionEvent::Ended(CallEnd::Local));
         }
     }
 
@@ -281,7 +289,8 @@ impl Owner {
             Command::Probe { target, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow) {
                     Ok(probe) => {
-                        self.probes.insert(probe, reply);
+                        self.feed.known.add(target.ip());
+                        self.probes.insert(probe, (target.ip(), reply));
                     }
                     Err(_) => drop(reply.send(Err(Failure::Timeout))),
                 },
@@ -336,25 +345,33 @@ impl Owner {
         if let Some(known) = self.connected.get(&target) {
             return Some(Flow::udp(known.local, target));
         }
-        // an address of the loopback reaches nothing else
-        let is_fit = |local: &SocketAddr| {
-            local.is_ipv4() == target.is_ipv4()
-                && (local.ip().is_unspecified() || local.ip().is_loopback() == target.ip().is_loopback())
+        // the listen address that the kernel itself would send from goes first, then the wildcard
+        let preferred = udp::source_towards(target).ok();
+        let rank = |local: &SocketAddr| match Some(local.ip()) {
+            ip if ip == preferred => 0,
+            _ if local.ip().is_unspecified() => 1,
+            _ => 2,
         };
-        let (main, socket) = self.mains.iter().find(|(local, _)| is_fit(local))?;
         // readers of sockets that were given up
         while self.readers.try_join_next().is_some() {}
-        if self.connected.len() < MAX_CONNECTED
-            && let Ok(socket) = udp::connect(socket, target)
-            && let Ok(local) = socket.local_addr()
-        {
-            let reader =
-                self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
-            self.connected.insert(target, Connected { socket, local, reader });
-            return Some(Flow::udp(local, target));
+        let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == target.is_ipv4()).collect();
+        fit.sort_by_key(|(local, _)| rank(local));
+        // an address of the loopback reaches nothing else
+        fit.retain(|(main, _)| !main.ip().is_loopback() || target.ip().is_loopback());
+        if self.connected.len() < MAX_CONNECTED {
+            for (_, socket) in &fit {
+                let Ok(socket) = udp::connect(socket, target) else { continue };
+                let Ok(local) = socket.local_addr() else { continue };
+                let reader =
+                    self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
+                self.connected.insert(target, Connected { socket, local, reader });
+                return Some(Flow::udp(local, target));
+            }
         }
-        // without a connected socket a closed port is noticed late, but the call can be made
-        udp::local_towards(*main, target).ok().map(|local| Flow::udp(local, target))
+        // no room for one more socket: by the main one, without news of a closed port
+        let (main, _) = fit.first()?;
+        let ip = if main.ip().is_unspecified() { preferred? } else { main.ip() };
+        Some(Flow::udp(SocketAddr::new(ip, main.port()), target))
     }
 
     /// Carries out what the endpoint asks for.
@@ -370,7 +387,8 @@ impl Owner {
                     }
                 }
                 Output::Probed { probe, result } => {
-                    if let Some(reply) = self.probes.remove(&probe) {
+                    if let Some((ip, reply)) = self.probes.remove(&probe) {
+                        self.feed.known.remove(ip);
                         // who asked may have gone
                         let _ = reply.send(result);
                     }
@@ -400,9 +418,14 @@ impl Owner {
     fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
         let remote = flow.path.remote;
         if let Some(known) = self.connected.get(&remote) {
-            match SockRef::from(&*known.socket).send(bytes) {
+            let socket = SockRef::from(&*known.socket);
+            let sent = match socket.send(bytes) {
+                // the error of an earlier datagram, told and forgotten by the kernel: this one has not left
+                Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => socket.send(bytes),
+                sent => sent,
+            };
+            match sent {
                 Ok(_) => return,
-                // the error of an earlier datagram: this one did not leave
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
                     self.endpoint.handle_transport_error(now, remote);
                     self.unsent += 1;

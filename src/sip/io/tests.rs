@@ -160,17 +160,6 @@ async fn strangers_get_answers_and_a_flood_of_them_is_capped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn several_targets_are_dialled_from_the_one_port() {
-    let stack = stack();
-    for _ in 0..5 {
-        let (socket, address) = peer();
-        let (_handle, _events) = stack.dial(call(address)).await;
-        let (invite, from) = next_request(&socket);
-        assert_eq!((invite.method, from), (Method::INVITE, stack.addresses()[0]));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_taken_address_is_named_also_while_a_connected_socket_shares_it() {
     let stack = stack();
     let address = stack.addresses()[0];
@@ -196,4 +185,41 @@ async fn both_families_are_served_side_by_side() {
     let (invite, from) = next_request(&v6);
     assert_eq!(from, stack.addresses()[1]);
     assert!(invite.headers.get(&HeaderName::Via).unwrap().contains("[::1]:"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_targets_share_the_port_and_each_hears_its_own() {
+    let stack = stack();
+    let peers: Vec<_> = (0..5).map(|_| peer()).collect();
+    let mut calls = Vec::new();
+    for (_, address) in &peers {
+        calls.push(stack.dial(call(*address)).await);
+    }
+    for ((socket, address), (_, events)) in peers.iter().zip(&mut calls) {
+        let (invite, from) = next_request(socket);
+        assert_eq!(from, stack.addresses()[0]);
+        assert!(invite.uri.to_string().ends_with(&address.to_string()));
+        socket.send_to(&invite.response(StatusCode::BUSY_HERE, Some("t")).to_bytes(), from).unwrap();
+        let event = events.recv().await;
+        assert!(
+            matches!(&event, Some(SessionEvent::Failed(CallFailure::Status { status, .. }))
+            if *status == StatusCode::BUSY_HERE),
+            "{event:?}"
+        );
+    }
+    // a closed port beside them fails alone and at once
+    let start = Instant::now();
+    let (_handle, mut events) = stack.dial(call(peer().1)).await;
+    assert_eq!(events.recv().await, Some(SessionEvent::Failed(CallFailure::Transport)));
+    assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wildcard_address_says_in_via_what_reaches_the_target() {
+    let stack = SipStack::start(config("0.0.0.0:0"), Seed::from_number(4)).unwrap();
+    let (socket, address) = peer();
+    let (_handle, _events) = stack.dial(call(address)).await;
+    let (invite, from) = next_request(&socket);
+    assert_eq!((from.ip().to_string().as_str(), from.port()), ("127.0.0.1", stack.addresses()[0].port()));
+    assert_eq!(invite.headers.top_via().unwrap().host.to_string(), "127.0.0.1");
 }

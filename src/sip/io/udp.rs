@@ -5,13 +5,14 @@
 //! error there as `ECONNREFUSED`, so a call to a closed port fails at once instead of after 32 s. (The error
 //! queue of `IP_RECVERR` would say the same for one socket, but reading it needs `unsafe`.) The port is shared
 //! by `SO_REUSEADDR`, set on the main socket only while a connected one is bound: at all other times the
-//! main socket lets nobody else in, and a second process is told that the address is taken. The connected socket also tells
+//! address is ours alone, and a second process is told that it is taken. (The connected ones keep the option, or
+//! they would stand in each other's way.) The connected socket also tells
 //! which of our addresses reaches the target. Datagrams that arrive between its bind and its connect are
 //! read from it like any other.
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::UdpSocket;
 
@@ -46,16 +47,14 @@ pub(super) fn connect(main: &UdpSocket, target: SocketAddr) -> io::Result<Arc<Ud
     let bound = socket.set_reuse_address(true).and_then(|()| socket.bind(&local.into()));
     main.set_reuse_address(false)?;
     bound?;
-    // it keeps the option: the next connected socket can only be bound if all that are there have it
     socket.connect(&target.into())?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
 }
 
-/// The address that datagrams of `main` to `target` leave from, found without sending.
-pub(super) fn local_towards(main: SocketAddr, target: SocketAddr) -> io::Result<SocketAddr> {
-    let probe = open(main)?;
-    probe.bind(&SocketAddr::new(main.ip(), 0).into())?;
-    probe.connect(&target.into())?;
-    let local = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok(SocketAddr::new(local.ip(), main.port()))
+/// Our address that the kernel would send from. Nothing is sent.
+pub(super) fn source_towards(target: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if target.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+    socket.connect(target)?;
+    socket.local_addr().map(|a| a.ip())
 }

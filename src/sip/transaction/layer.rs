@@ -12,7 +12,7 @@ use super::server_invite::{self, ServerInvite};
 use super::server_request::{self, ServerRequest};
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
-use crate::sip::{Essentials, Flow, Malformed, Method, Request, Response, StatusCode};
+use crate::sip::{Essentials, Flow, HeaderName, Malformed, Method, Request, Response, StatusCode};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -258,14 +258,20 @@ impl Layer {
     /// A request from the network.
     ///
     /// # Errors
-    /// What it lacks; answer it with [`Layer::refuse`].
+    /// What it lacks, and the request; answer it with [`Layer::refuse`].
     pub fn handle_request(
         &mut self,
         now: Instant,
         mut request: Request,
         flow: Flow,
-    ) -> Result<(), Malformed> {
-        let mut essentials = request.essentials().inspect_err(|_| self.drops.malformed += 1)?;
+    ) -> Result<(), (Malformed, Box<Request>)> {
+        let mut essentials = match request.essentials() {
+            Ok(essentials) => essentials,
+            Err(why) => {
+                self.drops.malformed += 1;
+                return Err((why, Box::new(request)));
+            }
+        };
         let key = |method: &Method| server_key(&request, &essentials, method);
         if request.method == Method::ACK {
             let id = self.servers.get(&key(&Method::INVITE)).copied();
@@ -318,7 +324,9 @@ impl Layer {
             self.drops.malformed += 1;
             return;
         };
-        if response.essentials().is_err() {
+        // more than one Via: it is not for us (RFC 3261 §8.1.3.3)
+        let is_ours = response.headers.list(&HeaderName::Via).is_ok_and(|v| v.len() == 1);
+        if !is_ours || response.essentials().is_err() {
             self.drops.malformed += 1;
             return;
         }

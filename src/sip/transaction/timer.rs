@@ -58,7 +58,8 @@ impl Timings {
         self.t1.saturating_mul(64)
     }
 
-    /// Timer D: 32 s or more over an unreliable transport (RFC 3261 §17.1.1.2); never shorter than 64·T1.
+    /// Timer D: at least 32 s with the default T1 (RFC 3261 §17.1.1.2). It scales with T1, as the timer H of
+    /// the other side does, which it outlasts.
     #[must_use]
     pub fn timer_d(&self) -> Duration {
         self.give_up()

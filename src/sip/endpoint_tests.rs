@@ -1,0 +1,158 @@
+//! What strangers hear: requests of no dialog, malformed ones, and those to dialogs that are not.
+
+use super::*;
+use std::time::Duration;
+
+const T1: Duration = Duration::from_millis(500);
+
+fn endpoint() -> Endpoint {
+    let config = EndpointConfig {
+        layer: LayerConfig::default(),
+        max_sessions: 2,
+        limits: Limits::UDP,
+        agent: "test".into(),
+        handler: Arc::new(Refuse(StatusCode::FORBIDDEN)),
+    };
+    Endpoint::new(config, Seed::from_number(1))
+}
+
+fn flow() -> Flow {
+    Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:6060".parse().unwrap())
+}
+
+fn text(method: &str, more: &str) -> String {
+    format!(
+        "{method} sip:100@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4:5060;branch=z9hG4bKa;rport\r\n\
+         From: <sip:a@192.0.2.4>;tag=far\r\nTo: <sip:100@192.0.2.1>\r\nCall-ID: c\r\nCSeq: 1 {method}\r\n{more}\r\n"
+    )
+}
+
+fn sent(e: &mut Endpoint) -> Vec<(SocketAddr, Response)> {
+    let mut out = Vec::new();
+    while let Some(output) = e.poll_output() {
+        if let Output::Send { flow, bytes } = output
+            && let Ok(Message::Response(r)) = parse(&bytes, &Limits::UDP)
+        {
+            out.push((flow.path.remote, r));
+        }
+    }
+    out
+}
+
+fn ask(text: &str) -> Option<Response> {
+    let mut e = endpoint();
+    e.handle_datagram(Instant::now(), flow(), text.as_bytes());
+    let mut answers = sent(&mut e);
+    assert!(answers.len() <= 1);
+    answers.pop().map(|(to, r)| {
+        assert_eq!(to, flow().path.remote);
+        r
+    })
+}
+
+fn status(text: &str) -> Option<u16> {
+    ask(text).map(|r| r.status.code())
+}
+
+#[test]
+fn options_is_answered_with_what_we_can_do_rfc_3261_11_2() {
+    let r = ask(&text("OPTIONS", "Max-Forwards: 0\r\n")).unwrap();
+    assert_eq!(r.status, StatusCode::OK);
+    for name in [HeaderName::Allow, HeaderName::Accept, HeaderName::Supported, HeaderName::AcceptEncoding] {
+        assert!(r.headers.get(&name).is_some(), "{name}");
+    }
+    assert!(r.headers.to().unwrap().tag().is_some());
+}
+
+#[test]
+fn each_request_of_a_stranger_gets_its_status() {
+    for (expected, message) in [
+        (403, text("INVITE", "")),
+        (483, text("INVITE", "Max-Forwards: 0\r\n")),
+        (420, text("INVITE", "Require: 100rel\r\n")),
+        (415, text("INVITE", "Content-Type: text/plain\r\nContent-Length: 2\r\n") + "hi"),
+        (481, text("BYE", "")),
+        (481, text("CANCEL", "")),
+        (481, text("INFO", "")),
+        (405, text("REGISTER", "")),
+        (405, text("UPDATE", "")),
+        (501, text("FROB", "")),
+        (481, text("INVITE", "").replace("192.0.2.1>\r\nCall", "192.0.2.1>;tag=x\r\nCall")),
+        (481, text("OPTIONS", "").replace("192.0.2.1>\r\nCall", "192.0.2.1>;tag=x\r\nCall")),
+        (400, text("INVITE", "Content-Length: 9\r\n")),
+        (400, text("INVITE", "").replace("CSeq: 1 INVITE\r\n", "")),
+        (400, text("INVITE", "").replace("1 INVITE", "1 BYE")),
+        (400, text("INVITE", "").replace("sip:100@192.0.2.1 ", "<sip:100@192.0.2.1> ")),
+        (416, text("INVITE", "").replace("INVITE sip:100@192.0.2.1", "INVITE unknown:x")),
+        (505, text("INVITE", "").replace("SIP/2.0\r\nVia", "SIP/3.0\r\nVia")),
+        (513, text("INVITE", &format!("Subject: {}\r\n", "a".repeat(9_000)))),
+    ] {
+        assert_eq!(status(&message), Some(expected), "{message}");
+    }
+}
+
+#[test]
+fn a_400_says_what_is_wrong_and_carries_the_calls_headers() {
+    let r = ask(&text("INVITE", "").replace("Call-ID: c\r\n", "")).unwrap();
+    assert_eq!(r.phrase, "Missing Call-ID");
+    assert_eq!(r.headers.cseq().unwrap().method, Method::INVITE);
+    assert_eq!(r.headers.top_via().unwrap().rport(), Some(Some(6060)));
+}
+
+#[test]
+fn ack_and_noise_are_never_answered() {
+    for message in [
+        text("ACK", ""),
+        text("ACK", "Content-Length: 9\r\n"),
+        text("ACK", "").replace("CSeq: 1 ACK\r\n", ""),
+        "\r\n\r\n".into(),
+        "\0\0\0\0".into(),
+        "hello".into(),
+        "SIP/2.0 200 OK\r\n\r\n".into(),
+        "INVITE sip:a@b SIP/2.0\r\n\r\n".into(),
+    ] {
+        assert_eq!(status(&message), None, "{message:?}");
+    }
+}
+
+#[test]
+fn a_refused_invite_is_repeated_until_ack_and_a_cancel_of_it_is_200_rfc_3261_17_2_1() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    e.handle_datagram(t0, flow(), text("INVITE", "").as_bytes());
+    assert_eq!(sent(&mut e)[0].1.status, StatusCode::FORBIDDEN);
+    e.handle_timeout(t0 + T1);
+    e.handle_timeout(t0 + T1 * 3);
+    assert_eq!(sent(&mut e).len(), 2);
+    e.handle_datagram(t0 + T1 * 3, flow(), text("CANCEL", "").as_bytes());
+    assert_eq!(sent(&mut e)[0].1.status, StatusCode::OK);
+    e.handle_datagram(t0 + T1 * 4, flow(), text("ACK", "").as_bytes());
+    e.handle_timeout(t0 + T1 * 100);
+    assert_eq!((sent(&mut e).len(), e.live(), e.poll_timeout()), (0, (0, 0), None));
+}
+
+#[test]
+fn draining_refuses_calls_and_still_answers_options() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    e.drain();
+    e.handle_datagram(t0, flow(), text("INVITE", "").as_bytes());
+    assert_eq!(sent(&mut e)[0].1.status, StatusCode::SERVICE_UNAVAILABLE);
+    e.handle_datagram(t0, flow(), text("OPTIONS", "").as_bytes());
+    assert_eq!(sent(&mut e)[0].1.status, StatusCode::OK);
+}
+
+#[test]
+fn a_probe_tells_the_status_or_that_none_came() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    let probe = e.probe(t0, flow()).unwrap();
+    let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("a request was expected") };
+    let Message::Request(r) = parse(&bytes, &Limits::UDP).unwrap() else { panic!() };
+    let answer = r.response(StatusCode::OK, Some("t")).to_bytes();
+    e.handle_datagram(t0, flow(), &answer);
+    assert!(
+        matches!(e.poll_output(), Some(Output::Probed { probe: p, result: Ok(StatusCode::OK) }) if p == probe)
+    );
+    e.probe(t0, flow()).unwrap();
+    e.handle_timeout(t0 + T1 * 64);
+    let last = std::iter::from_fn(|| e.poll_output()).last();
+    assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));
+}
