@@ -128,7 +128,7 @@ async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: w
             sequence = sequence.wrapping_add(1);
             let time = u32::from(sequence) * 160;
             let packet = RtpWrite::new(Pt::from(0), u64::from(sequence).into(), time, now, vec![0x55; 160]);
-            let _ = rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet);
+            rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet);
             continue;
         }
         let at = timeout.min(now + Duration::from_millis(20)).max(now + Duration::from_millis(1));
