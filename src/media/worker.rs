@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Least time between two consent requests caused by SRTP from an unknown path.
 const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
-/// A stream that never received anything may take this many media timeouts: a callee may ring that long.
-const FIRST_MEDIA_FACTOR: u32 = 3;
 
 /// By which socket a packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +261,6 @@ impl Worker {
             Err(reason) => return self.dropped(slot, reason),
         };
         stream.last_media = now;
-        stream.has_received = true;
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);

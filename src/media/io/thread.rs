@@ -90,6 +90,10 @@ pub enum Command {
     Direction(StreamId, bool, bool),
     /// See [`Worker::set_remote`]: RTP and RTCP of the far side.
     Remote(StreamId, SocketAddr, SocketAddr),
+    /// See [`Worker::expect`].
+    Expect(StreamId),
+    /// See [`Worker::set_ufrag`].
+    Ufrag(StreamId, String),
     /// See [`Worker::set_keys`].
     Keys(StreamId, Box<SrtpKeys>),
     /// See [`Worker::bind`].
@@ -488,6 +492,8 @@ impl Driver {
                 self.connect(id, rtp, rtcp);
                 self.worker.set_remote(now, id, Some(rtp), Some(rtcp))
             }
+            Command::Expect(id) => self.worker.expect(now, id),
+            Command::Ufrag(id, ufrag) => self.worker.set_ufrag(id, ufrag),
             Command::Keys(id, keys) => self.worker.set_keys(now, id, &keys),
             Command::Bind(id, path) => self.worker.bind(id, path),
             Command::Select(id, path) => self.worker.select(id, path),
