@@ -359,6 +359,7 @@ impl Worker {
 
     /// A STUN response for the association of a stream that asked from the socket.
     pub fn handle_stun_response(&mut self, id: StreamId, socket: u8, from: SocketAddr) -> Verdict {
+        self.current = None;
         match self.by_id.get(&id).copied() {
             Some(slot) => self.to_peer(slot, (socket, from)),
             None => self.stray(Drop::WrongSource),
@@ -383,7 +384,8 @@ impl Worker {
         self.by_hint.insert(key, slot);
     }
 
-    fn to_peer(&self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+    fn to_peer(&mut self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+        self.current = Some(slot);
         let inlet = match self.streams.get(slot).map(|s| &s.transport) {
             Some(Transport::WebRtc(WebRtc { inlet: Some(inlet), .. })) => Arc::clone(inlet),
             _ => return self.stray(Drop::WrongSource),
