@@ -45,8 +45,10 @@ pub enum Transport {
 
 /// State of a WebRTC transport.
 pub struct WebRtc {
-    /// Our ufrag, by which requests from unknown addresses find their stream.
+    /// Our ufrag, by which requests from unknown addresses find their stream; after an ICE restart also the one
+    /// before, which the far side goes on with until it knows the new one.
     pub ufrag: String,
+    pub(super) old_ufrag: Option<String>,
     /// Its association; none where keys are given by hand (load tools).
     pub inlet: Option<Arc<dyn PeerInlet>>,
     /// Where media goes.
@@ -73,6 +75,7 @@ impl WebRtc {
     pub fn new(ufrag: String, inlet: Option<Arc<dyn PeerInlet>>) -> Self {
         Self {
             ufrag,
+            old_ufrag: None,
             inlet,
             selected: None,
             bound: Vec::with_capacity(BOUND_MAX),
@@ -177,7 +180,8 @@ pub struct Stream {
     pub(super) is_silent: bool,
     /// When media last came, or it became able to come.
     pub(super) last_media: Instant,
-    pub(super) has_received: bool,
+    /// Whether the far side should send: only then does the media timeout count.
+    pub(super) is_expected: bool,
     pub(super) is_timed_out: bool,
     pub(super) next_report: Instant,
     pub(super) stats: Arc<StreamStats>,

@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Least time between two consent requests caused by SRTP from an unknown path.
 const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
-/// A stream that never received anything may take this many media timeouts: a callee may ring that long.
-const FIRST_MEDIA_FACTOR: u32 = 3;
 
 /// By which socket a packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +261,6 @@ impl Worker {
             Err(reason) => return self.dropped(slot, reason),
         };
         stream.last_media = now;
-        stream.has_received = true;
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);
@@ -362,6 +359,7 @@ impl Worker {
 
     /// A STUN response for the association of a stream that asked from the socket.
     pub fn handle_stun_response(&mut self, id: StreamId, socket: u8, from: SocketAddr) -> Verdict {
+        self.current = None;
         match self.by_id.get(&id).copied() {
             Some(slot) => self.to_peer(slot, (socket, from)),
             None => self.stray(Drop::WrongSource),
@@ -386,7 +384,8 @@ impl Worker {
         self.by_hint.insert(key, slot);
     }
 
-    fn to_peer(&self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+    fn to_peer(&mut self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+        self.current = Some(slot);
         let inlet = match self.streams.get(slot).map(|s| &s.transport) {
             Some(Transport::WebRtc(WebRtc { inlet: Some(inlet), .. })) => Arc::clone(inlet),
             _ => return self.stray(Drop::WrongSource),

@@ -2,8 +2,8 @@
 //! and the associations' events into commands of the media thread and events of the call.
 //!
 //! A WebRTC leg has up to two transports: the one in use, and one whose offer was answered and whose ICE and
-//! DTLS are under way; when that is up it takes the place of the first. A plain leg has one, and keeps its
-//! ports over every re-offer.
+//! DTLS are under way; when that is up it takes the place of the first. An ICE restart of either (RFC 8445 §9)
+//! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer.
 
 use super::engine::Shared;
 use super::thread::{Command, MediaThread};
@@ -16,7 +16,7 @@ use crate::media::session::{
 };
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
-use crate::peer::{self, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
+use crate::peer::{self, DtlsRole, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
 use crate::sdp::{Direction, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -44,9 +44,26 @@ struct Transport {
     stats: Arc<StreamStats>,
     key: TransportKey,
     local: LocalTransport,
+    /// As the first offer and answer decided; it stays (RFC 8842 §5.5).
+    dtls_role: DtlsRole,
     format: Format,
     peer: Arc<PeerHandle>,
     events: Option<mpsc::Receiver<PeerEvent>>,
+}
+
+impl Transport {
+    /// New credentials of ours and of the far side for the same association (RFC 8445 §9): DTLS, keys and stream
+    /// stay. False when the association takes nothing any more; nothing is changed then.
+    fn restart(&mut self, offer: &WebRtcOffer, credentials: IceCredentials) -> bool {
+        let remote = Box::new(offer.remote.clone());
+        let input = PeerInput::Restart { local: credentials.clone(), remote };
+        let is_taken = PeerHandle::input(&self.peer, input).is_ok();
+        if is_taken {
+            self.local.credentials = credentials;
+            self.key = offer.key.clone();
+        }
+        is_taken
+    }
 }
 
 /// A plain transport of a leg.
@@ -62,6 +79,8 @@ struct Leg {
     id: LegId,
     origin: OwnOrigin,
     plain: Option<Plain>,
+    /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
+    is_expected: bool,
     current: Option<Transport>,
     pending: Option<Transport>,
 }
@@ -168,6 +187,7 @@ impl Controller {
                 self.bridge = Some((a, b));
                 self.relink();
             }
+            MediaCommand::Expect(leg) => self.expect(leg),
             MediaCommand::Detach(leg) => {
                 let had_media = self.detach(leg);
                 self.say(MediaEvent::Detached { leg, had_media }).await;
@@ -233,6 +253,17 @@ impl Controller {
         Ok((answer_plain(sdp, &remote, rtp, &mut leg.origin), connected))
     }
 
+    /// The leg should send from now on, or as soon as it has media.
+    fn expect(&mut self, leg: LegId) {
+        let at = self.leg(leg);
+        let Some(leg) = self.legs.get_mut(at) else { return };
+        leg.is_expected = true;
+        // a WebRTC stream is expected to from its keys on
+        if let Some(stream) = leg.plain.as_ref().map(|p| p.stream) {
+            self.tell(Command::Expect(stream));
+        }
+    }
+
     /// Hands a far side's description to the media thread.
     fn install(&mut self, at: usize, remote: &PlainRemote) -> Result<Option<Codec>, MediaRefusal> {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
@@ -268,6 +299,9 @@ impl Controller {
         }
         if let Some(leg) = self.legs.get_mut(at) {
             leg.plain = Some(Plain { stream, stats, rtp, offered: Vec::new(), format: None });
+            if leg.is_expected {
+                self.tell(Command::Expect(stream));
+            }
         }
         Ok(at)
     }
@@ -279,12 +313,14 @@ impl Controller {
         leg: LegId,
         sdp: &SessionDescription,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let offer = read_webrtc_offer(sdp, self.codec_beside(leg))?;
+        let mut offer = read_webrtc_offer(sdp, self.codec_beside(leg))?;
         let at = self.leg(leg);
+        self.restart_transport(at, &offer);
         let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
         let (stream, local) = match known {
             Some(transport) => {
                 transport.format = offer.format;
+                offer.remote.dtls_role = transport.dtls_role;
                 (transport.stream, transport.local.clone())
             }
             None => {
@@ -304,15 +340,30 @@ impl Controller {
         Ok(answer_webrtc(sdp, &offer, &local, &mut leg.origin))
     }
 
+    /// Restarts ICE of the transport that the offer is of, if it is an offer of one with another ufrag. An
+    /// association that has just ended takes no restart: the offer then makes a new transport.
+    fn restart_transport(&mut self, at: usize, offer: &WebRtcOffer) {
+        let credentials = self.credentials();
+        let Some(leg) = self.legs.get_mut(at) else { return };
+        let Some(transport) = leg.transports().find(|t| t.key.is_restarted_by(&offer.key)) else { return };
+        let ufrag = credentials.ufrag.clone();
+        if transport.restart(offer, credentials) {
+            let stream = transport.stream;
+            self.tell(Command::Ufrag(stream, ufrag));
+        }
+    }
+
+    fn credentials(&mut self) -> IceCredentials {
+        let pwd = crate::base::Secret::new(self.seed.token(PWD_LEN));
+        IceCredentials { ufrag: self.seed.token(UFRAG_LEN), pwd }
+    }
+
     fn open_transport(&mut self, offer: &WebRtcOffer) -> Result<Transport, MediaRefusal> {
         let thread = self.media_thread().ok_or(MediaRefusal::Congestion)?;
         let stream = self.shared.stream_id();
         let addresses: Vec<SocketAddr> = thread.addresses().collect();
         let sink = Arc::new(thread.sink(stream));
-        let credentials = IceCredentials {
-            ufrag: self.seed.token(UFRAG_LEN),
-            pwd: crate::base::Secret::new(self.seed.token(PWD_LEN)),
-        };
+        let credentials = self.credentials();
         let config = &self.shared.config;
         let candidates = addresses.iter().map(|a| announced(*a, config.external())).collect();
         let fingerprint = self.shared.certificate.fingerprint();
@@ -353,6 +404,7 @@ impl Controller {
             stats,
             key: offer.key.clone(),
             local,
+            dtls_role: offer.remote.dtls_role,
             format: offer.format,
             peer,
             events: Some(events),
@@ -499,7 +551,7 @@ impl Controller {
             return at;
         }
         let origin = OwnOrigin::new(self.seed.next_u64());
-        self.legs.push(Leg { id, origin, plain: None, current: None, pending: None });
+        self.legs.push(Leg { id, origin, plain: None, is_expected: false, current: None, pending: None });
         self.legs.len().saturating_sub(1)
     }
 

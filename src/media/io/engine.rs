@@ -249,6 +249,7 @@ impl MediaPort for Port {
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
             | MediaCommand::Bridge(leg, _)
+            | MediaCommand::Expect(leg)
             | MediaCommand::Detach(leg)
             | MediaCommand::Release(leg) => *leg,
         };

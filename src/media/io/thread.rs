@@ -90,6 +90,10 @@ pub enum Command {
     Direction(StreamId, bool, bool),
     /// See [`Worker::set_remote`]: RTP and RTCP of the far side.
     Remote(StreamId, SocketAddr, SocketAddr),
+    /// See [`Worker::expect`].
+    Expect(StreamId),
+    /// See [`Worker::set_ufrag`].
+    Ufrag(StreamId, String),
     /// See [`Worker::set_keys`].
     Keys(StreamId, Box<SrtpKeys>),
     /// See [`Worker::bind`].
@@ -363,20 +367,30 @@ impl Driver {
             let Some(buf) = self.arena.get_mut(at) else { continue };
             let worker = &mut self.worker;
             let transactions = &self.transactions;
-            let verdict = catch_unwind(AssertUnwindSafe(|| match shared {
-                Some(socket) => match answered(transactions, buf) {
-                    Some(id) => worker.handle_stun_response(id, socket, from),
-                    None => worker.handle_shared(now, socket, from, buf),
-                },
-                None => worker.handle_plain(now, slot, is_rtcp, from, buf),
-            }));
-            match verdict {
-                Ok(Verdict::Done) => {}
-                Ok(Verdict::Send(transmit)) => self.transmit(transmit, at),
-                Ok(Verdict::Peer(inlet, path)) => {
-                    inlet.input(PeerInput::Datagram { path, bytes: buf.bytes().to_vec() });
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                let verdict = match shared {
+                    Some(socket) => match answered(transactions, buf) {
+                        Some(id) => worker.handle_stun_response(id, socket, from),
+                        None => worker.handle_shared(now, socket, from, buf),
+                    },
+                    None => worker.handle_plain(now, slot, is_rtcp, from, buf),
+                };
+                match verdict {
+                    Verdict::Done => None,
+                    Verdict::Send(transmit) => Some(transmit),
+                    Verdict::Peer(inlet, path) => {
+                        inlet.input(PeerInput::Datagram { path, bytes: buf.bytes().to_vec() });
+                        None
+                    }
+                    Verdict::MediaFrom(inlet, path) => {
+                        inlet.input(PeerInput::MediaFrom(path));
+                        None
+                    }
                 }
-                Ok(Verdict::MediaFrom(inlet, path)) => inlet.input(PeerInput::MediaFrom(path)),
+            }));
+            match handled {
+                Ok(Some(transmit)) => self.transmit(transmit, at),
+                Ok(None) => {}
                 Err(_) => self.worker.handle_fault(),
             }
         }
@@ -488,6 +502,8 @@ impl Driver {
                 self.connect(id, rtp, rtcp);
                 self.worker.set_remote(now, id, Some(rtp), Some(rtcp))
             }
+            Command::Expect(id) => self.worker.expect(now, id),
+            Command::Ufrag(id, ufrag) => self.worker.set_ufrag(id, ufrag),
             Command::Keys(id, keys) => self.worker.set_keys(now, id, &keys),
             Command::Bind(id, path) => self.worker.bind(id, path),
             Command::Select(id, path) => self.worker.select(id, path),

@@ -28,7 +28,7 @@ impl Worker {
             may_receive: true,
             is_silent: false,
             last_media: now,
-            has_received: false,
+            is_expected: false,
             is_timed_out: false,
             next_report: now + INTERVAL / 5,
             stats,
@@ -109,6 +109,37 @@ impl Worker {
         Ok(())
     }
 
+    /// After an ICE restart, our ufrag is another; the one before still leads here, older ones no more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_ufrag(&mut self, id: StreamId, ufrag: String) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        let before = std::mem::replace(&mut webrtc.ufrag, ufrag.clone());
+        let forgotten = webrtc.old_ufrag.replace(before);
+        self.by_ufrag.insert(ufrag, slot);
+        if let Some(forgotten) = forgotten {
+            self.by_ufrag.remove(&forgotten);
+        }
+        Ok(())
+    }
+
+    /// From now on the far side should send: the media timeout counts. A WebRTC stream is expected to from its
+    /// keys on.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn expect(&mut self, now: Instant, id: StreamId) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        if !std::mem::replace(&mut stream.is_expected, true) {
+            stream.last_media = now;
+        }
+        Ok(())
+    }
+
     /// Keys of a WebRTC stream.
     ///
     /// # Errors
@@ -120,6 +151,7 @@ impl Worker {
         webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
         webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
         stream.last_media = now;
+        stream.is_expected = true;
         self.refresh_around(slot);
         Ok(())
     }
@@ -202,8 +234,10 @@ impl Worker {
         let stream = self.streams.try_remove(slot)?;
         if let Transport::WebRtc(webrtc) = &stream.transport {
             let is_ours = |s: Option<&usize>| s == Some(&slot);
-            if is_ours(self.by_ufrag.get(&webrtc.ufrag)) {
-                self.by_ufrag.remove(&webrtc.ufrag);
+            for ufrag in webrtc.old_ufrag.iter().chain([&webrtc.ufrag]) {
+                if is_ours(self.by_ufrag.get(ufrag)) {
+                    self.by_ufrag.remove(ufrag);
+                }
             }
             for key in &webrtc.bound {
                 self.by_path.remove(key);

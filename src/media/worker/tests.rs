@@ -281,6 +281,7 @@ fn silence_ends_when_the_other_side_can_send_and_begins_again_when_it_is_gone() 
 fn on_hold_nothing_is_sent_and_nothing_times_out() {
     let mut world = detached();
     let t0 = world.t0;
+    world.worker.expect(t0, PBX).unwrap();
     world.worker.set_direction(t0, PBX, false, false).unwrap();
     let outputs = world.outputs(t0 + Duration::from_secs(300));
     assert!(outputs.iter().all(|(o, _)| matches!(o, Output::Send(t) if t.via == Via::Rtcp(world.pbx_slot))));
@@ -297,9 +298,60 @@ fn thirty_seconds_without_media_are_told_once() {
     assert!(lost(&world.outputs(t0 + Duration::from_millis(29_900))).is_empty());
     let told = lost(&world.outputs(t0 + Duration::from_secs(60)));
     assert_eq!(told, [Output::Lost(WEB, Cause::MediaTimeout)]);
-    // the PBX never sent: it may ring that long
-    let told = lost(&world.outputs(t0 + Duration::from_secs(95)));
-    assert_eq!(told, [Output::Lost(PBX, Cause::MediaTimeout)]);
+}
+
+#[test]
+fn a_callee_that_falls_silent_while_it_rings_is_not_lost_before_it_is_expected_to_send() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    let is_lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().filter(|(o, _)| matches!(o, Output::Lost(PBX, Cause::MediaTimeout))).count()
+    };
+    // early media, then it rings for 40 s
+    assert!(matches!(world.worker.handle_plain(t0, slot, false, pbx(), &mut packet(9, 5, 0)), Verdict::Done));
+    let answered = t0 + Duration::from_secs(40);
+    assert_eq!(is_lost(world.outputs(answered)), 0);
+    // answered: 30 s from here, said twice or once
+    world.worker.expect(answered, PBX).unwrap();
+    world.worker.expect(answered + Duration::from_secs(20), PBX).unwrap();
+    assert_eq!(is_lost(world.outputs(answered + Duration::from_millis(29_700))), 0);
+    assert_eq!(is_lost(world.outputs(answered + Duration::from_secs(31))), 1);
+    assert_eq!(world.worker.expect(answered, WEB), Err(CommandError::NoStream));
+}
+
+#[test]
+fn a_leg_whose_description_says_that_it_does_not_send_is_not_lost_and_counts_anew_when_it_does() {
+    let mut world = detached();
+    let t0 = world.t0;
+    world.worker.expect(t0, PBX).unwrap();
+    world.worker.set_direction(t0, PBX, true, false).unwrap();
+    let held = t0 + Duration::from_secs(300);
+    let lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().filter(|(o, _)| matches!(o, Output::Lost(..))).count()
+    };
+    assert_eq!(lost(world.outputs(held)), 0);
+    world.worker.set_direction(held, PBX, true, true).unwrap();
+    assert_eq!(lost(world.outputs(held + Duration::from_millis(29_700))), 0);
+    assert_eq!(lost(world.outputs(held + Duration::from_secs(31))), 1);
+}
+
+#[test]
+fn after_an_ice_restart_the_new_and_the_last_ufrag_lead_to_the_same_association_rfc8445_9() {
+    let mut world = world();
+    let now = world.t0;
+    let leads = |world: &mut World, ufrag: &str| {
+        let elsewhere = address("198.51.100.9:40000");
+        let verdict = world.worker.handle_shared(now, 0, elsewhere, &mut request(&format!("{ufrag}:x")));
+        matches!(verdict, Verdict::Peer(..))
+    };
+    world.worker.set_ufrag(WEB, "second".into()).unwrap();
+    assert!(leads(&mut world, "ours") && leads(&mut world, "second"));
+    world.worker.set_ufrag(WEB, "third".into()).unwrap();
+    assert!(!leads(&mut world, "ours") && leads(&mut world, "second") && leads(&mut world, "third"));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)), "keys and path stay");
+    world.worker.remove(now, WEB, &mut PacketBuf::default());
+    assert!(world.worker.by_ufrag.is_empty());
+    assert_eq!(world.worker.set_ufrag(PBX, "x".into()), Err(CommandError::WrongKind));
 }
 
 #[test]

@@ -81,9 +81,8 @@ impl Worker {
     fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
         let media_timeout = self.media_timeout;
         let stream = self.streams.get_mut(slot)?;
-        let limit = if stream.has_received { media_timeout } else { media_timeout * FIRST_MEDIA_FACTOR };
-        let is_over = now.saturating_duration_since(stream.last_media) >= limit;
-        if stream.is_live() && is_over && !stream.is_timed_out {
+        let is_over = now.saturating_duration_since(stream.last_media) >= media_timeout;
+        if stream.is_expected && stream.is_live() && is_over && !stream.is_timed_out {
             stream.is_timed_out = true;
             return Some(Output::Lost(stream.id, Cause::MediaTimeout));
         }
