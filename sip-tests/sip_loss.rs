@@ -103,7 +103,7 @@ impl Uas {
 
     fn on_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
         match parse(bytes, &Limits::UDP).unwrap() {
-            Message::Request(r) => self.layer.handle_request(now, r, flow).unwrap(),
+            Message::Request(r) => self.layer.handle_request(now, r, flow, false).unwrap(),
             Message::Response(r) => self.layer.handle_response(now, r),
         }
     }

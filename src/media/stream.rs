@@ -8,7 +8,7 @@ use super::srtp::{Opener, Sealer};
 use super::stats::{Drop, StreamStats};
 use crate::base::{Path, StreamId};
 use crate::peer::PeerInput;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -97,9 +97,12 @@ pub struct Plain {
     pub rtcp: Option<SocketAddr>,
     /// Whether media may come from another address than the description names.
     pub is_symmetric: bool,
-    /// A symmetric transport's address is settled until the next description.
+    /// The address that signalling goes to: a symmetric transport believes it more than others.
+    pub home: Option<IpAddr>,
+    /// A symmetric transport's address is settled: until the next description, or until a stranger who spoke
+    /// first gives way to the party itself.
     pub(super) is_locked: bool,
-    /// The addresses of the last description.
+    /// The addresses of the last description, whatever was learned since.
     pub(super) described: Option<(Option<SocketAddr>, Option<SocketAddr>)>,
     /// The first packet of a candidate for the lock.
     pub(super) probation: Option<(SocketAddr, u32, u16)>,
@@ -119,13 +122,20 @@ impl Plain {
 
     /// Whether an RTP packet of a negotiated payload type may come from there; locks a symmetric transport on
     /// the address of the description at its first packet, on another at the second in sequence of one
-    /// source.
+    /// source. Anybody can speak before the party does: so the address of the description, or of the host
+    /// that signalling goes to, takes the lock from one that is neither, and never the other way round.
     pub(super) fn admit(&mut self, from: SocketAddr, header: &RtpHeader) -> Result<(), Drop> {
         if self.rtp == Some(from) {
             self.is_locked = true;
             return Ok(());
         }
-        if !self.is_symmetric || self.is_locked || self.rtp.is_none() {
+        let Some(settled) = self.rtp.filter(|_| self.is_symmetric) else { return Err(Drop::WrongSource) };
+        let is_party = self.is_party(from);
+        if self.is_locked && (!is_party || self.is_party(settled)) {
+            return Err(Drop::WrongSource);
+        }
+        // a stranger may not interrupt the party's two packets
+        if !is_party && self.probation.is_some_and(|(address, ..)| self.is_party(address)) {
             return Err(Drop::WrongSource);
         }
         match self.probation.replace((from, header.ssrc, header.sequence)) {
@@ -143,6 +153,10 @@ impl Plain {
             }
             _ => Err(Drop::WrongSource),
         }
+    }
+
+    fn is_party(&self, address: SocketAddr) -> bool {
+        self.described.is_some_and(|(rtp, _)| rtp == Some(address)) || self.home == Some(address.ip())
     }
 
     /// Whether an RTCP packet may come from there.
@@ -297,5 +311,36 @@ mod tests {
         assert!(plain.admit(address("192.0.2.1:4000"), &header(1, 1)).is_ok());
         assert!(plain.admit(address("203.0.113.9:7"), &header(2, 1)).is_err());
         assert!(plain.admit(address("203.0.113.9:7"), &header(2, 2)).is_err());
+    }
+
+    #[test]
+    fn a_stranger_who_spoke_first_gives_way_to_the_party_and_never_comes_back() {
+        let (described, stranger) = (address("192.0.2.1:4000"), address("203.0.113.9:7"));
+        for party in [described, address("198.51.100.7:9000")] {
+            let mut plain = plain(true);
+            plain.home = Some(address("198.51.100.7:5060").ip());
+            assert!(plain.admit(stranger, &header(9, 1)).is_err());
+            assert!(plain.admit(stranger, &header(9, 2)).is_ok(), "nobody else has spoken");
+            assert!(plain.admit(party, &header(1, 50)).is_err());
+            assert!(plain.admit(stranger, &header(9, 3)).is_ok());
+            assert!(plain.admit(party, &header(1, 51)).is_ok());
+            assert_eq!(plain.rtp, Some(party));
+            for n in 4..20 {
+                assert!(plain.admit(stranger, &header(9, n)).is_err());
+            }
+            assert_eq!(plain.rtp, Some(party));
+        }
+    }
+
+    #[test]
+    fn a_stranger_who_floods_does_not_keep_the_party_from_being_learned() {
+        let mut plain = plain(true);
+        plain.home = Some(address("198.51.100.7:5060").ip());
+        let (nat, stranger) = (address("198.51.100.7:9000"), address("203.0.113.9:7"));
+        assert!(plain.admit(nat, &header(1, 1)).is_err());
+        for n in 0..10 {
+            assert!(plain.admit(stranger, &header(9, n)).is_err());
+        }
+        assert!(plain.admit(nat, &header(1, 2)).is_ok());
     }
 }

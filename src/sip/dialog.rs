@@ -206,7 +206,8 @@ impl Dialog {
     }
 
     /// Where the next request goes: the first route, else the target, when that is an address of the same
-    /// family that can be sent to. None for a name: the caller goes on with the flow it has.
+    /// family that can be sent to. None for a name: the caller goes on with the flow it has. A peer elsewhere
+    /// cannot send us to this machine itself or to its link.
     #[must_use]
     pub fn next_hop(&self, flow: &Flow) -> Option<SocketAddr> {
         let uri = self.routes.first().map_or(&self.target, |r| &r.uri).sip()?;
@@ -215,8 +216,17 @@ impl Dialog {
             && !ip.is_multicast()
             && ip != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
             && ip.is_ipv4() == flow.path.local.is_ipv4()
+            && (!is_near(ip) || is_near(flow.path.remote.ip()))
             && uri.port != Some(0);
         is_usable.then(|| SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+    }
+}
+
+/// Whether an address means this machine, or a neighbour on its link (RFC 1122 §3.2.1.3, RFC 3927, RFC 4291).
+const fn is_near(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
@@ -299,6 +309,12 @@ mod tests {
         {
             let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
             assert_eq!(d.next_hop(&end().flow), None, "{contact}");
+        }
+        for contact in ["<sip:b@127.0.0.1:9580>", "<sip:b@169.254.169.254:80>"] {
+            let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
+            assert_eq!(d.next_hop(&end().flow), None, "{contact}");
+            let here = Flow::udp("127.0.0.1:5080".parse().unwrap(), "127.0.0.1:5060".parse().unwrap());
+            assert!(d.next_hop(&here).is_some(), "a peer on this machine may name another port of it");
         }
         let without = Dialog::as_uac(&invite(), &ok(&[])).unwrap();
         assert_eq!(without.target().to_string(), "sip:bob@biloxi.com");

@@ -254,15 +254,25 @@ impl Endpoint {
         Ok(probe)
     }
 
-    /// A datagram.
+    /// A datagram of a known source.
     pub fn handle_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        self.handle_bytes(now, flow, bytes, false);
+    }
+
+    /// A datagram of a stranger: requests of no dialog of ours have a small part of the transactions.
+    pub fn handle_stranger(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        self.handle_bytes(now, flow, bytes, true);
+    }
+
+    fn handle_bytes(&mut self, now: Instant, flow: Flow, bytes: &[u8], is_stranger: bool) {
         // keep-alives of peers behind NAT: line ends (RFC 5626 §3.5.1) or zeros
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
         match parse(bytes, &self.config.limits) {
             Ok(Message::Request(request)) => {
-                if let Err((why, request)) = self.layer.handle_request(now, request, flow) {
+                let is_stranger = is_stranger && !self.is_in_dialog(&request);
+                if let Err((why, request)) = self.layer.handle_request(now, request, flow, is_stranger) {
                     let tag = self.seed.token(16);
                     self.layer.refuse(&request, StatusCode::BAD_REQUEST, why, &tag, flow);
                 }
@@ -277,6 +287,13 @@ impl Endpoint {
             }
         }
         self.drain_layer(now);
+    }
+
+    /// Whether Call-ID and To tag name a session of ours: only who saw its messages knows both.
+    fn is_in_dialog(&self, request: &Request) -> bool {
+        let tag = request.headers.to().ok().and_then(|to| to.tag().map(str::to_owned));
+        let call_id = request.headers.get(&HeaderName::CallId).map(str::to_owned);
+        call_id.zip(tag).is_some_and(|key| self.index.contains_key(&key))
     }
 
     /// The transport says that nobody is at `remote`.

@@ -156,3 +156,77 @@ fn a_probe_tells_the_status_or_that_none_came() {
     let last = std::iter::from_fn(|| e.poll_output()).last();
     assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));
 }
+
+fn numbered(method: &str, n: u32) -> String {
+    text(method, "").replace("branch=z9hG4bKa", &format!("branch=z9hG4bK{n}"))
+}
+
+#[test]
+fn strangers_fill_their_part_of_the_transactions_and_a_known_source_is_heard_all_the_same() {
+    let (t0, mut e) = (Instant::now(), endpoint());
+    let cap = LayerConfig::default().max_strangers;
+    for n in 0..50_000 {
+        e.handle_stranger(t0, flow(), numbered("OPTIONS", n).as_bytes());
+    }
+    assert_eq!(sent(&mut e).len(), cap);
+    assert_eq!(e.live().1, cap);
+    e.handle_datagram(t0, flow(), numbered("OPTIONS", 99_999).as_bytes());
+    assert_eq!(sent(&mut e).len(), 1);
+    e.handle_timeout(t0 + T1 * 64);
+    e.handle_stranger(t0 + T1 * 64, flow(), numbered("OPTIONS", 1).as_bytes());
+    assert_eq!(sent(&mut e).len(), 1, "their part is free again");
+}
+
+#[test]
+fn a_bye_within_a_dialog_is_heard_whatever_strangers_do() {
+    let (t0, mut e) = (Instant::now(), endpoint());
+    let uri = Uri::parse("sip:600@192.0.2.4").unwrap();
+    let call = OutgoingCall {
+        request_uri: uri.clone(),
+        from: NameAddr::new(uri.clone()),
+        to: NameAddr::new(uri),
+        headers: Vec::new(),
+        credentials: None,
+        body: None,
+        ring_limit: Duration::from_secs(60),
+        stays_on_flow: false,
+    };
+    e.dial(t0, flow(), None, call).unwrap();
+    let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("no INVITE") };
+    let Ok(Message::Request(invite)) = parse(&bytes, &Limits::UDP) else { panic!("no INVITE") };
+    let mut ok = invite.response(StatusCode::OK, Some("far"));
+    ok.headers.push(HeaderName::Contact, "<sip:600@192.0.2.4:6060>");
+    e.handle_datagram(t0, flow(), &ok.to_bytes());
+    for n in 0..5_000 {
+        e.handle_stranger(t0, flow(), numbered("OPTIONS", n).as_bytes());
+    }
+    let _ = sent(&mut e);
+    let head = |name| invite.headers.get(&name).unwrap().to_owned();
+    let bye = format!(
+        "BYE sip:us@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKbye;rport\r\nFrom: {};tag=far\r\n\
+         To: {}\r\nCall-ID: {}\r\nCSeq: 9 BYE\r\n\r\n",
+        head(HeaderName::To),
+        head(HeaderName::From),
+        head(HeaderName::CallId)
+    );
+    // another host of the far side may send it
+    let elsewhere = flow().to("198.51.100.7:5060".parse().unwrap());
+    e.handle_stranger(t0, elsewhere, bye.as_bytes());
+    let answers = sent(&mut e);
+    assert_eq!(answers.iter().map(|(_, r)| r.status.code()).collect::<Vec<_>>(), [200]);
+}
+
+#[test]
+fn a_stranger_is_refused_once_for_each_invite_it_sends_so_that_a_forged_source_is_not_flooded() {
+    let (t0, mut e) = (Instant::now(), endpoint());
+    e.handle_stranger(t0, flow(), text("INVITE", "").as_bytes());
+    for n in 1..=64 {
+        e.handle_timeout(t0 + T1 * n);
+    }
+    assert_eq!(sent(&mut e).len(), 1);
+    assert_eq!(e.live(), (0, 0));
+    let mut e = endpoint();
+    e.handle_stranger(t0, flow(), text("INVITE", "").as_bytes());
+    e.handle_stranger(t0 + T1, flow(), text("INVITE", "").as_bytes());
+    assert_eq!(sent(&mut e).len(), 2, "a lost answer comes again when it is asked for again");
+}

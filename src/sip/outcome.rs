@@ -4,6 +4,8 @@ use super::answer::Body;
 use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
 use super::{Header, NameAddr, StatusCode, Uri};
+use crate::base::Excerpt;
+use std::fmt;
 use std::time::Duration;
 
 /// What to dial.
@@ -77,6 +79,24 @@ pub enum CallFailure {
     Congestion,
 }
 
+/// For logs: what the far side wrote is cut and freed of control characters.
+impl fmt::Display for CallFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { status, phrase, q850, text } => {
+                write!(f, "{} {}", status.code(), Excerpt(phrase))?;
+                q850.map_or(Ok(()), |q850| write!(f, ", Q.850 cause {q850}"))?;
+                text.as_ref().map_or(Ok(()), |text| write!(f, ", reason \"{}\"", Excerpt(text)))
+            }
+            Self::Credentials(why) => why.fmt(f),
+            Self::Timeout => f.write_str("nobody answered in time"),
+            Self::Transport => f.write_str("nobody is there"),
+            Self::BadAnswer(why) => write!(f, "its answer cannot be used: {why}"),
+            Self::Congestion => f.write_str("too much is pending here"),
+        }
+    }
+}
+
 /// Who ended a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallEnd {
@@ -89,4 +109,19 @@ pub enum CallEnd {
         /// Text of that header.
         text: Option<String>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_in_the_log_holds_little_of_what_the_far_side_wrote() {
+        let status = StatusCode::BUSY_HERE;
+        let long = "B\u{1b}[31m".repeat(1_000);
+        let shown = CallFailure::Status { status, phrase: long.clone(), q850: Some(17), text: Some(long) }
+            .to_string();
+        assert!(shown.len() < 500 && shown.starts_with("486 B"), "{shown}");
+        assert!(!shown.chars().any(char::is_control));
+    }
 }

@@ -118,7 +118,7 @@ impl Bench {
         let e = r.essentials().unwrap();
         let mut layer = crate::sip::transaction::Layer::new(Default::default());
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
-        layer.handle_request(self.now, r.clone(), flow).unwrap();
+        layer.handle_request(self.now, r.clone(), flow, false).unwrap();
         let Some(crate::sip::transaction::LayerOutput::Request { id, .. }) = layer.poll_output() else {
             panic!("a request was expected")
         };

@@ -31,6 +31,8 @@ pub(super) struct TrunkDialer {
 impl TrunkDialer {
     pub(super) fn new(trunks: Vec<Trunk>, services: &Services) -> Result<Self, String> {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
+        // its keep-alives and calls shall not wait behind strangers
+        trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect();
         Ok(Self { trunks, sip })
     }
@@ -115,7 +117,7 @@ async fn run(
                 let word = match event {
                     Some(event) => {
                         if let SessionEvent::Failed(failure) = &event {
-                            info!(call = %call.call, leg = %call.leg, ?failure, "the trunk did not take the call");
+                            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
                         }
                         leg.handle_session(event)
                     }

@@ -9,6 +9,7 @@ use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
 use crate::media::stats::Totals;
 use crate::peer::Certificate;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +23,12 @@ const COMMAND_LIMIT: usize = 64;
 /// Why media did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Somebody else has the port.
+    #[error("media.webrtc_port: UDP {0} is taken by another program; stop it or choose another port")]
+    Taken(SocketAddr),
+    /// The address is none of this machine, so that it cannot be listened on.
+    #[error("media.addresses: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
+    NotLocal(SocketAddr),
     /// A socket or thread was refused.
     #[error("media cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -31,6 +38,17 @@ pub enum StartError {
     /// Not called within a tokio runtime.
     #[error("media must be started within the runtime")]
     NoRuntime,
+}
+
+impl StartError {
+    /// Why an address cannot be listened on.
+    pub(super) fn of_bind(address: SocketAddr, reason: std::io::Error) -> Self {
+        match reason.kind() {
+            ErrorKind::AddrInUse => Self::Taken(address),
+            ErrorKind::AddrNotAvailable => Self::NotLocal(address),
+            kind => Self::Io(std::io::Error::new(kind, format!("UDP {address}: {reason}"))),
+        }
+    }
 }
 
 /// What is there at the moment.
@@ -80,7 +98,8 @@ impl Shared {
         let local = sockets::local_address_towards(towards).ok().or_else(|| {
             self.config.addresses().iter().copied().find(|a| Family::of(*a) == Family::of(towards))
         })?;
-        let (port, pair) = sockets::bind_pair(&self.pool, local, is_symmetric)?;
+        let (port, mut pair) = sockets::bind_pair(&self.pool, local, is_symmetric)?;
+        pair.home = Some(towards);
         Some(((local, port).into(), pair))
     }
 

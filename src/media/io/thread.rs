@@ -5,6 +5,7 @@
 //! batches, hand each datagram to the worker (a fault there loses that stream alone), send what goes to
 //! plain legs at once and what goes to the shared sockets in one call at the end.
 
+use super::engine::StartError;
 use super::sys::{BATCH, Batch, Epoll, Waker};
 use super::transactions::Transactions;
 use crate::base::{Cause, Path, Seed, StreamId};
@@ -18,7 +19,7 @@ use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
 use crate::peer::{PeerInput, SrtpKeys};
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -52,6 +53,8 @@ pub struct PlainSockets {
     pub rtcp: UdpSocket,
     /// Connected to the far side in the kernel once that is known.
     pub is_symmetric: bool,
+    /// The host that signalling goes to.
+    pub home: Option<IpAddr>,
 }
 
 /// What a media thread is told.
@@ -132,17 +135,17 @@ impl MediaThread {
     /// Starts a thread with shared sockets bound to these addresses.
     ///
     /// # Errors
-    /// When a socket cannot be bound (the address stands in the text) or the system refuses a thread.
+    /// When a socket cannot be bound or the system refuses a thread.
     pub fn start(
         name: &str,
         addresses: &[SocketAddr],
         media_timeout: Duration,
         seed: Seed,
-    ) -> io::Result<Self> {
+    ) -> Result<Self, StartError> {
         let mut sockets = Vec::new();
         for address in addresses.iter().take(usize::from(u8::MAX)) {
             let socket = super::sockets::bind(*address, super::sockets::SHARED_BUFFER)
-                .map_err(|e| io::Error::new(e.kind(), format!("UDP {address}: {e}")))?;
+                .map_err(|reason| StartError::of_bind(*address, reason))?;
             sockets.push((socket.local_addr()?, socket));
         }
         let sockets = Arc::new(sockets);
@@ -486,8 +489,8 @@ impl Driver {
                 Ok(())
             }
             Command::AddPlain { id, source, sockets, stats, news } => {
-                let transport =
-                    Transport::Plain(Plain { is_symmetric: sockets.is_symmetric, ..Plain::default() });
+                let (is_symmetric, home) = (sockets.is_symmetric, sockets.home);
+                let transport = Transport::Plain(Plain { is_symmetric, home, ..Plain::default() });
                 let slot = self.worker.add(now, id, source, transport, stats);
                 self.watch(slot, &sockets);
                 self.gauges.sockets.fetch_add(1, Ordering::Relaxed);

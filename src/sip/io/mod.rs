@@ -62,21 +62,24 @@ impl StackConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Another program has the address.
-    #[error("SIP: UDP {0} is taken by another program (FreeSWITCH's external profile uses 5080 too)")]
+    #[error(
+        "sip.listen: UDP {0} is taken by another program (FreeSWITCH's external profile uses 5080 too); stop it \
+         or choose another port"
+    )]
     Taken(SocketAddr),
     /// The address is none of this machine.
-    #[error("SIP: {0} is no address of this machine")]
+    #[error("sip.listen: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
     NotLocal(SocketAddr),
     /// Anything else.
-    #[error("SIP: cannot listen on UDP {address}")]
+    #[error("sip.listen: cannot listen on UDP {address}: {reason}")]
     Listen {
         /// The address.
         address: SocketAddr,
         /// What the system said.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Nothing to listen on.
-    #[error("SIP: no address to listen on")]
+    #[error("sip.listen: no address to listen on; name one, as 0.0.0.0:5080")]
     NoAddress,
 }
 
@@ -158,13 +161,13 @@ impl SipStack {
         }
         let mut sockets = Vec::new();
         for address in &config.listen {
-            let socket = udp::bind(*address).map_err(|source| match source.kind() {
+            let socket = udp::bind(*address).map_err(|reason| match reason.kind() {
                 io::ErrorKind::AddrInUse => StartError::Taken(*address),
                 io::ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
-                _ => StartError::Listen { address: *address, source },
+                _ => StartError::Listen { address: *address, reason },
             })?;
             let local = socket.local_addr();
-            let local = local.map_err(|source| StartError::Listen { address: *address, source })?;
+            let local = local.map_err(|reason| StartError::Listen { address: *address, reason })?;
             sockets.push((local, socket));
         }
         let addresses: Arc<[SocketAddr]> = sockets.iter().map(|(a, _)| *a).collect();

@@ -86,7 +86,7 @@ pub(super) struct ReaderStats {
 }
 
 enum Inbound {
-    Datagram { flow: Flow, bytes: Bytes },
+    Datagram { flow: Flow, bytes: Bytes, is_stranger: bool },
     Refused { remote: SocketAddr },
 }
 
@@ -103,7 +103,8 @@ struct Feed {
 impl Feed {
     fn datagram(&self, flow: Flow, bytes: &[u8]) {
         let ip = flow.path.remote.ip();
-        let queue = if self.known.contains(ip) {
+        let is_stranger = !self.known.contains(ip);
+        let queue = if !is_stranger {
             &self.trusted
         } else {
             let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,7 +114,10 @@ impl Feed {
             }
             &self.strangers
         };
-        if queue.try_send(Inbound::Datagram { flow, bytes: Bytes::copy_from_slice(bytes) }).is_err() {
+        if queue
+            .try_send(Inbound::Datagram { flow, bytes: Bytes::copy_from_slice(bytes), is_stranger })
+            .is_err()
+        {
             self.stats.queue_full.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -271,7 +275,10 @@ impl Owner {
     fn handle_inbound(&mut self, inbound: Inbound) {
         let now = Instant::now();
         match inbound {
-            Inbound::Datagram { flow, bytes } => self.endpoint.handle_datagram(now, flow, &bytes),
+            Inbound::Datagram { flow, bytes, is_stranger: true } => {
+                self.endpoint.handle_stranger(now, flow, &bytes);
+            }
+            Inbound::Datagram { flow, bytes, .. } => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Refused { remote } => self.endpoint.handle_transport_error(now, remote),
         }
         self.carry_out(now);

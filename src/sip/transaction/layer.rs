@@ -4,7 +4,9 @@
 //! transaction, are not errors: the former go to the dialogs, the latter are counted and dropped (RFC 6026
 //! §8.9: a 2xx after its transaction is stray). Requests of RFC 2543 peers (no cookie in the branch) are
 //! matched by the old rule. Both tables are capped; a request beyond the cap is dropped, and its sender
-//! tries again.
+//! tries again. Strangers have a small part of the table and no more, so that they cannot keep a dialog's BYE
+//! out; and a failure is sent to them once for each INVITE that comes, not eleven times (timer G) to an address
+//! that anybody can write.
 
 use super::client_invite::{self, ClientInvite};
 use super::client_request::{self, ClientRequest};
@@ -26,12 +28,14 @@ pub struct LayerConfig {
     pub max_clients: usize,
     /// Most server transactions.
     pub max_servers: usize,
+    /// Most of these that strangers may have.
+    pub max_strangers: usize,
 }
 
 impl Default for LayerConfig {
     /// Room for 2,000 calls with their lingering transactions, twice over.
     fn default() -> Self {
-        Self { timings: Timings::default(), max_clients: 16_384, max_servers: 16_384 }
+        Self { timings: Timings::default(), max_clients: 16_384, max_servers: 16_384, max_strangers: 4_096 }
     }
 }
 
@@ -120,6 +124,7 @@ struct Entry {
     key: String,
     flow: Flow,
     deadline: Option<Instant>,
+    is_stranger: bool,
 }
 
 /// The layer.
@@ -130,6 +135,7 @@ pub struct Layer {
     entries: BTreeMap<TransactionId, Entry>,
     clients: HashMap<String, TransactionId>,
     servers: HashMap<String, TransactionId>,
+    strangers: usize,
     deadlines: BTreeSet<(Instant, TransactionId)>,
     outputs: VecDeque<LayerOutput>,
     drops: LayerDrops,
@@ -145,6 +151,7 @@ impl Layer {
             entries: BTreeMap::new(),
             clients: HashMap::new(),
             servers: HashMap::new(),
+            strangers: 0,
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
             drops: LayerDrops::default(),
@@ -209,7 +216,7 @@ impl Layer {
         } else {
             Machine::ClientRequest(ClientRequest::start(now, request.to_bytes(), timings, is_reliable))
         };
-        let id = self.insert(machine, key.clone(), flow);
+        let id = self.insert(machine, key.clone(), flow, false);
         self.clients.insert(key, id);
         self.settle(id);
         Ok(id)
@@ -255,7 +262,7 @@ impl Layer {
         self.outputs.push_back(LayerOutput::Send { flow, bytes: response.to_bytes() });
     }
 
-    /// A request from the network.
+    /// A request from the network. A stranger is who is neither known by address nor part of a dialog.
     ///
     /// # Errors
     /// What it lacks, and the request; answer it with [`Layer::refuse`].
@@ -264,6 +271,7 @@ impl Layer {
         now: Instant,
         mut request: Request,
         flow: Flow,
+        is_stranger: bool,
     ) -> Result<(), (Malformed, Box<Request>)> {
         let mut essentials = match request.essentials() {
             Ok(essentials) => essentials,
@@ -295,7 +303,8 @@ impl Layer {
             self.settle(id);
             return Ok(());
         }
-        if self.servers.len() >= self.config.max_servers {
+        let is_over = is_stranger && self.strangers >= self.config.max_strangers;
+        if is_over || self.servers.len() >= self.config.max_servers {
             self.drops.full += 1;
             return Ok(());
         }
@@ -306,11 +315,12 @@ impl Layer {
         request.headers.replace_top_via(&essentials.via.to_string());
         let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
         let machine = if request.method == Method::INVITE {
-            Machine::ServerInvite(ServerInvite::start(now, &request, timings, is_reliable))
+            // a stranger's own retransmissions bring a lost failure back
+            Machine::ServerInvite(ServerInvite::start(now, &request, timings, is_reliable || is_stranger))
         } else {
             Machine::ServerRequest(ServerRequest::start(now, timings, is_reliable))
         };
-        let id = self.insert(machine, own.clone(), answers);
+        let id = self.insert(machine, own.clone(), answers, is_stranger);
         self.servers.insert(own, id);
         let (request, essentials) = (Box::new(request), Box::new(essentials));
         self.outputs.push_back(LayerOutput::Request { id, request, essentials, flow, invite });
@@ -390,10 +400,11 @@ impl Layer {
         Some((*at, timer))
     }
 
-    fn insert(&mut self, machine: Machine, key: String, flow: Flow) -> TransactionId {
+    fn insert(&mut self, machine: Machine, key: String, flow: Flow, is_stranger: bool) -> TransactionId {
         self.next_id += 1;
         let id = TransactionId(self.next_id);
-        self.entries.insert(id, Entry { machine, key, flow, deadline: None });
+        self.entries.insert(id, Entry { machine, key, flow, deadline: None, is_stranger });
+        self.strangers += usize::from(is_stranger);
         id
     }
 
@@ -440,6 +451,7 @@ impl Layer {
             self.deadlines.extend(next.map(|at| (at, id)));
         }
         if is_over && let Some(entry) = self.entries.remove(&id) {
+            self.strangers = self.strangers.saturating_sub(usize::from(entry.is_stranger));
             match entry.machine {
                 Machine::ClientInvite(_) | Machine::ClientRequest(_) => self.clients.remove(&entry.key),
                 Machine::ServerInvite(_) | Machine::ServerRequest(_) => self.servers.remove(&entry.key),

@@ -341,12 +341,12 @@ fn drain(layer: &mut Layer) -> Vec<LayerOutput> {
 #[test]
 fn a_retransmission_reaches_the_user_once_and_the_answer_goes_to_the_source_port_rfc_3581_4() {
     let (t0, mut l) = (Instant::now(), layer(10));
-    l.handle_request(t0, request(Method::OPTIONS), flow()).unwrap();
-    l.handle_request(t0, request(Method::OPTIONS), flow()).unwrap();
+    l.handle_request(t0, request(Method::OPTIONS), flow(), false).unwrap();
+    l.handle_request(t0, request(Method::OPTIONS), flow(), false).unwrap();
     let out = drain(&mut l);
     let [LayerOutput::Request { id, request: r, .. }] = out.as_slice() else { panic!("{out:?}") };
     l.respond(t0, *id, &r.response(StatusCode::OK, Some("x")));
-    l.handle_request(t0, request(Method::OPTIONS), flow()).unwrap();
+    l.handle_request(t0, request(Method::OPTIONS), flow(), false).unwrap();
     let sent = drain(&mut l);
     assert_eq!(sent.len(), 2);
     assert!(sent.iter().all(|o| matches!(o, LayerOutput::Send { flow: f, bytes }
@@ -358,28 +358,28 @@ fn a_retransmission_reaches_the_user_once_and_the_answer_goes_to_the_source_port
 #[test]
 fn a_cancel_names_its_invite_and_an_ack_of_a_failure_is_not_told_rfc_3261_9_2() {
     let (t0, mut l) = (Instant::now(), layer(10));
-    l.handle_request(t0, request(Method::INVITE), flow()).unwrap();
+    l.handle_request(t0, request(Method::INVITE), flow(), false).unwrap();
     let Some(LayerOutput::Request { id: invite_id, request: r, .. }) = l.poll_output() else { panic!() };
-    l.handle_request(t0, request(Method::CANCEL), flow()).unwrap();
+    l.handle_request(t0, request(Method::CANCEL), flow(), false).unwrap();
     let Some(LayerOutput::Request { invite, .. }) = l.poll_output() else { panic!() };
     assert_eq!(invite, Some(invite_id));
     l.respond(t0, invite_id, &r.response(StatusCode::REQUEST_TERMINATED, Some("x")));
     drain(&mut l);
-    l.handle_request(t0, request(Method::ACK), flow()).unwrap();
+    l.handle_request(t0, request(Method::ACK), flow(), false).unwrap();
     assert_eq!(drain(&mut l), []);
     let mut stray = request(Method::ACK);
     stray.headers.set(HeaderName::Via, "SIP/2.0/UDP 192.0.2.1:5080;branch=z9hG4bKother");
-    l.handle_request(t0, stray, flow()).unwrap();
+    l.handle_request(t0, stray, flow(), false).unwrap();
     assert!(matches!(drain(&mut l).as_slice(), [LayerOutput::Ack { .. }]));
 }
 
 #[test]
 fn another_sent_by_with_the_same_branch_is_another_transaction_rfc_3261_17_2_3() {
     let (t0, mut l) = (Instant::now(), layer(10));
-    l.handle_request(t0, request(Method::OPTIONS), flow()).unwrap();
+    l.handle_request(t0, request(Method::OPTIONS), flow(), false).unwrap();
     let mut other = request(Method::OPTIONS);
     other.headers.set(HeaderName::Via, "SIP/2.0/UDP 192.0.2.9:5080;branch=z9hG4bKnashds8");
-    l.handle_request(t0, other, flow()).unwrap();
+    l.handle_request(t0, other, flow(), false).unwrap();
     assert_eq!(l.len(), 2);
 }
 
@@ -390,7 +390,7 @@ fn requests_without_the_cookie_are_matched_by_the_old_rule_rfc_3261_17_2_3() {
         let mut old = request(Method::OPTIONS);
         old.headers.set(HeaderName::Via, "SIP/2.0/UDP 192.0.2.1");
         old.headers.set(HeaderName::CallId, call);
-        l.handle_request(t0, old, flow()).unwrap();
+        l.handle_request(t0, old, flow(), false).unwrap();
         assert_eq!(l.len(), expected);
     }
 }
@@ -401,7 +401,7 @@ fn the_table_is_capped_and_empties_by_itself() {
     for n in 0..50 {
         let mut r = request(Method::OPTIONS);
         r.headers.set(HeaderName::Via, format!("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{n}"));
-        l.handle_request(t0, r, flow()).unwrap();
+        l.handle_request(t0, r, flow(), false).unwrap();
     }
     assert_eq!((l.len(), l.drops().full), (3, 47));
     l.handle_timeout(t0 + T1 * 64);
