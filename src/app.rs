@@ -113,13 +113,17 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
             Table::One(name) => Ok(vec![config.table(name)]),
             Table::Named(name) => config.named(name).map_err(|fault| vec![fault]),
         };
-        if let Some(prepared) = keep(sections.and_then(|s| (edge.prepare)(&s)), &mut faults) {
-            let names = prepared.targets();
-            if !names.is_empty() {
-                targets.insert(edge.name, names);
-            }
-            edges.push((edge.name, prepared));
+        // a fault in an edge's section makes its name no less a target: one mistake, one message
+        let written: Vec<String> = match (&sections, edge.table) {
+            (Ok(sections), Table::Named(_)) => sections.iter().map(|s| s.name().to_owned()).collect(),
+            _ => Vec::new(),
+        };
+        let prepared = keep(sections.and_then(|s| (edge.prepare)(&s)), &mut faults);
+        let names = prepared.as_ref().map_or(written, |p| p.targets());
+        if !names.is_empty() {
+            targets.insert(edge.name, names);
         }
+        edges.extend(prepared.map(|p| (edge.name, p)));
     }
     let accounts = config.named("account").map_err(|f| vec![f]).and_then(|s| read_accounts(&s));
     let accounts = keep(accounts, &mut faults);
@@ -225,6 +229,9 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
     let drain = configured.drain;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
+    // with the terminal that it was started in, the program goes; a service is asked to reload by the same signal
+    let has_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
     let running = Running::start(configured).await?;
     let (first, last) = running.engine.webrtc_ports();
     info!(
@@ -232,9 +239,18 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
         webrtc_udp = format!("{first}-{last}"),
         "sipedge is ready"
     );
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                if has_terminal {
+                    break;
+                }
+                warn!("SIGHUP changes nothing: the configuration is read at start; restart to use a new one");
+            }
+        }
     }
     info!(calls = running.switch.live(), drain_s = drain.as_secs(), "ending");
     tokio::select! {
@@ -345,4 +361,23 @@ fn start_log(log: &LogConfig) {
     } else {
         builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_in_a_trunk_is_told_once_and_its_routes_are_not_blamed() {
+        let file = std::env::temp_dir().join(format!("sipedge-app-{}.toml", std::process::id()));
+        std::fs::write(
+            &file,
+            "[trunk.pbx]\nhost = \"127.0.0.1\"\ncodec = 7\n[[route]]\nto = \"trunk.pbx\"\n",
+        )
+        .unwrap();
+        let config = Config::load(Some(&file), std::iter::empty()).unwrap();
+        let faults = judge(&config, Seed::from_number(1)).err().unwrap();
+        let _ = std::fs::remove_file(&file);
+        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codec"]);
+    }
 }

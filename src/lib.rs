@@ -24,6 +24,7 @@ pub mod config;
 pub mod edge;
 pub mod http;
 pub mod media;
+pub mod net;
 pub mod peer;
 pub mod registry;
 pub mod sdp;

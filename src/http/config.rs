@@ -23,6 +23,7 @@ struct Raw {
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
+    Other(serde::de::IgnoredAny),
 }
 
 impl HttpConfig {
@@ -37,6 +38,8 @@ impl HttpConfig {
             None => vec!["127.0.0.1:1337".to_owned()], // a browser gives a microphone to 127.0.0.1 without TLS
             Some(OneOrMany::One(text)) => vec![text],
             Some(OneOrMany::Many(texts)) => texts,
+            // what it is not is left to the check below, whose text says what it must be
+            Some(OneOrMany::Other(_)) => vec![String::new()],
         };
         let mut listen = Vec::new();
         for text in &texts {
@@ -86,5 +89,9 @@ mod tests {
         assert_eq!(read(json!({})).unwrap().listen(), ["127.0.0.1:1337".parse::<SocketAddr>().unwrap()]);
         assert_eq!(read(json!({"listen": ["127.0.0.1:1", "[::1]:2"]})).unwrap().listen().len(), 2);
         assert_eq!(read(json!({"listen": "localhost:80", "origins": ["example.org"]})).unwrap_err().len(), 2);
+        for other in [json!(7), json!({"a": 1}), json!([1])] {
+            let faults = read(json!({ "listen": other })).unwrap_err();
+            assert!(faults.iter().all(|f| f.to_string().contains("write ADDRESS:PORT")), "{faults:?}");
+        }
     }
 }

@@ -1,23 +1,26 @@
 //! Listens, serves, and ends.
 
-use super::{HttpConfig, cors};
+mod stall;
+
+use super::{HttpConfig, Visitor, cors};
+use crate::net::guard::{Guard, GuardConfig};
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use stall::Stall;
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// Connections at once; more wait in the kernel's queue.
-const MAX_CONNECTIONS: usize = 1_024;
 /// A request's header section must be there by then; slow senders cannot hold places.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer that is not taken for so long is given up with its connection.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request's body must be there by then.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failed accept (descriptors used up), so that the loop does not spin.
@@ -29,6 +32,9 @@ pub enum StartError {
     /// Somebody else listens there.
     #[error("http.listen: {0} is taken by another program; stop it or choose another port")]
     Taken(SocketAddr),
+    /// The address is none of this machine.
+    #[error("http.listen: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
+    NotLocal(SocketAddr),
     /// Anything else.
     #[error("http.listen: cannot listen on {address}: {reason}")]
     Listen {
@@ -37,6 +43,52 @@ pub enum StartError {
         /// What the system said.
         reason: std::io::Error,
     },
+}
+
+/// The guard of this listener, shared by its connections.
+#[derive(Clone)]
+pub(super) struct SharedGuard(Arc<Mutex<Guard>>);
+
+impl SharedGuard {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Guard::new(GuardConfig::default()))))
+    }
+
+    pub(super) fn good_login(&self, source: IpAddr) {
+        self.lock().good_login(Instant::now(), source);
+    }
+
+    pub(super) fn may_fail(&self, source: IpAddr) -> bool {
+        self.lock().may_fail(Instant::now(), source)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Guard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's place; dropping it gives the place back.
+struct Place {
+    guard: SharedGuard,
+    source: IpAddr,
+}
+
+impl Place {
+    fn take(guard: &SharedGuard, source: IpAddr) -> Option<Self> {
+        match guard.lock().enter(Instant::now(), source) {
+            Ok(()) => Some(Self { guard: guard.clone(), source }),
+            Err(refusal) => {
+                debug!(%source, ?refusal, "no place for an HTTP connection");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.guard.lock().leave(self.source);
+    }
 }
 
 /// The running listeners.
@@ -63,6 +115,7 @@ impl HttpServer {
         for address in config.listen() {
             let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
                 ErrorKind::AddrInUse => StartError::Taken(*address),
+                ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
                 _ => StartError::Listen { address: *address, reason },
             })?;
             listeners.push(listener);
@@ -70,9 +123,9 @@ impl HttpServer {
         let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let guard = SharedGuard::new();
         for listener in listeners {
-            tasks.spawn(accept(listener, router.clone(), places.clone(), stop.clone(), tasks.clone()));
+            tasks.spawn(accept(listener, router.clone(), guard.clone(), stop.clone(), tasks.clone()));
         }
         Ok(Self { addresses, stop, tasks })
     }
@@ -101,26 +154,24 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
 async fn accept(
     listener: TcpListener,
     router: Router,
-    places: Arc<Semaphore>,
+    guard: SharedGuard,
     stop: CancellationToken,
     tasks: TaskTracker,
 ) {
     loop {
-        let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
         tokio::select! {
             () = stop.cancelled() => return,
-            (accepted, place) = accepted => match (accepted, place) {
-                (Ok((stream, remote)), Ok(place)) => {
-                    tasks.spawn(serve(stream, remote, router.clone(), place, stop.clone()));
-                }
-                (Err(error), _) => {
+            accepted = listener.accept() => match accepted {
+                // without a place the connection is closed at once, so that who waits behind it is seen
+                Ok((stream, remote)) => if let Some(place) = Place::take(&guard, remote.ip()) {
+                    let visitor = Visitor::new(remote.ip(), guard.clone());
+                    let router = router.clone().layer(axum::Extension(visitor));
+                    tasks.spawn(serve(stream, remote, router, place, stop.clone()));
+                },
+                Err(error) => {
                     warn!(%error, "cannot take an HTTP connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
-                (_, Err(_)) => return,
             }
         }
     }
@@ -130,7 +181,7 @@ async fn serve(
     stream: TcpStream,
     remote: SocketAddr,
     router: Router,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
@@ -139,7 +190,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_TIMEOUT)), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {

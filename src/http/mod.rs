@@ -11,6 +11,36 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Who asks, as the listener sees them; an extension of every request.
+#[derive(Clone)]
+pub struct Visitor {
+    source: IpAddr,
+    guard: io::SharedGuard,
+}
+
+impl Visitor {
+    const fn new(source: IpAddr, guard: io::SharedGuard) -> Self {
+        Self { source, guard }
+    }
+
+    /// Good credentials: from now on there is room for this source, whatever strangers do.
+    pub fn good_login(&self) {
+        self.guard.good_login(self.source);
+    }
+
+    /// Wrong credentials; false when this source has tried too often and shall be told to wait. Good ones are
+    /// taken even then: who shares an address with a guesser is not shut out.
+    #[must_use]
+    pub fn may_fail(&self) -> bool {
+        let may_fail = self.guard.may_fail(self.source);
+        if !may_fail {
+            tracing::debug!(source = %self.source, "too many wrong tokens");
+        }
+        may_fail
+    }
+}
 
 /// A JSON answer; never cached.
 #[must_use]

@@ -10,13 +10,13 @@ use crate::call::leg::{Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::port::MediaProfile;
 use crate::call::route::{RouteDecision, RouteQuery, Router as _, Source};
 use crate::edge::contract::EdgeContext;
-use crate::http::{json_answer, read_body};
+use crate::http::{Visitor, json_answer, read_body};
 use crate::registry::Account;
-use axum::Router;
 use axum::extract::{Query, Request, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,10 +64,17 @@ impl Wago {
             .with_state(wago)
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<Arc<Account>, ApiError> {
+    fn authenticate(&self, visitor: &Visitor, headers: &HeaderMap) -> Result<Arc<Account>, ApiError> {
         let unauthorized = || ApiError::new(401, "Unauthorized");
         let token = headers.get("token").and_then(|t| t.to_str().ok()).ok_or_else(unauthorized)?;
-        let account = self.context.registry.account_by_token(token).ok_or_else(unauthorized)?;
+        let Some(account) = self.context.registry.account_by_token(token) else {
+            return Err(if visitor.may_fail() {
+                unauthorized()
+            } else {
+                ApiError::new(429, "too many wrong tokens from this address; wait a minute")
+            });
+        };
+        visitor.good_login();
         if self.context.registry.may_ask(&account, Instant::now()) {
             Ok(account)
         } else {
@@ -247,17 +254,23 @@ fn turn() -> Value {
     json!({"enabled": false, "status": "coming_soon"})
 }
 
-async fn config_route(State(wago): State<Arc<Wago>>, headers: HeaderMap) -> Response {
-    let answer = wago.authenticate(&headers).map(|_| members([("iceServers", json!([])), ("turn", turn())]));
+async fn config_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response {
+    let answer =
+        wago.authenticate(&visitor, &headers).map(|_| members([("iceServers", json!([])), ("turn", turn())]));
     wago.answer(answer)
 }
 
 async fn status_route(
     State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
     Query(query): Query<BTreeMap<String, String>>,
     headers: HeaderMap,
 ) -> Response {
-    let answer = wago.authenticate(&headers).and_then(|account| {
+    let answer = wago.authenticate(&visitor, &headers).and_then(|account| {
         let id = ["callID", "CallID", "callId", "call_id"].iter().find_map(|n| query.get(*n));
         let id = id.ok_or_else(|| ApiError::new(400, "missing callID in query"))?;
         let entry = wago.find(id.parse().ok(), &account)?;
@@ -267,32 +280,48 @@ async fn status_route(
     wago.answer(answer)
 }
 
-async fn make_route(State(wago): State<Arc<Wago>>, request: Request) -> Response {
-    let answer = match wago.admit(request).await {
+async fn make_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request,
+) -> Response {
+    let answer = match wago.admit(&visitor, request).await {
         Ok((account, body)) => wago.make(&account, &body),
         Err(error) => Err(error),
     };
     wago.answer(answer)
 }
 
-async fn offer_route(State(wago): State<Arc<Wago>>, request: Request) -> Response {
-    let answer = match wago.admit(request).await {
+async fn offer_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request,
+) -> Response {
+    let answer = match wago.admit(&visitor, request).await {
         Ok((account, body)) => wago.offer(&account, &body).await,
         Err(error) => Err(error),
     };
     wago.answer(answer)
 }
 
-async fn close_route(State(wago): State<Arc<Wago>>, request: Request) -> Response {
-    let answer = match wago.admit(request).await {
+async fn close_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request,
+) -> Response {
+    let answer = match wago.admit(&visitor, request).await {
         Ok((account, body)) => wago.close(&account, &body).await,
         Err(error) => Err(error),
     };
     wago.answer(answer)
 }
 
-async fn hangup_route(State(wago): State<Arc<Wago>>, request: Request) -> Response {
-    let answer = match wago.admit(request).await {
+async fn hangup_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    request: Request,
+) -> Response {
+    let answer = match wago.admit(&visitor, request).await {
         Ok((account, body)) => wago.hangup(&account, &body).await,
         Err(error) => Err(error),
     };
@@ -301,8 +330,8 @@ async fn hangup_route(State(wago): State<Arc<Wago>>, request: Request) -> Respon
 
 impl Wago {
     /// Who asks, and the body; a stranger's body is not read.
-    async fn admit(&self, request: Request) -> Result<(Arc<Account>, Vec<u8>), ApiError> {
-        let account = self.authenticate(request.headers())?;
+    async fn admit(&self, visitor: &Visitor, request: Request) -> Result<(Arc<Account>, Vec<u8>), ApiError> {
+        let account = self.authenticate(visitor, request.headers())?;
         let body =
             read_body(request, MAX_BODY).await.map_err(|(status, text)| ApiError::new(status, text))?;
         Ok((account, body))

@@ -1,0 +1,3 @@
+//! What all sockets share.
+
+pub mod guard;
