@@ -196,7 +196,7 @@ impl Worker {
             (Class::Rtcp, Some(slot)) => self.handle_rtcp(now, slot, None, buf),
             (Class::Rtcp, None) => self.stray(Drop::WrongSource),
             (Class::Dtls, bound) => match bound.or_else(|| self.by_hint.get(&key).copied()) {
-                Some(slot) => self.to_peer(slot, key),
+                Some(slot) => self.hand_to_peer(slot, key),
                 None => self.stray(Drop::WrongSource),
             },
             (Class::Stun, bound) => self.handle_stun(key, bound, buf),
@@ -354,14 +354,14 @@ impl Worker {
         if bound != Some(slot) {
             self.hint(slot, key);
         }
-        self.to_peer(slot, key)
+        self.hand_to_peer(slot, key)
     }
 
     /// A STUN response for the association of a stream that asked from the socket.
     pub fn handle_stun_response(&mut self, id: StreamId, socket: u8, from: SocketAddr) -> Verdict {
         self.current = None;
         match self.by_id.get(&id).copied() {
-            Some(slot) => self.to_peer(slot, (socket, from)),
+            Some(slot) => self.hand_to_peer(slot, (socket, from)),
             None => self.stray(Drop::WrongSource),
         }
     }
@@ -384,7 +384,7 @@ impl Worker {
         self.by_hint.insert(key, slot);
     }
 
-    fn to_peer(&mut self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+    fn hand_to_peer(&mut self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
         self.current = Some(slot);
         let inlet = match self.streams.get(slot).map(|s| &s.transport) {
             Some(Transport::WebRtc(WebRtc { inlet: Some(inlet), .. })) => Arc::clone(inlet),
