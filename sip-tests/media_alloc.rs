@@ -1,6 +1,15 @@
 //! The packet path allocates nothing: after warm-up, RTP of both directions through sockets, SRTP and relay
 //! costs the media thread no allocation and no release of memory, for each SRTP profile.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test: what cannot be had ends it"
+)]
+
 #[path = "media_rig.rs"]
 mod rig;
 

@@ -46,6 +46,18 @@ pub(crate) fn add_call(
     pbx: SocketAddr,
     stats: [Arc<StreamStats>; 2],
 ) -> SocketAddr {
+    add_call_of(thread, n, profile, [browser, pbx], [PCMU, PCMU], stats)
+}
+
+/// As [`add_call`], with what browser and PBX speak.
+pub(crate) fn add_call_of(
+    thread: &MediaThread,
+    n: u64,
+    profile: SrtpProfile,
+    [browser, pbx]: [SocketAddr; 2],
+    [web_format, plain_format]: [Format; 2],
+    stats: [Arc<StreamStats>; 2],
+) -> SocketAddr {
     let (web, plain) = (StreamId(2 * n), StreamId(2 * n + 1));
     let rtp = UdpSocket::bind((LOCAL, 0)).unwrap();
     let rtcp = UdpSocket::bind((LOCAL, 0)).unwrap();
@@ -73,8 +85,8 @@ pub(crate) fn add_call(
             stats: plain_stats,
             news: None,
         },
-        Command::Format(web, PCMU),
-        Command::Format(plain, PCMU),
+        Command::Format(web, web_format),
+        Command::Format(plain, plain_format),
         Command::Bind(web, path),
         Command::Select(web, path),
         Command::Hear(web, Some(plain)),
@@ -103,6 +115,17 @@ pub(crate) fn packet(ssrc: u32, index: u64) -> PacketBuf {
     let mut buf = PacketBuf::from_bytes(&header.to_fixed()).unwrap();
     buf.append(&[0x55; 160]);
     buf
+}
+
+/// Waits until the thread has taken the commands of that many streams.
+pub(crate) fn settle(thread: &MediaThread, streams: usize) {
+    let until = Instant::now() + PATIENCE;
+    while thread.streams() != streams {
+        assert!(Instant::now() < until, "commands are not taken");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // the counter moves before the last command of a call: one more round
+    std::thread::sleep(Duration::from_millis(20));
 }
 
 /// One call's far sides.
@@ -162,13 +185,7 @@ impl Rig {
     }
 
     fn settle(&self, streams: usize) {
-        let until = Instant::now() + PATIENCE;
-        while self.thread.streams() != streams {
-            assert!(Instant::now() < until, "commands are not taken");
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        // the counter moves before the last command of a call: one more round
-        std::thread::sleep(Duration::from_millis(20));
+        settle(&self.thread, streams);
     }
 
     /// One more stream that nobody uses.

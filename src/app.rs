@@ -7,13 +7,15 @@ use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
 use crate::http::HttpConfig;
 use crate::http::io::HttpServer;
-use crate::media::{Engine, MediaConfig};
+use crate::media::{self, Engine, MediaConfig};
 use crate::peer::Certificate;
 use crate::registry::{Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
+use crate::sip::transaction::Timings;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +25,10 @@ use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
+/// candidate, that a closed agent is closed.
+const QUIET_CRATES: &[&str] =
+    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -32,11 +38,20 @@ pub struct Configured {
     log: LogConfig,
     http: HttpConfig,
     sip: SipConfig,
+    sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
     edges: Vec<(&'static str, Box<dyn Prepared>)>,
     registry: Registry,
     seed: Seed,
+}
+
+impl Configured {
+    /// Other base times for SIP transactions than those of RFC 3261 §17.1.1.1: for a network whose round trip
+    /// is known, and for tests, which then need not wait 32 s until a transaction is forgotten.
+    pub const fn set_sip_timings(&mut self, timings: Timings) {
+        self.sip_timings = timings;
+    }
 }
 
 struct LogConfig {
@@ -66,10 +81,16 @@ pub fn configure(file: Option<PathBuf>) -> Result<Configured, Vec<Fault>> {
     let config = Config::load(file.as_deref(), std::env::vars()).map_err(|fault| vec![fault])?;
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
-    judge(&config, file, Seed::from_bytes(entropy))
+    let mut configured = judge(&config, Seed::from_bytes(entropy))?;
+    configured.file = file;
+    Ok(configured)
 }
 
-fn judge(config: &Config, file: Option<PathBuf>, mut seed: Seed) -> Result<Configured, Vec<Fault>> {
+/// Judges a configuration; all randomness of the program comes from `seed`.
+///
+/// # Errors
+/// Everything that is wrong, all at once, sorted.
+pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> {
     let mut faults = Vec::new();
     let edge_tables = EDGES.iter().map(|edge| match edge.table {
         Table::One(name) | Table::Named(name) => name,
@@ -114,7 +135,8 @@ fn judge(config: &Config, file: Option<PathBuf>, mut seed: Seed) -> Result<Confi
             if faults.is_empty() =>
         {
             let registry = Registry::new(accounts, routes, &mut seed);
-            Ok(Configured { file, log, http, sip, media, drain, edges, registry, seed })
+            let sip_timings = Timings::default();
+            Ok(Configured { file: None, log, http, sip, sip_timings, media, drain, edges, registry, seed })
         }
         _ => {
             faults.sort();
@@ -169,7 +191,7 @@ pub enum RunError {
     Certificate(String),
     /// Media.
     #[error(transparent)]
-    Media(#[from] crate::media::StartError),
+    Media(#[from] media::StartError),
     /// SIP.
     #[error(transparent)]
     Sip(#[from] crate::sip::io::StartError),
@@ -203,42 +225,20 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
 }
 
 async fn serve(configured: Configured) -> Result<(), RunError> {
-    let Configured { file, http, sip, media, drain, edges, registry, mut seed, .. } = configured;
-    let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
-    let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
-    let mut stack = StackConfig::new(sip.listen().to_vec());
-    sip.user_agent().clone_into(&mut stack.agent);
-    let sip = Arc::new(SipStack::start(stack, seed.fork())?);
-    let registry = Arc::new(registry);
-    let services = Services::default().with(sip.clone());
-
-    let mut dialers = BTreeMap::new();
-    let mut prepared = Vec::new();
-    for (name, mut edge) in edges {
-        if let Some(dialer) = edge.dialer(&services).map_err(|e| RunError::Edge(name, e))? {
-            dialers.insert(name, dialer);
-        }
-        prepared.push(edge);
-    }
-    let parts = SwitchParts { router: registry.clone(), media: engine.clone(), dialers };
-    let switch = Switch::new(parts, seed.fork());
-    let context = EdgeContext { switch: switch.clone(), registry, services };
-    let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
-    let router = routes.fold(axum::Router::new(), axum::Router::merge);
-
+    let file = configured.file.as_ref().map_or_else(|| "none".to_owned(), |f| f.display().to_string());
+    let drain = configured.drain;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     // with the terminal that it was started in, the program goes; a service is asked to reload by the same signal
     let has_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    let server = HttpServer::start(&http, router).await?;
-    let (first, last) = engine.webrtc_ports();
+    let running = Running::start(configured).await?;
+    let (first, last) = running.engine.webrtc_ports();
     info!(
-        config = file.map_or_else(|| "none".to_owned(), |f| f.display().to_string()),
-        http = ?server.addresses(), sip = ?sip.addresses(), webrtc_udp = format!("{first}-{last}"),
+        config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
+        webrtc_udp = format!("{first}-{last}"),
         "sipedge is ready"
     );
-
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -251,23 +251,107 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
             }
         }
     }
-    info!(calls = switch.live(), drain_s = drain.as_secs(), "ending");
+    info!(calls = running.switch.live(), drain_s = drain.as_secs(), "ending");
     tokio::select! {
-        () = switch.shutdown(drain) => {}
+        () = running.switch.shutdown(drain) => {}
         // a second signal ends now
-        _ = terminate.recv() => switch.shutdown(Duration::ZERO).await,
-        _ = interrupt.recv() => switch.shutdown(Duration::ZERO).await,
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
-    server.stop(LAST_WORDS).await;
-    sip.shutdown(LAST_WORDS, None).await;
-    engine.stop();
+    running.stop(Duration::ZERO).await;
     info!("sipedge has ended");
     Ok(())
 }
 
+/// The program at work: every folder started and wired. It lives on the runtime it was started on.
+pub struct Running {
+    http: HttpServer,
+    sip: Arc<SipStack>,
+    engine: Arc<Engine>,
+    switch: Switch,
+    registry: Arc<Registry>,
+}
+
+/// What the program holds at the moment. All is zero when no call lives and the last one has been forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Calls of the switch.
+    pub calls: usize,
+    /// Places taken among the calls at once.
+    pub permits: usize,
+    /// Media.
+    pub media: media::Counts,
+    /// SIP sessions; an ended one is kept as long as its far side may repeat itself.
+    pub sip_sessions: usize,
+    /// SIP transactions, those that only absorb retransmissions included.
+    pub sip_transactions: usize,
+}
+
+impl Running {
+    /// Starts everything, the listeners last.
+    ///
+    /// # Errors
+    /// The first thing that cannot be started.
+    pub async fn start(configured: Configured) -> Result<Self, RunError> {
+        let Configured { http, sip, sip_timings, media, edges, registry, mut seed, .. } = configured;
+        let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
+        let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
+        let mut stack = StackConfig::new(sip.listen().to_vec());
+        sip.user_agent().clone_into(&mut stack.agent);
+        stack.timings = sip_timings;
+        let sip = Arc::new(SipStack::start(stack, seed.fork())?);
+        let registry = Arc::new(registry);
+        let services = Services::default().with(sip.clone());
+
+        let mut dialers = BTreeMap::new();
+        let mut prepared = Vec::new();
+        for (name, mut edge) in edges {
+            if let Some(dialer) = edge.dialer(&services).map_err(|e| RunError::Edge(name, e))? {
+                dialers.insert(name, dialer);
+            }
+            prepared.push(edge);
+        }
+        let parts = SwitchParts { router: registry.clone(), media: engine.clone(), dialers };
+        let switch = Switch::new(parts, seed.fork());
+        let context = EdgeContext { switch: switch.clone(), registry: registry.clone(), services };
+        let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
+        let router = routes.fold(axum::Router::new(), axum::Router::merge);
+        let http = HttpServer::start(&http, router).await?;
+        Ok(Self { http, sip, engine, switch, registry })
+    }
+
+    /// Where HTTP is served.
+    #[must_use]
+    pub fn http_addresses(&self) -> &[SocketAddr] {
+        self.http.addresses()
+    }
+
+    /// What it holds at the moment.
+    pub async fn counts(&self) -> Counts {
+        let sip = self.sip.stats().await;
+        Counts {
+            calls: self.switch.live(),
+            permits: self.registry.live_calls(),
+            media: self.engine.counts(),
+            sip_sessions: sip.sessions,
+            sip_transactions: sip.transactions,
+        }
+    }
+
+    /// Ends: takes no new calls, lets those that live end for `drain`, then ends them, and says the last words
+    /// of SIP and HTTP.
+    pub async fn stop(self, drain: Duration) {
+        self.switch.shutdown(drain).await;
+        self.http.stop(LAST_WORDS).await;
+        self.sip.shutdown(LAST_WORDS, None).await;
+        self.engine.stop();
+    }
+}
+
 fn start_log(log: &LogConfig) {
     set_pii_mask(log.is_masked);
-    let filter = EnvFilter::try_new(&log.filter).unwrap_or_default();
+    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
+    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
     // a second start in one process (tests) keeps the first log
@@ -291,7 +375,7 @@ mod tests {
         )
         .unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap();
-        let faults = judge(&config, None, Seed::from_number(1)).err().unwrap();
+        let faults = judge(&config, Seed::from_number(1)).err().unwrap();
         let _ = std::fs::remove_file(&file);
         assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codec"]);
     }

@@ -4,7 +4,16 @@
 //! looks at nothing.
 //!
 //! The target is a process of its own on core 0, the load on core 1 (this binary executes itself).
-//! `cargo bench --bench relay -- [seconds]`
+//! `cargo bench --bench relay -- [seconds [calls …]]`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench: what cannot be had ends it"
+)]
 
 #[path = "../media_rig.rs"]
 mod rig;
@@ -39,14 +48,17 @@ fn main() {
     if let Some(at) = args.iter().position(|a| a == "target") {
         return target(&args[at + 1]);
     }
-    let seconds = args.iter().filter_map(|a| a.parse().ok()).next().unwrap_or(4.0);
+    let mut numbers = args.iter().filter_map(|a| a.parse::<f64>().ok());
+    let seconds = numbers.next().unwrap_or(4.0);
+    let sizes: Vec<usize> = numbers.map(|n| n as usize).collect();
+    let sizes = if sizes.is_empty() { vec![1, 100, 1_000] } else { sizes };
     let time = Duration::from_secs_f64(seconds);
     let _ = pin_to_core(1);
     println!(
         "µs of CPU per packet sent out (ours with AES_CM_128_HMAC_SHA1_80, with AEAD_AES_128_GCM, bare relay)"
     );
     println!("calls  load        CM    GCM   bare   CM/bare   packets/s (CM)  delivered (CM)");
-    for calls in [1, 100, 1_000] {
+    for calls in sizes {
         for is_paced in [false, true] {
             let [cm, gcm, bare] = ["cm", "gcm", "bare"].map(|kind| measure(kind, calls, is_paced, time));
             println!(

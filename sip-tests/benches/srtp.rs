@@ -1,6 +1,15 @@
 //! SRTP alone: nanoseconds a packet of 172 bytes (PCMU, 20 ms), ours in place against webrtc-srtp's context,
 //! sealing and opening. `cargo bench --bench srtp`
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a bench: what cannot be had ends it"
+)]
+
 #[path = "../media_rig.rs"]
 mod rig;
 

@@ -101,6 +101,7 @@ impl Section {
         let mut kept: serde_json::Map<String, Value> =
             table.into_iter().filter(|(k, _)| known.contains(&k.as_str())).collect();
         // each round names one wrong value and goes on without it, so that all are named
+        let mut readings: BTreeMap<String, (Fault, Vec<Value>)> = BTreeMap::new();
         let mut raw = None;
         while raw.is_none() {
             match serde_path_to_error::deserialize::<_, T>(Value::Object(kept.clone())) {
@@ -108,21 +109,24 @@ impl Section {
                 Err(error) => {
                     let path = error.path().to_string();
                     let key = path.split(['.', '[']).next().unwrap_or_default().to_owned();
-                    match kept.get(&key) {
-                        Some(Value::String(text)) if self.from_env.contains_key(&key) => {
-                            if let Some(value) = read_env_text(text) {
-                                kept.insert(key, value);
-                                continue;
-                            }
-                        }
-                        Some(_) => {}
+                    let Some(value) = kept.get(&key) else {
+                        faults.push(self.fault("", error.inner().to_string()));
+                        return Err(faults);
+                    };
+                    let (fault, left) = readings.entry(key.clone()).or_insert_with(|| {
+                        let others = match value {
+                            Value::String(text) if self.from_env.contains_key(&key) => read_env_text(text),
+                            _ => Vec::new(),
+                        };
+                        (self.fault(&path, error.inner().to_string()), others)
+                    });
+                    match left.pop() {
+                        Some(other) => drop(kept.insert(key, other)),
                         None => {
-                            faults.push(self.fault("", error.inner().to_string()));
-                            return Err(faults);
+                            faults.push(fault.clone());
+                            kept.remove(&key);
                         }
                     }
-                    faults.push(self.fault(&path, error.inner().to_string()));
-                    kept.remove(&key);
                 }
             }
         }
@@ -155,17 +159,15 @@ impl Section {
     }
 }
 
-/// A number, a boolean or a comma-separated list, from the text of an environment variable. A list may be
-/// written in brackets; what does not look like any of these gives none.
-fn read_env_text(text: &str) -> Option<Value> {
+/// What else the text of an environment variable may mean, last choice first: a comma-separated list (in
+/// brackets or not), a number or a boolean.
+fn read_env_text(text: &str) -> Vec<Value> {
     let text = text.trim();
-    match serde_json::from_str::<Value>(text) {
-        Ok(Value::String(_)) | Err(_) => {}
-        Ok(value) => return Some(value),
-    }
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let items = inner.split(',').map(|item| Value::String(item.trim().trim_matches('"').to_owned()));
-    (!inner.is_empty()).then(|| Value::Array(items.collect()))
+    let list = Value::Array(items.filter(|item| item.as_str() != Some("")).collect());
+    let scalar = serde_json::from_str::<Value>(text).ok().filter(|v| v.is_number() || v.is_boolean());
+    [Some(list), scalar].into_iter().flatten().collect()
 }
 
 /// The known key within two edits, if there is one.

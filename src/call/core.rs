@@ -241,6 +241,9 @@ impl Call {
                 if let Some(sdp) = answer {
                     self.media(MediaCommand::AcceptAnswer { leg: self.callee, sdp });
                 }
+                // early media may fall silent while it rings; from here on both sides should send
+                self.media(MediaCommand::Expect(self.callee));
+                self.media(MediaCommand::Expect(self.caller.leg));
                 if self.caller.offer.is_some() {
                     self.answer_caller_media(); // the answer follows when media made it
                 } else {

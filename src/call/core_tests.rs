@@ -54,6 +54,7 @@ fn drain(call: &mut Call) -> Vec<String> {
                 format!("media accept-offer {leg} v{}", sdp.origin.version)
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
+            Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
             Output::Media(MediaCommand::Detach(leg)) => format!("media detach {leg}"),
             Output::Media(MediaCommand::Release(leg)) => format!("media release {leg}"),
             Output::Note(_) => String::new(),
@@ -114,7 +115,10 @@ fn a_detached_caller_is_routed_dialled_answered_and_attached() {
     call.handle_leg(B, LegEvent::Ringing);
     assert_eq!(drain(&mut call), ["L1 ring"], "a second 180 says nothing new");
     call.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
-    assert_eq!(drain(&mut call), ["media accept-answer L2 v8", "L1 answer"]);
+    assert_eq!(
+        drain(&mut call),
+        ["media accept-answer L2 v8", "media expect L2", "media expect L1", "L1 answer"]
+    );
     assert!(call.is_active() && call.poll_timeout().is_none());
     call.handle_leg(A, LegEvent::Offer(sdp(1)));
     assert_eq!(drain(&mut call), ["media accept-offer L1 v1"]);
@@ -137,14 +141,17 @@ fn a_caller_with_an_offer_gets_its_answer_with_early_media_and_again_with_the_an
     call.handle_media(MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 progress v2"]);
     call.handle_leg(B, LegEvent::Answered { answer: None });
-    assert_eq!(drain(&mut call), ["L1 answer v2"]);
+    assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "L1 answer v2"]);
 }
 
 #[test]
 fn a_caller_with_an_offer_is_answered_once_media_has_its_answer() {
     let mut call = dialed(Some(sdp(1)), Instant::now());
     call.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
-    assert_eq!(drain(&mut call), ["media accept-answer L2 v8", "media accept-offer L1 v1"]);
+    assert_eq!(
+        drain(&mut call),
+        ["media accept-answer L2 v8", "media expect L2", "media expect L1", "media accept-offer L1 v1"]
+    );
     call.handle_media(MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 answer v2"]);
 }

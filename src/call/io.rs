@@ -1,7 +1,7 @@
 //! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown.
 
 use super::core::{Call, Note, Output};
-use super::leg::{Incoming, LegCommand, LegEvent, LegProfile};
+use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
 use super::route::{Router, Target};
 use crate::base::{CallId, Cause, LegId, Pii, Seed};
@@ -40,9 +40,34 @@ impl LegRef {
         self.mail.try_send((self.leg, event)).is_ok()
     }
 
+    /// Waits for room in the call's mailbox; none when the call is over. For an event that must go together
+    /// with something else: a future that is dropped while it waits has done neither.
+    pub async fn room(&self) -> Option<Room<'_>> {
+        self.mail.reserve().await.ok().map(|place| Room { leg: self.leg, place })
+    }
+
+    /// Whether the call is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.mail.is_closed()
+    }
+
     /// Returns when the call is over.
     pub async fn closed(&self) {
         self.mail.closed().await;
+    }
+}
+
+/// Room for one event in a call's mailbox.
+pub struct Room<'a> {
+    leg: LegId,
+    place: mpsc::Permit<'a, (LegId, LegEvent)>,
+}
+
+impl Room<'_> {
+    /// Tells the call.
+    pub fn send(self, event: LegEvent) {
+        self.place.send((self.leg, event));
     }
 }
 
@@ -134,7 +159,7 @@ impl Switch {
         let (media_events, media_inbox) = mpsc::channel(MAILBOX);
         let media = self.0.parts.media.open(id, media_events)?;
         let reference = LegRef { call: id, leg: caller, mail: mail.clone() };
-        info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = ?incoming.source, "call started");
+        info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = %incoming.source, "call started");
         self.0.live.send_modify(|n| *n += 1);
         let task = CallTask {
             id,
@@ -211,8 +236,19 @@ impl CallTask {
                     None => std::future::pending().await,
                 }
             };
+            let (caller, callee) = (&self.caller.1, self.callee_commands.as_ref());
+            let is_deserted = async {
+                match callee {
+                    Some(callee) => tokio::select! { () = caller.closed() => {}, () = callee.closed() => {} },
+                    None => caller.closed().await,
+                }
+            };
             tokio::select! {
+                // in this order: what a leg said before it went counts
+                biased;
                 Some((leg, event)) = mailbox.recv() => self.call.handle_leg(leg, event),
+                // its task is gone without a word
+                () = is_deserted => self.call.hangup(Cause::Internal),
                 event = media.recv() => match event {
                     Some(event) => self.call.handle_media(event),
                     None => self.call.hangup(Cause::Internal),
@@ -266,7 +302,7 @@ impl CallTask {
         let sender = if leg == self.caller.0 { Some(&self.caller.1) } else { self.callee_commands.as_ref() };
         let Some(sender) = sender else { return };
         match sender.try_send(command) {
-            // a leg whose task is gone says Ended first, or its edge was stopped
+            // a leg whose task is gone said Ended first, else `run` notices
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 warn!(call = %self.id, %leg, "leg does not take its commands; ending the call");
@@ -285,12 +321,163 @@ impl CallTask {
                 self.answered = Some(Instant::now());
                 info!(call = %self.id, setup_ms = self.setup_ms(), "call answered");
             }
-            Note::Media(leg, state) => info!(call = %self.id, %leg, media = ?state, "media"),
+            Note::Media(leg, MediaState::Connected { codec }) => {
+                info!(call = %self.id, %leg, codec, "media connected")
+            }
+            Note::Media(leg, MediaState::Failed(cause)) => {
+                info!(call = %self.id, %leg, %cause, "media failed")
+            }
+            Note::Media(leg, MediaState::Lost(cause)) => info!(call = %self.id, %leg, %cause, "media lost"),
+            Note::Media(leg, MediaState::Closed) => info!(call = %self.id, %leg, "media closed"),
         }
     }
 
     /// Milliseconds from start to answer, or to now while unanswered.
     fn setup_ms(&self) -> u128 {
         self.answered.map_or_else(|| self.started.elapsed(), |at| at.duration_since(self.started)).as_millis()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::port::{MediaCommand, MediaProfile};
+    use super::super::route::{RouteDecision, RouteQuery, Source};
+    use super::*;
+    use crate::call::leg::Party;
+    use crate::sdp::SessionDescription;
+
+    /// Sends every call to one target; a number that says so ends in a fault.
+    struct Everywhere;
+
+    impl Router for Everywhere {
+        fn route(&self, query: &RouteQuery) -> RouteDecision {
+            assert_ne!(query.to, "fault in routing");
+            let to = Target { edge: "test", name: "x".into(), number: query.to.clone() };
+            RouteDecision::To(vec![to])
+        }
+    }
+
+    /// Makes the same offer always.
+    struct Media;
+
+    struct Port(mpsc::Sender<MediaEvent>);
+
+    impl MediaEngine for Media {
+        fn open(&self, _: CallId, events: mpsc::Sender<MediaEvent>) -> Result<Box<dyn MediaPort>, Cause> {
+            Ok(Box::new(Port(events)))
+        }
+    }
+
+    impl MediaPort for Port {
+        fn command(&mut self, command: MediaCommand) {
+            match command {
+                MediaCommand::CreateOffer { leg, .. } => {
+                    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n";
+                    let sdp = Box::new(SessionDescription::parse(sdp).unwrap());
+                    self.0.try_send(MediaEvent::Offer { leg, sdp }).unwrap();
+                }
+                MediaCommand::Detach(_) => panic!("a fault in the call's task"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands out what it opened.
+    struct Edge(mpsc::Sender<(LegRef, mpsc::Receiver<LegCommand>)>);
+
+    #[async_trait]
+    impl Dialer for Edge {
+        async fn open(&self, leg: LegRef, _: &Target) -> Result<OpenedLeg, Cause> {
+            let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
+            self.0.send((leg, inbox)).await.unwrap();
+            Ok(OpenedLeg { profile: profile(), commands })
+        }
+    }
+
+    fn profile() -> LegProfile {
+        LegProfile { media: MediaProfile::WebRtc, takes_reoffer: false, may_detach: true }
+    }
+
+    struct World {
+        switch: Switch,
+        caller: LegRef,
+        to_caller: mpsc::Receiver<LegCommand>,
+        opened: mpsc::Receiver<(LegRef, mpsc::Receiver<LegCommand>)>,
+        permit: Arc<()>,
+    }
+
+    fn call(to: &str) -> World {
+        let (sender, opened) = mpsc::channel(1);
+        let edge: Arc<dyn Dialer> = Arc::new(Edge(sender));
+        let dialers = BTreeMap::from([("test", edge)]);
+        let parts = SwitchParts { router: Arc::new(Everywhere), media: Arc::new(Media), dialers };
+        let switch = Switch::new(parts, Seed::from_number(1));
+        let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
+        let incoming = Incoming {
+            source: Source::Account("anna".into()),
+            from: Party::default(),
+            to: to.to_owned(),
+            offer: None,
+            profile: profile(),
+            ring_timeout: None,
+        };
+        let permit = Arc::new(());
+        let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();
+        World { switch, caller, to_caller, opened, permit }
+    }
+
+    /// Waits until the call is forgotten.
+    async fn is_forgotten(world: &World) {
+        world.caller.closed().await;
+        let _ = world.switch.0.live.subscribe().wait_for(|n| *n == 0).await;
+        assert_eq!(Arc::strong_count(&world.permit), 1, "the permit is given back");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_in_a_calls_task_ends_both_legs_and_gives_its_place_back() {
+        let mut world = call("600");
+        let (callee, mut to_callee) = world.opened.recv().await.unwrap();
+        assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
+        assert!(callee.send(LegEvent::Answered { answer: None }).await);
+        assert!(matches!(world.to_caller.recv().await, Some(LegCommand::Answer { .. })));
+        assert_eq!(world.switch.live(), 1);
+        assert!(world.caller.send(LegEvent::Detached).await);
+        assert!(world.to_caller.recv().await.is_none() && to_callee.recv().await.is_none());
+        is_forgotten(&world).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fault_before_the_second_leg_ends_the_first() {
+        let mut world = call("fault in routing");
+        assert!(world.to_caller.recv().await.is_none());
+        is_forgotten(&world).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leg_whose_task_is_gone_without_a_word_ends_the_other() {
+        let mut world = call("600");
+        let (_callee, mut to_callee) = world.opened.recv().await.unwrap();
+        assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
+        drop(to_callee);
+        let hangup = world.to_caller.recv().await;
+        assert!(matches!(hangup, Some(LegCommand::Hangup(Cause::Internal))), "{hangup:?}");
+        is_forgotten(&world).await;
+
+        let mut world = call("600");
+        let (_callee, mut to_callee) = world.opened.recv().await.unwrap();
+        drop(std::mem::replace(&mut world.to_caller, mpsc::channel(1).1));
+        assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
+        assert!(matches!(to_callee.recv().await, Some(LegCommand::Hangup(Cause::Internal))));
+        is_forgotten(&world).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_word_of_a_leg_counts_though_its_task_is_gone() {
+        let mut world = call("600");
+        let (callee, to_callee) = world.opened.recv().await.unwrap();
+        assert!(callee.send(LegEvent::Ended(Cause::Busy)).await);
+        drop(to_callee);
+        let hangup = world.to_caller.recv().await;
+        assert!(matches!(hangup, Some(LegCommand::Hangup(Cause::Busy))), "{hangup:?}");
     }
 }

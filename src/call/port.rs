@@ -129,8 +129,8 @@ pub enum MediaCommand {
         /// Its answer.
         sdp: Box<SessionDescription>,
     },
-    /// An offer of the leg: first media, or other ICE credentials (replaces once the new one is up), or the
-    /// same again (the same answer). Answered by [`MediaEvent::Answer`] or [`MediaEvent::Refused`]. The
+    /// An offer of the leg: first media, another transport (replaces once the new one is up), an ICE restart of
+    /// the same transport (RFC 8445 §9: media goes on), or the same again (the same answer). Answered by [`MediaEvent::Answer`] or [`MediaEvent::Refused`]. The
     /// codec is the one the other leg uses.
     AcceptOffer {
         /// The leg, new or known.
@@ -142,6 +142,9 @@ pub enum MediaCommand {
     },
     /// Join two legs; each may be detached (then the other hears silence).
     Bridge(LegId, LegId),
+    /// From now on this leg should send (it answered, or was answered): its media timeout counts. A WebRTC leg
+    /// counts from its [`MediaEvent::Connected`] on, whatever this says.
+    Expect(LegId),
     /// Take a leg's media away; the other hears silence. Answered by [`MediaEvent::Detached`].
     Detach(LegId),
     /// Forget a leg; its ports drain and are freed.

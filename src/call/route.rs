@@ -9,6 +9,16 @@ pub enum Source {
     Trunk(String),
 }
 
+impl std::fmt::Display for Source {
+    /// As it is written in a route: `account.anna`, `trunk.pbx`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Account(name) => write!(f, "account.{name}"),
+            Self::Trunk(name) => write!(f, "trunk.{name}"),
+        }
+    }
+}
+
 /// Who calls whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteQuery {

@@ -21,11 +21,23 @@ const EVENT_8000: u8 = 101;
 const EVENT_48000: u8 = 102;
 const EVENT_NAME: &str = "telephone-event";
 
-/// What identifies a WebRTC transport of the far side: another value is another transport.
+/// What identifies a WebRTC transport of the far side: another value is another transport, or an ICE restart of
+/// the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransportKey {
     ufrag: String,
     fingerprints: Vec<Fingerprint>,
+    /// User name and session id of `o=`: one peer connection of a browser keeps them (RFC 8829 §5.2.2).
+    session: (String, u64),
+}
+
+impl TransportKey {
+    /// Whether an offer of `next` restarts ICE of this transport (RFC 8839 §4.4.1.1.1): the same session and
+    /// certificate, another ufrag. Browsers do no new DTLS handshake then.
+    #[must_use]
+    pub fn is_restarted_by(&self, next: &Self) -> bool {
+        self.ufrag != next.ufrag && self.fingerprints == next.fingerprints && self.session == next.session
+    }
 }
 
 /// An offer of a browser, read.
@@ -153,7 +165,11 @@ pub fn read_webrtc_offer(
     Ok(WebRtcOffer {
         format: format(chosen.0, chosen.1.payload_type, chosen.1.payload_type, [event, None], event),
         direction: sdp.direction_of(media),
-        key: TransportKey { ufrag: ufrag.to_owned(), fingerprints: fingerprints.clone() },
+        key: TransportKey {
+            ufrag: ufrag.to_owned(),
+            fingerprints: fingerprints.clone(),
+            session: (sdp.origin.username.clone(), sdp.origin.session_id),
+        },
         remote: RemoteParameters {
             credentials,
             fingerprints,
@@ -169,7 +185,8 @@ pub fn read_webrtc_offer(
     })
 }
 
-/// Our answer to a browser's offer.
+/// Our answer to a browser's offer. `a=setup` says `offer.remote.dtls_role`: for a transport that is already
+/// there, the caller sets the role it has (RFC 8842 §5.5), whatever the offer would leave open.
 #[must_use]
 pub fn answer_webrtc(
     sdp: &SessionDescription,

@@ -180,10 +180,70 @@ impl StreamStats {
     }
 }
 
+/// What all streams that ended counted, for metrics; many writers.
+#[derive(Debug, Default)]
+pub struct Totals {
+    streams: AtomicU64,
+    packets_in: AtomicU64,
+    packets_out: AtomicU64,
+    silence_out: AtomicU64,
+    drops: [AtomicU64; Drop::ALL.len()],
+}
+
+impl Totals {
+    /// Adds a stream that ended.
+    pub fn add(&self, stream: &StreamStats) {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        self.packets_in.fetch_add(stream.packets_in.get(), Ordering::Relaxed);
+        self.packets_out.fetch_add(stream.packets_out.get(), Ordering::Relaxed);
+        self.silence_out.fetch_add(stream.silence_out.get(), Ordering::Relaxed);
+        for (total, reason) in self.drops.iter().zip(Drop::ALL) {
+            total.fetch_add(stream.drops.of(reason), Ordering::Relaxed);
+        }
+    }
+
+    /// Streams that ended.
+    #[must_use]
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
+    }
+
+    /// RTP packets they took.
+    #[must_use]
+    pub fn packets_in(&self) -> u64 {
+        self.packets_in.load(Ordering::Relaxed)
+    }
+
+    /// RTP packets they sent, and how many of these were silence.
+    #[must_use]
+    pub fn packets_out(&self) -> (u64, u64) {
+        (self.packets_out.load(Ordering::Relaxed), self.silence_out.load(Ordering::Relaxed))
+    }
+
+    /// What they dropped for that reason.
+    #[must_use]
+    pub fn dropped(&self, reason: Drop) -> u64 {
+        self.drops.get(reason as usize).map_or(0, |d| d.load(Ordering::Relaxed))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn totals_are_the_sum_of_the_streams_that_ended() {
+        let (totals, stream) = (Totals::default(), StreamStats::default());
+        stream.packets_in.add(3);
+        stream.packets_out.add(5);
+        stream.silence_out.add(2);
+        stream.drops.count(Drop::BadTag);
+        totals.add(&stream);
+        totals.add(&stream);
+        assert_eq!((totals.streams(), totals.packets_in(), totals.packets_out()), (2, 6, (10, 4)));
+        assert_eq!((totals.dropped(Drop::BadTag), totals.dropped(Drop::Late)), (2, 0));
+    }
 
     #[test]
     fn every_reason_has_a_counter_and_a_word_of_its_own() {

@@ -45,8 +45,10 @@ pub enum Transport {
 
 /// State of a WebRTC transport.
 pub struct WebRtc {
-    /// Our ufrag, by which requests from unknown addresses find their stream.
+    /// Our ufrag, by which requests from unknown addresses find their stream; after an ICE restart also the one
+    /// before, which the far side goes on with until it knows the new one.
     pub ufrag: String,
+    pub(super) old_ufrag: Option<String>,
     /// Its association; none where keys are given by hand (load tools).
     pub inlet: Option<Arc<dyn PeerInlet>>,
     /// Where media goes.
@@ -73,6 +75,7 @@ impl WebRtc {
     pub fn new(ufrag: String, inlet: Option<Arc<dyn PeerInlet>>) -> Self {
         Self {
             ufrag,
+            old_ufrag: None,
             inlet,
             selected: None,
             bound: Vec::with_capacity(BOUND_MAX),
@@ -96,21 +99,23 @@ pub struct Plain {
     pub is_symmetric: bool,
     /// The address that signalling goes to: a symmetric transport believes it more than others.
     pub home: Option<IpAddr>,
-    /// What the description says, whatever was learned since.
-    pub(super) described: Option<SocketAddr>,
     /// A symmetric transport's address is settled: until the next description, or until a stranger who spoke
     /// first gives way to the party itself.
     pub(super) is_locked: bool,
+    /// The addresses of the last description, whatever was learned since.
+    pub(super) described: Option<(Option<SocketAddr>, Option<SocketAddr>)>,
     /// The first packet of a candidate for the lock.
     pub(super) probation: Option<(SocketAddr, u32, u16)>,
 }
 
 impl Plain {
-    /// Takes a new description's addresses; a symmetric transport learns anew.
+    /// Takes a new description's addresses; a symmetric transport may then learn anew. The same description
+    /// again (a refreshed session) keeps what was learned until something else proves itself.
     pub fn set_remote(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
-        self.rtp = rtp;
-        self.rtcp = rtcp;
-        self.described = rtp;
+        if self.described.replace((rtp, rtcp)) != Some((rtp, rtcp)) {
+            self.rtp = rtp;
+            self.rtcp = rtcp;
+        }
         self.is_locked = false;
         self.probation = None;
     }
@@ -151,7 +156,7 @@ impl Plain {
     }
 
     fn is_party(&self, address: SocketAddr) -> bool {
-        self.described == Some(address) || self.home == Some(address.ip())
+        self.described.is_some_and(|(rtp, _)| rtp == Some(address)) || self.home == Some(address.ip())
     }
 
     /// Whether an RTCP packet may come from there.
@@ -189,7 +194,8 @@ pub struct Stream {
     pub(super) is_silent: bool,
     /// When media last came, or it became able to come.
     pub(super) last_media: Instant,
-    pub(super) has_received: bool,
+    /// Whether the far side should send: only then does the media timeout count.
+    pub(super) is_expected: bool,
     pub(super) is_timed_out: bool,
     pub(super) next_report: Instant,
     pub(super) stats: Arc<StreamStats>,
@@ -288,7 +294,13 @@ mod tests {
         }
         assert!(plain.admit_rtcp(stranger).is_err());
         assert!(plain.admit_rtcp(address("198.51.100.7:12345")).is_ok());
+        plain.set_remote(Some(address("192.0.2.1:4000")), Some(address("192.0.2.1:4001")));
+        assert_eq!(plain.rtp, Some(nat), "a refreshed session does not lose the way");
+        assert!(plain.admit(nat, &header(3, 30)).is_ok());
+        assert!(plain.admit(stranger, &header(1, 18)).is_err());
+        assert!(plain.admit(stranger, &header(1, 19)).is_err());
         plain.set_remote(Some(address("192.0.2.1:4000")), None);
+        assert_eq!(plain.rtp, Some(address("192.0.2.1:4000")));
         assert!(plain.admit(stranger, &header(1, 20)).is_err());
         assert!(plain.admit(stranger, &header(1, 21)).is_ok(), "a new answer lets it learn again");
     }

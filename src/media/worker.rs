@@ -32,8 +32,6 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Least time between two consent requests caused by SRTP from an unknown path.
 const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
-/// A stream that never received anything may take this many media timeouts: a callee may ring that long.
-const FIRST_MEDIA_FACTOR: u32 = 3;
 
 /// By which socket a packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,240 +174,6 @@ impl Worker {
         self.by_id.get(&id).copied()
     }
 
-    // ---- commands
-
-    /// A new stream; answers its slot. It sends and takes nothing until the rest is set.
-    pub fn add(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        source: OwnSource,
-        transport: Transport,
-        stats: Arc<StreamStats>,
-    ) -> usize {
-        let ufrag = match &transport {
-            Transport::WebRtc(w) => Some(w.ufrag.clone()),
-            Transport::Plain(_) => None,
-        };
-        let slot = self.streams.insert(Stream {
-            id,
-            transport,
-            format: None,
-            outgoing: None,
-            reception: Reception::default(),
-            hears: None,
-            heard_by: None,
-            may_send: true,
-            may_receive: true,
-            is_silent: false,
-            last_media: now,
-            has_received: false,
-            is_timed_out: false,
-            next_report: now + INTERVAL / 5,
-            stats,
-            source,
-        });
-        self.by_id.insert(id, slot);
-        if let Some(ufrag) = ufrag {
-            self.by_ufrag.insert(ufrag, slot);
-        }
-        slot
-    }
-
-    /// What a stream speaks, by its offer and answer.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`].
-    pub fn set_format(&mut self, id: StreamId, format: Format) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let (sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32());
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        match (&mut stream.outgoing, stream.format) {
-            (Some(outgoing), Some(before)) if before.codec != format.codec => {
-                outgoing.set_codec(format.codec)
-            }
-            (Some(_), _) => {}
-            (none, _) => {
-                let [_, _, high, low] = sequence.to_be_bytes();
-                let first = u16::from_be_bytes([high, low]);
-                *none = Some(Outgoing::new(stream.source.ssrc, first, timestamp, format.codec));
-            }
-        }
-        stream.format = Some(format);
-        self.refresh_around(slot);
-        Ok(())
-    }
-
-    /// Which ways media may go, seen from us.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`].
-    pub fn set_direction(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        may_send: bool,
-        may_receive: bool,
-    ) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        if may_receive && !stream.may_receive {
-            stream.last_media = now;
-        }
-        stream.may_send = may_send;
-        stream.may_receive = may_receive;
-        self.refresh_around(slot);
-        Ok(())
-    }
-
-    /// Where a plain stream's far side is, by its description.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
-    pub fn set_remote(
-        &mut self,
-        now: Instant,
-        id: StreamId,
-        rtp: Option<SocketAddr>,
-        rtcp: Option<SocketAddr>,
-    ) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
-        if plain.rtp.is_none() {
-            stream.last_media = now;
-        }
-        plain.set_remote(rtp, rtcp);
-        self.refresh_around(slot);
-        Ok(())
-    }
-
-    /// Keys of a WebRTC stream.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::Keys`].
-    pub fn set_keys(&mut self, now: Instant, id: StreamId, keys: &SrtpKeys) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
-        webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
-        webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
-        stream.last_media = now;
-        self.refresh_around(slot);
-        Ok(())
-    }
-
-    /// A path proved by a stream's association: its datagrams are the stream's.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
-    pub fn bind(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
-        if !webrtc.bound.contains(&key) {
-            if webrtc.bound.len() >= BOUND_MAX {
-                let oldest = webrtc.bound.iter().position(|p| Some(*p) != webrtc.selected).unwrap_or(0);
-                self.by_path.remove(&webrtc.bound.remove(oldest));
-            }
-            webrtc.bound.push(key);
-        }
-        // a browser that makes a new association on the same ports: the newest proof counts
-        if let Some(other) = self.by_path.insert(key, slot).filter(|o| *o != slot)
-            && let Some(other) = self.streams.get_mut(other)
-        {
-            other.forget_path(key);
-        }
-        Ok(())
-    }
-
-    /// Media of a WebRTC stream goes to this path from now on.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
-    pub fn select(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
-        let slot = self.slot(id)?;
-        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
-        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
-        webrtc.selected = Some(key);
-        self.refresh_around(slot);
-        Ok(())
-    }
-
-    /// From now on `listener` gets the media of `source`, or silence. What it gets is one unbroken stream.
-    ///
-    /// # Errors
-    /// [`CommandError::NoStream`].
-    pub fn hear(&mut self, listener: StreamId, source: Option<StreamId>) -> Result<(), CommandError> {
-        let slot = self.slot(listener)?;
-        let source = source.map(|s| self.slot(s)).transpose()?;
-        let before = self.streams.get(slot).and_then(|s| s.hears);
-        if before == source {
-            return Ok(());
-        }
-        if let Some(before) = before.and_then(|b| self.streams.get_mut(b)) {
-            before.heard_by = None;
-        }
-        // a source has one listener: whoever had it gets silence
-        let robbed = source.and_then(|s| self.streams.get_mut(s)).and_then(|s| s.heard_by.replace(slot));
-        if let Some(robbed) = robbed {
-            if let Some(stream) = self.streams.get_mut(robbed) {
-                stream.hears = None;
-            }
-            self.refresh(robbed);
-        }
-        if let Some(stream) = self.streams.get_mut(slot) {
-            stream.hears = source;
-            if let Some(outgoing) = &mut stream.outgoing {
-                outgoing.switch();
-            }
-        }
-        self.refresh(slot);
-        Ok(())
-    }
-
-    /// Ends a stream. When it was up, the buffer then holds its RTCP goodbye for that destination.
-    pub fn remove(&mut self, now: Instant, id: StreamId, buf: &mut PacketBuf) -> Option<Transmit> {
-        let slot = self.by_id.remove(&id)?;
-        let goodbye = self.report(now, slot, true, buf);
-        let stream = self.streams.try_remove(slot)?;
-        if let Transport::WebRtc(webrtc) = &stream.transport {
-            let is_ours = |s: Option<&usize>| s == Some(&slot);
-            if is_ours(self.by_ufrag.get(&webrtc.ufrag)) {
-                self.by_ufrag.remove(&webrtc.ufrag);
-            }
-            for key in &webrtc.bound {
-                self.by_path.remove(key);
-            }
-            for key in &webrtc.hinted {
-                if is_ours(self.by_hint.get(key)) {
-                    self.by_hint.remove(key);
-                }
-            }
-            for ssrc in &webrtc.ssrcs {
-                if is_ours(self.by_ssrc.get(ssrc)) {
-                    self.by_ssrc.remove(ssrc);
-                }
-            }
-        }
-        self.silent.retain(|s| *s != slot);
-        if let Some(source) = stream.hears.and_then(|s| self.streams.get_mut(s)) {
-            source.heard_by = None;
-        }
-        if let Some(listener) = stream.heard_by {
-            if let Some(stream) = self.streams.get_mut(listener) {
-                stream.hears = None;
-                if let Some(outgoing) = &mut stream.outgoing {
-                    outgoing.switch();
-                }
-            }
-            self.refresh(listener);
-        }
-        goodbye
-    }
-
     // ---- datagrams
 
     /// A datagram of a shared socket.
@@ -432,7 +196,7 @@ impl Worker {
             (Class::Rtcp, Some(slot)) => self.handle_rtcp(now, slot, None, buf),
             (Class::Rtcp, None) => self.stray(Drop::WrongSource),
             (Class::Dtls, bound) => match bound.or_else(|| self.by_hint.get(&key).copied()) {
-                Some(slot) => self.to_peer(slot, key),
+                Some(slot) => self.hand_to_peer(slot, key),
                 None => self.stray(Drop::WrongSource),
             },
             (Class::Stun, bound) => self.handle_stun(key, bound, buf),
@@ -497,7 +261,6 @@ impl Worker {
             Err(reason) => return self.dropped(slot, reason),
         };
         stream.last_media = now;
-        stream.has_received = true;
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);
@@ -591,13 +354,14 @@ impl Worker {
         if bound != Some(slot) {
             self.hint(slot, key);
         }
-        self.to_peer(slot, key)
+        self.hand_to_peer(slot, key)
     }
 
     /// A STUN response for the association of a stream that asked from the socket.
     pub fn handle_stun_response(&mut self, id: StreamId, socket: u8, from: SocketAddr) -> Verdict {
+        self.current = None;
         match self.by_id.get(&id).copied() {
-            Some(slot) => self.to_peer(slot, (socket, from)),
+            Some(slot) => self.hand_to_peer(slot, (socket, from)),
             None => self.stray(Drop::WrongSource),
         }
     }
@@ -620,7 +384,8 @@ impl Worker {
         self.by_hint.insert(key, slot);
     }
 
-    fn to_peer(&self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+    fn hand_to_peer(&mut self, slot: usize, key: (u8, SocketAddr)) -> Verdict {
+        self.current = Some(slot);
         let inlet = match self.streams.get(slot).map(|s| &s.transport) {
             Some(Transport::WebRtc(WebRtc { inlet: Some(inlet), .. })) => Arc::clone(inlet),
             _ => return self.stray(Drop::WrongSource),
@@ -628,129 +393,6 @@ impl Worker {
         match self.path(key) {
             Some(path) => Verdict::Peer(inlet, path),
             None => Verdict::Done,
-        }
-    }
-
-    // ---- time
-
-    /// When [`Self::handle_timeout`] wants to be called.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let housekeeping = (!self.streams.is_empty()).then_some(self.next_housekeeping);
-        let silence = (!self.silent.is_empty()).then_some(self.next_silence);
-        housekeeping.into_iter().chain(silence).min()
-    }
-
-    /// The clock went on; then ask [`Self::poll_output`].
-    pub fn handle_timeout(&mut self, now: Instant) {
-        if now >= self.next_silence {
-            if !self.silent.is_empty() {
-                self.silence_at = Some(0);
-            }
-            let behind = now.saturating_duration_since(self.next_silence);
-            self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
-        }
-        if now >= self.next_housekeeping {
-            self.housekeeping_at = Some(0);
-            self.next_housekeeping = now + HOUSEKEEPING;
-        }
-    }
-
-    /// What there is to send or to say; call until none.
-    pub fn poll_output(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Output> {
-        if let Some(id) = self.failed.pop() {
-            return Some(Output::Lost(id, Cause::Internal));
-        }
-        while let Some(at) = self.silence_at {
-            let Some(slot) = self.silent.get(at).copied() else {
-                self.silence_at = None;
-                break;
-            };
-            self.silence_at = Some(at + 1);
-            if let Some(transmit) = self.make_silence(now, slot, buf) {
-                return Some(Output::Send(transmit));
-            }
-        }
-        while let Some(at) = self.housekeeping_at {
-            if at >= self.streams.capacity() {
-                self.housekeeping_at = None;
-                break;
-            }
-            let Some(stream) = self.streams.get_mut(at) else {
-                self.housekeeping_at = Some(at + 1);
-                continue;
-            };
-            if now >= stream.next_report {
-                // after the report, the same slot again for its timeout
-                let jitter = Duration::from_millis(self.seed.below(1_000));
-                stream.next_report = now + INTERVAL + jitter - Duration::from_millis(500);
-                if let Some(transmit) = self.report(now, at, false, buf) {
-                    return Some(Output::Send(transmit));
-                }
-                continue;
-            }
-            self.housekeeping_at = Some(at + 1);
-            if let Some(lost) = self.check_media(now, at) {
-                return Some(lost);
-            }
-        }
-        None
-    }
-
-    fn make_silence(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
-        let stream = self.streams.get_mut(slot)?;
-        let format = stream.format?;
-        let placed = stream.outgoing.as_mut()?.generate(now, &format, silence(format.codec), buf);
-        stream.seal_rtp(buf, placed.index).ok()?;
-        stream.stats.packets_out.add(1);
-        stream.stats.silence_out.add(1);
-        stream.stats.bytes_out.add(buf.len() as u64);
-        destination(slot, stream)
-    }
-
-    fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
-        let media_timeout = self.media_timeout;
-        let stream = self.streams.get_mut(slot)?;
-        let limit = if stream.has_received { media_timeout } else { media_timeout * FIRST_MEDIA_FACTOR };
-        let is_over = now.saturating_duration_since(stream.last_media) >= limit;
-        if stream.is_live() && is_over && !stream.is_timed_out {
-            stream.is_timed_out = true;
-            return Some(Output::Lost(stream.id, Cause::MediaTimeout));
-        }
-        None
-    }
-
-    /// Writes and protects a stream's report, and publishes its figures.
-    fn report(
-        &mut self,
-        now: Instant,
-        slot: usize,
-        is_goodbye: bool,
-        buf: &mut PacketBuf,
-    ) -> Option<Transmit> {
-        let wall = self.wall(now);
-        let stream = self.streams.get_mut(slot)?;
-        stream.stats.publish(stream.reception.quality());
-        let outgoing = stream.outgoing.as_ref()?;
-        let report = Report {
-            ssrc: outgoing.ssrc(),
-            sent: outgoing.figures(now),
-            cname: &stream.source.cname,
-            is_goodbye,
-        };
-        match &mut stream.transport {
-            Transport::WebRtc(webrtc) => {
-                let (socket, to) = webrtc.selected?;
-                let sealer = webrtc.sealer.as_mut()?;
-                write_report(&report, &mut stream.reception, now, wall, buf);
-                sealer.protect_rtcp(buf).ok()?;
-                Some(Transmit { via: Via::Shared(socket), to })
-            }
-            Transport::Plain(plain) => {
-                let to = plain.rtcp?;
-                write_report(&report, &mut stream.reception, now, wall, buf);
-                Some(Transmit { via: Via::Rtcp(slot), to })
-            }
         }
     }
 
@@ -848,6 +490,9 @@ fn destination(slot: usize, stream: &Stream) -> Option<Transmit> {
         Transport::Plain(plain) => plain.rtp.map(|to| Transmit { via: Via::Rtp(slot), to }),
     }
 }
+
+mod commands;
+mod time;
 
 #[cfg(test)]
 mod tests;

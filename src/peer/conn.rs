@@ -1,8 +1,11 @@
 //! An in-memory datagram end: what an ICE agent or the DTLS engine takes for its socket.
 //!
 //! Datagrams for the engine are put in with [`MemoryEnd::deliver`]; what the engine sends goes to the peer's
-//! task as [`FromEngine`]. Both ways are bounded and drop when full, as a socket does. After
-//! [`MemoryEnd::shut`] a `recv` pends for ever: an error there makes an idle engine spin.
+//! task as [`FromEngine`]. Both ways are bounded and drop when full, as a socket does.
+//!
+//! After [`MemoryEnd::shut`] the two engines need opposite things of `recv`. The DTLS engine's pends for ever:
+//! an error there makes it spin. The ICE agent's fails: an agent that is closed while it still gathers adds its
+//! candidate afterwards, and the task that reads for that candidate ends with an error and in no other way.
 
 use async_trait::async_trait;
 use std::any::Any;
@@ -90,6 +93,7 @@ impl MemoryEnd {
             state.is_shut = true;
             state.inbound = VecDeque::new();
         });
+        self.arrived.notify_waiters();
     }
 
     /// From now on what the engine sends is kept for [`Self::captured`].
@@ -127,12 +131,16 @@ impl MemoryEnd {
         buf.len()
     }
 
-    async fn next(&self) -> (SocketAddr, Vec<u8>) {
+    /// The next datagram; none when there will be no more and the engine is to know.
+    async fn next(&self) -> Option<(SocketAddr, Vec<u8>)> {
         loop {
-            if let Some(datagram) = self.with(|state| state.inbound.pop_front()) {
+            // made before the look, so that no news falls in between
+            let arrived = self.arrived.notified();
+            let (datagram, is_shut) = self.with(|state| (state.inbound.pop_front(), state.is_shut));
+            if datagram.is_some() || (is_shut && self.engine == Engine::Ice) {
                 return datagram;
             }
-            self.arrived.notified().await;
+            arrived.await;
         }
     }
 }
@@ -151,7 +159,7 @@ impl Conn for MemoryEnd {
 
     async fn recv_from(&self, buf: &mut [u8]) -> Result<(usize, SocketAddr)> {
         loop {
-            let (from, bytes) = self.next().await;
+            let (from, bytes) = self.next().await.ok_or(webrtc_util::Error::ErrUseClosedNetworkConn)?;
             // a datagram longer than the engine's buffer is no datagram of its protocol
             if let Some(place) = buf.get_mut(..bytes.len()) {
                 place.copy_from_slice(&bytes);
@@ -223,7 +231,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn recv_pends_for_ever_after_close() {
+    async fn recv_of_an_ice_agent_fails_after_close_also_when_it_waited_before() {
+        let (end, _engines) = end(Engine::Ice);
+        let end = std::sync::Arc::new(end);
+        let waiting = std::sync::Arc::clone(&end);
+        let waiting = tokio::spawn(async move { waiting.recv(&mut [0; 8]).await });
+        tokio::task::yield_now().await;
+        end.close().await.unwrap();
+        assert!(waiting.await.unwrap().is_err());
+        assert!(end.recv(&mut [0; 8]).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn recv_of_the_dtls_engine_pends_for_ever_after_close() {
         let (end, mut engines) = end(Engine::Dtls);
         assert!(end.deliver(remote(), vec![1]));
         end.close().await.unwrap();

@@ -80,6 +80,8 @@ pub(crate) struct Peer {
     restart: Option<Restart>,
     /// Our credentials before the restart: the other side goes on with them until it knows the new ones.
     previous: Option<IceCredentials>,
+    /// A restart that waits for the end of the handshake.
+    deferred: Option<(IceCredentials, Box<RemoteParameters>)>,
     early_stun: Vec<(Path, Vec<u8>)>,
     early_dtls: VecDeque<(Path, Vec<u8>)>,
     last_flight: LastFlight,
@@ -104,6 +106,7 @@ impl Peer {
             paths: Paths::default(),
             restart: None,
             previous: None,
+            deferred: None,
             early_stun: Vec::new(),
             early_dtls: VecDeque::new(),
             last_flight: LastFlight::default(),
@@ -150,30 +153,39 @@ impl Peer {
         self.after(now);
     }
 
-    /// New ICE credentials on both sides (RFC 8445 §9); certificate, DTLS role and keys stay as they were. Only
-    /// once connected: before, there is nothing to keep.
+    /// New ICE credentials on both sides (RFC 8445 §9); certificate, DTLS role and keys stay as they were. During
+    /// the handshake it waits for its end, which comes by the old path or not at all; before a path is
+    /// selected, the search begins anew.
     pub(crate) fn handle_restart(
         &mut self,
         now: Instant,
         local: IceCredentials,
         mut remote: Box<RemoteParameters>,
     ) {
-        let (true, Some(current)) = (self.is_connected(), &self.remote) else {
-            self.counters.add(Counter::RestartTooEarly);
-            return;
+        let current = match (&self.phase, &self.remote) {
+            (Phase::Checking | Phase::Connected { .. }, Some(current)) => current,
+            (Phase::Handshaking(_), Some(_)) => return self.deferred = Some((local, remote)),
+            _ => return self.counters.add(Counter::RestartTooEarly),
         };
         remote.candidates = choose_candidates(remote.candidates, self.local.allow_loopback);
         remote.dtls_role = current.dtls_role;
         self.username = format!("{}:{}", remote.credentials.ufrag, local.ufrag);
-        let is_lite = remote.is_lite;
+        let (is_lite, described_role) = (remote.is_lite, remote.ice_role);
         self.remote = Some(remote);
         self.previous = Some(std::mem::replace(&mut self.local.credentials, local));
         self.remote_role = None;
         self.role_changes = 0;
-        self.restart = Some(Restart { since: now, has_agents: false });
-        self.outputs.push_back(Output::StopIce);
-        if is_lite {
-            self.start_restarted(IceRole::Controlling);
+        if self.is_connected() {
+            self.restart = Some(Restart { since: now, has_agents: false });
+            self.outputs.push_back(Output::StopIce);
+            if is_lite {
+                self.start_restarted(IceRole::Controlling);
+            }
+        } else {
+            self.role = described_role;
+            self.started_at = Some(now);
+            self.is_eager = true;
+            self.start_ice();
         }
         self.after(now);
     }
@@ -270,6 +282,9 @@ impl Peer {
                 self.outputs.push_back(Output::StopIce);
                 self.outputs.push_back(Output::Event(PeerEvent::Connected(keys)));
                 self.after(now);
+                if let Some((local, remote)) = self.deferred.take() {
+                    self.handle_restart(now, local, remote);
+                }
             }
             Err(error) => {
                 tracing::debug!(%error, "no keys");

@@ -563,13 +563,47 @@ fn a_restart_without_any_check_takes_the_role_described_and_gives_up_its_agents_
 }
 
 #[test]
-fn a_restart_before_the_association_is_up_is_counted_and_ignored() {
+fn a_restart_before_any_description_is_counted_and_ignored() {
     let t0 = Instant::now();
     let mut p = peer();
     restart(&mut p, t0);
     p.handle_remote(t0, remote(DtlsRole::Client, IceRole::Controlled));
-    restart(&mut p, t0);
-    assert_eq!(p.counters.get(Counter::RestartTooEarly), 2);
+    assert_eq!(p.counters.get(Counter::RestartTooEarly), 1);
     p.handle_datagram(t0, path("198.51.100.7:5000"), nomination(1));
     assert!(events(&outputs(&mut p)).contains(&&PeerEvent::Selected(path("198.51.100.7:5000"))));
+}
+
+#[test]
+fn a_restart_before_a_path_is_found_begins_the_search_anew_with_a_deadline_of_its_own() {
+    let t0 = Instant::now();
+    let mut p = peer();
+    p.handle_remote(t0, remote(DtlsRole::Client, IceRole::Controlled));
+    outputs(&mut p);
+    let t1 = t0 + Duration::from_secs(20);
+    restart(&mut p, t1);
+    assert!(outputs(&mut p).iter().any(|o| matches!(o, Output::StartIce(_))));
+    p.handle_timeout(t0 + Duration::from_secs(31));
+    assert!(events(&outputs(&mut p)).is_empty(), "the clock began anew");
+    let path = path("198.51.100.7:5000");
+    p.handle_datagram(t1, path, new_check(1, IceRole::Controlling, true));
+    let out = outputs(&mut p);
+    assert!(events(&out).contains(&&PeerEvent::Selected(path)));
+    assert!(out.iter().any(|o| matches!(o, Output::StartDtls(DtlsRole::Client))));
+}
+
+#[test]
+fn a_restart_during_the_handshake_waits_for_its_end() {
+    let t0 = Instant::now();
+    let mut p = peer();
+    p.handle_remote(t0, remote(DtlsRole::Client, IceRole::Controlled));
+    p.handle_datagram(t0, path("198.51.100.7:5000"), nomination(1));
+    outputs(&mut p);
+    restart(&mut p, t0);
+    assert!(outputs(&mut p).is_empty(), "the engines go on");
+    p.handle_handshake(t0, Ok(established()));
+    outputs(&mut p);
+    p.handle_datagram(t0, path("198.51.100.7:5000"), new_check(2, IceRole::Controlling, false));
+    let out = outputs(&mut p);
+    assert!(sent(&out).iter().any(|(_, b)| View::parse(b).unwrap().is_signed_by(NEW_PASSWORD)));
+    assert!(p.is_connected());
 }

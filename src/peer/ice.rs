@@ -203,3 +203,53 @@ impl UDPMux for Mux {
         self.0.shut();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Secret, Seed};
+    use crate::peer::{Certificate, DtlsRole, IceCredentials};
+
+    fn credentials(ufrag: &str) -> IceCredentials {
+        IceCredentials { ufrag: ufrag.to_owned(), pwd: Secret::new("passwordpasswordpassword") }
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_is_closed_while_it_gathers_leaves_no_task() {
+        let local = LocalParameters {
+            credentials: credentials("ours"),
+            certificate: Arc::new(Certificate::generate().unwrap()),
+            profiles: Vec::new(),
+            addresses: vec!["192.0.2.1:7000".parse().unwrap()],
+            allow_loopback: false,
+        };
+        let remote = RemoteParameters {
+            credentials: credentials("them"),
+            fingerprints: Vec::new(),
+            is_lite: false,
+            candidates: vec!["192.0.2.2:5000".parse().unwrap()],
+            dtls_role: DtlsRole::Client,
+            ice_role: IceRole::Controlled,
+        };
+        let how = StartIce { role: IceRole::Controlled, check_interval: Duration::from_millis(10) };
+        let (out, _engines) = mpsc::channel(8);
+        let mut seed = Seed::from_number(1);
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        let before = tasks();
+        for _ in 0..100 {
+            let agents = Agents::start(&local, &remote, &how, &out).await.unwrap();
+            // anywhere in its first steps
+            for _ in 0..seed.below(20) {
+                tokio::task::yield_now().await;
+            }
+            agents.close().await;
+        }
+        let over = async {
+            while tasks() > before {
+                tokio::task::yield_now().await;
+            }
+        };
+        let is_over = tokio::time::timeout(Duration::from_secs(5), over).await.is_ok();
+        assert!(is_over, "{} tasks are left", tasks() - before);
+    }
+}

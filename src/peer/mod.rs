@@ -157,9 +157,9 @@ pub struct RemoteParameters {
 pub enum PeerInput {
     /// The other side's description; once.
     Remote(Box<RemoteParameters>),
-    /// An ICE restart of a connected association (RFC 8445 §9, RFC 8842 §3.3: new ufrag and password, the same
-    /// certificate). Browsers do no new handshake then, so keys stay and no `Connected` comes; the selected
-    /// path stays too until [`PeerEvent::Selected`] names the new one.
+    /// An ICE restart (RFC 8445 §9, RFC 8842 §3.3: new ufrag and password, the same certificate). Browsers do no
+    /// new handshake then, so keys stay and no second `Connected` comes; the selected path stays too until
+    /// [`PeerEvent::Selected`] names the new one.
     Restart {
         /// Our new credentials, those of the answer or new offer.
         local: IceCredentials,

@@ -33,14 +33,25 @@ pub struct OutgoingLeg {
     credentials: Option<Credentials>,
     stays_on_flow: bool,
     is_ringing: bool,
+    has_answer: bool,
     is_over: bool,
+    /// We ended it, and the session has yet to hear why.
+    parting: Option<Cause>,
 }
 
 impl OutgoingLeg {
     /// A leg towards a peer. `stays_on_flow`: see [`OutgoingCall::stays_on_flow`].
     #[must_use]
     pub const fn new(identity: Identity, credentials: Option<Credentials>, stays_on_flow: bool) -> Self {
-        Self { identity, credentials, stays_on_flow, is_ringing: false, is_over: false }
+        Self {
+            identity,
+            credentials,
+            stays_on_flow,
+            is_ringing: false,
+            has_answer: false,
+            is_over: false,
+            parting: None,
+        }
     }
 
     /// What the call commands.
@@ -76,13 +87,21 @@ impl OutgoingLeg {
                 Some(LegEvent::Ringing)
             }
             SessionEvent::Progress { body, .. } => match read_sdp(body.as_ref()) {
-                Ok(answer) => Some(LegEvent::Progress { answer }),
+                Ok(answer) => {
+                    self.has_answer |= answer.is_some();
+                    Some(LegEvent::Progress { answer })
+                }
                 // early media that cannot be read is no reason to fail a call that may yet be answered
                 Err(()) => Some(LegEvent::Progress { answer: None }),
             },
             SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {
-                Ok(answer) => Some(LegEvent::Answered { answer }),
-                Err(()) => Some(self.over(Cause::BadMedia)),
+                Ok(answer) if answer.is_some() || self.has_answer => Some(LegEvent::Answered { answer }),
+                // RFC 3261 §13.2.1: our offer must have its answer by now; without one nobody would ever hear
+                // anything
+                Ok(_) | Err(()) => {
+                    self.parting = Some(Cause::BadMedia);
+                    Some(self.over(Cause::BadMedia))
+                }
             },
             SessionEvent::Failed(failure) => {
                 let cause = self.failure_cause(&failure);
@@ -96,6 +115,13 @@ impl OutgoingLeg {
     /// The leg cannot go on: its peer was not found, its session is gone.
     pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
         if self.is_over { None } else { Some(self.over(cause)) }
+    }
+
+    /// Why the session is to be hung up, when the leg ended by itself while its session lives: an answer that
+    /// is of no use was acknowledged, and a BYE must follow (RFC 3261 §13.2.2.4).
+    #[must_use]
+    pub fn parting(&self) -> Option<Reason> {
+        self.parting.map(|why| Reason::q850(why.q850(), cause::reason_text(why)))
     }
 
     /// Whether the last word was said.
@@ -219,6 +245,20 @@ mod tests {
         assert_eq!(failed(CallFailure::Transport), Cause::Unreachable);
         let garbage = SessionEvent::Answered { body: Some(Body::sdp("hello")) };
         assert_eq!(ended(&mut leg(), garbage), Cause::BadMedia);
+    }
+
+    #[test]
+    fn a_2xx_without_an_answer_fails_the_call_unless_early_media_brought_it_rfc_3261_13_2_1() {
+        let mut l = leg();
+        assert!(l.parting().is_none());
+        assert_eq!(ended(&mut l, SessionEvent::Answered { body: None }), Cause::BadMedia);
+        assert_eq!(l.parting().unwrap().q850_cause(), Some(95), "the session is to be hung up");
+        let mut l = leg();
+        let status = StatusCode::new(183).unwrap();
+        l.handle_session(SessionEvent::Progress { status, body: None });
+        l.handle_session(SessionEvent::Progress { status, body: Some(Body::sdp(SDP)) });
+        let answered = l.handle_session(SessionEvent::Answered { body: None });
+        assert!(matches!(answered, Some(LegEvent::Answered { answer: None })), "{answered:?}");
     }
 
     #[test]

@@ -33,7 +33,11 @@ export async function run({ report, api, account, origin }) {
     'a=ice-ufrag:abcd', 'a=ice-pwd:0123456789012345678901', `a=fingerprint:sha-256 ${Array(32).fill('AB').join(':')}`, 'a=setup:actpass',
     'a=mid:0', 'a=sendrecv', 'a=rtcp-mux', 'a=rtpmap:111 opus/48000/2', ''].join('\r\n');
   await said('an offer with another codec only', anna.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: opusOnly }),
-    error(400, 'no common codec: the offer has opus/48000/2; this call takes PCMU/8000'));
+    error(400, 'no common codec: the offer has opus/48000/2; this call takes PCMU'));
+  const pcmu = opusOnly.replaceAll('SAVPF 111', 'SAVPF 0').replace('a=rtpmap:111 opus/48000/2', 'a=rtpmap:0 PCMU/8000');
+  const offers = [];
+  for (let i = 0; i < 2; i++) offers.push(await anna.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: pcmu }));
+  report.check('the same offer is answered twice with the same answer', offers[0].status === 200 && offers[0].text === offers[1].text, `${offers[0].status}, ${offers[0].text.length} bytes`);
   await said('somebody else\'s call', bert.ask('POST', '/call/webrtc/close', { callID }), error(404, 'call not found'));
   await said('an unknown call', anna.ask('POST', '/call/hangup', { callID: 'F'.repeat(32) }), error(404, 'call not found'));
   await said('no call id at all', anna.ask('POST', '/call/hangup', {}), error(400, 'missing callID in payload'));

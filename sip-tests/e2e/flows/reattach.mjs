@@ -17,8 +17,11 @@ export async function run({ report, api, browser, pbx, account }) {
   const again = await client.ask('POST', '/call/webrtc/close', { callID });
   report.equal('close again', again.json.closed, false);
   await until('media closed', async () => (await client.status(callID)).media.webrtc === 'closed');
-  const silence = await first.evaluate(() => window.hear(1));
-  report.check('closed: silence in the browser', silence.level < -50, `${silence.level.toFixed(1)} dBFS`);
+  const before = await first.evaluate(() => window.statistics());
+  const silence = await first.evaluate(() => window.hear(1)); // Chromium fills the gap with faint noise
+  const after = await first.evaluate(() => window.statistics());
+  report.equal('closed: packets to the browser in 1.3 s', after.received - before.received, 0);
+  report.check('closed: silence in the browser', silence.level < -40, `${silence.level.toFixed(1)} dBFS`);
   report.equal('closed: the call goes on', (await client.status(callID)).state, 'active');
 
   const second = await browser.page();
@@ -30,7 +33,7 @@ export async function run({ report, api, browser, pbx, account }) {
   await browser.attach(third, { api: client.base, token: client.token, callID });
   report.near('replaced: frequency', (await third.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
   const left = await second.evaluate(() => window.hear(1));
-  report.check('replaced: silence in the page before', left.level < -50, `${left.level.toFixed(1)} dBFS`);
+  report.check('replaced: silence in the page before', left.level < -40, `${left.level.toFixed(1)} dBFS`);
 
   const traffic = since().match(/(INVITE|BYE|UPDATE|CANCEL) sip:/g) ?? [];
   report.equal('SIP messages in the meantime', traffic.length, 0);

@@ -1,79 +1,14 @@
-// A tone both ways for every codec: Asterisk's in the browser, the browser's in Asterisk's recording.
-import { compareEnvelopes, envelope, strongest } from '../lib/signal.mjs';
-import { readWav } from '../lib/wav.mjs';
-import { until } from '../lib/process.mjs';
+// A tone both ways for every codec, and silence where there is no browser.
+import { silenceInPbx, toneInBrowser, toneInPbx } from '../lib/tones.mjs';
 
 export const name = 'tones both ways';
 
-/** RMS of Asterisk's Milliwatt(): 0 dBm0 of G.711, whose full scale (+3.17 dBm0) is a sine of -3.01 dBFS (ITU-T G.711). */
-const MILLIWATT_DB = -3.01 - 3.17;
-const WINDOW_MS = 40;
-
-export async function run({ report, api, browser, pbx, tone, account }) {
+export async function run(ctx) {
   for (const codec of ['pcmu', 'pcma', 'g722', 'opus']) {
     console.log(`  -- ${codec}`);
-    const client = api(account(codec));
-    await heardInBrowser({ report, client, browser, pbx, codec });
-    await heardInPbx({ report, client, browser, pbx, tone, codec });
+    const client = ctx.api(ctx.account(codec));
+    await toneInBrowser({ ...ctx, client, codec });
+    await toneInPbx({ ...ctx, client });
+    await silenceInPbx({ ...ctx, client });
   }
-}
-
-async function heardInBrowser({ report, client, browser, pbx, codec }) {
-  const since = pbx.mark();
-  const callID = await client.make('602');
-  const page = await browser.page();
-  await browser.attach(page, { api: client.base, token: client.token, callID });
-  const call = await until('the call is active with media', async () => {
-    const c = await client.status(callID);
-    return c.state === 'active' && c.media.webrtc === 'connected' && c;
-  });
-  report.equal('codec of the call', call.media.codec, codec);
-  const { hertz, level, purity } = await page.evaluate(() => window.hear(2));
-  report.near('frequency in the browser', hertz, 1004, 10.04, 'Hz');
-  report.near('level in the browser', level, MILLIWATT_DB, 1, 'dBFS');
-  report.check('it is a pure tone', purity > 0.97, purity.toFixed(4));
-  const stats = await page.evaluate(() => window.statistics());
-  report.check('packets in the browser', stats.received > 80 && stats.lost === 0, JSON.stringify(stats));
-  await client.hangup(callID);
-  const figures = await pbx.callEnd(since);
-  report.check('the PBX knew the call by its trunk', /^PJSIP\/trunk-in-/.test(figures.chan), figures.chan);
-  report.check('packets at the PBX', figures.rtp_in > 80 && figures.lost_in === '0', `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
-  await page.close();
-}
-
-async function heardInPbx({ report, client, browser, pbx, tone, codec }) {
-  const before = new Set(pbx.recordings());
-  const since = pbx.mark();
-  const callID = await client.make('612');
-  const page = await browser.page();
-  await browser.attach(page, { api: client.base, token: client.token, callID });
-  const ended = await until('the recording ends the call', async () => {
-    const c = await client.status(callID);
-    return c.state === 'ended' && c;
-  }, 15_000);
-  report.equal('ended by the PBX', ended.endReason, 'remote_ended');
-  const microphone = await page.evaluate((ms) => window.microphoneEnvelope(14, ms), WINDOW_MS);
-  await pbx.callEnd(since);
-  const file = pbx.recordings().find((f) => !before.has(f));
-  const { rate, samples } = readWav(file);
-  const loud = loudest(samples, rate, tone.on);
-  const { hertz } = strongest(loud, rate);
-  report.near('frequency in the recording', hertz, tone.hertz, tone.hertz / 100, 'Hz');
-  const match = compareEnvelopes(microphone, envelope(samples, rate, WINDOW_MS));
-  report.check('the recording follows the microphone', match !== null, match ? `${match.windows} windows` : 'no match');
-  if (match) report.near('level of the recording against the microphone', match.difference, 0, 1, 'dB');
-  report.check('recorded', samples.length / rate > 8, `${(samples.length / rate).toFixed(1)} s, ${codec}`);
-  await page.close();
-}
-
-/** The loudest stretch of the length of one burst. */
-function loudest(samples, rate, seconds) {
-  const size = Math.round(rate * seconds * 0.8);
-  let best = [0, -1];
-  for (let at = rate; at + size < samples.length; at += rate / 50) {
-    let sum = 0;
-    for (let i = at; i < at + size; i += 4) sum += samples[i] ** 2;
-    if (sum > best[1]) best = [at, sum];
-  }
-  return samples.subarray(best[0], best[0] + size);
 }

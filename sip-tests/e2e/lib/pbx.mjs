@@ -18,7 +18,7 @@ export class Pbx {
     this.env = {
       ...process.env, PBX_BIND: bind, PBX_SIP_PORT: ports, PBX_TLS_PORT: ports + 1, PBX_HTTP_PORT: ports + 2,
       PBX_HTTPS_PORT: ports + 3, PBX_AMI_PORT: ports + 4, PBX_RTP_FIRST: 10000, PBX_RTP_LAST: 11999,
-      PBX_PEER_HOST: bracketed, PBX_PEER_PORT: peer, PBX_IDENTIFY: identify,
+      PBX_ALSO: fileURLToPath(new URL('../../../config/asterisk', import.meta.url)), PBX_PEER_HOST: bracketed, PBX_PEER_PORT: peer, PBX_IDENTIFY: identify,
     };
   }
 

@@ -4,10 +4,11 @@ import path from 'node:path';
 import { Child } from './process.mjs';
 
 export class Sipedge {
-  constructor({ binary, out, name, config, env = {} }) {
+  /** `config` is the text of a configuration, or `file` names one. */
+  constructor({ binary, out, name, config, file, env = {} }) {
     mkdirSync(out, { recursive: true });
-    this.file = path.join(out, `${name}.toml`);
-    writeFileSync(this.file, config);
+    this.file = file ?? path.join(out, `${name}.toml`);
+    if (!file) writeFileSync(this.file, config);
     this.binary = binary;
     this.env = { ...process.env, RUST_BACKTRACE: '1', ...env };
     this.name = name;

@@ -58,6 +58,32 @@ window.runProgram = async ({ api, token, callID }) => {
   await new AsyncFunction(filled)();
 };
 
+/** A second offer of the same connection, after an ICE restart; says what the DTLS transport went through. */
+window.restart = async ({ api, token, callID }) => {
+  const dtls = pc.getSenders()[0].transport;
+  const states = [];
+  dtls.addEventListener('statechange', () => states.push(dtls.state));
+  pc.addEventListener('connectionstatechange', () => states.push(pc.connectionState));
+  const before = pc.currentRemoteDescription.sdp;
+  pc.restartIce();
+  const gathered = new Promise((done) => pc.addEventListener('icecandidate', (event) => event.candidate || done()));
+  await pc.setLocalDescription(await pc.createOffer({ iceRestart: true }));
+  await gathered;
+  const { type, sdp } = pc.localDescription;
+  const response = await fetch(`${api}/call/webrtc/offer`, {
+    method: 'POST', headers: { token, 'content-type': 'application/json' }, body: JSON.stringify({ callID, type, sdp }),
+  });
+  const body = await response.json();
+  const answer = body.data ?? body;
+  await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });
+  const line = (text, name) => text.match(new RegExp(`a=${name}:(.*)`))[1].trim();
+  const both = (name) => [line(before, name), line(answer.sdp, name)];
+  return {
+    states, same: pc.getSenders()[0].transport === dtls, dtls: dtls.state,
+    ufrags: both('ice-ufrag'), fingerprints: both('fingerprint'), setups: both('setup'),
+  };
+};
+
 let heard = null;
 /** What is heard in the last `seconds`: strongest frequency, its purity, level. */
 window.hear = async (seconds) => {
@@ -86,6 +112,7 @@ window.statistics = async () => {
   return {
     srtp: transport.srtpCipher, tls: transport.tlsVersion, dtlsRole: transport.dtlsRole, iceRole: transport.iceRole,
     received: inbound.packetsReceived ?? 0, lost: inbound.packetsLost ?? 0, sent: outbound.packetsSent ?? 0,
+    transport: transport.id, ufrag: transport.iceLocalUsernameFragment, dtls: transport.dtlsState,
     codec: codec?.mimeType, local: local.address, remote: remote.address,
   };
 };

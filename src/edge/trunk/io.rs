@@ -100,7 +100,7 @@ impl Trunk {
     }
 }
 
-/// One leg, until its call or its session is over.
+/// One leg, until its call or its session is over; whichever goes first, the other is told.
 async fn run(
     sip: Arc<SipStack>,
     mut leg: OutgoingLeg,
@@ -109,6 +109,7 @@ async fn run(
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
+    let mut parting = None;
     while !leg.is_over() {
         let command = tokio::select! {
             command = commands.recv() => command.unwrap_or(LegCommand::Hangup(Cause::Internal)),
@@ -133,16 +134,16 @@ async fn run(
                 let contact_user = outgoing.from.uri.user_text();
                 session = Some(sip.dial(Dial { target: remote, contact_user, call: *outgoing }).await);
             }
-            Action::Hangup(reason) => {
-                if let Some((session, _)) = &session {
-                    session.hangup(Some(reason)).await;
-                }
-            }
+            Action::Hangup(reason) => parting = Some(reason),
             Action::Tell(word) => {
                 call.send(word).await;
             }
             Action::None => {}
         }
+    }
+    // also after an end that the session knows nothing of: its answer was of no use, or the call is gone
+    if let Some((session, _)) = &session {
+        session.hangup(parting.or_else(|| leg.parting())).await;
     }
 }
 

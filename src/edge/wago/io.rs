@@ -154,29 +154,34 @@ impl Wago {
         Ok(members([("callID", json!(id)), ("type", json!("answer")), ("sdp", json!(sdp)), ("turn", turn())]))
     }
 
-    fn close(&self, account: &Account, body: &[u8]) -> Answer {
+    async fn close(&self, account: &Account, body: &[u8]) -> Answer {
         let entry = self.find(wire::read_call(body)?, account)?;
-        let mut state = entry.state();
-        if !state.call.is_live() {
-            return Err(ApiError::call_not_found());
-        }
-        let closed = state.call.close();
-        if closed && !entry.leg.try_send(LegEvent::Detached) {
-            return Err(ApiError::new(500, "the call does not answer; try again"));
+        // the client may vanish while this waits; from here on all is done in one go
+        let room = entry.leg.room().await.ok_or_else(ApiError::call_not_found)?;
+        let closed = {
+            let mut state = entry.state();
+            if !state.call.is_live() {
+                return Err(ApiError::call_not_found());
+            }
+            state.call.close()
+        };
+        if closed {
+            room.send(LegEvent::Detached);
         }
         Ok(members([("callID", json!(entry.leg.call.to_string())), ("closed", json!(closed))]))
     }
 
     async fn hangup(&self, account: &Account, body: &[u8]) -> Answer {
         let entry = self.find(wire::read_call(body)?, account)?;
-        let (was_live, shown) = {
+        let room = entry.leg.room().await.ok_or_else(ApiError::call_not_found)?; // as in `close`
+        let shown = {
             let mut state = entry.state();
-            (state.call.hangup(SystemTime::now()), state.call.to_json())
+            if !state.call.hangup(SystemTime::now()) {
+                return Err(ApiError::call_not_found());
+            }
+            state.call.to_json()
         };
-        if !was_live {
-            return Err(ApiError::call_not_found());
-        }
-        entry.leg.send(LegEvent::Ended(Cause::Normal)).await;
+        room.send(LegEvent::Ended(Cause::Normal));
         let id = entry.leg.call.to_string();
         Ok(members([("callID", json!(id)), ("details", json!("Call ended")), ("call", shown)]))
     }
@@ -196,6 +201,9 @@ impl Entry {
         if !state.call.is_live() {
             return Err(ApiError::call_not_found());
         }
+        if self.leg.is_over() {
+            return Err(ApiError::call_not_found());
+        }
         // told under the lock, so that answers find their askers in order
         if state.waiting.len() >= MAX_WAITING_OFFERS || !self.leg.try_send(LegEvent::Offer(sdp)) {
             return Err(ApiError::new(429, "too many offers at once for this call"));
@@ -208,8 +216,9 @@ impl Entry {
 
 /// Reads the call's commands until it is over.
 async fn follow(wago: Arc<Wago>, entry: Arc<Entry>, mut inbox: mpsc::Receiver<LegCommand>) {
+    let following = Following { wago, entry };
     while let Some(command) = inbox.recv().await {
-        let mut state = entry.state();
+        let mut state = following.entry.state();
         let outcome = state.call.handle_command(command, SystemTime::now());
         if let Some(outcome) = outcome
             && let Some(asker) = state.waiting.pop_front()
@@ -217,12 +226,23 @@ async fn follow(wago: Arc<Wago>, entry: Arc<Entry>, mut inbox: mpsc::Receiver<Le
             let _ = asker.send(outcome); // an asker that went away wants no answer
         }
     }
-    {
-        let mut state = entry.state();
-        state.call.handle_lost(SystemTime::now());
-        state.waiting.clear(); // their calls are gone; dropping tells them
+}
+
+/// Shows the call as ended, and lets the table forget it, however the task that follows it ends.
+struct Following {
+    wago: Arc<Wago>,
+    entry: Arc<Entry>,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        {
+            let mut state = self.entry.state();
+            state.call.handle_lost(SystemTime::now());
+            state.waiting = VecDeque::new(); // their calls are gone; dropping tells them
+        }
+        self.wago.calls().end(self.entry.leg.call, Instant::now());
     }
-    wago.calls().end(entry.leg.call, Instant::now());
 }
 
 fn members<const N: usize>(list: [(&str, Value); N]) -> Map<String, Value> {
@@ -290,7 +310,7 @@ async fn close_route(
     request: Request,
 ) -> Response {
     let answer = match wago.admit(&visitor, request).await {
-        Ok((account, body)) => wago.close(&account, &body),
+        Ok((account, body)) => wago.close(&account, &body).await,
         Err(error) => Err(error),
     };
     wago.answer(answer)

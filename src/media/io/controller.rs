@@ -2,8 +2,8 @@
 //! and the associations' events into commands of the media thread and events of the call.
 //!
 //! A WebRTC leg has up to two transports: the one in use, and one whose offer was answered and whose ICE and
-//! DTLS are under way; when that is up it takes the place of the first. A plain leg has one, and keeps its
-//! ports over every re-offer.
+//! DTLS are under way; when that is up it takes the place of the first. An ICE restart of either (RFC 8445 §9)
+//! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer.
 
 use super::engine::Shared;
 use super::thread::{Command, MediaThread};
@@ -16,7 +16,7 @@ use crate::media::session::{
 };
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
-use crate::peer::{self, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
+use crate::peer::{self, DtlsRole, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
 use crate::sdp::{Direction, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,16 +41,35 @@ impl PeerInlet for PeerHandle {
 /// A WebRTC transport of a leg.
 struct Transport {
     stream: StreamId,
+    stats: Arc<StreamStats>,
     key: TransportKey,
     local: LocalTransport,
+    /// As the first offer and answer decided; it stays (RFC 8842 §5.5).
+    dtls_role: DtlsRole,
     format: Format,
     peer: Arc<PeerHandle>,
     events: Option<mpsc::Receiver<PeerEvent>>,
 }
 
+impl Transport {
+    /// New credentials of ours and of the far side for the same association (RFC 8445 §9): DTLS, keys and stream
+    /// stay. False when the association takes nothing any more; nothing is changed then.
+    fn restart(&mut self, offer: &WebRtcOffer, credentials: IceCredentials) -> bool {
+        let remote = Box::new(offer.remote.clone());
+        let input = PeerInput::Restart { local: credentials.clone(), remote };
+        let is_taken = PeerHandle::input(&self.peer, input).is_ok();
+        if is_taken {
+            self.local.credentials = credentials;
+            self.key = offer.key.clone();
+        }
+        is_taken
+    }
+}
+
 /// A plain transport of a leg.
 struct Plain {
     stream: StreamId,
+    stats: Arc<StreamStats>,
     rtp: SocketAddr,
     offered: Vec<Codec>,
     format: Option<Format>,
@@ -60,6 +79,8 @@ struct Leg {
     id: LegId,
     origin: OwnOrigin,
     plain: Option<Plain>,
+    /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
+    is_expected: bool,
     current: Option<Transport>,
     pending: Option<Transport>,
 }
@@ -94,6 +115,17 @@ pub(super) struct Controller {
     told: mpsc::Receiver<(StreamId, Cause)>,
 }
 
+/// However the task ends, by a fault too: streams, ports and the place among the calls are given back.
+impl Drop for Controller {
+    fn drop(&mut self) {
+        for leg in std::mem::take(&mut self.legs) {
+            self.close_leg(leg);
+        }
+        self.shared.close(self.thread);
+        self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Controller {
     pub(super) fn new(
         call: CallId,
@@ -118,11 +150,6 @@ impl Controller {
                 Some((stream, cause)) = self.told.recv() => self.handle_news(stream, cause).await,
             }
         }
-        for leg in std::mem::take(&mut self.legs) {
-            self.close_leg(leg);
-        }
-        self.shared.close(self.thread);
-        self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
     }
 
     async fn handle_command(&mut self, command: MediaCommand) {
@@ -160,6 +187,7 @@ impl Controller {
                 self.bridge = Some((a, b));
                 self.relink();
             }
+            MediaCommand::Expect(leg) => self.expect(leg),
             MediaCommand::Detach(leg) => {
                 let had_media = self.detach(leg);
                 self.say(MediaEvent::Detached { leg, had_media }).await;
@@ -225,6 +253,17 @@ impl Controller {
         Ok((answer_plain(sdp, &remote, rtp, &mut leg.origin), connected))
     }
 
+    /// The leg should send from now on, or as soon as it has media.
+    fn expect(&mut self, leg: LegId) {
+        let at = self.leg(leg);
+        let Some(leg) = self.legs.get_mut(at) else { return };
+        leg.is_expected = true;
+        // a WebRTC stream is expected to from its keys on
+        if let Some(stream) = leg.plain.as_ref().map(|p| p.stream) {
+            self.tell(Command::Expect(stream));
+        }
+    }
+
     /// Hands a far side's description to the media thread.
     fn install(&mut self, at: usize, remote: &PlainRemote) -> Result<Option<Codec>, MediaRefusal> {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
@@ -253,12 +292,16 @@ impl Controller {
         let stats = Arc::new(StreamStats::default());
         let news = Some(self.news.clone());
         let source = OwnSource::random(&mut self.seed);
-        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats, news }) {
+        let shown = Arc::clone(&stats);
+        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats: shown, news }) {
             self.shared.put_back(rtp.port());
             return Err(MediaRefusal::Congestion);
         }
         if let Some(leg) = self.legs.get_mut(at) {
-            leg.plain = Some(Plain { stream, rtp, offered: Vec::new(), format: None });
+            leg.plain = Some(Plain { stream, stats, rtp, offered: Vec::new(), format: None });
+            if leg.is_expected {
+                self.tell(Command::Expect(stream));
+            }
         }
         Ok(at)
     }
@@ -270,12 +313,14 @@ impl Controller {
         leg: LegId,
         sdp: &SessionDescription,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let offer = read_webrtc_offer(sdp, self.codec_beside(leg))?;
+        let mut offer = read_webrtc_offer(sdp, self.codec_beside(leg))?;
         let at = self.leg(leg);
+        self.restart_transport(at, &offer);
         let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
         let (stream, local) = match known {
             Some(transport) => {
                 transport.format = offer.format;
+                offer.remote.dtls_role = transport.dtls_role;
                 (transport.stream, transport.local.clone())
             }
             None => {
@@ -295,15 +340,30 @@ impl Controller {
         Ok(answer_webrtc(sdp, &offer, &local, &mut leg.origin))
     }
 
+    /// Restarts ICE of the transport that the offer is of, if it is an offer of one with another ufrag. An
+    /// association that has just ended takes no restart: the offer then makes a new transport.
+    fn restart_transport(&mut self, at: usize, offer: &WebRtcOffer) {
+        let credentials = self.credentials();
+        let Some(leg) = self.legs.get_mut(at) else { return };
+        let Some(transport) = leg.transports().find(|t| t.key.is_restarted_by(&offer.key)) else { return };
+        let ufrag = credentials.ufrag.clone();
+        if transport.restart(offer, credentials) {
+            let stream = transport.stream;
+            self.tell(Command::Ufrag(stream, ufrag));
+        }
+    }
+
+    fn credentials(&mut self) -> IceCredentials {
+        let pwd = crate::base::Secret::new(self.seed.token(PWD_LEN));
+        IceCredentials { ufrag: self.seed.token(UFRAG_LEN), pwd }
+    }
+
     fn open_transport(&mut self, offer: &WebRtcOffer) -> Result<Transport, MediaRefusal> {
         let thread = self.media_thread().ok_or(MediaRefusal::Congestion)?;
         let stream = self.shared.stream_id();
         let addresses: Vec<SocketAddr> = thread.addresses().collect();
         let sink = Arc::new(thread.sink(stream));
-        let credentials = IceCredentials {
-            ufrag: self.seed.token(UFRAG_LEN),
-            pwd: crate::base::Secret::new(self.seed.token(PWD_LEN)),
-        };
+        let credentials = self.credentials();
         let config = &self.shared.config;
         let candidates = addresses.iter().map(|a| announced(*a, config.external())).collect();
         let fingerprint = self.shared.certificate.fingerprint();
@@ -323,22 +383,28 @@ impl Controller {
         };
         let (sender, events) = mpsc::channel(PEER_EVENT_LIMIT);
         let peer = Arc::new(peer::spawn(parameters, sink, sender, self.seed.fork()));
+        let stats: Arc<StreamStats> = Arc::default();
         let added = self.tell(Command::AddWebRtc {
             id: stream,
             source,
             ufrag: local.credentials.ufrag.clone(),
             inlet: Some(Arc::<PeerHandle>::clone(&peer)),
-            stats: Arc::new(StreamStats::default()),
+            stats: Arc::clone(&stats),
             news: Some(self.news.clone()),
         });
         let remote = PeerInput::Remote(Box::new(offer.remote.clone()));
         if !added || PeerHandle::input(&peer, remote).is_err() {
+            if added {
+                self.tell(Command::Remove(stream));
+            }
             return Err(MediaRefusal::Congestion);
         }
         Ok(Transport {
             stream,
+            stats,
             key: offer.key.clone(),
             local,
+            dtls_role: offer.remote.dtls_role,
             format: offer.format,
             peer,
             events: Some(events),
@@ -364,11 +430,11 @@ impl Controller {
                     self.say(MediaEvent::Connected { leg, codec }).await;
                 }
             }
-            PeerEvent::Failed(cause) => {
-                if let Some((leg, _)) = self.end_transport(stream) {
-                    self.say(MediaEvent::Failed { leg, cause }).await;
-                }
-            }
+            PeerEvent::Failed(cause) => match self.end_transport(stream) {
+                Some((leg, true)) => self.say(MediaEvent::Lost { leg, cause }).await,
+                Some((leg, false)) => self.say(MediaEvent::Failed { leg, cause }).await,
+                None => {}
+            },
             PeerEvent::ConsentLost => {
                 if let Some((leg, _)) = self.end_transport(stream) {
                     self.say(MediaEvent::Lost { leg, cause: Cause::ConsentLost }).await;
@@ -429,12 +495,34 @@ impl Controller {
 
     fn close_transport(&self, transport: Transport) {
         self.tell(Command::Remove(transport.stream));
+        self.note_end(transport.stream, "webrtc", &transport.stats);
         let _ = PeerHandle::input(&transport.peer, PeerInput::Close);
     }
 
     fn close_plain(&self, plain: &Plain) {
         self.tell(Command::Remove(plain.stream));
+        self.note_end(plain.stream, "rtp", &plain.stats);
         self.shared.put_back(plain.rtp.port());
+    }
+
+    /// One line and the totals for a stream that ends; packets of the last moment may be missing.
+    fn note_end(&self, stream: StreamId, kind: &'static str, stats: &StreamStats) {
+        self.shared.totals.add(stats);
+        let quality = stats.quality();
+        tracing::info!(
+            call = %self.call,
+            stream = stream.0,
+            kind,
+            packets_in = stats.packets_in.get(),
+            packets_out = stats.packets_out.get(),
+            silence_out = stats.silence_out.get(),
+            dropped = stats.drops.total(),
+            lost_in = quality.lost_in,
+            lost_out = quality.lost_out,
+            jitter_us = quality.jitter_in_us,
+            round_trip_us = quality.round_trip_us,
+            "media stream ended"
+        );
     }
 
     // ---- small things
@@ -463,7 +551,7 @@ impl Controller {
             return at;
         }
         let origin = OwnOrigin::new(self.seed.next_u64());
-        self.legs.push(Leg { id, origin, plain: None, current: None, pending: None });
+        self.legs.push(Leg { id, origin, plain: None, is_expected: false, current: None, pending: None });
         self.legs.len().saturating_sub(1)
     }
 
@@ -506,8 +594,12 @@ async fn next_event(legs: &mut [Leg]) -> Option<(StreamId, PeerEvent)> {
             let Some(events) = &mut transport.events else { continue };
             match events.poll_recv(context) {
                 Poll::Ready(Some(event)) => return Poll::Ready(Some((transport.stream, event))),
-                // ended: its last event told why
-                Poll::Ready(None) => transport.events = None,
+                // a transport leaves the leg with its last event; one that is still there ended without a word
+                Poll::Ready(None) => {
+                    transport.events = None;
+                    let fault = PeerEvent::Failed(Cause::Internal);
+                    return Poll::Ready(Some((transport.stream, fault)));
+                }
                 Poll::Pending => {}
             }
         }

@@ -7,6 +7,7 @@ use crate::base::{CallId, Cause, Family, Seed, StreamId};
 use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
+use crate::media::stats::Totals;
 use crate::peer::Certificate;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -75,6 +76,7 @@ pub(super) struct Shared {
     next_stream: AtomicU64,
     calls: AtomicUsize,
     pub(super) tasks: AtomicUsize,
+    pub(super) totals: Totals,
     load: Vec<AtomicUsize>,
 }
 
@@ -155,6 +157,7 @@ impl Engine {
             next_stream: AtomicU64::new(1),
             calls: AtomicUsize::new(0),
             tasks: AtomicUsize::new(0),
+            totals: Totals::default(),
             load,
         };
         Ok(Self { shared: Arc::new(shared), runtime })
@@ -184,6 +187,12 @@ impl Engine {
             ports: self.shared.pool.lock().unwrap_or_else(PoisonError::into_inner).used(),
             sockets: threads.iter().map(|t| t.gauges.sockets.load(Ordering::Relaxed)).sum(),
         }
+    }
+
+    /// What the streams that ended counted.
+    #[must_use]
+    pub fn totals(&self) -> &Totals {
+        &self.shared.totals
     }
 
     /// Datagrams of nobody, by reason, over all threads.
@@ -238,16 +247,18 @@ impl MediaEngine for Engine {
             load.fetch_add(1, Ordering::Relaxed);
         }
         let (commands, queue) = mpsc::channel(COMMAND_LIMIT);
-        let controller = Controller::new(call, Arc::clone(shared), thread, events.clone(), shared.seed());
+        let port = Port { commands, events: events.downgrade() };
         shared.tasks.fetch_add(1, Ordering::Relaxed);
+        let controller = Controller::new(call, Arc::clone(shared), thread, events, shared.seed());
         self.runtime.spawn(controller.run(queue));
-        Ok(Box::new(Port { commands, events }))
+        Ok(Box::new(port))
     }
 }
 
 struct Port {
     commands: mpsc::Sender<MediaCommand>,
-    events: mpsc::Sender<MediaEvent>,
+    /// Weak, so that the call's queue of events ends with the controller, whatever ends that.
+    events: mpsc::WeakSender<MediaEvent>,
 }
 
 impl MediaPort for Port {
@@ -257,12 +268,59 @@ impl MediaPort for Port {
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
             | MediaCommand::Bridge(leg, _)
+            | MediaCommand::Expect(leg)
             | MediaCommand::Detach(leg)
             | MediaCommand::Release(leg) => *leg,
         };
-        if self.commands.try_send(command).is_err() {
-            // the controller is stuck or gone: the call hears that its media is lost
-            let _ = self.events.try_send(MediaEvent::Lost { leg, cause: Cause::Internal });
+        if self.commands.try_send(command).is_err()
+            && let Some(events) = self.events.upgrade()
+        {
+            // the controller is stuck: the call hears that its media is lost
+            let _ = events.try_send(MediaEvent::Lost { leg, cause: Cause::Internal });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{LegId, Section};
+    use crate::call::port::{Codec, MediaProfile};
+    use std::time::Duration;
+
+    fn engine() -> Engine {
+        let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let media = serde_json::json!({
+            "webrtc_port": port, "workers": 1, "addresses": ["127.0.0.1"], "rtp_ports": "21000-21099"
+        });
+        let section = |name: &str, value| Section::new(name, "test", value);
+        let (ice, srtp) =
+            (section("ice", serde_json::json!({"loopback": true})), section("srtp", serde_json::json!({})));
+        let config = MediaConfig::from_sections(&section("media", media), &ice, &srtp).unwrap();
+        Engine::start(config, Arc::new(Certificate::generate().unwrap()), Seed::from_number(1)).unwrap()
+    }
+
+    #[test]
+    fn a_controller_that_ends_by_a_fault_tells_its_call_and_gives_all_back() {
+        // a runtime that goes down drops its tasks where they wait, as a fault does
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let engine = {
+            let _entered = runtime.enter();
+            engine()
+        };
+        let (sender, mut events) = mpsc::channel(8);
+        let mut port = engine.open(CallId::from_bits(1), sender).unwrap();
+        let towards = "127.0.0.1".parse().unwrap();
+        let profile = MediaProfile::Rtp { codecs: vec![Codec::Pcmu], towards, is_symmetric: false };
+        port.command(MediaCommand::CreateOffer { leg: LegId(1), profile });
+        assert!(matches!(events.blocking_recv(), Some(MediaEvent::Offer { .. })));
+        let counts = engine.counts();
+        assert_eq!((counts.calls, counts.tasks, counts.ports), (1, 1, 1));
+        runtime.shutdown_timeout(Duration::from_secs(5));
+        assert!(events.blocking_recv().is_none(), "the call hears of it");
+        let counts = engine.counts();
+        assert_eq!((counts.calls, counts.tasks, counts.ports), (0, 0, 0));
+        port.command(MediaCommand::Release(LegId(1)));
     }
 }

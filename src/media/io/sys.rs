@@ -314,8 +314,8 @@ mod tests {
             assert_eq!(epoll.token(0), Some(42));
             let mut got: Vec<PacketBuf> = (0..8).map(|_| PacketBuf::default()).collect();
             assert_eq!(batch.receive(b.as_raw_fd(), &mut got).unwrap(), 4);
-            for n in 0..4 {
-                assert_eq!(got[n].bytes(), [n as u8; 20]);
+            for (n, buffer) in got.iter().take(4).enumerate() {
+                assert_eq!(buffer.bytes(), [n as u8; 20]);
                 assert_eq!(batch.from(n), Some(a.local_addr().unwrap()));
             }
             let error = batch.receive(b.as_raw_fd(), &mut got).unwrap_err();

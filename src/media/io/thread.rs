@@ -33,8 +33,10 @@ use tokio::sync::mpsc;
 const COMMAND_LIMIT: usize = 16_384;
 /// Datagrams a round may hold at once.
 const ARENA: usize = 4 * BATCH;
-/// Datagrams taken from a plain socket at once: one is the rule, a few after a pause.
-const PLAIN_BATCH: usize = 4;
+/// Most datagrams taken from a plain socket at once. One is the rule, and asking for one alone is cheapest; a
+/// socket that is ready again within [`BURST`] is asked for twice as many.
+const PLAIN_BATCH: usize = 16;
+const BURST: Duration = Duration::from_millis(2);
 const EVENTS: usize = 256;
 const WAKE_TOKEN: u64 = u64::MAX;
 const SHARED_TOKENS: u64 = 1 << 40;
@@ -91,6 +93,10 @@ pub enum Command {
     Direction(StreamId, bool, bool),
     /// See [`Worker::set_remote`]: RTP and RTCP of the far side.
     Remote(StreamId, SocketAddr, SocketAddr),
+    /// See [`Worker::expect`].
+    Expect(StreamId),
+    /// See [`Worker::set_ufrag`].
+    Ufrag(StreamId, String),
     /// See [`Worker::set_keys`].
     Keys(StreamId, Box<SrtpKeys>),
     /// See [`Worker::bind`].
@@ -243,6 +249,9 @@ impl crate::peer::DatagramSink for PeerSink {
 struct PlainIo {
     sockets: PlainSockets,
     remote: Option<(SocketAddr, SocketAddr)>,
+    /// Datagrams to ask for the next time, and when there were some last.
+    burst: usize,
+    last: Instant,
 }
 
 struct Driver {
@@ -331,25 +340,29 @@ impl Driver {
     /// Takes one batch of a ready socket; the kernel says again when there is more.
     fn receive(&mut self, now: Instant, token: u64) {
         let shared = token.checked_sub(SHARED_TOKENS).and_then(|s| u8::try_from(s).ok());
-        let wanted = if shared.is_some() { BATCH } else { PLAIN_BATCH };
+        let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
+        let is_rtcp = token & 1 == 1;
+        let (fd, wanted) = match shared {
+            Some(at) => (self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()), BATCH),
+            None => match self.plain.get(slot).and_then(Option::as_ref) {
+                Some(plain) if is_rtcp => (Some(plain.sockets.rtcp.as_raw_fd()), 1),
+                Some(plain) => (Some(plain.sockets.rtp.as_raw_fd()), plain.burst),
+                None => (None, 0),
+            },
+        };
+        let Some(fd) = fd else { return };
         if self.arena.len().saturating_sub(self.used) < wanted {
             self.flush();
         }
         let first = self.used;
         let Some(room) = self.arena.get_mut(first..first.saturating_add(wanted)) else { return };
-        let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
-        let is_rtcp = token & 1 == 1;
-        let fd = match shared {
-            Some(at) => self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()),
-            None => self
-                .plain
-                .get(slot)
-                .and_then(Option::as_ref)
-                .map(|p| if is_rtcp { p.sockets.rtcp.as_raw_fd() } else { p.sockets.rtp.as_raw_fd() }),
-        };
-        let Some(fd) = fd else { return };
         // an error is an ICMP answer to something we sent, or a spurious wake-up: taken note of by the call
         let Ok(count) = self.receiving.receive(fd, room) else { return };
+        if let Some(plain) = self.plain.get_mut(slot).and_then(Option::as_mut).filter(|_| !is_rtcp) {
+            let last = std::mem::replace(&mut plain.last, now);
+            let is_burst = count == wanted && now.saturating_duration_since(last) < BURST;
+            plain.burst = if is_burst { (wanted * 2).min(PLAIN_BATCH) } else { 1 };
+        }
         self.used = first.saturating_add(count);
         for n in 0..count {
             let Some(from) = self.receiving.from(n) else { continue };
@@ -357,20 +370,30 @@ impl Driver {
             let Some(buf) = self.arena.get_mut(at) else { continue };
             let worker = &mut self.worker;
             let transactions = &self.transactions;
-            let verdict = catch_unwind(AssertUnwindSafe(|| match shared {
-                Some(socket) => match answered(transactions, buf) {
-                    Some(id) => worker.handle_stun_response(id, socket, from),
-                    None => worker.handle_shared(now, socket, from, buf),
-                },
-                None => worker.handle_plain(now, slot, is_rtcp, from, buf),
-            }));
-            match verdict {
-                Ok(Verdict::Done) => {}
-                Ok(Verdict::Send(transmit)) => self.transmit(transmit, at),
-                Ok(Verdict::Peer(inlet, path)) => {
-                    inlet.input(PeerInput::Datagram { path, bytes: buf.bytes().to_vec() });
+            let handled = catch_unwind(AssertUnwindSafe(|| {
+                let verdict = match shared {
+                    Some(socket) => match answered(transactions, buf) {
+                        Some(id) => worker.handle_stun_response(id, socket, from),
+                        None => worker.handle_shared(now, socket, from, buf),
+                    },
+                    None => worker.handle_plain(now, slot, is_rtcp, from, buf),
+                };
+                match verdict {
+                    Verdict::Done => None,
+                    Verdict::Send(transmit) => Some(transmit),
+                    Verdict::Peer(inlet, path) => {
+                        inlet.input(PeerInput::Datagram { path, bytes: buf.bytes().to_vec() });
+                        None
+                    }
+                    Verdict::MediaFrom(inlet, path) => {
+                        inlet.input(PeerInput::MediaFrom(path));
+                        None
+                    }
                 }
-                Ok(Verdict::MediaFrom(inlet, path)) => inlet.input(PeerInput::MediaFrom(path)),
+            }));
+            match handled {
+                Ok(Some(transmit)) => self.transmit(transmit, at),
+                Ok(None) => {}
                 Err(_) => self.worker.handle_fault(),
             }
         }
@@ -471,7 +494,7 @@ impl Driver {
                 let slot = self.worker.add(now, id, source, transport, stats);
                 self.watch(slot, &sockets);
                 self.gauges.sockets.fetch_add(1, Ordering::Relaxed);
-                self.place(slot, Some(PlainIo { sockets, remote: None }), news);
+                self.place(slot, Some(PlainIo { sockets, remote: None, burst: 1, last: now }), news);
                 Ok(())
             }
             Command::Format(id, format) => self.worker.set_format(id, format),
@@ -482,6 +505,8 @@ impl Driver {
                 self.connect(id, rtp, rtcp);
                 self.worker.set_remote(now, id, Some(rtp), Some(rtcp))
             }
+            Command::Expect(id) => self.worker.expect(now, id),
+            Command::Ufrag(id, ufrag) => self.worker.set_ufrag(id, ufrag),
             Command::Keys(id, keys) => self.worker.set_keys(now, id, &keys),
             Command::Bind(id, path) => self.worker.bind(id, path),
             Command::Select(id, path) => self.worker.select(id, path),

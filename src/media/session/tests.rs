@@ -134,6 +134,13 @@ fn another_transport_is_known_by_its_ufrag_and_fingerprint() {
     assert_eq!(key(CHROMIUM), key(&CHROMIUM.replace("a=sendrecv", "a=sendonly")));
     assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("l5VL", "next")));
     assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("7B:8B", "7B:8C")));
+    let first = key(CHROMIUM);
+    let again = CHROMIUM.replace("l5VL", "next");
+    assert!(first.is_restarted_by(&key(&again)) && !first.is_restarted_by(&first));
+    assert!(!first.is_restarted_by(&key(&again.replace("7B:8B", "7B:8C"))), "another certificate");
+    let origin = CHROMIUM.lines().find(|l| l.starts_with("o=")).unwrap();
+    let other = again.replace(origin, "o=- 4711 2 IN IP4 127.0.0.1");
+    assert!(!first.is_restarted_by(&key(&other)), "another peer connection with the same certificate");
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl World {
         buf
     }
 
-    fn from_browser(&mut self, now: Instant, from: SocketAddr) -> (Verdict, PacketBuf) {
+    fn browser_sends(&mut self, now: Instant, from: SocketAddr) -> (Verdict, PacketBuf) {
         let mut buf = self.sealed();
         let verdict = self.worker.handle_shared(now, 0, from, &mut buf);
         (verdict, buf)
@@ -172,7 +172,7 @@ impl World {
 fn a_packet_of_the_browser_leaves_for_the_pbx_unprotected_under_our_ssrc_and_back() {
     let mut world = world();
     let now = world.t0;
-    let (verdict, buf) = world.from_browser(now, browser());
+    let (verdict, buf) = world.browser_sends(now, browser());
     let Verdict::Send(transmit) = verdict else { panic!() };
     assert_eq!(transmit, Transmit { via: Via::Rtp(world.pbx_slot), to: pbx() });
     assert_eq!(RtpHeader::parse(buf.bytes()).unwrap().ssrc, 0x0a);
@@ -210,15 +210,15 @@ fn strangers_reach_nobody_on_either_side() {
 fn srtp_with_a_good_tag_from_a_new_path_asks_the_association_and_a_bad_tag_does_not() {
     let mut world = world();
     let now = world.t0;
-    assert!(matches!(world.from_browser(now, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)));
     let elsewhere = address("198.51.100.1:50001");
     let later = now + Duration::from_secs(1);
     let mut forged = world.sealed();
     forged.bytes_mut()[14] ^= 1;
     assert!(matches!(world.worker.handle_shared(later, 0, elsewhere, &mut forged), Verdict::Done));
-    let at_once = world.from_browser(later, elsewhere).0;
+    let at_once = world.browser_sends(later, elsewhere).0;
     assert!(matches!(at_once, Verdict::Done), "ten looks a second at most");
-    let verdict = world.from_browser(later + MEDIA_FROM_EVERY, elsewhere).0;
+    let verdict = world.browser_sends(later + MEDIA_FROM_EVERY, elsewhere).0;
     assert!(matches!(verdict, Verdict::MediaFrom(_, path) if path.remote == elsewhere));
 }
 
@@ -256,7 +256,7 @@ fn a_request_goes_by_its_ufrag_and_dtls_follows_it_but_never_takes_a_bound_path_
     ));
     let Verdict::Peer(owner, _) = world.worker.handle_shared(now, 0, browser(), &mut dtls) else { panic!() };
     assert!(!Arc::ptr_eq(&owner, &inlet));
-    assert!(matches!(world.from_browser(now, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)));
 }
 
 #[test]
@@ -281,6 +281,7 @@ fn silence_ends_when_the_other_side_can_send_and_begins_again_when_it_is_gone() 
 fn on_hold_nothing_is_sent_and_nothing_times_out() {
     let mut world = detached();
     let t0 = world.t0;
+    world.worker.expect(t0, PBX).unwrap();
     world.worker.set_direction(t0, PBX, false, false).unwrap();
     let outputs = world.outputs(t0 + Duration::from_secs(300));
     assert!(outputs.iter().all(|(o, _)| matches!(o, Output::Send(t) if t.via == Via::Rtcp(world.pbx_slot))));
@@ -290,23 +291,74 @@ fn on_hold_nothing_is_sent_and_nothing_times_out() {
 fn thirty_seconds_without_media_are_told_once() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     let lost = |outputs: &[(Output, PacketBuf)]| -> Vec<Output> {
         outputs.iter().map(|(o, _)| *o).filter(|o| matches!(o, Output::Lost(..))).collect()
     };
     assert!(lost(&world.outputs(t0 + Duration::from_millis(29_900))).is_empty());
     let told = lost(&world.outputs(t0 + Duration::from_secs(60)));
     assert_eq!(told, [Output::Lost(WEB, Cause::MediaTimeout)]);
-    // the PBX never sent: it may ring that long
-    let told = lost(&world.outputs(t0 + Duration::from_secs(95)));
-    assert_eq!(told, [Output::Lost(PBX, Cause::MediaTimeout)]);
+}
+
+#[test]
+fn a_callee_that_falls_silent_while_it_rings_is_not_lost_before_it_is_expected_to_send() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    let is_lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().filter(|(o, _)| matches!(o, Output::Lost(PBX, Cause::MediaTimeout))).count()
+    };
+    // early media, then it rings for 40 s
+    assert!(matches!(world.worker.handle_plain(t0, slot, false, pbx(), &mut packet(9, 5, 0)), Verdict::Done));
+    let answered = t0 + Duration::from_secs(40);
+    assert_eq!(is_lost(world.outputs(answered)), 0);
+    // answered: 30 s from here, said twice or once
+    world.worker.expect(answered, PBX).unwrap();
+    world.worker.expect(answered + Duration::from_secs(20), PBX).unwrap();
+    assert_eq!(is_lost(world.outputs(answered + Duration::from_millis(29_700))), 0);
+    assert_eq!(is_lost(world.outputs(answered + Duration::from_secs(31))), 1);
+    assert_eq!(world.worker.expect(answered, WEB), Err(CommandError::NoStream));
+}
+
+#[test]
+fn a_leg_whose_description_says_that_it_does_not_send_is_not_lost_and_counts_anew_when_it_does() {
+    let mut world = detached();
+    let t0 = world.t0;
+    world.worker.expect(t0, PBX).unwrap();
+    world.worker.set_direction(t0, PBX, true, false).unwrap();
+    let held = t0 + Duration::from_secs(300);
+    let lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().filter(|(o, _)| matches!(o, Output::Lost(..))).count()
+    };
+    assert_eq!(lost(world.outputs(held)), 0);
+    world.worker.set_direction(held, PBX, true, true).unwrap();
+    assert_eq!(lost(world.outputs(held + Duration::from_millis(29_700))), 0);
+    assert_eq!(lost(world.outputs(held + Duration::from_secs(31))), 1);
+}
+
+#[test]
+fn after_an_ice_restart_the_new_and_the_last_ufrag_lead_to_the_same_association_rfc8445_9() {
+    let mut world = world();
+    let now = world.t0;
+    let leads = |world: &mut World, ufrag: &str| {
+        let elsewhere = address("198.51.100.9:40000");
+        let verdict = world.worker.handle_shared(now, 0, elsewhere, &mut request(&format!("{ufrag}:x")));
+        matches!(verdict, Verdict::Peer(..))
+    };
+    world.worker.set_ufrag(WEB, "second".into()).unwrap();
+    assert!(leads(&mut world, "ours") && leads(&mut world, "second"));
+    world.worker.set_ufrag(WEB, "third".into()).unwrap();
+    assert!(!leads(&mut world, "ours") && leads(&mut world, "second") && leads(&mut world, "third"));
+    assert!(matches!(world.browser_sends(now, browser()).0, Verdict::Send(_)), "keys and path stay");
+    world.worker.remove(now, WEB, &mut PacketBuf::default());
+    assert!(world.worker.by_ufrag.is_empty());
+    assert_eq!(world.worker.set_ufrag(PBX, "x".into()), Err(CommandError::WrongKind));
 }
 
 #[test]
 fn reports_leave_every_five_seconds_and_are_protected_on_the_browsers_side() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     let to = Transmit { via: Via::Shared(0), to: browser() };
     let outputs = world.outputs(t0 + Duration::from_secs(26));
     let mut reports: Vec<PacketBuf> =
@@ -323,7 +375,7 @@ fn reports_leave_every_five_seconds_and_are_protected_on_the_browsers_side() {
 fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
     let mut world = world();
     let t0 = world.t0;
-    assert!(matches!(world.from_browser(t0, browser()).0, Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
     world.worker.handle_shared(t0, 0, address("198.51.100.9:40000"), &mut request("ours:x"));
     let mut buf = PacketBuf::default();
     assert!(world.worker.remove(t0, WEB, &mut buf).is_some());
@@ -340,7 +392,7 @@ fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
 fn a_fault_in_handling_loses_that_stream_alone() {
     let mut world = world();
     let t0 = world.t0;
-    let _ = world.from_browser(t0, browser());
+    let _ = world.browser_sends(t0, browser());
     world.worker.handle_fault();
     let mut buf = PacketBuf::default();
     assert_eq!(world.worker.poll_output(t0, &mut buf), Some(Output::Lost(WEB, Cause::Internal)));

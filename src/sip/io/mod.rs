@@ -127,8 +127,8 @@ pub struct SipStack {
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// A call of ours. Dropping the handle does not end the call; [`SessionHandle::hangup`] does, and so does
-/// dropping the receiver of its events.
+/// A call of ours. Dropping the handle does not end the call; [`SessionHandle::hangup`] does, and so does, a
+/// second later or sooner, dropping the receiver of its events.
 #[derive(Debug)]
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,

@@ -32,6 +32,9 @@ const DATAGRAM: usize = 24 * 1024 + 1;
 /// Free places in a queue of events below which provisional events are dropped.
 const RESERVED_EVENTS: usize = 4;
 
+/// How often calls are looked for whose reader has gone without a word.
+const UNREAD_INTERVAL: Duration = Duration::from_secs(1);
+
 static NEXT_TOKEN: AtomicU64 = AtomicU64::new(1);
 
 /// A name for a call before the endpoint has one.
@@ -175,6 +178,8 @@ pub(super) struct Owner {
     probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
     unsent: u64,
     deadline: Option<Instant>,
+    /// When to look for calls without a reader; none when there are no calls.
+    unread_check: Option<Instant>,
 }
 
 impl Owner {
@@ -204,6 +209,7 @@ impl Owner {
             probes: BTreeMap::new(),
             unsent: 0,
             deadline: None,
+            unread_check: None,
         }
     }
 
@@ -223,7 +229,9 @@ impl Owner {
             if self.deadline.is_some_and(|at| at <= now || self.endpoint.is_quiet()) {
                 return self.end_all();
             }
-            let wake = [self.endpoint.poll_timeout(), self.deadline].into_iter().flatten().min();
+            self.check_unread(now);
+            let wake =
+                [self.endpoint.poll_timeout(), self.deadline, self.unread_check].into_iter().flatten().min();
             let sleep = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -320,6 +328,25 @@ impl Owner {
         }
     }
 
+    /// Hangs up calls whose events nobody reads any more: the reader's task failed, and its call would live as
+    /// long as the far side likes.
+    fn check_unread(&mut self, now: Instant) {
+        if self.calls.is_empty() {
+            self.unread_check = None;
+            return;
+        }
+        if self.unread_check.is_some_and(|at| at > now) {
+            return;
+        }
+        self.unread_check = Some(now + UNREAD_INTERVAL);
+        let unread: Vec<SessionId> =
+            self.calls.iter().filter(|(_, c)| c.events.is_closed()).map(|(id, _)| *id).collect();
+        for session in unread {
+            self.endpoint.hangup(now, session, None);
+        }
+        self.carry_out(now);
+    }
+
     /// The flow towards a target: from its connected socket, made when there is none.
     fn flow_to(&mut self, target: SocketAddr) -> Option<Flow> {
         if let Some(known) = self.connected.get(&target) {
@@ -332,6 +359,8 @@ impl Owner {
             _ if local.ip().is_unspecified() => 1,
             _ => 2,
         };
+        // readers of sockets that were given up
+        while self.readers.try_join_next().is_some() {}
         let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == target.is_ipv4()).collect();
         fit.sort_by_key(|(local, _)| rank(local));
         // an address of the loopback reaches nothing else

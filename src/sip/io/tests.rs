@@ -97,6 +97,21 @@ async fn a_call_is_answered_and_ended_by_the_far_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answered_call_whose_events_nobody_reads_is_hung_up() {
+    let (socket, address) = peer();
+    let stack = stack();
+    let (handle, mut events) = stack.dial(call(address)).await;
+    let (invite, from) = next_request(&socket);
+    socket.send_to(&invite.response(StatusCode::OK, Some("t")).to_bytes(), from).unwrap();
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(next_request(&socket).0.method, Method::ACK);
+    drop((handle, events));
+    let (bye, from) = next_request(&socket);
+    assert_eq!(bye.method, Method::BYE);
+    socket.send_to(&bye.response(StatusCode::OK, None).to_bytes(), from).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn shutdown_hangs_up_and_ends_when_nothing_is_unanswered() {
     let (socket, address) = peer();
     let stack = stack();

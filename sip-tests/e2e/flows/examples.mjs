@@ -1,0 +1,35 @@
+// The shipped configuration, as it is shipped: config/sipedge.toml and config/asterisk/, ports aside.
+import { fileURLToPath } from 'node:url';
+import { Api, Sipedge } from '../lib/sipedge.mjs';
+import { until } from '../lib/process.mjs';
+
+export const name = 'shipped examples';
+
+export async function run({ report, binary, out, browser, pbx }) {
+  const file = fileURLToPath(new URL('../../../config/sipedge.toml', import.meta.url));
+  const env = {
+    SIPEDGE_HTTP__LISTEN: '127.0.0.1:21390', SIPEDGE_HTTP__ORIGINS: browser.origin, SIPEDGE_SIP__LISTEN: '127.0.0.1:25090,[::1]:25090',
+    SIPEDGE_MEDIA__WEBRTC_PORT: '27090', SIPEDGE_TRUNK__PBX__HOST: `127.0.0.1:${pbx.sipPort}`, SIPEDGE_LOG__FORMAT: 'json',
+  };
+  const sipedge = new Sipedge({ binary, out, name: 'example', file, env });
+  await sipedge.start();
+  try {
+    const client = new Api('http://127.0.0.1:21390', 'change-this-token');
+    const since = pbx.mark();
+    const callID = await client.make('602');
+    const page = await browser.page();
+    await browser.attach(page, { api: client.base, token: client.token, callID });
+    await until('active', async () => (await client.status(callID)).state === 'active');
+    report.near('frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+    await client.hangup(callID);
+    await until('the PBX names its channel', () => /PJSIP\/sipedge-[0-9a-f]+/.test(since()));
+    report.check('the PBX knew the call by the example endpoint', !/PJSIP\/anonymous-/.test(since()), since().match(/PJSIP\/sipedge-[0-9a-f]+/)[0]);
+    report.check('the caller id reached the PBX', /P-Asserted-Identity: .*sip:100@/.test(since()), '');
+    const logged = () => sipedge.output.trim().split('\n').map((line) => JSON.parse(line)).filter((l) => l.call === callID).map((l) => l.message);
+    await until('the JSON log has the end of the call', () => logged().includes('call ended'));
+    report.check('the JSON log has start and answer too', ['call started', 'call answered'].every((m) => logged().includes(m)), logged().join(', '));
+    await page.close();
+  } finally {
+    await sipedge.stop();
+  }
+}

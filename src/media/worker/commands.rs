@@ -1,0 +1,271 @@
+//! What signalling may change of the streams.
+
+use super::*;
+
+impl Worker {
+    /// A new stream; answers its slot. It sends and takes nothing until the rest is set.
+    pub fn add(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        source: OwnSource,
+        transport: Transport,
+        stats: Arc<StreamStats>,
+    ) -> usize {
+        let ufrag = match &transport {
+            Transport::WebRtc(w) => Some(w.ufrag.clone()),
+            Transport::Plain(_) => None,
+        };
+        let slot = self.streams.insert(Stream {
+            id,
+            transport,
+            format: None,
+            outgoing: None,
+            reception: Reception::default(),
+            hears: None,
+            heard_by: None,
+            may_send: true,
+            may_receive: true,
+            is_silent: false,
+            last_media: now,
+            is_expected: false,
+            is_timed_out: false,
+            next_report: now + INTERVAL / 5,
+            stats,
+            source,
+        });
+        self.by_id.insert(id, slot);
+        if let Some(ufrag) = ufrag {
+            self.by_ufrag.insert(ufrag, slot);
+        }
+        slot
+    }
+
+    /// What a stream speaks, by its offer and answer.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn set_format(&mut self, id: StreamId, format: Format) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let (sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32());
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        match (&mut stream.outgoing, stream.format) {
+            (Some(outgoing), Some(before)) if before.codec != format.codec => {
+                outgoing.set_codec(format.codec)
+            }
+            (Some(_), _) => {}
+            (none, _) => {
+                let [_, _, high, low] = sequence.to_be_bytes();
+                let first = u16::from_be_bytes([high, low]);
+                *none = Some(Outgoing::new(stream.source.ssrc, first, timestamp, format.codec));
+            }
+        }
+        stream.format = Some(format);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Which ways media may go, seen from us.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn set_direction(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        may_send: bool,
+        may_receive: bool,
+    ) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        if may_receive && !stream.may_receive {
+            stream.last_media = now;
+        }
+        stream.may_send = may_send;
+        stream.may_receive = may_receive;
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Where a plain stream's far side is, by its description.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_remote(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        rtp: Option<SocketAddr>,
+        rtcp: Option<SocketAddr>,
+    ) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        if plain.rtp.is_none() {
+            stream.last_media = now;
+        }
+        plain.set_remote(rtp, rtcp);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// After an ICE restart, our ufrag is another; the one before still leads here, older ones no more.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_ufrag(&mut self, id: StreamId, ufrag: String) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        let before = std::mem::replace(&mut webrtc.ufrag, ufrag.clone());
+        let forgotten = webrtc.old_ufrag.replace(before);
+        self.by_ufrag.insert(ufrag, slot);
+        if let Some(forgotten) = forgotten {
+            self.by_ufrag.remove(&forgotten);
+        }
+        Ok(())
+    }
+
+    /// From now on the far side should send: the media timeout counts. A WebRTC stream is expected to from its
+    /// keys on.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn expect(&mut self, now: Instant, id: StreamId) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        if !std::mem::replace(&mut stream.is_expected, true) {
+            stream.last_media = now;
+        }
+        Ok(())
+    }
+
+    /// Keys of a WebRTC stream.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::Keys`].
+    pub fn set_keys(&mut self, now: Instant, id: StreamId, keys: &SrtpKeys) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
+        webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
+        stream.last_media = now;
+        stream.is_expected = true;
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// A path proved by a stream's association: its datagrams are the stream's.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
+    pub fn bind(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        if !webrtc.bound.contains(&key) {
+            if webrtc.bound.len() >= BOUND_MAX {
+                let oldest = webrtc.bound.iter().position(|p| Some(*p) != webrtc.selected).unwrap_or(0);
+                self.by_path.remove(&webrtc.bound.remove(oldest));
+            }
+            webrtc.bound.push(key);
+        }
+        // a browser that makes a new association on the same ports: the newest proof counts
+        if let Some(other) = self.by_path.insert(key, slot).filter(|o| *o != slot)
+            && let Some(other) = self.streams.get_mut(other)
+        {
+            other.forget_path(key);
+        }
+        Ok(())
+    }
+
+    /// Media of a WebRTC stream goes to this path from now on.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::NoSocket`].
+    pub fn select(&mut self, id: StreamId, path: Path) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let key = path_key(&self.sockets, path).ok_or(CommandError::NoSocket)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        webrtc.selected = Some(key);
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// From now on `listener` gets the media of `source`, or silence. What it gets is one unbroken stream.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn hear(&mut self, listener: StreamId, source: Option<StreamId>) -> Result<(), CommandError> {
+        let slot = self.slot(listener)?;
+        let source = source.map(|s| self.slot(s)).transpose()?;
+        let before = self.streams.get(slot).and_then(|s| s.hears);
+        if before == source {
+            return Ok(());
+        }
+        if let Some(before) = before.and_then(|b| self.streams.get_mut(b)) {
+            before.heard_by = None;
+        }
+        // a source has one listener: whoever had it gets silence
+        let robbed = source.and_then(|s| self.streams.get_mut(s)).and_then(|s| s.heard_by.replace(slot));
+        if let Some(robbed) = robbed {
+            if let Some(stream) = self.streams.get_mut(robbed) {
+                stream.hears = None;
+            }
+            self.refresh(robbed);
+        }
+        if let Some(stream) = self.streams.get_mut(slot) {
+            stream.hears = source;
+            if let Some(outgoing) = &mut stream.outgoing {
+                outgoing.switch();
+            }
+        }
+        self.refresh(slot);
+        Ok(())
+    }
+
+    /// Ends a stream. When it was up, the buffer then holds its RTCP goodbye for that destination.
+    pub fn remove(&mut self, now: Instant, id: StreamId, buf: &mut PacketBuf) -> Option<Transmit> {
+        let slot = self.by_id.remove(&id)?;
+        let goodbye = self.report(now, slot, true, buf);
+        let stream = self.streams.try_remove(slot)?;
+        if let Transport::WebRtc(webrtc) = &stream.transport {
+            let is_ours = |s: Option<&usize>| s == Some(&slot);
+            for ufrag in webrtc.old_ufrag.iter().chain([&webrtc.ufrag]) {
+                if is_ours(self.by_ufrag.get(ufrag)) {
+                    self.by_ufrag.remove(ufrag);
+                }
+            }
+            for key in &webrtc.bound {
+                self.by_path.remove(key);
+            }
+            for key in &webrtc.hinted {
+                if is_ours(self.by_hint.get(key)) {
+                    self.by_hint.remove(key);
+                }
+            }
+            for ssrc in &webrtc.ssrcs {
+                if is_ours(self.by_ssrc.get(ssrc)) {
+                    self.by_ssrc.remove(ssrc);
+                }
+            }
+        }
+        self.silent.retain(|s| *s != slot);
+        if let Some(source) = stream.hears.and_then(|s| self.streams.get_mut(s)) {
+            source.heard_by = None;
+        }
+        if let Some(listener) = stream.heard_by {
+            if let Some(stream) = self.streams.get_mut(listener) {
+                stream.hears = None;
+                if let Some(outgoing) = &mut stream.outgoing {
+                    outgoing.switch();
+                }
+            }
+            self.refresh(listener);
+        }
+        goodbye
+    }
+}

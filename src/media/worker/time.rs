@@ -1,0 +1,125 @@
+//! What the clock asks of the streams: silence, reports, media timeouts.
+
+use super::*;
+
+impl Worker {
+    /// When [`Self::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let housekeeping = (!self.streams.is_empty()).then_some(self.next_housekeeping);
+        let silence = (!self.silent.is_empty()).then_some(self.next_silence);
+        housekeeping.into_iter().chain(silence).min()
+    }
+
+    /// The clock went on; then ask [`Self::poll_output`].
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if now >= self.next_silence {
+            if !self.silent.is_empty() {
+                self.silence_at = Some(0);
+            }
+            let behind = now.saturating_duration_since(self.next_silence);
+            self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
+        }
+        if now >= self.next_housekeeping {
+            self.housekeeping_at = Some(0);
+            self.next_housekeeping = now + HOUSEKEEPING;
+        }
+    }
+
+    /// What there is to send or to say; call until none.
+    pub fn poll_output(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Output> {
+        if let Some(id) = self.failed.pop() {
+            return Some(Output::Lost(id, Cause::Internal));
+        }
+        while let Some(at) = self.silence_at {
+            let Some(slot) = self.silent.get(at).copied() else {
+                self.silence_at = None;
+                break;
+            };
+            self.silence_at = Some(at + 1);
+            if let Some(transmit) = self.make_silence(now, slot, buf) {
+                return Some(Output::Send(transmit));
+            }
+        }
+        while let Some(at) = self.housekeeping_at {
+            if at >= self.streams.capacity() {
+                self.housekeeping_at = None;
+                break;
+            }
+            let Some(stream) = self.streams.get_mut(at) else {
+                self.housekeeping_at = Some(at + 1);
+                continue;
+            };
+            if now >= stream.next_report {
+                // after the report, the same slot again for its timeout
+                let jitter = Duration::from_millis(self.seed.below(1_000));
+                stream.next_report = now + INTERVAL + jitter - Duration::from_millis(500);
+                if let Some(transmit) = self.report(now, at, false, buf) {
+                    return Some(Output::Send(transmit));
+                }
+                continue;
+            }
+            self.housekeeping_at = Some(at + 1);
+            if let Some(lost) = self.check_media(now, at) {
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    fn make_silence(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
+        let stream = self.streams.get_mut(slot)?;
+        let format = stream.format?;
+        let placed = stream.outgoing.as_mut()?.generate(now, &format, silence(format.codec), buf);
+        stream.seal_rtp(buf, placed.index).ok()?;
+        stream.stats.packets_out.add(1);
+        stream.stats.silence_out.add(1);
+        stream.stats.bytes_out.add(buf.len() as u64);
+        destination(slot, stream)
+    }
+
+    fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
+        let media_timeout = self.media_timeout;
+        let stream = self.streams.get_mut(slot)?;
+        let is_over = now.saturating_duration_since(stream.last_media) >= media_timeout;
+        if stream.is_expected && stream.is_live() && is_over && !stream.is_timed_out {
+            stream.is_timed_out = true;
+            return Some(Output::Lost(stream.id, Cause::MediaTimeout));
+        }
+        None
+    }
+
+    /// Writes and protects a stream's report, and publishes its figures.
+    pub(super) fn report(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        is_goodbye: bool,
+        buf: &mut PacketBuf,
+    ) -> Option<Transmit> {
+        let wall = self.wall(now);
+        let stream = self.streams.get_mut(slot)?;
+        stream.stats.publish(stream.reception.quality());
+        let outgoing = stream.outgoing.as_ref()?;
+        let report = Report {
+            ssrc: outgoing.ssrc(),
+            sent: outgoing.figures(now),
+            cname: &stream.source.cname,
+            is_goodbye,
+        };
+        match &mut stream.transport {
+            Transport::WebRtc(webrtc) => {
+                let (socket, to) = webrtc.selected?;
+                let sealer = webrtc.sealer.as_mut()?;
+                write_report(&report, &mut stream.reception, now, wall, buf);
+                sealer.protect_rtcp(buf).ok()?;
+                Some(Transmit { via: Via::Shared(socket), to })
+            }
+            Transport::Plain(plain) => {
+                let to = plain.rtcp?;
+                write_report(&report, &mut stream.reception, now, wall, buf);
+                Some(Transmit { via: Via::Rtcp(slot), to })
+            }
+        }
+    }
+}
