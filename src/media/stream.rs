@@ -192,8 +192,8 @@ pub struct Stream {
     /// The far side sends media.
     pub(super) may_receive: bool,
     pub(super) is_silent: bool,
-    /// When media last came, or it became able to come.
-    pub(super) last_media: Instant,
+    /// When RTP or RTCP last came, or became able to come. A PBX that records sends reports alone.
+    pub(super) last_heard: Instant,
     /// Whether the far side should send: only then does the media timeout count.
     pub(super) is_expected: bool,
     pub(super) is_timed_out: bool,

@@ -260,7 +260,7 @@ impl Worker {
             Ok(opened) => opened,
             Err(reason) => return self.dropped(slot, reason),
         };
-        stream.last_media = now;
+        stream.last_heard = now;
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);
@@ -314,6 +314,7 @@ impl Worker {
         if let Err(reason) = opened {
             return self.dropped(slot, reason);
         }
+        stream.last_heard = now;
         if let Some(outgoing) = &stream.outgoing {
             stream.reception.handle_rtcp(now, wall, outgoing.ssrc(), buf.bytes());
         }

@@ -27,7 +27,7 @@ impl Worker {
             may_send: true,
             may_receive: true,
             is_silent: false,
-            last_media: now,
+            last_heard: now,
             is_expected: false,
             is_timed_out: false,
             next_report: now + INTERVAL / 5,
@@ -79,7 +79,7 @@ impl Worker {
         let slot = self.slot(id)?;
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
         if may_receive && !stream.may_receive {
-            stream.last_media = now;
+            stream.last_heard = now;
         }
         stream.may_send = may_send;
         stream.may_receive = may_receive;
@@ -102,7 +102,7 @@ impl Worker {
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
         let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
         if plain.rtp.is_none() {
-            stream.last_media = now;
+            stream.last_heard = now;
         }
         plain.set_remote(rtp, rtcp);
         self.refresh_around(slot);
@@ -135,7 +135,7 @@ impl Worker {
         let slot = self.slot(id)?;
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
         if !std::mem::replace(&mut stream.is_expected, true) {
-            stream.last_media = now;
+            stream.last_heard = now;
         }
         Ok(())
     }
@@ -150,7 +150,7 @@ impl Worker {
         let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
         webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
         webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
-        stream.last_media = now;
+        stream.last_heard = now;
         stream.is_expected = true;
         self.refresh_around(slot);
         Ok(())

@@ -301,6 +301,27 @@ fn thirty_seconds_without_media_are_told_once() {
 }
 
 #[test]
+fn a_pbx_that_records_and_sends_reports_alone_is_not_lost() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    world.worker.expect(t0, PBX).unwrap();
+    let is_lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().any(|(o, _)| matches!(o, Output::Lost(PBX, Cause::MediaTimeout)))
+    };
+    // an empty receiver report (RFC 3550 §6.4.2)
+    let mut report = PacketBuf::from_bytes(&[0x80, 201, 0, 1, 0, 0, 0, 9]).unwrap();
+    for seconds in (5..=120).step_by(5) {
+        let now = t0 + Duration::from_secs(seconds);
+        assert!(matches!(
+            world.worker.handle_plain(now, slot, true, address("192.0.2.20:4001"), &mut report),
+            Verdict::Done
+        ));
+        assert!(!is_lost(world.outputs(now)), "{seconds} s");
+    }
+    assert!(is_lost(world.outputs(t0 + Duration::from_secs(151))), "and lost when they end too");
+}
+
+#[test]
 fn a_callee_that_falls_silent_while_it_rings_is_not_lost_before_it_is_expected_to_send() {
     let mut world = detached();
     let (t0, slot) = (world.t0, world.pbx_slot);

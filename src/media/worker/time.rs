@@ -81,7 +81,7 @@ impl Worker {
     fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
         let media_timeout = self.media_timeout;
         let stream = self.streams.get_mut(slot)?;
-        let is_over = now.saturating_duration_since(stream.last_media) >= media_timeout;
+        let is_over = now.saturating_duration_since(stream.last_heard) >= media_timeout;
         if stream.is_expected && stream.is_live() && is_over && !stream.is_timed_out {
             stream.is_timed_out = true;
             return Some(Output::Lost(stream.id, Cause::MediaTimeout));
