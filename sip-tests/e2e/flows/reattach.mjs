@@ -1,4 +1,5 @@
 // `close`, then a second offer: audio comes back, and the SIP dialog saw nothing.
+import { FEW } from '../lib/tones.mjs';
 import { until } from '../lib/process.mjs';
 
 export const name = 'close and a second offer';
@@ -39,7 +40,7 @@ export async function run({ report, api, browser, pbx, account }) {
   report.equal('SIP messages in the meantime', traffic.length, 0);
   await client.hangup(callID);
   const figures = await pbx.callEnd(since);
-  report.check('the PBX lost nothing of its stream', figures.lost_in === '0', `in ${figures.rtp_in}, lost ${figures.lost_in}`);
+  report.check('the PBX lost next to nothing of its stream over three browsers', Number(figures.lost_in) <= 3 * FEW, `in ${figures.rtp_in}, lost ${figures.lost_in}`);
   const gone = await client.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n' });
   report.equal('an offer to an ended call', `${gone.status} ${gone.json.error}`, '404 call not found');
   await Promise.all([first, second, third].map((page) => page.close()));

@@ -34,7 +34,7 @@ export class Sipedge {
 /** A configuration for tests: everything on loopback, one trunk `pbx`, one account `anna`. */
 export function configuration({
   http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codec = 'PCMU', user = 'trunk-in', password = 'trunk-in-pw',
-  profiles, envelope, extra = '',
+  profiles, envelope, timeout = '30s', extra = '',
 }) {
   const bracketed = bind.includes(':') ? `[${bind}]` : bind;
   return `
@@ -49,6 +49,7 @@ listen = ["${bracketed}:${sip}"]
 webrtc_port = ${webrtc}
 addresses = ["${bind}"]
 rtp_ports = "${rtp}-${rtp + 399}"
+timeout = "${timeout}"
 
 [ice]
 loopback = true

@@ -7,6 +7,8 @@ import { until } from './process.mjs';
 /** RMS of Asterisk's Milliwatt(): 0 dBm0 of G.711, whose full scale (+3.17 dBm0) is a sine of -3.01 dBFS (ITU-T G.711). */
 const MILLIWATT_DB = -3.01 - 3.17;
 const WINDOW_MS = 40;
+/** A browser may change its path within a second of connecting; a packet on its way by a path not yet proved is dropped. */
+export const FEW = 2;
 
 /** Calls 602 and measures its tone in the browser; `examine` is given the browser's statistics. */
 export async function toneInBrowser({ report, client, browser, pbx, codec, examine = () => {} }) {
@@ -27,12 +29,12 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, exami
   report.near('level in the browser', level, MILLIWATT_DB, 1, 'dBFS');
   report.check('it is a pure tone', purity > 0.97, purity.toFixed(4));
   const stats = await page.evaluate(() => window.statistics());
-  report.check('packets in the browser', stats.received > 80 && stats.lost === 0, JSON.stringify(stats));
+  report.check('packets in the browser', stats.received > 80 && stats.lost <= FEW, JSON.stringify(stats));
   examine(stats);
   await client.hangup(callID);
   const figures = await pbx.callEnd(since);
   report.check('the PBX knew the call by its trunk', /^PJSIP\/trunk-in-/.test(figures.chan), figures.chan);
-  report.check('packets at the PBX', figures.rtp_in > 80 && figures.lost_in === '0', `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
+  report.check('packets at the PBX', figures.rtp_in > 80 && Number(figures.lost_in) <= FEW, `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
   await page.close();
 }
 
