@@ -1,4 +1,5 @@
 // An ICE restart within one connection: new credentials, the same DTLS, and the tone goes on.
+import { FEW } from '../lib/tones.mjs';
 import { until } from '../lib/process.mjs';
 
 export const name = 'ICE restart';
@@ -33,7 +34,7 @@ export async function run({ report, api, browser, pbx, account }) {
     report.equal(`${which} restart: the same transport`, `${after.transport} ${after.dtls} ${after.dtlsRole} ${restarted.same}`, `${before.transport} connected ${before.dtlsRole} true`);
     report.equal(`${which} restart: states in between`, restarted.states.filter((s) => s !== 'connected' && s !== 'connecting').join(), '');
     report.check(`${which} restart: packets both ways`, after.received - before.received > 100 && after.sent - before.sent > 100, `in ${after.received - before.received}, out ${after.sent - before.sent}`);
-    report.check(`${which} restart: nothing lost on the way to the browser`, after.lost === before.lost, `${after.lost - before.lost}`);
+    report.check(`${which} restart: next to nothing lost on the way to the browser`, after.lost - before.lost <= FEW, `${after.lost - before.lost}`);
     before = after;
   }
   report.equal('the call goes on', (await client.status(callID)).state, 'active');
@@ -49,6 +50,6 @@ export async function run({ report, api, browser, pbx, account }) {
   report.near('another connection: frequency', (await next.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
   await client.hangup(callID);
   const figures = await pbx.callEnd(since);
-  report.check('the PBX lost nothing of its stream', figures.lost_in === '0', `in ${figures.rtp_in}, lost ${figures.lost_in}`);
+  report.check('the PBX lost next to nothing of its stream', Number(figures.lost_in) <= 2 * FEW, `in ${figures.rtp_in}, lost ${figures.lost_in}`);
   await Promise.all([page, next].map((p) => p.close()));
 }
