@@ -140,3 +140,18 @@ fn a_taken_port_is_told_with_its_key_its_address_and_a_remedy() {
         drop(taken);
     }
 }
+
+#[test]
+fn an_environment_variable_that_is_no_text_does_not_stop_the_start() {
+    use std::os::unix::ffi::OsStrExt;
+    let garbage = std::ffi::OsStr::from_bytes(&[b'x', 0xff]);
+    let output = Command::new(env!("CARGO_BIN_EXE_sipedge"))
+        .args(["--config", "/dev/null"])
+        .env("NO_TEXT", garbage)
+        .env("SIPEDGE_LOG__FORMAT", garbage)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("environment variable SIPEDGE_LOG__FORMAT: log.format: "), "{said}");
+}

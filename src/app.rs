@@ -78,7 +78,10 @@ struct RawCall {
 /// Everything that is wrong, all at once.
 pub fn configure(file: Option<PathBuf>) -> Result<Configured, Vec<Fault>> {
     let file = config::choose_file(file, std::env::var_os(config::ENV_FILE).map(PathBuf::from));
-    let config = Config::load(file.as_deref(), std::env::vars()).map_err(|fault| vec![fault])?;
+    // what is no UTF-8 is judged like any other wrong value, where it concerns us at all
+    let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
+    let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
+    let config = Config::load(file.as_deref(), variables).map_err(|fault| vec![fault])?;
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
     let mut configured = judge(&config, Seed::from_bytes(entropy))?;
