@@ -230,7 +230,7 @@ impl Run {
                     }
                     self.events.push((self.now - self.t0, event));
                 }
-                Output::Done { .. } | Output::Probed { .. } => {}
+                Output::Done { .. } | Output::Probed { .. } | Output::Answered { .. } => {}
             }
         }
         for (to, bytes) in self.uas.drain(self.now) {

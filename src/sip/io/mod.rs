@@ -8,20 +8,27 @@
 
 mod owner;
 mod udp;
+mod upkeep;
 
 use super::admission::AdmissionConfig;
+use super::dialog::LocalEnd;
 use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
+use super::qualify::{Qualify, Reachability};
+use super::register::{RegisterConfig, Registration};
 use super::session::{OutgoingCall, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Limits, Reason, StatusCode};
+use super::{Flow, Hop, Limits, Reason, Request, Response, StatusCode};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use upkeep::Upkeep;
+
+pub use upkeep::{Locate, RegistrationHandle};
 
 /// Settings of the stack.
 #[derive(Clone)]
@@ -124,6 +131,8 @@ pub struct SipStack {
     commands: mpsc::Sender<Command>,
     known: Arc<Known>,
     addresses: Arc<[SocketAddr]>,
+    seed: Arc<std::sync::Mutex<Seed>>,
+    upkeep: Arc<Upkeep>,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -155,7 +164,7 @@ impl SipStack {
     ///
     /// # Errors
     /// The first address that cannot be bound.
-    pub fn start(config: StackConfig, seed: Seed) -> Result<Self, StartError> {
+    pub fn start(config: StackConfig, mut seed: Seed) -> Result<Self, StartError> {
         if config.listen.is_empty() {
             return Err(StartError::NoAddress);
         }
@@ -181,9 +190,11 @@ impl SipStack {
             handler: config.handler,
         };
         let stats = Arc::new(ReaderStats::default());
+        let own_seed = Arc::new(std::sync::Mutex::new(seed.fork()));
         let owner = Owner::new(endpoint, seed, sockets, Arc::clone(&known), stats, config.admission, inbox);
         let task = tokio::spawn(owner.run());
-        Ok(Self { commands, known, addresses, task: Arc::new(tokio::sync::Mutex::new(Some(task))) })
+        let task = Arc::new(tokio::sync::Mutex::new(Some(task)));
+        Ok(Self { commands, known, addresses, seed: own_seed, upkeep: Arc::default(), task })
     }
 
     /// The addresses it listens on, with the ports the system chose where 0 was asked for.
@@ -211,10 +222,42 @@ impl SipStack {
     /// Asks whether somebody is at the target (OPTIONS): its status, or that none came.
     ///
     /// # Errors
-    /// Nobody answered within 64·T1, or nobody is there.
-    pub async fn options(&self, target: SocketAddr) -> Result<StatusCode, Failure> {
+    /// Nobody answered within 64·T1, or within the limit; or nobody is there.
+    pub async fn options(
+        &self,
+        target: impl Into<Hop>,
+        limit: Option<Duration>,
+    ) -> Result<StatusCode, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Probe { target, reply }).await;
+        let _ = self.commands.send(Command::Probe { target: target.into(), limit, reply }).await;
+        answer.await.unwrap_or(Err(Failure::Transport))
+    }
+
+    /// Keeps an address-of-record registered until the handle is closed or dropped, or the stack is shut down.
+    pub fn register(&self, config: RegisterConfig, peer: Arc<dyn Locate>) -> RegistrationHandle {
+        self.upkeep.register(self.clone(), peer, Registration::start(config, self.fork_seed()))
+    }
+
+    /// Watches whether somebody is there, until the receiver is dropped or the stack is shut down.
+    pub fn qualify(&self, peer: Arc<dyn Locate>, interval: Duration) -> watch::Receiver<Reachability> {
+        self.upkeep.qualify(self.clone(), peer, Qualify::start(interval, self.fork_seed()))
+    }
+
+    fn fork_seed(&self) -> Seed {
+        self.seed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fork()
+    }
+
+    /// Our end of the signalling towards a target, if it can be reached at all.
+    async fn end_towards(&self, target: Hop) -> Option<LocalEnd> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::End { target, reply }).await;
+        answer.await.ok().flatten()
+    }
+
+    /// The final response to a request outside any dialog.
+    async fn request(&self, flow: Flow, request: Request) -> Result<Box<Response>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Request { flow, request: Box::new(request), reply }).await;
         answer.await.unwrap_or(Err(Failure::Transport))
     }
 
@@ -225,8 +268,12 @@ impl SipStack {
         answer.await.unwrap_or_default()
     }
 
-    /// Ends: refuses new calls, hangs up those that live, waits until nothing is unanswered, at most `limit`.
+    /// Ends: takes registrations away, refuses new calls, hangs up those that live, waits until nothing is
+    /// unanswered, at most `limit`, of which half is the registrars'.
     pub async fn shutdown(&self, limit: Duration, reason: Option<Reason>) {
+        let start = tokio::time::Instant::now();
+        self.upkeep.close(limit / 2).await;
+        let limit = limit.saturating_sub(start.elapsed());
         let _ = self.commands.send(Command::Shutdown { limit, reason }).await;
         let task = self.task.lock().await.take();
         if let Some(task) = task {
