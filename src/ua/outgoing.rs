@@ -108,7 +108,12 @@ impl OutgoingLeg {
                 Some(self.over(cause))
             }
             SessionEvent::Ended(CallEnd::Remote { q850, .. }) => Some(self.over(cause::from_q850(q850))),
-            SessionEvent::Ended(CallEnd::Local) => Some(self.over(Cause::Normal)),
+            SessionEvent::Ended(CallEnd::Lost) => Some(self.over(Cause::Unreachable)),
+            SessionEvent::Ended(CallEnd::Local | CallEnd::Cancelled { .. }) => Some(self.over(Cause::Normal)),
+            SessionEvent::Confirmed { .. }
+            | SessionEvent::Offer { .. }
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => None,
         }
     }
 
