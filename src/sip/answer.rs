@@ -1,6 +1,7 @@
 //! What every UAS must say before it looks at what a request wants (RFC 3261 §8.2), and the answers that are
 //! the same everywhere.
 
+use super::lex::quote;
 use super::{Header, HeaderName, Method, Request, StatusCode};
 use crate::base::Seed;
 use bytes::Bytes;
@@ -67,6 +68,12 @@ impl Answer {
     pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push(Header::new(name, value));
         self
+    }
+
+    /// With a Warning of ours (RFC 3261 §20.43).
+    #[must_use]
+    pub fn warning(self, code: u16, text: &str) -> Self {
+        self.with(HeaderName::Warning, format!("{code} sipedge {}", quote(text)))
     }
 
     /// The response to a request.

@@ -202,6 +202,7 @@ impl Confirmed {
         let is_awaited = matches!(&self.theirs, Some(Theirs::Accepted(a)) if a.seq == e.cseq.number);
         if is_awaited && self.dialog.matches(e) {
             self.acknowledged(now, line, sdp_of(&request.headers, &request.body));
+            self.send_held(now, line);
         }
     }
 
@@ -333,6 +334,11 @@ impl Confirmed {
             Some(Theirs::Accepted(a)) if a.is_late => return Some(Answer::new(StatusCode::REQUEST_PENDING)),
             // RFC 5407 §3.1.4: who goes on has seen our 2xx
             Some(Theirs::Accepted(_)) => self.acknowledged(now, line, None),
+            // RFC 3261 §14.1: the back-off was for this; our answer will say what our offer would have said
+            None if matches!(self.ours, Some(Ours::Held { .. })) => {
+                self.ours = None;
+                line.tell(SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING });
+            }
             None => {}
         }
         if self.bye != Bye::None {
@@ -368,7 +374,6 @@ impl Confirmed {
         } else if accepted.is_late {
             line.tell(SessionEvent::OfferAnswered { body });
         }
-        self.send_held(now, line);
     }
 
     /// Sends our offer when its time has come and no INVITE of theirs is under way.

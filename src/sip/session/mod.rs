@@ -319,3 +319,5 @@ fn q850_of(headers: &super::Headers) -> (Option<u8>, Option<String>) {
 
 #[cfg(test)]
 mod client_tests;
+#[cfg(test)]
+mod server_tests;
