@@ -230,7 +230,10 @@ impl Run {
                     }
                     self.events.push((self.now - self.t0, event));
                 }
-                Output::Done { .. } | Output::Probed { .. } | Output::Answered { .. } => {}
+                Output::Incoming { .. }
+                | Output::Done { .. }
+                | Output::Probed { .. }
+                | Output::Answered { .. } => {}
             }
         }
         for (to, bytes) in self.uas.drain(self.now) {
