@@ -15,6 +15,7 @@ pub mod digest;
 pub mod digest_server;
 pub mod endpoint;
 mod flow;
+mod handler;
 mod header;
 pub mod io;
 mod lex;

@@ -233,6 +233,14 @@ fn an_invite_that_comes_by_two_ways_becomes_one_call_rfc_3261_8_2_2_2() {
 }
 
 #[test]
+fn an_invite_that_was_refused_may_come_again_with_the_same_number() {
+    let mut b = Bench::new();
+    b.ask_as("INVITE", 1, "", &[("Require", "100rel")], SDP);
+    b.ask_as("INVITE", 1, "", &[], SDP);
+    assert_eq!((b.statuses(), b.endpoint.live().0), (vec!["420 INVITE".into()], 1));
+}
+
+#[test]
 fn an_invite_of_ours_that_comes_back_is_a_loop() {
     let mut b = Bench::new();
     let mut r = Request::new(Method::INVITE, Uri::parse("sip:600@192.0.2.4").unwrap());
