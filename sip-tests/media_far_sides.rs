@@ -16,7 +16,7 @@ mod rig;
 mod world;
 
 use sipedge::base::{Cause, LegId, Seed, StreamId};
-use sipedge::call::port::{Codec, MediaCommand, MediaProfile};
+use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaProfile};
 use sipedge::media::io::{Command, MediaThread};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
@@ -38,7 +38,12 @@ async fn a_pbx_behind_a_nat_is_learned_once_and_strangers_before_and_after_it_ar
     let mut listener = Pbx::start();
     let listener_port = call.set_up_leg(listener_leg, &listener, plain(&[Codec::Pcmu])).await;
     let mut described = Pbx::start();
-    let symmetric = MediaProfile::Rtp { codecs: vec![Codec::Pcmu], towards: LOCAL, is_symmetric: true };
+    let symmetric = MediaProfile::Rtp {
+        codecs: vec![Codec::Pcmu],
+        towards: LOCAL,
+        is_symmetric: true,
+        hold_music: HoldMusic::Silence,
+    };
     let port = call.set_up_leg(PBX, &described, symmetric).await;
     call.port.command(MediaCommand::Bridge(listener_leg, PBX));
     let (mut behind_nat, mut stranger) = (Pbx::start(), Pbx::start());

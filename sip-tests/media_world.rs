@@ -12,7 +12,7 @@
 )]
 
 use sipedge::base::{CallId, LegId, Section, Seed};
-use sipedge::call::port::{Codec, MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile};
+use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile};
 use sipedge::media::packet::RtpHeader;
 use sipedge::media::{Engine, MediaConfig};
 use sipedge::peer::Certificate;
@@ -368,7 +368,12 @@ pub(crate) fn call_with(config: MediaConfig) -> Call {
 }
 
 pub(crate) fn plain(codecs: &[Codec]) -> MediaProfile {
-    MediaProfile::Rtp { codecs: codecs.to_vec(), towards: LOCAL, is_symmetric: false }
+    MediaProfile::Rtp {
+        codecs: codecs.to_vec(),
+        towards: LOCAL,
+        is_symmetric: false,
+        hold_music: HoldMusic::Silence,
+    }
 }
 
 impl Call {
@@ -379,7 +384,12 @@ impl Call {
     /// Offers to the PBX and takes its answer; answers our RTP port.
     pub(crate) async fn set_up_pbx(&mut self, pbx: &Pbx) -> u16 {
         let towards = pbx.address().ip();
-        let profile = MediaProfile::Rtp { codecs: vec![Codec::Pcmu], towards, is_symmetric: false };
+        let profile = MediaProfile::Rtp {
+            codecs: vec![Codec::Pcmu],
+            towards,
+            is_symmetric: false,
+            hold_music: HoldMusic::Silence,
+        };
         self.set_up_leg(PBX, pbx, profile).await
     }
 

@@ -3,7 +3,7 @@
 
 use super::{LOCAL, Target};
 use sipedge::base::{CallId, LegId, Path, Secret, Section, Seed};
-use sipedge::call::port::{Codec, MediaCommand, MediaEngine, MediaEvent, MediaProfile};
+use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaProfile};
 use sipedge::media::{Engine, MediaConfig};
 use sipedge::peer::{
     Certificate, DatagramSink, DtlsRole, Fingerprint, IceCredentials, IceRole, LocalParameters, PeerEvent,
@@ -154,7 +154,12 @@ pub(crate) fn target() {
                 let (sender, mut events) = mpsc::channel(8);
                 let mut port = engine.open(CallId::from_bits(calls.len() as u128 + 1), sender).unwrap();
                 let codecs = vec![Codec::Pcmu];
-                let profile = MediaProfile::Rtp { codecs, towards: LOCAL, is_symmetric: false };
+                let profile = MediaProfile::Rtp {
+                    codecs,
+                    towards: LOCAL,
+                    is_symmetric: false,
+                    hold_music: HoldMusic::Silence,
+                };
                 port.command(MediaCommand::CreateOffer { leg: PBX, profile });
                 let pbx = format!(
                     "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n\

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or asks for entropy.
 
 mod cause;
+mod digit;
 mod id;
 mod path;
 mod port_range;
@@ -13,6 +14,7 @@ mod services;
 mod text;
 
 pub use cause::Cause;
+pub use digit::Digit;
 pub use id::{CallId, LegId, StreamId};
 pub use path::{Family, Path};
 pub use port_range::{PortRange, PortRangeError};

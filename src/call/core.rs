@@ -1,24 +1,40 @@
-//! One call: two legs and what joins them. Sans-IO.
+//! One call: the caller, those that are rung, and from the answer on two parties and what joins them. Sans-IO.
 //!
 //! Drive it with `handle_*`, then drain [`Call::poll_output`] and wake it at [`Call::poll_timeout`]. The
-//! first outputs ask for a route and a leg; the io answers with [`Call::handle_route`] and
+//! first outputs ask for a route and for legs; the io answers with [`Call::handle_route`] and
 //! [`Call::handle_opened`].
 //!
-//! A leg that came without an offer is detached: it hears and says nothing until it offers. Media of both
-//! legs is joined from the start, so early media flows as soon as either side can.
+//! A route is a list of attempts, tried one after the other while the one before failed for a reason that lets
+//! another party answer ([`falls_through`]). The targets of one attempt ring together; the first answer wins, the
+//! others are told that the call was answered elsewhere, and one that declines declines for all.
 //!
-//! Left out as yet: a second target when the first fails, re-offers towards the other leg, transfer.
+//! A leg that came without an offer and takes none is detached: it hears and says nothing until it offers. Media
+//! of the caller is joined to that of the first party rung, so early media flows as soon as either side can.
+//!
+//! Left out as yet: transfer, candidates that trickle.
 
-use super::leg::{Dial, Incoming, LegCommand, LegEvent, LegProfile, MediaState};
-use super::port::{MediaCommand, MediaEvent};
-use super::route::{RouteDecision, RouteQuery, Target};
+use super::leg::{Answered, Dial, Incoming, LegCommand, LegEvent, LegProfile, MediaState};
+use super::port::{MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
+use super::route::{RouteQuery, Target};
 use crate::base::{Cause, LegId};
 use crate::sdp::SessionDescription;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long the callee rings when the caller says nothing else.
+/// How long each attempt rings when neither the caller nor the route says anything else.
 pub const DEFAULT_RING_TIMEOUT: Duration = Duration::from_secs(60);
+/// Leg ids that belong to one call: the caller's, and those after it for the parties it rings. More parties than
+/// that are not rung.
+pub const LEGS_PER_CALL: u64 = 64;
+
+/// Targets that ring together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// What rings; with none, the attempt fails as [`Cause::Unavailable`].
+    pub targets: Vec<Target>,
+    /// How long; none: as long as the caller lets it.
+    pub ring_timeout: Option<Duration>,
+}
 
 /// What a call asks of the world. Exhaustive on purpose: a new variant must break every driver.
 #[derive(Debug)]
@@ -27,12 +43,12 @@ pub enum Output {
     Route(RouteQuery),
     /// Open a leg at an edge; answer with [`Call::handle_opened`].
     Open {
-        /// The leg's id, chosen by the driver with [`Call::new`].
+        /// The leg's id.
         leg: LegId,
         /// Where.
         target: Target,
     },
-    /// A command to a leg.
+    /// A command to a leg. [`LegCommand::Hangup`] is the last one of its leg.
     Leg(LegId, LegCommand),
     /// A command to the media of this call.
     Media(MediaCommand),
@@ -45,20 +61,26 @@ pub enum Output {
 /// What the log says of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
-    /// It was placed towards a target.
-    Dialing(Target),
-    /// The callee rings.
-    Ringing,
-    /// It was answered.
-    Answered,
+    /// A leg was placed towards a target.
+    Dialing(LegId, Target),
+    /// A party rings.
+    Ringing(LegId),
+    /// A party that was rung came to nothing.
+    Failed(LegId, Cause),
+    /// A party answered.
+    Answered(LegId),
     /// A leg's media changed.
     Media(LegId, MediaState),
+    /// A leg holds the other one, or not any more.
+    Hold(LegId, bool),
+    /// A leg refused an offer of ours; its media stayed as it was.
+    OfferRefused(LegId, Cause),
 }
 
 /// The timers of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Timer {
-    /// The callee has rung long enough.
+    /// The attempt has rung long enough.
     Ring,
 }
 
@@ -68,32 +90,47 @@ enum State {
     New,
     /// The route is asked for.
     Routing,
-    /// The called leg is being opened, or its offer made.
-    Opening,
-    /// The called leg was dialled.
-    Dialing,
-    /// Both legs are answered.
+    /// Somebody is being rung.
+    Trying,
+    /// Both parties are answered.
     Active,
     Ended,
 }
 
-/// A call.
+/// One side of the call as the core sees it.
 #[derive(Debug)]
-pub struct Call {
-    state: State,
-    caller: Caller,
-    callee: LegId,
-    callee_is_open: bool,
-    target: Option<Target>,
-    ring_deadline: Option<Instant>,
-    is_ringing: bool,
-    outputs: VecDeque<Output>,
+struct Party {
+    leg: LegId,
+    profile: LegProfile,
+    /// An offer of its own waits for its answer.
+    is_asking: bool,
+    /// An offer of ours is being made or waits for its answer.
+    is_asked: bool,
+    /// The call changed while an offer was open: another one is due.
+    is_offer_due: bool,
+    /// An offer of either side was answered before: a failure leaves that as it was.
+    is_negotiated: bool,
+    /// It holds the other one.
+    is_holding: bool,
+}
+
+impl Party {
+    const fn new(leg: LegId, profile: LegProfile) -> Self {
+        Self {
+            leg,
+            profile,
+            is_asking: false,
+            is_asked: false,
+            is_offer_due: false,
+            is_negotiated: false,
+            is_holding: false,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Caller {
-    leg: LegId,
-    profile: LegProfile,
+    party: Party,
     /// Its first offer, kept until the callee's answer says which codec.
     offer: Option<Box<SessionDescription>>,
     /// Its answer, once media made it: sent with progress, and again with the answer.
@@ -101,20 +138,87 @@ struct Caller {
     incoming: Incoming,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// The edge is making it ready.
+    Opening,
+    /// Our offer to it is being made.
+    Offering,
+    /// It was dialled.
+    Dialed,
+}
+
+/// A party that is rung.
+#[derive(Debug)]
+struct Callee {
+    leg: LegId,
+    target: Target,
+    progress: Progress,
+    party: Option<Party>,
+}
+
+/// A call.
+#[derive(Debug)]
+pub struct Call {
+    state: State,
+    caller: Caller,
+    /// The parties of the current attempt; once the call is active, the one that answered.
+    callees: Vec<Callee>,
+    attempts: VecDeque<Attempt>,
+    next_leg: u64,
+    /// What says most of why the attempts so far failed.
+    failure: Option<Cause>,
+    ring_deadline: Option<Instant>,
+    is_ringing: bool,
+    /// Whose media the caller's is joined to.
+    bridged: Option<LegId>,
+    outputs: VecDeque<Output>,
+}
+
+/// Whether a failure lets the next attempt be tried: the party is busy, did not answer, or could not be reached.
+#[must_use]
+pub const fn falls_through(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Busy
+            | Cause::NoAnswer
+            | Cause::Unavailable
+            | Cause::Unreachable
+            | Cause::Unauthorized
+            | Cause::Congestion
+            | Cause::RemoteFailure
+    )
+}
+
+/// How much a failure says to the caller when several differ: a person's word before a machine's.
+const fn weight(cause: Cause) -> u8 {
+    match cause {
+        Cause::Declined => 6,
+        Cause::Busy => 5,
+        Cause::NoAnswer => 4,
+        Cause::NoCommonCodec | Cause::BadMedia => 3,
+        Cause::Forbidden | Cause::NotFound | Cause::Moved => 2,
+        Cause::Unavailable => 1,
+        _ => 0,
+    }
+}
+
 impl Call {
-    /// A call that `caller` begins; `callee` is the id of the leg to be opened.
+    /// A call that `caller` begins; the [`LEGS_PER_CALL`] ids from the caller's on are this call's.
     #[must_use]
-    pub fn new(caller: LegId, callee: LegId, mut incoming: Incoming) -> Self {
+    pub fn new(caller: LegId, mut incoming: Incoming) -> Self {
         let offer = incoming.offer.take();
-        let caller = Caller { leg: caller, profile: incoming.profile.clone(), offer, answer: None, incoming };
+        let party = Party::new(caller, incoming.profile.clone());
         Self {
             state: State::New,
-            caller,
-            callee,
-            callee_is_open: false,
-            target: None,
+            caller: Caller { party, offer, answer: None, incoming },
+            callees: Vec::new(),
+            attempts: VecDeque::new(),
+            next_leg: 1,
+            failure: None,
             ring_deadline: None,
             is_ringing: false,
+            bridged: None,
             outputs: VecDeque::new(),
         }
     }
@@ -125,187 +229,338 @@ impl Call {
         self.state == State::Active
     }
 
-    /// Begins; the clock of the ring timeout starts here.
-    pub fn start(&mut self, now: Instant) {
+    /// Whether a leg belongs to the call now; one that was given up while it was being opened does not.
+    #[must_use]
+    pub fn has_leg(&self, leg: LegId) -> bool {
+        self.state != State::Ended && (leg == self.caller.party.leg || self.callee(leg).is_some())
+    }
+
+    /// Begins.
+    pub fn start(&mut self) {
         if self.state != State::New {
             return;
         }
         self.state = State::Routing;
-        self.ring_deadline = Some(now + self.caller.incoming.ring_timeout.unwrap_or(DEFAULT_RING_TIMEOUT));
-        let query =
-            RouteQuery { source: self.caller.incoming.source.clone(), to: self.caller.incoming.to.clone() };
+        if let MediaProfile::Application(application) = self.caller.party.profile.media {
+            self.media(MediaCommand::Run(self.caller.party.leg, application));
+        }
+        let Incoming { source, to, .. } = &self.caller.incoming;
+        let query = RouteQuery { source: source.clone(), to: to.clone() };
         self.outputs.push_back(Output::Route(query));
     }
 
-    /// The route that was asked for.
-    pub fn handle_route(&mut self, decision: RouteDecision) {
+    /// The route that was asked for, or why there is none.
+    pub fn handle_route(&mut self, now: Instant, route: Result<Vec<Attempt>, Cause>) {
         if self.state != State::Routing {
             return;
         }
-        let target = match decision {
-            RouteDecision::To(targets) => match targets.into_iter().next() {
-                Some(target) => target,
-                None => return self.end(Cause::NotFound, None),
-            },
-            RouteDecision::NoRoute => return self.end(Cause::NotFound, None),
-            RouteDecision::Forbidden => return self.end(Cause::Forbidden, None),
-        };
-        self.state = State::Opening;
-        self.target = Some(target.clone());
-        self.outputs.push_back(Output::Open { leg: self.callee, target });
-    }
-
-    /// The leg that was asked for: what it can do, or why it cannot be opened.
-    pub fn handle_opened(&mut self, opened: Result<LegProfile, Cause>) {
-        if self.state != State::Opening || self.callee_is_open {
-            return;
-        }
-        match opened {
-            Ok(profile) => {
-                self.callee_is_open = true;
-                let leg = self.callee;
-                self.outputs
-                    .push_back(Output::Media(MediaCommand::CreateOffer { leg, profile: profile.media }));
-                self.outputs.push_back(Output::Media(MediaCommand::Bridge(self.caller.leg, leg)));
+        match route {
+            Ok(attempts) => {
+                self.state = State::Trying;
+                self.attempts = attempts.into();
+                self.failure = self.attempts.is_empty().then_some(Cause::NotFound);
+                self.try_next(now);
             }
             Err(cause) => self.end(cause, None),
         }
     }
 
+    /// The leg that was asked for: what it can do, or why it cannot be opened.
+    pub fn handle_opened(&mut self, now: Instant, leg: LegId, opened: Result<LegProfile, Cause>) {
+        let Some(callee) = self.callees.iter_mut().find(|c| c.leg == leg && c.progress == Progress::Opening)
+        else {
+            return;
+        };
+        let profile = match opened {
+            Ok(profile) => profile,
+            Err(cause) => return self.give_up(now, leg, cause, true),
+        };
+        callee.party = Some(Party::new(leg, profile.clone()));
+        callee.progress = Progress::Offering;
+        if self.bridged.is_none() {
+            self.bridge(leg);
+        }
+        if profile.takes_offer {
+            self.media(MediaCommand::CreateOffer { leg, profile: profile.media });
+        } else {
+            self.dial(leg, None);
+        }
+    }
+
     /// What a leg said.
-    pub fn handle_leg(&mut self, leg: LegId, event: LegEvent) {
+    pub fn handle_leg(&mut self, now: Instant, leg: LegId, event: LegEvent) {
         if matches!(self.state, State::Ended | State::New) {
             return;
         }
-        if leg == self.caller.leg {
-            self.handle_caller(event);
-        } else if leg == self.callee {
-            self.handle_callee(event);
-        }
-    }
-
-    fn handle_caller(&mut self, event: LegEvent) {
         match event {
-            LegEvent::Offer(sdp) => {
-                if self.caller.offer.is_some() {
-                    // RFC 3264 §4: no second offer while the first has no answer
-                    let refusal =
-                        super::port::MediaRefusal::Unusable("an offer of this call is still unanswered");
-                    return self.tell(self.caller.leg, LegCommand::RefuseOffer(refusal));
+            LegEvent::Ended(cause) => self.handle_ended(now, leg, cause),
+            LegEvent::Offer(sdp) => self.handle_offer(leg, sdp),
+            LegEvent::OfferRequested => self.handle_offer_requested(leg),
+            LegEvent::OfferAnswered(sdp) => {
+                if let Some(party) = self.party_mut(leg)
+                    && std::mem::take(&mut party.is_asked)
+                {
+                    self.media(MediaCommand::AcceptAnswer { leg, sdp });
+                    self.offer_if_due(leg);
                 }
-                self.accept_caller_offer(sdp);
             }
-            LegEvent::Detached => self.media(MediaCommand::Detach(self.caller.leg)),
-            LegEvent::Ended(cause) => {
-                // who hangs up before an answer has cancelled
-                let is_cancel = cause == Cause::Normal && self.state != State::Active;
-                self.end(if is_cancel { Cause::Cancelled } else { cause }, Some(self.caller.leg));
+            LegEvent::OfferRefused(cause) => {
+                if let Some(party) = self.party_mut(leg)
+                    && std::mem::take(&mut party.is_asked)
+                {
+                    self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
+                    self.offer_if_due(leg);
+                }
             }
-            // a caller neither rings nor answers; an answer to an offer of ours cannot come, none was made
-            LegEvent::Incoming(_)
-            | LegEvent::Ringing
-            | LegEvent::Progress { .. }
-            | LegEvent::Answered { .. }
-            | LegEvent::OfferAnswered(_)
-            | LegEvent::OfferRefused(_) => {}
-        }
-    }
-
-    fn handle_callee(&mut self, event: LegEvent) {
-        match event {
+            LegEvent::Detached => {
+                if self.party_mut(leg).is_some() {
+                    self.media(MediaCommand::Detach(leg));
+                }
+            }
+            LegEvent::Hold(is_holding) => self.handle_hold(leg, is_holding),
+            LegEvent::Dtmf(digits) => {
+                if let Some(other) = self.other(leg) {
+                    self.media(MediaCommand::SendDtmf(other, digits));
+                }
+            }
             LegEvent::Ringing => {
-                if self.state == State::Dialing && !self.is_ringing {
-                    self.is_ringing = true;
-                    self.outputs.push_back(Output::Note(Note::Ringing));
-                    self.tell(self.caller.leg, LegCommand::Ring);
+                if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
+                    self.outputs.push_back(Output::Note(Note::Ringing(leg)));
+                    self.tell(self.caller.party.leg, LegCommand::Ring);
                 }
             }
-            LegEvent::Progress { answer } => {
-                if self.state == State::Dialing {
-                    match answer {
-                        Some(sdp) => {
-                            self.media(MediaCommand::AcceptAnswer { leg: self.callee, sdp });
-                            self.answer_caller_media();
-                        }
-                        None => self.tell(self.caller.leg, LegCommand::Progress { answer: None }),
-                    }
-                }
+            LegEvent::Progress { answer } => self.handle_progress(leg, answer),
+            LegEvent::Answered { answer } => self.handle_answered(leg, answer),
+            // the call began with it
+            LegEvent::Incoming(_) => {}
+        }
+    }
+
+    fn handle_progress(&mut self, leg: LegId, answer: Option<Box<SessionDescription>>) {
+        if !self.is_rung(leg) {
+            return;
+        }
+        match answer {
+            Some(sdp) => {
+                self.media(MediaCommand::AcceptAnswer { leg, sdp });
+                self.bridge(leg);
+                self.answer_caller_media();
             }
-            LegEvent::Answered { answer } => {
-                if self.state != State::Dialing {
-                    return;
-                }
-                self.state = State::Active;
-                self.ring_deadline = None;
-                self.outputs.push_back(Output::Note(Note::Answered));
-                if let Some(sdp) = answer {
-                    self.media(MediaCommand::AcceptAnswer { leg: self.callee, sdp });
-                }
-                // early media may fall silent while it rings; from here on both sides should send
-                self.media(MediaCommand::Expect(self.callee));
-                self.media(MediaCommand::Expect(self.caller.leg));
-                if self.caller.offer.is_some() {
-                    self.answer_caller_media(); // the answer follows when media made it
-                } else {
-                    let answer = self.caller.answer.clone();
-                    self.tell(self.caller.leg, LegCommand::Answer { answer });
-                }
+            None => self.tell(self.caller.party.leg, LegCommand::Progress { answer: None }),
+        }
+    }
+
+    /// The first answer wins.
+    fn handle_answered(&mut self, leg: LegId, answer: Answered) {
+        if !self.is_rung(leg) {
+            return;
+        }
+        self.state = State::Active;
+        self.ring_deadline = None;
+        self.attempts.clear();
+        self.outputs.push_back(Output::Note(Note::Answered(leg)));
+        let (winner, others) =
+            std::mem::take(&mut self.callees).into_iter().partition::<Vec<_>, _>(|c| c.leg == leg);
+        self.callees = winner;
+        others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere));
+        self.bridge(leg);
+        match answer {
+            Answered::Sdp(sdp) => self.media(MediaCommand::AcceptAnswer { leg, sdp }),
+            Answered::Application(application) => self.media(MediaCommand::Run(leg, application)),
+            Answered::Nothing => {}
+        }
+        // early media may fall silent while it rings; from here on both sides should send
+        let caller = self.caller.party.leg;
+        self.media(MediaCommand::Expect(leg));
+        self.media(MediaCommand::Expect(caller));
+        if self.caller.offer.is_some() {
+            self.answer_caller_media(); // the answer follows when media made it
+        } else if self.caller.party.profile.takes_offer && self.caller.answer.is_none() {
+            // RFC 3261 §13.2.1: who called without an offer gets ours with the answer
+            self.offer(caller);
+        } else {
+            let answer = self.caller.answer.clone();
+            self.tell(caller, LegCommand::Answer { answer });
+        }
+    }
+
+    fn handle_ended(&mut self, now: Instant, leg: LegId, cause: Cause) {
+        if leg == self.caller.party.leg {
+            // who hangs up before an answer has cancelled
+            let is_cancel = cause == Cause::Normal && self.state != State::Active;
+            self.end(if is_cancel { Cause::Cancelled } else { cause }, Some(leg));
+        } else if self.callee(leg).is_some() {
+            if self.state == State::Active {
+                self.end(cause, Some(leg));
+            } else {
+                self.give_up(now, leg, cause, true);
             }
-            LegEvent::Detached => self.media(MediaCommand::Detach(self.callee)),
-            LegEvent::Offer(_) => {
-                let refusal = super::port::MediaRefusal::Unusable("a new offer in this call is not served");
-                self.tell(self.callee, LegCommand::RefuseOffer(refusal));
+        }
+    }
+
+    fn handle_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        // RFC 3264 §4: no second offer while the first has no answer
+        let is_open = leg == self.caller.party.leg && self.caller.offer.is_some();
+        let Some(party) = self.party_mut(leg) else { return };
+        if is_open || party.is_asking || party.is_asked {
+            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
+            return self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+        party.is_asking = true;
+        let profile = party.profile.media.clone();
+        self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+    }
+
+    fn handle_offer_requested(&mut self, leg: LegId) {
+        let Some(party) = self.party_mut(leg) else { return };
+        if party.is_asking || party.is_asked {
+            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
+            return self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+        self.offer(leg);
+    }
+
+    fn handle_hold(&mut self, leg: LegId, is_holding: bool) {
+        let Some(party) = self.party_mut(leg).filter(|p| p.is_holding != is_holding) else { return };
+        party.is_holding = is_holding;
+        self.outputs.push_back(Output::Note(Note::Hold(leg, is_holding)));
+        self.media(MediaCommand::Hold(leg, is_holding));
+        // before the answer, the first offer or answer says it
+        if self.state == State::Active
+            && let Some(other) = self.other(leg)
+            && let Some(party) = self.party_mut(other).filter(|p| p.profile.takes_reoffer)
+        {
+            if party.is_asked || party.is_asking {
+                party.is_offer_due = true;
+            } else {
+                self.offer(other);
             }
-            LegEvent::Ended(cause) => self.end(cause, Some(self.callee)),
-            LegEvent::Incoming(_) | LegEvent::OfferAnswered(_) | LegEvent::OfferRefused(_) => {}
         }
     }
 
     /// What the media of this call said.
-    pub fn handle_media(&mut self, event: MediaEvent) {
+    pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         if matches!(self.state, State::Ended | State::New) {
             return;
         }
         match event {
-            MediaEvent::Offer { leg, sdp } if leg == self.callee && self.state == State::Opening => {
-                let Some(target) = self.target.clone() else { return };
-                self.state = State::Dialing;
-                self.outputs.push_back(Output::Note(Note::Dialing(target.clone())));
-                let dial = Dial { target, from: self.caller.incoming.from.clone(), offer: sdp };
-                self.tell(self.callee, LegCommand::Dial(Box::new(dial)));
-            }
-            MediaEvent::Offer { .. } => {}
-            MediaEvent::Answer { leg, sdp } if leg == self.caller.leg => self.deliver_caller_answer(sdp),
-            MediaEvent::Answer { leg, sdp } => self.tell(leg, LegCommand::AnswerOffer(sdp)),
-            MediaEvent::Refused { leg, refusal } => {
-                let is_first = leg == self.callee || self.caller.incoming_offer_is_open();
-                if is_first {
-                    self.end(refusal.cause(), None);
-                } else {
-                    self.tell(leg, LegCommand::RefuseOffer(refusal));
+            MediaEvent::Offer { leg, sdp } => self.handle_own_offer(leg, sdp),
+            MediaEvent::Answer { leg, sdp } => self.handle_own_answer(leg, sdp),
+            MediaEvent::Refused { leg, refusal } => self.handle_refused(now, leg, refusal),
+            MediaEvent::Connected { leg, codec } => {
+                if let Some(party) = self.party_mut(leg) {
+                    party.is_negotiated = true;
+                    self.report_media(leg, MediaState::Connected { codec: codec.name() });
                 }
             }
-            MediaEvent::Connected { leg, codec } => {
-                self.report_media(leg, MediaState::Connected { codec: codec.name() });
-            }
             MediaEvent::Failed { leg, cause } => {
-                self.report_media(leg, MediaState::Failed(cause));
-                self.end_unless_detachable(leg, cause);
+                self.handle_media_end(now, leg, MediaState::Failed(cause), cause)
             }
             MediaEvent::Lost { leg, cause } => {
-                self.report_media(leg, MediaState::Lost(cause));
-                self.end_unless_detachable(leg, cause);
+                self.handle_media_end(now, leg, MediaState::Lost(cause), cause)
             }
-            MediaEvent::Detached { leg, .. } => self.report_media(leg, MediaState::Closed),
+            MediaEvent::Detached { leg, .. } => {
+                if self.party_mut(leg).is_some() {
+                    self.report_media(leg, MediaState::Closed);
+                }
+            }
+            MediaEvent::Dtmf { leg, digit } => {
+                if let Some(other) = self.other(leg) {
+                    self.tell(other, LegCommand::Dtmf(digit));
+                }
+            }
+        }
+    }
+
+    fn handle_own_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        if self.callee(leg).is_some_and(|c| c.progress == Progress::Offering) {
+            return self.dial(leg, Some(sdp));
+        }
+        let is_first = leg == self.caller.party.leg && self.caller.is_unanswered();
+        if self.party_mut(leg).is_none_or(|p| !p.is_asked) {
+            return;
+        }
+        if is_first {
+            self.caller.answer = Some(sdp.clone());
+            self.tell(leg, LegCommand::Answer { answer: Some(sdp) });
+        } else {
+            self.tell(leg, LegCommand::Offer(sdp));
+        }
+    }
+
+    fn handle_own_answer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        if leg == self.caller.party.leg && self.caller.offer.take().is_some() {
+            self.caller.party.is_negotiated = true;
+            self.caller.party.is_asking = false;
+            self.caller.answer = Some(sdp.clone());
+            let answer = Some(sdp);
+            let is_answered = self.state == State::Active;
+            let command =
+                if is_answered { LegCommand::Answer { answer } } else { LegCommand::Progress { answer } };
+            return self.tell(leg, command);
+        }
+        if let Some(party) = self.party_mut(leg)
+            && std::mem::take(&mut party.is_asking)
+        {
+            party.is_negotiated = true;
+            self.tell(leg, LegCommand::AnswerOffer(sdp));
+            self.offer_if_due(leg);
+        }
+    }
+
+    fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
+        if leg != self.caller.party.leg && self.state != State::Active {
+            if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
+                && let Some(party) = self.party_mut(leg)
+                && std::mem::take(&mut party.is_asking)
+            {
+                // an offer of its own before it answered
+                return self.tell(leg, LegCommand::RefuseOffer(refusal));
+            }
+            return self.give_up(now, leg, refusal.cause(), false);
+        }
+        let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
+        let Some(party) = self.party_mut(leg) else { return };
+        if !is_first && std::mem::take(&mut party.is_asking) {
+            self.tell(leg, LegCommand::RefuseOffer(refusal));
+            return self.offer_if_due(leg);
+        }
+        let was_asked = std::mem::take(&mut party.is_asked);
+        if is_first || !party.is_negotiated {
+            self.end(refusal.cause(), None);
+        } else if was_asked {
+            // no offer could be made for it: what it wanted one for does not happen
+            self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+    }
+
+    fn handle_media_end(&mut self, now: Instant, leg: LegId, state: MediaState, cause: Cause) {
+        let Some(party) = self.party_mut(leg) else { return };
+        let stays = party.profile.may_detach && cause != Cause::Internal;
+        self.report_media(leg, state);
+        if stays {
+            return;
+        }
+        if leg != self.caller.party.leg && self.state != State::Active {
+            self.give_up(now, leg, cause, false);
+        } else {
+            self.end(cause, None);
         }
     }
 
     /// The clock. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.ring_deadline.is_some_and(|at| now >= at) {
-            self.ring_deadline = None;
-            self.end(Cause::NoAnswer, None);
+        if self.ring_deadline.is_none_or(|at| now < at) {
+            return;
         }
+        self.ring_deadline = None;
+        let unanswered = std::mem::take(&mut self.callees);
+        for callee in &unanswered {
+            self.outputs.push_back(Output::Note(Note::Failed(callee.leg, Cause::NoAnswer)));
+            self.close(callee, Cause::NoAnswer);
+        }
+        self.note_failure(Cause::NoAnswer);
+        self.try_next(now);
     }
 
     /// Ends the call from inside: shutdown, a limit, an operator.
@@ -324,35 +579,128 @@ impl Call {
         self.ring_deadline.map(|at| (at, Timer::Ring))
     }
 
+    // ---- attempts
+
+    /// Rings the targets of the next attempt; without one the call has failed.
+    fn try_next(&mut self, now: Instant) {
+        while self.state == State::Trying && self.callees.is_empty() {
+            let Some(attempt) = self.attempts.pop_front() else {
+                return self.end(self.failure.unwrap_or(Cause::Unavailable), None);
+            };
+            for target in attempt.targets {
+                if self.next_leg >= LEGS_PER_CALL {
+                    break;
+                }
+                let leg = LegId(self.caller.party.leg.0 + self.next_leg);
+                self.next_leg += 1;
+                self.callees.push(Callee { leg, target, progress: Progress::Opening, party: None });
+            }
+            if self.callees.is_empty() {
+                self.note_failure(Cause::Unavailable);
+                continue;
+            }
+            let patience = self.caller.incoming.ring_timeout.unwrap_or(DEFAULT_RING_TIMEOUT);
+            let ring = attempt.ring_timeout.map_or(patience, |t| t.min(patience));
+            self.ring_deadline = Some(now + ring);
+            let open = self.callees.iter().map(|c| Output::Open { leg: c.leg, target: c.target.clone() });
+            self.outputs.extend(open);
+        }
+    }
+
+    /// A party that is rung came to nothing; `is_gone`: it said so itself, or never was.
+    fn give_up(&mut self, now: Instant, leg: LegId, cause: Cause, is_gone: bool) {
+        let Some(at) = self.callees.iter().position(|c| c.leg == leg) else { return };
+        let callee = self.callees.swap_remove(at);
+        self.outputs.push_back(Output::Note(Note::Failed(leg, cause)));
+        if is_gone {
+            self.release(&callee);
+        } else {
+            self.close(&callee, cause);
+        }
+        self.note_failure(cause);
+        // a person who declines does so at all places where the call rings
+        if cause == Cause::Declined {
+            let others = std::mem::take(&mut self.callees);
+            others.iter().for_each(|c| self.close(c, cause));
+        }
+        if !self.callees.is_empty() {
+            return;
+        }
+        if falls_through(cause) {
+            self.try_next(now);
+        } else {
+            self.end(self.failure.unwrap_or(cause), None);
+        }
+    }
+
+    fn note_failure(&mut self, cause: Cause) {
+        if self.failure.is_none_or(|known| weight(cause) > weight(known)) {
+            self.failure = Some(cause);
+        }
+    }
+
+    /// Ends a leg that is rung.
+    fn close(&mut self, callee: &Callee, cause: Cause) {
+        if callee.progress != Progress::Opening {
+            self.tell(callee.leg, LegCommand::Hangup(cause));
+        }
+        self.release(callee);
+    }
+
+    fn release(&mut self, callee: &Callee) {
+        if self.bridged == Some(callee.leg) {
+            self.bridged = None;
+        }
+        if callee.party.is_some() {
+            self.media(MediaCommand::Release(callee.leg));
+        }
+    }
+
+    fn dial(&mut self, leg: LegId, offer: Option<Box<SessionDescription>>) {
+        let Some(callee) = self.callees.iter_mut().find(|c| c.leg == leg) else { return };
+        callee.progress = Progress::Dialed;
+        let target = callee.target.clone();
+        self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
+        let dial = Dial { target, from: self.caller.incoming.from.clone(), offer };
+        self.tell(leg, LegCommand::Dial(Box::new(dial)));
+    }
+
+    // ---- media
+
+    fn bridge(&mut self, leg: LegId) {
+        if self.bridged.replace(leg) != Some(leg) {
+            self.media(MediaCommand::Bridge(self.caller.party.leg, leg));
+        }
+    }
+
     /// The caller offered at first and the callee's codec is known: answer it.
     fn answer_caller_media(&mut self) {
+        let leg = self.caller.party.leg;
         if let Some(sdp) = self.caller.offer.clone() {
-            self.accept_caller_offer(sdp);
-        } else if let Some(answer) = self.caller.answer.clone() {
-            self.tell(self.caller.leg, LegCommand::Progress { answer: Some(answer) });
+            // once: the answer is on its way
+            if !std::mem::replace(&mut self.caller.party.is_asking, true) {
+                let profile = self.caller.party.profile.media.clone();
+                self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+            }
         } else {
-            self.tell(self.caller.leg, LegCommand::Progress { answer: None });
+            let answer = self.caller.answer.clone();
+            self.tell(leg, LegCommand::Progress { answer });
         }
     }
 
-    fn accept_caller_offer(&mut self, sdp: Box<SessionDescription>) {
-        let (leg, profile) = (self.caller.leg, self.caller.profile.media.clone());
-        self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+    /// Has an offer made for a leg.
+    fn offer(&mut self, leg: LegId) {
+        let Some(party) = self.party_mut(leg) else { return };
+        party.is_asked = true;
+        party.is_offer_due = false;
+        let profile = party.profile.media.clone();
+        self.media(MediaCommand::CreateOffer { leg, profile });
     }
 
-    fn deliver_caller_answer(&mut self, sdp: Box<SessionDescription>) {
-        let leg = self.caller.leg;
-        if !self.caller.incoming_offer_is_open() {
-            return self.tell(leg, LegCommand::AnswerOffer(sdp));
+    fn offer_if_due(&mut self, leg: LegId) {
+        if self.party_mut(leg).is_some_and(|p| p.is_offer_due && !p.is_asked && !p.is_asking) {
+            self.offer(leg);
         }
-        self.caller.offer = None;
-        self.caller.answer = Some(sdp.clone());
-        let command = if self.state == State::Active {
-            LegCommand::Answer { answer: Some(sdp) }
-        } else {
-            LegCommand::Progress { answer: Some(sdp) }
-        };
-        self.tell(leg, command);
     }
 
     fn report_media(&mut self, leg: LegId, state: MediaState) {
@@ -360,10 +708,30 @@ impl Call {
         self.tell(leg, LegCommand::MediaState(state));
     }
 
-    fn end_unless_detachable(&mut self, leg: LegId, cause: Cause) {
-        let stays = leg == self.caller.leg && self.caller.profile.may_detach && cause != Cause::Internal;
-        if !stays {
-            self.end(cause, None);
+    // ---- small things
+
+    fn callee(&self, leg: LegId) -> Option<&Callee> {
+        self.callees.iter().find(|c| c.leg == leg)
+    }
+
+    /// Whether a leg was dialled and may yet answer.
+    fn is_rung(&self, leg: LegId) -> bool {
+        self.state == State::Trying && self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
+    }
+
+    fn party_mut(&mut self, leg: LegId) -> Option<&mut Party> {
+        if leg == self.caller.party.leg {
+            return Some(&mut self.caller.party);
+        }
+        self.callees.iter_mut().find(|c| c.leg == leg).and_then(|c| c.party.as_mut())
+    }
+
+    /// The party a leg is joined with.
+    fn other(&self, leg: LegId) -> Option<LegId> {
+        if leg == self.caller.party.leg {
+            self.bridged
+        } else {
+            (self.bridged == Some(leg)).then_some(self.caller.party.leg)
         }
     }
 
@@ -375,29 +743,33 @@ impl Call {
         self.outputs.push_back(Output::Media(command));
     }
 
-    /// Ends both legs, the one that is `gone` excepted, and frees their media.
+    /// Ends all legs, the one that is `gone` excepted, and frees their media.
     fn end(&mut self, cause: Cause, gone: Option<LegId>) {
         if self.state == State::Ended {
             return;
         }
         self.state = State::Ended;
         self.ring_deadline = None;
-        if gone != Some(self.caller.leg) {
-            self.tell(self.caller.leg, LegCommand::Hangup(cause));
+        let caller = self.caller.party.leg;
+        if gone != Some(caller) {
+            self.tell(caller, LegCommand::Hangup(cause));
         }
-        if self.callee_is_open && gone != Some(self.callee) {
-            self.tell(self.callee, LegCommand::Hangup(cause));
+        for callee in std::mem::take(&mut self.callees) {
+            if gone == Some(callee.leg) {
+                self.release(&callee);
+            } else {
+                self.close(&callee, cause);
+            }
         }
-        self.media(MediaCommand::Release(self.caller.leg));
-        self.media(MediaCommand::Release(self.callee));
+        self.media(MediaCommand::Release(caller));
         self.outputs.push_back(Output::Ended(cause));
     }
 }
 
 impl Caller {
-    /// Whether the offer that began the call still waits for its answer.
-    fn incoming_offer_is_open(&self) -> bool {
-        self.offer.is_some()
+    /// Whether it waits for its answer, having made no offer.
+    fn is_unanswered(&self) -> bool {
+        self.offer.is_none() && self.answer.is_none()
     }
 }
 

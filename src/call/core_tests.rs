@@ -1,8 +1,8 @@
 //! A call from its first word to its last, without a socket or a clock.
 
 use super::*;
-use crate::call::leg::Party;
-use crate::call::port::{Codec, MediaProfile, MediaRefusal};
+use crate::call::leg::Party as Person;
+use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
 const A: LegId = LegId(1);
@@ -14,29 +14,38 @@ fn sdp(version: u64) -> Box<SessionDescription> {
 }
 
 fn webrtc() -> LegProfile {
-    LegProfile { media: MediaProfile::WebRtc, takes_reoffer: false, may_detach: true }
+    LegProfile { media: MediaProfile::WebRtc, takes_offer: false, takes_reoffer: false, may_detach: true }
 }
 
 fn plain() -> LegProfile {
     let towards = "192.0.2.9".parse().unwrap();
-    let media = MediaProfile::Rtp { codecs: vec![Codec::Pcmu], towards, is_symmetric: false };
-    LegProfile { media, takes_reoffer: true, may_detach: false }
+    let media = MediaProfile::Rtp {
+        codecs: vec![Codec::Pcmu],
+        towards,
+        is_symmetric: false,
+        hold_music: HoldMusic::Silence,
+    };
+    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
 }
 
 fn target() -> Target {
     Target { edge: "trunk", name: "pbx".into(), number: "600".into() }
 }
 
+fn attempt() -> Attempt {
+    Attempt { targets: vec![target()], ring_timeout: None }
+}
+
 fn call(offer: Option<Box<SessionDescription>>) -> Call {
     let incoming = Incoming {
         source: Source::Account("anna".into()),
-        from: Party { user: "anna".into(), display: None },
+        from: Person { user: "anna".into(), display: None },
         to: "600".into(),
         offer,
         profile: webrtc(),
         ring_timeout: Some(Duration::from_secs(5)),
     };
-    Call::new(A, B, incoming)
+    Call::new(A, incoming)
 }
 
 /// Outputs in short words.
@@ -52,6 +61,11 @@ fn drain(call: &mut Call) -> Vec<String> {
             }
             Output::Media(MediaCommand::AcceptOffer { leg, sdp, .. }) => {
                 format!("media accept-offer {leg} v{}", sdp.origin.version)
+            }
+            Output::Media(MediaCommand::Run(leg, application)) => format!("media run {leg} {application:?}"),
+            Output::Media(MediaCommand::Hold(leg, on)) => format!("media hold {leg} {on}"),
+            Output::Media(MediaCommand::SendDtmf(leg, digits)) => {
+                format!("media send {leg} {}", digits.iter().map(|d| d.digit.as_char()).collect::<String>())
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
             Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
@@ -69,11 +83,12 @@ fn word(command: &LegCommand) -> String {
         sdp.as_ref().map_or_else(String::new, |s| format!(" v{}", s.origin.version))
     };
     match command {
-        LegCommand::Dial(dial) => format!("dial v{}", dial.offer.origin.version),
+        LegCommand::Dial(dial) => format!("dial{}", version(&dial.offer)),
         LegCommand::Ring => "ring".into(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
-        LegCommand::Offer(_) => "offer".into(),
+        LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
+        LegCommand::Dtmf(digit) => format!("dtmf {digit}"),
         LegCommand::AnswerOffer(sdp) => format!("answer-offer v{}", sdp.origin.version),
         LegCommand::RefuseOffer(_) => "refuse-offer".into(),
         LegCommand::MediaState(state) => format!("{state:?}"),
@@ -84,17 +99,17 @@ fn word(command: &LegCommand) -> String {
 /// A call whose callee was dialled, outputs drained.
 fn dialed(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     let mut call = call(offer);
-    call.start(t0);
-    call.handle_route(RouteDecision::To(vec![target()]));
-    call.handle_opened(Ok(plain()));
-    call.handle_media(MediaEvent::Offer { leg: B, sdp: sdp(7) });
+    call.start();
+    call.handle_route(t0, Ok(vec![attempt()]));
+    call.handle_opened(t0, B, Ok(plain()));
+    call.handle_media(Instant::now(), MediaEvent::Offer { leg: B, sdp: sdp(7) });
     drain(&mut call);
     call
 }
 
 fn active(t0: Instant) -> Call {
     let mut call = dialed(None, t0);
-    call.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
+    call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut call);
     call
 }
@@ -103,56 +118,56 @@ fn active(t0: Instant) -> Call {
 fn a_detached_caller_is_routed_dialled_answered_and_attached() {
     let t0 = Instant::now();
     let mut call = call(None);
-    call.start(t0);
+    call.start();
     assert_eq!(drain(&mut call), ["route 600"]);
-    call.handle_route(RouteDecision::To(vec![target()]));
+    call.handle_route(t0, Ok(vec![attempt()]));
     assert_eq!(drain(&mut call), ["open L2 600"]);
-    call.handle_opened(Ok(plain()));
-    assert_eq!(drain(&mut call), ["media create-offer L2", "media bridge L1 L2"]);
-    call.handle_media(MediaEvent::Offer { leg: B, sdp: sdp(7) });
+    call.handle_opened(t0, B, Ok(plain()));
+    assert_eq!(drain(&mut call), ["media bridge L1 L2", "media create-offer L2"]);
+    call.handle_media(Instant::now(), MediaEvent::Offer { leg: B, sdp: sdp(7) });
     assert_eq!(drain(&mut call), ["L2 dial v7"]);
-    call.handle_leg(B, LegEvent::Ringing);
-    call.handle_leg(B, LegEvent::Ringing);
+    call.handle_leg(Instant::now(), B, LegEvent::Ringing);
+    call.handle_leg(Instant::now(), B, LegEvent::Ringing);
     assert_eq!(drain(&mut call), ["L1 ring"], "a second 180 says nothing new");
-    call.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
+    call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     assert_eq!(
         drain(&mut call),
         ["media accept-answer L2 v8", "media expect L2", "media expect L1", "L1 answer"]
     );
     assert!(call.is_active() && call.poll_timeout().is_none());
-    call.handle_leg(A, LegEvent::Offer(sdp(1)));
+    call.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
     assert_eq!(drain(&mut call), ["media accept-offer L1 v1"]);
-    call.handle_media(MediaEvent::Answer { leg: A, sdp: sdp(2) });
+    call.handle_media(Instant::now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 answer-offer v2"]);
-    call.handle_media(MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
+    call.handle_media(Instant::now(), MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
     assert_eq!(drain(&mut call), ["L1 Connected { codec: \"PCMU\" }"]);
-    call.handle_leg(A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal));
     assert_eq!(
         drain(&mut call),
-        ["L2 hangup normal", "media release L1", "media release L2", "ended normal"]
+        ["L2 hangup normal", "media release L2", "media release L1", "ended normal"]
     );
 }
 
 #[test]
 fn a_caller_with_an_offer_gets_its_answer_with_early_media_and_again_with_the_answer() {
     let mut call = dialed(Some(sdp(1)), Instant::now());
-    call.handle_leg(B, LegEvent::Progress { answer: Some(sdp(8)) });
+    call.handle_leg(Instant::now(), B, LegEvent::Progress { answer: Some(sdp(8)) });
     assert_eq!(drain(&mut call), ["media accept-answer L2 v8", "media accept-offer L1 v1"]);
-    call.handle_media(MediaEvent::Answer { leg: A, sdp: sdp(2) });
+    call.handle_media(Instant::now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 progress v2"]);
-    call.handle_leg(B, LegEvent::Answered { answer: None });
+    call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Nothing });
     assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "L1 answer v2"]);
 }
 
 #[test]
 fn a_caller_with_an_offer_is_answered_once_media_has_its_answer() {
     let mut call = dialed(Some(sdp(1)), Instant::now());
-    call.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
+    call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     assert_eq!(
         drain(&mut call),
         ["media accept-answer L2 v8", "media expect L2", "media expect L1", "media accept-offer L1 v1"]
     );
-    call.handle_media(MediaEvent::Answer { leg: A, sdp: sdp(2) });
+    call.handle_media(Instant::now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 answer v2"]);
 }
 
@@ -160,13 +175,13 @@ fn a_caller_with_an_offer_is_answered_once_media_has_its_answer() {
 fn a_first_offer_without_a_common_codec_ends_the_call_a_later_one_is_refused() {
     let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
     let mut first = dialed(Some(sdp(1)), Instant::now());
-    first.handle_leg(B, LegEvent::Answered { answer: Some(sdp(8)) });
+    first.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut first);
-    first.handle_media(MediaEvent::Refused { leg: A, refusal: refusal.clone() });
+    first.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal: refusal.clone() });
     assert_eq!(drain(&mut first).last().unwrap(), "ended no-common-codec");
     let mut later = active(Instant::now());
-    later.handle_leg(A, LegEvent::Offer(sdp(1)));
-    later.handle_media(MediaEvent::Refused { leg: A, refusal });
+    later.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
+    later.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });
     assert_eq!(drain(&mut later), ["media accept-offer L1 v1", "L1 refuse-offer"]);
     assert!(later.is_active());
 }
@@ -182,10 +197,10 @@ fn a_callee_that_is_not_answered_in_time_is_cancelled_at_the_deadline_and_not_be
     assert_eq!(
         drain(&mut call),
         [
-            "L1 hangup no-answer",
             "L2 hangup no-answer",
-            "media release L1",
             "media release L2",
+            "L1 hangup no-answer",
+            "media release L1",
             "ended no-answer"
         ]
     );
@@ -196,10 +211,10 @@ fn a_callee_that_is_not_answered_in_time_is_cancelled_at_the_deadline_and_not_be
 fn each_way_to_end_before_the_answer_tells_the_other_leg_why() {
     let end = |leg, cause| {
         let mut call = dialed(None, Instant::now());
-        call.handle_leg(leg, LegEvent::Ended(cause));
+        call.handle_leg(Instant::now(), leg, LegEvent::Ended(cause));
         let words = drain(&mut call);
         assert_eq!(words.iter().filter(|w| w.starts_with("ended")).count(), 1);
-        words.into_iter().next().unwrap()
+        words.into_iter().find(|w| w.contains("hangup")).unwrap()
     };
     assert_eq!(end(A, Cause::Normal), "L2 hangup cancelled");
     assert_eq!(end(A, Cause::Shutdown), "L2 hangup shutdown");
@@ -211,22 +226,19 @@ fn each_way_to_end_before_the_answer_tells_the_other_leg_why() {
 #[test]
 fn no_route_no_leg_and_no_media_end_the_call_without_touching_a_leg_that_is_not_there() {
     let mut none = call(None);
-    none.start(Instant::now());
-    none.handle_route(RouteDecision::NoRoute);
-    assert_eq!(
-        drain(&mut none)[1..],
-        ["L1 hangup not-found", "media release L1", "media release L2", "ended not-found"]
-    );
+    none.start();
+    none.handle_route(Instant::now(), Err(Cause::NotFound));
+    assert_eq!(drain(&mut none)[1..], ["L1 hangup not-found", "media release L1", "ended not-found"]);
     let mut down = call(None);
-    down.start(Instant::now());
-    down.handle_route(RouteDecision::To(vec![target()]));
-    down.handle_opened(Err(Cause::Unavailable));
+    down.start();
+    down.handle_route(Instant::now(), Ok(vec![attempt()]));
+    down.handle_opened(Instant::now(), B, Err(Cause::Unavailable));
     assert!(drain(&mut down).contains(&"L1 hangup unavailable".to_owned()));
     let mut full = call(None);
-    full.start(Instant::now());
-    full.handle_route(RouteDecision::To(vec![target()]));
-    full.handle_opened(Ok(plain()));
-    full.handle_media(MediaEvent::Refused { leg: B, refusal: MediaRefusal::Congestion });
+    full.start();
+    full.handle_route(Instant::now(), Ok(vec![attempt()]));
+    full.handle_opened(Instant::now(), B, Ok(plain()));
+    full.handle_media(Instant::now(), MediaEvent::Refused { leg: B, refusal: MediaRefusal::Congestion });
     let words = drain(&mut full);
     assert!(
         words.contains(&"L1 hangup congestion".to_owned())
@@ -237,10 +249,10 @@ fn no_route_no_leg_and_no_media_end_the_call_without_touching_a_leg_that_is_not_
 #[test]
 fn lost_media_detaches_a_leg_that_may_and_ends_the_call_of_one_that_may_not() {
     let mut call = active(Instant::now());
-    call.handle_media(MediaEvent::Lost { leg: A, cause: Cause::ConsentLost });
+    call.handle_media(Instant::now(), MediaEvent::Lost { leg: A, cause: Cause::ConsentLost });
     assert_eq!(drain(&mut call), ["L1 Lost(ConsentLost)"]);
     assert!(call.is_active());
-    call.handle_media(MediaEvent::Lost { leg: B, cause: Cause::MediaTimeout });
+    call.handle_media(Instant::now(), MediaEvent::Lost { leg: B, cause: Cause::MediaTimeout });
     let words = drain(&mut call);
     assert!(
         words.contains(&"L1 hangup media-timeout".to_owned())
@@ -254,16 +266,207 @@ fn an_ended_call_says_nothing_more_whatever_comes() {
     let mut call = active(t0);
     call.hangup(Cause::Shutdown);
     assert_eq!(drain(&mut call).last().unwrap(), "ended shutdown");
-    call.handle_leg(A, LegEvent::Ended(Cause::Normal));
-    call.handle_leg(B, LegEvent::Answered { answer: None });
-    call.handle_leg(A, LegEvent::Offer(sdp(1)));
-    call.handle_media(MediaEvent::Connected { leg: A, codec: Codec::Opus });
-    call.handle_route(RouteDecision::NoRoute);
-    call.handle_opened(Err(Cause::Busy));
+    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Nothing });
+    call.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
+    call.handle_media(Instant::now(), MediaEvent::Connected { leg: A, codec: Codec::Opus });
+    call.handle_route(Instant::now(), Err(Cause::NotFound));
+    call.handle_opened(Instant::now(), B, Err(Cause::Busy));
     call.handle_timeout(t0 + Duration::from_secs(3600));
     call.hangup(Cause::Busy);
-    call.start(t0);
+    call.start();
     assert!(drain(&mut call).is_empty() && call.poll_timeout().is_none());
+}
+
+const C: LegId = LegId(3);
+
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A call whose route has these attempts, with so many targets each; outputs drained.
+fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
+    let mut call = call(offer);
+    call.start();
+    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None };
+    call.handle_route(t0, Ok(attempts.iter().map(attempt).collect()));
+    drain(&mut call);
+    call
+}
+
+/// An edge's leg that takes no offers: it is called without one.
+fn ring(call: &mut Call, leg: LegId) {
+    call.handle_opened(now(), leg, Ok(webrtc()));
+}
+
+#[test]
+fn an_attempt_that_is_busy_unreachable_or_not_answered_makes_room_for_the_next() {
+    let t0 = now();
+    for cause in [Cause::Busy, Cause::Unreachable, Cause::Unavailable, Cause::Congestion] {
+        let mut call = routed(None, t0, &[1, 1]);
+        ring(&mut call, B);
+        drain(&mut call);
+        call.handle_leg(t0, B, LegEvent::Ended(cause));
+        assert_eq!(drain(&mut call), ["media release L2", "open L3 600"], "{cause}");
+    }
+    let mut call = routed(None, t0, &[1, 1]);
+    ring(&mut call, B);
+    drain(&mut call);
+    call.handle_timeout(t0 + Duration::from_secs(5));
+    assert_eq!(drain(&mut call), ["L2 hangup no-answer", "media release L2", "open L3 600"]);
+    call.handle_opened(t0, C, Err(Cause::Unreachable));
+    assert!(drain(&mut call).contains(&"L1 hangup no-answer".to_owned()), "what says most is told");
+    for cause in [Cause::Declined, Cause::NotFound, Cause::NoCommonCodec, Cause::Internal] {
+        let mut call = routed(None, t0, &[1, 1]);
+        ring(&mut call, B);
+        call.handle_leg(t0, B, LegEvent::Ended(cause));
+        assert_eq!(drain(&mut call).last().unwrap(), &format!("ended {cause}"));
+    }
+}
+
+#[test]
+fn of_targets_that_ring_together_the_first_answer_wins_and_the_others_are_told() {
+    let mut call = routed(None, now(), &[3]);
+    for leg in [2, 3] {
+        ring(&mut call, LegId(leg));
+    }
+    assert_eq!(drain(&mut call), ["media bridge L1 L2", "L2 dial", "L3 dial"]);
+    call.handle_leg(now(), C, LegEvent::Ringing);
+    call.handle_leg(now(), B, LegEvent::Ringing);
+    assert_eq!(drain(&mut call), ["L1 ring"]);
+    call.handle_leg(now(), C, LegEvent::Answered { answer: Answered::Nothing });
+    assert_eq!(
+        drain(&mut call),
+        [
+            "L2 hangup answered-elsewhere",
+            "media release L2",
+            "media bridge L1 L3",
+            "media expect L3",
+            "media expect L1",
+            "L1 answer"
+        ]
+    );
+    assert!(!call.has_leg(LegId(4)), "one that was still being opened is given up");
+    call.handle_opened(now(), LegId(4), Ok(webrtc()));
+    call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Nothing });
+    assert!(drain(&mut call).is_empty());
+}
+
+#[test]
+fn one_that_declines_declines_for_all_and_one_that_fails_leaves_the_others_ringing() {
+    let mut call = routed(None, now(), &[2, 1]);
+    ring(&mut call, B);
+    ring(&mut call, C);
+    drain(&mut call);
+    call.handle_leg(now(), B, LegEvent::Ended(Cause::Busy));
+    assert_eq!(drain(&mut call), ["media release L2"]);
+    call.handle_leg(now(), C, LegEvent::Ended(Cause::Declined));
+    assert_eq!(
+        drain(&mut call),
+        ["media release L3", "L1 hangup declined", "media release L1", "ended declined"]
+    );
+    let mut call = routed(None, now(), &[2, 1]);
+    ring(&mut call, B);
+    ring(&mut call, C);
+    drain(&mut call);
+    call.handle_leg(now(), B, LegEvent::Ended(Cause::Declined));
+    assert!(drain(&mut call).contains(&"L3 hangup declined".to_owned()));
+}
+
+#[test]
+fn a_caller_without_an_offer_that_takes_one_gets_ours_with_the_answer_rfc_3261_13_2_1() {
+    let mut call = call(None);
+    call.caller.party.profile = plain();
+    call.start();
+    call.handle_route(now(), Ok(vec![attempt()]));
+    ring(&mut call, B);
+    drain(&mut call);
+    call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Nothing });
+    assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "media create-offer L1"]);
+    call.handle_media(now(), MediaEvent::Offer { leg: A, sdp: sdp(3) });
+    assert_eq!(drain(&mut call), ["L1 answer v3"]);
+    call.handle_leg(now(), A, LegEvent::OfferAnswered(sdp(4)));
+    assert_eq!(drain(&mut call), ["media accept-answer L1 v4"]);
+    call.handle_leg(now(), A, LegEvent::OfferAnswered(sdp(5)));
+    assert!(drain(&mut call).is_empty(), "an answer without an offer is nothing");
+}
+
+#[test]
+fn a_callee_that_takes_no_offer_is_called_without_one_and_attaches_like_a_caller() {
+    let mut call = routed(Some(sdp(1)), now(), &[1]);
+    ring(&mut call, B);
+    assert_eq!(drain(&mut call), ["media bridge L1 L2", "L2 dial"]);
+    call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Nothing });
+    assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "media accept-offer L1 v1"]);
+    call.handle_media(now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
+    assert_eq!(drain(&mut call), ["L1 answer v2"]);
+    call.handle_leg(now(), B, LegEvent::Offer(sdp(3)));
+    assert_eq!(drain(&mut call), ["media accept-offer L2 v3"]);
+    call.handle_media(now(), MediaEvent::Answer { leg: B, sdp: sdp(4) });
+    assert_eq!(drain(&mut call), ["L2 answer-offer v4"]);
+    call.handle_media(now(), MediaEvent::Lost { leg: B, cause: Cause::ConsentLost });
+    assert_eq!(drain(&mut call), ["L2 Lost(ConsentLost)"]);
+    assert!(call.is_active());
+}
+
+#[test]
+fn an_application_answers_in_place_of_a_description() {
+    let mut call = routed(Some(sdp(1)), now(), &[1]);
+    let media = MediaProfile::Application(Application::Echo);
+    call.handle_opened(now(), B, Ok(LegProfile { media, may_detach: false, ..webrtc() }));
+    drain(&mut call);
+    call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Application(Application::Echo) });
+    assert_eq!(drain(&mut call)[0], "media run L2 Echo");
+}
+
+#[test]
+fn a_hold_is_offered_to_the_other_side_if_it_takes_offers_and_again_when_it_changed_meanwhile() {
+    let mut call = active(now());
+    call.handle_leg(now(), A, LegEvent::Hold(true));
+    call.handle_leg(now(), A, LegEvent::Hold(true));
+    assert_eq!(drain(&mut call), ["media hold L1 true", "media create-offer L2"], "once");
+    call.handle_media(now(), MediaEvent::Offer { leg: B, sdp: sdp(9) });
+    assert_eq!(drain(&mut call), ["L2 offer v9"]);
+    call.handle_leg(now(), A, LegEvent::Hold(false));
+    assert_eq!(drain(&mut call), ["media hold L1 false"]);
+    call.handle_leg(now(), B, LegEvent::OfferAnswered(sdp(10)));
+    assert_eq!(drain(&mut call), ["media accept-answer L2 v10", "media create-offer L2"]);
+    call.handle_media(now(), MediaEvent::Offer { leg: B, sdp: sdp(11) });
+    call.handle_leg(now(), B, LegEvent::OfferRefused(Cause::RemoteFailure));
+    assert_eq!(drain(&mut call), ["L2 offer v11"]);
+    assert!(call.is_active(), "a refused offer leaves the call as it was (RFC 3261 §14.1)");
+    call.handle_leg(now(), B, LegEvent::Hold(true));
+    assert_eq!(drain(&mut call), ["media hold L2 true"], "a browser is not offered anything");
+}
+
+#[test]
+fn an_offer_of_the_callee_is_served_in_the_call_and_two_at_once_are_not_rfc_3264_4() {
+    let mut call = active(now());
+    call.handle_leg(now(), B, LegEvent::Offer(sdp(5)));
+    call.handle_leg(now(), B, LegEvent::Offer(sdp(6)));
+    call.handle_leg(now(), B, LegEvent::OfferRequested);
+    assert_eq!(drain(&mut call), ["media accept-offer L2 v5", "L2 refuse-offer", "L2 refuse-offer"]);
+    call.handle_media(now(), MediaEvent::Answer { leg: B, sdp: sdp(7) });
+    assert_eq!(drain(&mut call), ["L2 answer-offer v7"]);
+    call.handle_leg(now(), B, LegEvent::OfferRequested);
+    call.handle_media(now(), MediaEvent::Offer { leg: B, sdp: sdp(8) });
+    call.handle_leg(now(), B, LegEvent::OfferAnswered(sdp(9)));
+    assert_eq!(drain(&mut call), ["media create-offer L2", "L2 offer v8", "media accept-answer L2 v9"]);
+    let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
+    call.handle_leg(now(), B, LegEvent::Offer(sdp(10)));
+    call.handle_media(now(), MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+    call.handle_media(now(), MediaEvent::Refused { leg: B, refusal });
+    assert!(drain(&mut call).ends_with(&["L2 refuse-offer".to_owned()]) && call.is_active());
+}
+
+#[test]
+fn keys_go_to_the_other_side_and_are_told_to_it() {
+    let mut call = active(now());
+    let digit = crate::base::Digit::from_char('5').unwrap();
+    let keys = vec![super::super::leg::DtmfDigit { digit, duration: Duration::from_millis(100) }];
+    call.handle_leg(now(), A, LegEvent::Dtmf(keys));
+    call.handle_media(now(), MediaEvent::Dtmf { leg: B, digit });
+    assert_eq!(drain(&mut call), ["media send L2 5", "L1 dtmf 5"]);
 }
 
 #[test]
@@ -274,22 +477,31 @@ fn random_events_in_any_order_end_a_call_at_most_once_and_never_panic() {
         let mut call = call((random.below(2) == 0).then(|| sdp(1)));
         let mut ended = 0;
         for step in 0..30 {
-            let leg = if random.below(2) == 0 { A } else { B };
-            match random.below(14) {
-                0 => call.start(t0),
-                1 => call.handle_route(RouteDecision::To(vec![target()])),
-                2 => call.handle_opened(Ok(plain())),
-                3 => call.handle_media(MediaEvent::Offer { leg, sdp: sdp(step) }),
-                4 => call.handle_leg(leg, LegEvent::Ringing),
-                5 => call.handle_leg(leg, LegEvent::Progress { answer: Some(sdp(step)) }),
-                6 => call.handle_leg(leg, LegEvent::Answered { answer: None }),
-                7 => call.handle_leg(leg, LegEvent::Offer(sdp(step))),
-                8 => call.handle_leg(leg, LegEvent::Detached),
-                9 => call.handle_media(MediaEvent::Answer { leg, sdp: sdp(step) }),
-                10 => call.handle_media(MediaEvent::Failed { leg, cause: Cause::IceFailed }),
-                11 => call.handle_leg(leg, LegEvent::Ended(Cause::Normal)),
+            let leg = [A, B, C][random.below(3) as usize];
+            match random.below(20) {
+                0 => call.start(),
+                1 => call.handle_route(t0, Ok(vec![attempt()])),
+                2 => call.handle_opened(t0, B, Ok(plain())),
+                3 => call.handle_media(Instant::now(), MediaEvent::Offer { leg, sdp: sdp(step) }),
+                4 => call.handle_leg(Instant::now(), leg, LegEvent::Ringing),
+                5 => call.handle_leg(Instant::now(), leg, LegEvent::Progress { answer: Some(sdp(step)) }),
+                6 => call.handle_leg(Instant::now(), leg, LegEvent::Answered { answer: Answered::Nothing }),
+                7 => call.handle_leg(Instant::now(), leg, LegEvent::Offer(sdp(step))),
+                8 => call.handle_leg(Instant::now(), leg, LegEvent::Detached),
+                9 => call.handle_media(Instant::now(), MediaEvent::Answer { leg, sdp: sdp(step) }),
+                10 => call.handle_media(Instant::now(), MediaEvent::Failed { leg, cause: Cause::IceFailed }),
+                11 => call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Normal)),
+                13 => call.handle_leg(t0, leg, LegEvent::Hold(step % 2 == 0)),
+                14 => call.handle_leg(t0, leg, LegEvent::OfferRequested),
+                15 => call.handle_leg(t0, leg, LegEvent::OfferAnswered(sdp(step))),
+                16 => call.handle_leg(t0, leg, LegEvent::OfferRefused(Cause::Busy)),
+                17 => call.handle_opened(t0, C, Ok(webrtc())),
+                18 => {
+                    let refusal = MediaRefusal::Congestion;
+                    call.handle_media(t0, MediaEvent::Refused { leg, refusal });
+                }
                 12 => call.handle_timeout(t0 + Duration::from_secs(step)),
-                _ => call.handle_leg(LegId(99), LegEvent::Ringing),
+                _ => call.handle_leg(Instant::now(), LegId(99), LegEvent::Ringing),
             }
             ended += drain(&mut call).iter().filter(|w| w.starts_with("ended")).count();
         }

@@ -1,16 +1,20 @@
 //! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown.
 
-use super::core::{Call, Note, Output};
+use super::core::{Attempt, Call, LEGS_PER_CALL, Note, Output};
 use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
-use super::route::{Router, Target};
+use super::route::{Place, RouteDecision, Router, Target};
 use crate::base::{CallId, Cause, LegId, Pii, Seed};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 /// Events a call takes before its legs wait.
@@ -83,11 +87,17 @@ pub struct OpenedLeg {
 #[async_trait]
 pub trait Dialer: Send + Sync {
     /// Makes a leg ready for a target; [`LegCommand::Dial`] follows. It may look up a name, within a deadline of
-    /// its own; the call waits.
+    /// its own; the call goes on meanwhile, and may give the leg up (its commands then end).
     ///
     /// # Errors
     /// Why there can be none: no such target, it is down, it is full.
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause>;
+
+    /// Whether accounts can be rung here: a target of this edge may then name an account, and opening one that
+    /// has nothing here to ring fails with [`Cause::Unavailable`].
+    fn rings_accounts(&self) -> bool {
+        false
+    }
 }
 
 /// What a limit keeps for a call; dropped when the call is over.
@@ -153,8 +163,7 @@ impl Switch {
             let mut seed = self.0.seed.lock().unwrap_or_else(PoisonError::into_inner);
             CallId::from_bits(seed.next_u128())
         };
-        let caller = LegId(self.0.next_leg.fetch_add(2, Ordering::Relaxed));
-        let callee = LegId(caller.0 + 1);
+        let caller = LegId(self.0.next_leg.fetch_add(LEGS_PER_CALL, Ordering::Relaxed));
         let (mail, mailbox) = mpsc::channel(MAILBOX);
         let (media_events, media_inbox) = mpsc::channel(MAILBOX);
         let media = self.0.parts.media.open(id, media_events)?;
@@ -163,12 +172,11 @@ impl Switch {
         self.0.live.send_modify(|n| *n += 1);
         let task = CallTask {
             id,
-            callee,
             started: Instant::now(),
             answered: None,
-            call: Call::new(caller, callee, incoming),
-            caller: (caller, commands),
-            callee_commands: None,
+            call: Call::new(caller, incoming),
+            legs: BTreeMap::from([(caller, commands)]),
+            openings: JoinSet::new(),
             mail,
             media,
             switch: self.0.clone(),
@@ -204,12 +212,13 @@ impl Drop for Live {
 
 struct CallTask {
     id: CallId,
-    callee: LegId,
     started: Instant,
     answered: Option<Instant>,
     call: Call,
-    caller: (LegId, mpsc::Sender<LegCommand>),
-    callee_commands: Option<mpsc::Sender<LegCommand>>,
+    /// Where the commands of each living leg go.
+    legs: BTreeMap<LegId, mpsc::Sender<LegCommand>>,
+    /// Legs that edges are making ready.
+    openings: JoinSet<(LegId, Result<OpenedLeg, Cause>)>,
     mail: mpsc::Sender<(LegId, LegEvent)>,
     media: Box<dyn MediaPort>,
     switch: Arc<Inner>,
@@ -224,8 +233,8 @@ impl CallTask {
         mut mailbox: mpsc::Receiver<(LegId, LegEvent)>,
         mut media: mpsc::Receiver<MediaEvent>,
     ) {
-        self.call.start(Instant::now());
-        if self.obey().await {
+        self.call.start();
+        if self.obey() {
             return;
         }
         loop {
@@ -236,21 +245,21 @@ impl CallTask {
                     None => std::future::pending().await,
                 }
             };
-            let (caller, callee) = (&self.caller.1, self.callee_commands.as_ref());
-            let is_deserted = async {
-                match callee {
-                    Some(callee) => tokio::select! { () = caller.closed() => {}, () = callee.closed() => {} },
-                    None => caller.closed().await,
-                }
-            };
             tokio::select! {
                 // in this order: what a leg said before it went counts
                 biased;
-                Some((leg, event)) = mailbox.recv() => self.call.handle_leg(leg, event),
-                // its task is gone without a word
-                () = is_deserted => self.call.hangup(Cause::Internal),
+                Some((leg, event)) = mailbox.recv() => self.call.handle_leg(Instant::now(), leg, event),
+                Some(opened) = self.openings.join_next() => match opened {
+                    Ok((leg, opened)) => handle_opened(&mut self.call, &mut self.legs, leg, opened),
+                    // a fault in an edge
+                    Err(_) => self.call.hangup(Cause::Internal),
+                },
+                leg = deserted(&self.legs) => {
+                    self.legs.remove(&leg);
+                    self.call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Internal));
+                }
                 event = media.recv() => match event {
-                    Some(event) => self.call.handle_media(event),
+                    Some(event) => self.call.handle_media(Instant::now(), event),
                     None => self.call.hangup(Cause::Internal),
                 },
                 () = timer => self.call.handle_timeout(Instant::now()),
@@ -259,24 +268,22 @@ impl CallTask {
                     self.call.hangup(cause);
                 }
             }
-            if self.obey().await {
+            if self.obey() {
                 return;
             }
         }
     }
 
     /// Does what the call asks; true when it is over.
-    async fn obey(&mut self) -> bool {
+    fn obey(&mut self) -> bool {
         while let Some(output) = self.call.poll_output() {
             match output {
                 Output::Route(query) => {
                     let decision = self.switch.parts.router.route(&query);
-                    self.call.handle_route(decision);
+                    let attempts = self.attempts(decision);
+                    self.call.handle_route(Instant::now(), attempts);
                 }
-                Output::Open { leg, target } => {
-                    let opened = self.open(leg, &target).await;
-                    self.call.handle_opened(opened);
-                }
+                Output::Open { leg, target } => self.open(leg, target),
                 Output::Leg(leg, command) => self.command(leg, command),
                 Output::Media(command) => self.media.command(command),
                 Output::Note(note) => self.note(&note),
@@ -290,17 +297,40 @@ impl CallTask {
         false
     }
 
-    async fn open(&mut self, leg: LegId, target: &Target) -> Result<LegProfile, Cause> {
-        let dialer = self.switch.parts.dialers.get(target.edge).ok_or(Cause::Unavailable)?.clone();
+    /// A route as the call wants it: an account is a target of every edge that can ring accounts.
+    fn attempts(&self, decision: RouteDecision) -> Result<Vec<Attempt>, Cause> {
+        let steps = match decision {
+            RouteDecision::To(steps) => steps,
+            RouteDecision::NoRoute => return Err(Cause::NotFound),
+            RouteDecision::Forbidden => return Err(Cause::Forbidden),
+        };
+        let dialers = &self.switch.parts.dialers;
+        let ring = || dialers.iter().filter(|(_, dialer)| dialer.rings_accounts());
+        let targets = |place: Place| match place {
+            Place::Target(target) => vec![target],
+            Place::Account { name, number } => {
+                let target = |edge| Target { edge, name: name.clone(), number: number.clone() };
+                ring().map(|(edge, _)| target(edge)).collect()
+            }
+        };
+        let attempt = |step: super::route::Step| Attempt {
+            targets: step.places.into_iter().flat_map(targets).collect(),
+            ring_timeout: step.ring_timeout,
+        };
+        Ok(steps.into_iter().map(attempt).collect())
+    }
+
+    fn open(&mut self, leg: LegId, target: Target) {
+        let Some(dialer) = self.switch.parts.dialers.get(target.edge).cloned() else {
+            return self.call.handle_opened(Instant::now(), leg, Err(Cause::Unavailable));
+        };
         let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
-        let opened = dialer.open(reference, target).await?;
-        self.callee_commands = Some(opened.commands);
-        Ok(opened.profile)
+        self.openings.spawn(async move { (leg, dialer.open(reference, &target).await) });
     }
 
     fn command(&mut self, leg: LegId, command: LegCommand) {
-        let sender = if leg == self.caller.0 { Some(&self.caller.1) } else { self.callee_commands.as_ref() };
-        let Some(sender) = sender else { return };
+        let is_last = matches!(command, LegCommand::Hangup(_));
+        let Some(sender) = self.legs.get(&leg) else { return };
         match sender.try_send(command) {
             // a leg whose task is gone said Ended first, else `run` notices
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
@@ -309,17 +339,26 @@ impl CallTask {
                 self.call.hangup(Cause::Congestion);
             }
         }
+        if is_last {
+            self.legs.remove(&leg);
+        }
     }
 
     fn note(&mut self, note: &Note) {
         match note {
-            Note::Dialing(target) => {
-                info!(call = %self.id, leg = %self.callee, edge = target.edge, name = target.name, number = %Pii(&target.number), "dialing");
+            Note::Dialing(leg, target) => {
+                info!(call = %self.id, %leg, edge = target.edge, name = target.name, number = %Pii(&target.number), "dialing");
             }
-            Note::Ringing => info!(call = %self.id, "ringing"),
-            Note::Answered => {
+            Note::Ringing(leg) => info!(call = %self.id, %leg, "ringing"),
+            Note::Failed(leg, cause) => info!(call = %self.id, %leg, %cause, "not reached"),
+            Note::Hold(leg, true) => info!(call = %self.id, %leg, "holds the call"),
+            Note::Hold(leg, false) => info!(call = %self.id, %leg, "resumes the call"),
+            Note::OfferRefused(leg, cause) => {
+                info!(call = %self.id, %leg, %cause, "offer refused; media stays")
+            }
+            Note::Answered(leg) => {
                 self.answered = Some(Instant::now());
-                info!(call = %self.id, setup_ms = self.setup_ms(), "call answered");
+                info!(call = %self.id, %leg, setup_ms = self.setup_ms(), "call answered");
             }
             Note::Media(leg, MediaState::Connected { codec }) => {
                 info!(call = %self.id, %leg, codec, "media connected")
@@ -338,12 +377,43 @@ impl CallTask {
     }
 }
 
+/// A leg that was being opened is ready, or cannot be had.
+fn handle_opened(
+    call: &mut Call,
+    legs: &mut BTreeMap<LegId, mpsc::Sender<LegCommand>>,
+    leg: LegId,
+    opened: Result<OpenedLeg, Cause>,
+) {
+    // one that was given up meanwhile hears of it: the way of its commands is closed
+    if !call.has_leg(leg) {
+        return;
+    }
+    let profile = opened.map(|opened| {
+        legs.insert(leg, opened.commands);
+        opened.profile
+    });
+    call.handle_opened(Instant::now(), leg, profile);
+}
+
+/// The first leg whose task is gone without a word; never, when there is none.
+async fn deserted(legs: &BTreeMap<LegId, mpsc::Sender<LegCommand>>) -> LegId {
+    type Closed<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    let mut closed: Vec<(LegId, Closed<'_>)> =
+        legs.iter().map(|(leg, sender)| (*leg, Box::pin(sender.closed()) as Closed<'_>)).collect();
+    poll_fn(|context| {
+        let mut gone =
+            closed.iter_mut().filter_map(|(leg, c)| c.as_mut().poll(context).is_ready().then_some(*leg));
+        gone.next().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::port::{MediaCommand, MediaProfile};
-    use super::super::route::{RouteDecision, RouteQuery, Source};
+    use super::super::route::{RouteQuery, Source, Step};
     use super::*;
-    use crate::call::leg::Party;
+    use crate::call::leg::{Answered, Party};
     use crate::sdp::SessionDescription;
 
     /// Sends every call to one target; a number that says so ends in a fault.
@@ -352,8 +422,8 @@ mod tests {
     impl Router for Everywhere {
         fn route(&self, query: &RouteQuery) -> RouteDecision {
             assert_ne!(query.to, "fault in routing");
-            let to = Target { edge: "test", name: "x".into(), number: query.to.clone() };
-            RouteDecision::To(vec![to])
+            let to = Place::Target(Target { edge: "test", name: "x".into(), number: query.to.clone() });
+            RouteDecision::To(vec![Step { places: vec![to], ring_timeout: None }])
         }
     }
 
@@ -395,7 +465,7 @@ mod tests {
     }
 
     fn profile() -> LegProfile {
-        LegProfile { media: MediaProfile::WebRtc, takes_reoffer: false, may_detach: true }
+        LegProfile { media: MediaProfile::WebRtc, takes_offer: true, takes_reoffer: false, may_detach: true }
     }
 
     struct World {
@@ -438,7 +508,7 @@ mod tests {
         let mut world = call("600");
         let (callee, mut to_callee) = world.opened.recv().await.unwrap();
         assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
-        assert!(callee.send(LegEvent::Answered { answer: None }).await);
+        assert!(callee.send(LegEvent::Answered { answer: Answered::Nothing }).await);
         assert!(matches!(world.to_caller.recv().await, Some(LegCommand::Answer { .. })));
         assert_eq!(world.switch.live(), 1);
         assert!(world.caller.send(LegEvent::Detached).await);

@@ -1,8 +1,8 @@
 //! The closed vocabulary between a call and its legs. `LegEvent` comes from an edge, `LegCommand` goes to
 //! one. A protocol that needs a word that is not here adds it for all edges.
 
-use super::port::{MediaProfile, MediaRefusal};
-use crate::base::Cause;
+use super::port::{Application, MediaProfile, MediaRefusal};
+use crate::base::{Cause, Digit};
 use crate::sdp::SessionDescription;
 use std::time::Duration;
 
@@ -20,6 +20,9 @@ pub struct Party {
 pub struct LegProfile {
     /// What kind of media it speaks.
     pub media: MediaProfile,
+    /// It takes an offer of ours when it is called, or with our answer when it called without one. A client that
+    /// does not is called without media, and offers by itself once it has some (see [`LegEvent::Offer`]).
+    pub takes_offer: bool,
     /// It takes a new offer in an established call (re-INVITE and the like).
     pub takes_reoffer: bool,
     /// When the other leg answered first, this one may live on without media (detached).
@@ -35,11 +38,11 @@ pub struct Incoming {
     pub from: Party,
     /// Whom it calls.
     pub to: String,
-    /// Its offer; none when it lives detached at first.
+    /// Its offer; none when it lives detached at first, or wants ours with the answer.
     pub offer: Option<Box<SessionDescription>>,
     /// What it can do.
     pub profile: LegProfile,
-    /// How long it lets the other side ring; none: the default.
+    /// How long it lets each party ring; none: the default.
     pub ring_timeout: Option<Duration>,
 }
 
@@ -57,19 +60,46 @@ pub enum LegEvent {
     },
     /// The called party answered.
     Answered {
-        /// Answer to our offer; none if a reliable provisional one already carried it, or the leg is detached.
-        answer: Option<Box<SessionDescription>>,
+        /// What it answered with.
+        answer: Answered,
     },
     /// A new offer within the call: attach media, replace it, hold.
     Offer(Box<SessionDescription>),
+    /// The client wants an offer of ours within the call (a re-INVITE without one); answered with
+    /// [`LegCommand::Offer`], or with [`LegCommand::RefuseOffer`].
+    OfferRequested,
     /// Answer to our offer within the call.
     OfferAnswered(Box<SessionDescription>),
     /// Our offer within the call was refused; media stays as it was.
     OfferRefused(Cause),
     /// The client took its media away and stays in the call.
     Detached,
+    /// The client puts the other party on hold (true), or takes it back, by a word of its own and not by an offer.
+    Hold(bool),
+    /// Digits that the client wants sent to the other party, in order.
+    Dtmf(Vec<DtmfDigit>),
     /// The leg is over.
     Ended(Cause),
+}
+
+/// How a called party answered.
+#[derive(Debug)]
+pub enum Answered {
+    /// With an answer to our offer.
+    Sdp(Box<SessionDescription>),
+    /// A provisional answer carried it already, or the leg is detached.
+    Nothing,
+    /// By a media application of sipedge in its place.
+    Application(Application),
+}
+
+/// A digit to send, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DtmfDigit {
+    /// Which.
+    pub digit: Digit,
+    /// How long the key is held.
+    pub duration: Duration,
 }
 
 /// What became of a leg's media, for edges that report it.
@@ -102,7 +132,8 @@ pub enum LegCommand {
     },
     /// The other side answered.
     Answer {
-        /// Answer to its offer; none when it made none (detached) or has it already.
+        /// Answer to its offer, or our offer when it made none and takes one; none when it is detached or has the
+        /// answer already.
         answer: Option<Box<SessionDescription>>,
     },
     /// Our offer within the call.
@@ -113,6 +144,8 @@ pub enum LegCommand {
     RefuseOffer(MediaRefusal),
     /// News of its media.
     MediaState(MediaState),
+    /// The other party pressed a key; its media already carried it.
+    Dtmf(Digit),
     /// End the leg.
     Hangup(Cause),
 }
@@ -124,6 +157,6 @@ pub struct Dial {
     pub target: super::route::Target,
     /// Who calls.
     pub from: Party,
-    /// Our offer.
-    pub offer: Box<SessionDescription>,
+    /// Our offer; none when the leg takes none.
+    pub offer: Option<Box<SessionDescription>>,
 }

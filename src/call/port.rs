@@ -1,6 +1,7 @@
 //! What the call asks of media and what media answers.
 
-use crate::base::{Cause, LegId};
+use super::leg::DtmfDigit;
+use crate::base::{Cause, Digit, LegId};
 use crate::sdp::SessionDescription;
 
 /// An audio codec that passes through.
@@ -67,19 +68,57 @@ impl Codec {
     }
 }
 
+/// A party of sipedge's own: what it says and does with what it hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Application {
+    /// Sends back what it hears, in any codec.
+    Echo,
+    /// 1,004 Hz at -16 dBm0 (ITU-T O.133's line-up tone, as PBXs play it).
+    Tone,
+    /// Plays back each key it hears, as the two tones of that key (ITU-T Q.23).
+    DtmfEcho,
+    /// Generated music.
+    Music,
+}
+
+impl Application {
+    /// Codecs it speaks, best first; what it makes itself is G.711 until there is a transcoder.
+    #[must_use]
+    pub const fn codecs(self) -> &'static [Codec] {
+        match self {
+            Self::Echo => &Codec::ALL,
+            Self::Tone | Self::DtmfEcho | Self::Music => &[Codec::Pcmu, Codec::Pcma],
+        }
+    }
+}
+
+/// What a party on hold hears.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HoldMusic {
+    /// Silence.
+    #[default]
+    Silence,
+    /// Generated music, where the codec is G.711; else silence.
+    Generated,
+}
+
 /// What kind of media a leg speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaProfile {
+    /// None: it is a media application.
+    Application(Application),
     /// ICE, DTLS-SRTP, rtcp-mux (a browser).
     WebRtc,
     /// RTP/AVP on a port of its own.
     Rtp {
-        /// Codecs we offer, in order; one until there is a transcoder.
+        /// Codecs it may speak, in order; an offer of ours names those that the other leg speaks too.
         codecs: Vec<Codec>,
         /// The far side of signalling: our media address is the one that reaches it.
         towards: std::net::IpAddr,
         /// Whether media may come from another address than the SDP names, learned once and locked.
         is_symmetric: bool,
+        /// What is heard while this side, or towards this side the other one, holds the call and says nothing.
+        hold_music: HoldMusic,
     },
 }
 
@@ -114,9 +153,10 @@ impl MediaRefusal {
 /// To the media of one call. All legs of a call live on one worker.
 #[derive(Debug)]
 pub enum MediaCommand {
-    /// Make an offer for a leg; answered by [`MediaEvent::Offer`] or [`MediaEvent::Refused`].
+    /// Make an offer for a leg; answered by [`MediaEvent::Offer`] or [`MediaEvent::Refused`]. A known leg is offered
+    /// what it has, as the call stands: `sendonly` while the other leg holds it.
     CreateOffer {
-        /// The leg, new.
+        /// The leg, new or known.
         leg: LegId,
         /// What it speaks.
         profile: MediaProfile,
@@ -140,6 +180,12 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
+    /// The leg is a media application.
+    Run(LegId, Application),
+    /// The leg holds the other one (true), or not any more: while it does, neither hears the other.
+    Hold(LegId, bool),
+    /// Send these keys to the leg's far side, one after the other (RFC 4733).
+    SendDtmf(LegId, Vec<DtmfDigit>),
     /// Join two legs; each may be detached (then the other hears silence).
     Bridge(LegId, LegId),
     /// From now on this leg should send (it answered, or was answered): its media timeout counts. A WebRTC leg
@@ -195,6 +241,13 @@ pub enum MediaEvent {
         leg: LegId,
         /// [`Cause::ConsentLost`] or [`Cause::MediaTimeout`] or [`Cause::Internal`].
         cause: Cause,
+    },
+    /// The leg's far side pressed a key; told once, when it is pressed (RFC 4733 §2.5.1.2).
+    Dtmf {
+        /// The leg.
+        leg: LegId,
+        /// Which key.
+        digit: Digit,
     },
     /// Done with [`MediaCommand::Detach`]; says whether there was any media.
     Detached {

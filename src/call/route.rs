@@ -1,5 +1,7 @@
 //! Where a call goes: the question the call asks, the answer `registry` gives.
 
+use std::time::Duration;
+
 /// What proved a caller's identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -7,6 +9,8 @@ pub enum Source {
     Account(String),
     /// A trunk, by digest or address.
     Trunk(String),
+    /// An extension of sipedge's own.
+    Local(String),
 }
 
 impl std::fmt::Display for Source {
@@ -15,6 +19,7 @@ impl std::fmt::Display for Source {
         match self {
             Self::Account(name) => write!(f, "account.{name}"),
             Self::Trunk(name) => write!(f, "trunk.{name}"),
+            Self::Local(name) => write!(f, "local.{name}"),
         }
     }
 }
@@ -30,6 +35,29 @@ pub struct RouteQuery {
 
 /// One place to ring.
 #[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A target of one edge.
+    Target(Target),
+    /// An account: everything it has at any edge.
+    Account {
+        /// Its name.
+        name: String,
+        /// The number that was called.
+        number: String,
+    },
+}
+
+/// A step of a route: its places ring together; when none answers, the next step is tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What rings.
+    pub places: Vec<Place>,
+    /// How long; none: as long as the caller lets it.
+    pub ring_timeout: Option<Duration>,
+}
+
+/// What one edge dials.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// The edge that dials, by its name in the table of edges.
     pub edge: &'static str,
@@ -42,8 +70,8 @@ pub struct Target {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteDecision {
-    /// Ring these, in order.
-    To(Vec<Target>),
+    /// Ring these, one after the other until somebody answers.
+    To(Vec<Step>),
     /// No route matches.
     NoRoute,
     /// A rule forbids it.

@@ -2,7 +2,7 @@
 
 use super::Pattern;
 use crate::base::{Fault, Secret, Section};
-use crate::call::route::{RouteQuery, Source, Target};
+use crate::call::route::{Place, RouteQuery, Source, Step, Target};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -146,8 +146,9 @@ impl Route {
 
     /// Where it sends a number.
     #[must_use]
-    pub fn target(&self, number: &str) -> Target {
-        Target { edge: self.edge, name: self.name.clone(), number: number.to_owned() }
+    pub fn step(&self, number: &str) -> Step {
+        let target = Target { edge: self.edge, name: self.name.clone(), number: number.to_owned() };
+        Step { places: vec![Place::Target(target)], ring_timeout: None }
     }
 }
 

@@ -115,12 +115,11 @@ impl Drop for CallPermit {
 }
 
 impl Router for Registry {
-    /// The first route whose source and number match.
+    /// The routes whose source and number match, in order.
     fn route(&self, query: &RouteQuery) -> RouteDecision {
-        self.routes
-            .iter()
-            .find(|r| r.matches(query))
-            .map_or(RouteDecision::NoRoute, |r| RouteDecision::To(vec![r.target(&query.to)]))
+        let steps: Vec<_> =
+            self.routes.iter().filter(|r| r.matches(query)).map(|r| r.step(&query.to)).collect();
+        if steps.is_empty() { RouteDecision::NoRoute } else { RouteDecision::To(steps) }
     }
 }
 
@@ -138,7 +137,7 @@ fn keyed_digest(key: &[u8; 32], token: &str) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::base::Section;
-    use crate::call::route::{Source, Target};
+    use crate::call::route::{Place, Source, Step, Target};
     use serde_json::json;
 
     fn registry() -> Registry {
@@ -169,7 +168,8 @@ mod tests {
     fn the_first_route_that_matches_source_and_number_is_taken() {
         let r = registry();
         let to = |name: &str, number: &str| {
-            RouteDecision::To(vec![Target { edge: "trunk", name: name.into(), number: number.into() }])
+            let target = Target { edge: "trunk", name: name.into(), number: number.into() };
+            RouteDecision::To(vec![Step { places: vec![Place::Target(target)], ring_timeout: None }])
         };
         assert_eq!(ask(&r, "anna", "600"), to("pbx", "600"));
         assert_eq!(ask(&r, "bert", "+49301234"), to("isp", "+49301234"));

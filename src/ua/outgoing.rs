@@ -2,7 +2,7 @@
 
 use super::{Identity, cause};
 use crate::base::Cause;
-use crate::call::leg::{Dial, LegCommand, LegEvent};
+use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
 use crate::sdp::SessionDescription;
 use crate::sip::Reason;
 use crate::sip::answer::Body;
@@ -72,6 +72,7 @@ impl OutgoingLeg {
             | LegCommand::Answer { .. }
             | LegCommand::AnswerOffer(_)
             | LegCommand::RefuseOffer(_)
+            | LegCommand::Dtmf(_)
             | LegCommand::MediaState(_) => Action::None,
         }
     }
@@ -95,7 +96,8 @@ impl OutgoingLeg {
                 Err(()) => Some(LegEvent::Progress { answer: None }),
             },
             SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {
-                Ok(answer) if answer.is_some() || self.has_answer => Some(LegEvent::Answered { answer }),
+                Ok(Some(sdp)) => Some(LegEvent::Answered { answer: Answered::Sdp(sdp) }),
+                Ok(None) if self.has_answer => Some(LegEvent::Answered { answer: Answered::Nothing }),
                 // RFC 3261 §13.2.1: our offer must have its answer by now; without one nobody would ever hear
                 // anything
                 Ok(_) | Err(()) => {
@@ -153,7 +155,7 @@ impl OutgoingLeg {
             to: self.identity.to(number),
             headers: self.identity.asserted(&dial.from).into_iter().collect(),
             credentials: self.credentials.clone(),
-            body: Some(Body::sdp(dial.offer.to_string())),
+            body: dial.offer.as_ref().map(|offer| Body::sdp(offer.to_string())),
             ring_limit: RING_LIMIT,
             stays_on_flow: self.stays_on_flow,
         }
@@ -208,7 +210,7 @@ mod tests {
         let dial = Dial {
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
             from: Party { user: "anna".into(), display: None },
-            offer: Box::new(SessionDescription::parse(SDP).unwrap()),
+            offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
         };
         let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
         assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
@@ -225,7 +227,7 @@ mod tests {
         assert!(matches!(l.handle_session(early), Some(LegEvent::Progress { answer: Some(_) })));
         assert!(matches!(
             l.handle_session(SessionEvent::Answered { body }),
-            Some(LegEvent::Answered { answer: Some(_) })
+            Some(LegEvent::Answered { answer: Answered::Sdp(_) })
         ));
         let bye = SessionEvent::Ended(CallEnd::Remote { q850: Some(16), text: None });
         assert_eq!(ended(&mut l, bye), Cause::Normal);
@@ -258,7 +260,7 @@ mod tests {
         l.handle_session(SessionEvent::Progress { status, body: None });
         l.handle_session(SessionEvent::Progress { status, body: Some(Body::sdp(SDP)) });
         let answered = l.handle_session(SessionEvent::Answered { body: None });
-        assert!(matches!(answered, Some(LegEvent::Answered { answer: None })), "{answered:?}");
+        assert!(matches!(answered, Some(LegEvent::Answered { answer: Answered::Nothing })), "{answered:?}");
     }
 
     #[test]

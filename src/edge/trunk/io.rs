@@ -48,7 +48,9 @@ impl Dialer for TrunkDialer {
                 codecs: vec![trunk.codec],
                 towards: remote.ip(),
                 is_symmetric: trunk.is_symmetric,
+                hold_music: crate::call::port::HoldMusic::default(),
             },
+            takes_offer: true,
             takes_reoffer: false,
             may_detach: false,
         };

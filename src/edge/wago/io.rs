@@ -119,6 +119,7 @@ impl Wago {
             offer: None,
             profile: LegProfile {
                 media: MediaProfile::WebRtc,
+                takes_offer: false,
                 takes_reoffer: false,
                 may_detach: !self.config.hangup_on_media_loss,
             },

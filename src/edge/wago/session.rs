@@ -88,7 +88,7 @@ impl WagoCall {
             }
             LegCommand::Hangup(cause) => self.end(cause::end_reason(cause), now),
             // this edge places no calls through itself, and its browsers take no offers
-            LegCommand::Dial(_) | LegCommand::Offer(_) => {}
+            LegCommand::Dial(_) | LegCommand::Offer(_) | LegCommand::Dtmf(_) => {}
         }
         None
     }

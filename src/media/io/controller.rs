@@ -169,7 +169,10 @@ impl Controller {
             MediaCommand::AcceptOffer { leg, profile, sdp } => {
                 let accepted = match &profile {
                     MediaProfile::WebRtc => self.accept_webrtc(leg, &sdp).map(|answer| (answer, None)),
-                    MediaProfile::Rtp { codecs, towards, is_symmetric } => {
+                    MediaProfile::Application(_) => {
+                        Err(MediaRefusal::Unusable("an application takes no offers"))
+                    }
+                    MediaProfile::Rtp { codecs, towards, is_symmetric, .. } => {
                         self.accept_plain(leg, &sdp, codecs, *towards, *is_symmetric)
                     }
                 };
@@ -183,6 +186,7 @@ impl Controller {
                     Err(refusal) => self.say(MediaEvent::Refused { leg, refusal }).await,
                 }
             }
+            MediaCommand::Run(..) | MediaCommand::Hold(..) | MediaCommand::SendDtmf(..) => {}
             MediaCommand::Bridge(a, b) => {
                 self.bridge = Some((a, b));
                 self.relink();
@@ -208,7 +212,7 @@ impl Controller {
         leg: LegId,
         profile: &MediaProfile,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, is_symmetric } = profile else {
+        let MediaProfile::Rtp { codecs, towards, is_symmetric, .. } = profile else {
             return Err(MediaRefusal::Unusable("offers to a browser are not served; let it offer"));
         };
         let codecs = match self.codec_beside(leg) {

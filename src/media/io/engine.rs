@@ -267,6 +267,9 @@ impl MediaPort for Port {
             MediaCommand::CreateOffer { leg, .. }
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
+            | MediaCommand::Run(leg, _)
+            | MediaCommand::Hold(leg, _)
+            | MediaCommand::SendDtmf(leg, _)
             | MediaCommand::Bridge(leg, _)
             | MediaCommand::Expect(leg)
             | MediaCommand::Detach(leg)
@@ -285,7 +288,7 @@ impl MediaPort for Port {
 mod tests {
     use super::*;
     use crate::base::{LegId, Section};
-    use crate::call::port::{Codec, MediaProfile};
+    use crate::call::port::{Codec, HoldMusic, MediaProfile};
     use std::time::Duration;
 
     fn engine() -> Engine {
@@ -312,7 +315,12 @@ mod tests {
         let (sender, mut events) = mpsc::channel(8);
         let mut port = engine.open(CallId::from_bits(1), sender).unwrap();
         let towards = "127.0.0.1".parse().unwrap();
-        let profile = MediaProfile::Rtp { codecs: vec![Codec::Pcmu], towards, is_symmetric: false };
+        let profile = MediaProfile::Rtp {
+            codecs: vec![Codec::Pcmu],
+            towards,
+            is_symmetric: false,
+            hold_music: HoldMusic::Silence,
+        };
         port.command(MediaCommand::CreateOffer { leg: LegId(1), profile });
         assert!(matches!(events.blocking_recv(), Some(MediaEvent::Offer { .. })));
         let counts = engine.counts();
