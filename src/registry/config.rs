@@ -20,6 +20,9 @@ pub struct Account {
     caller_id: String,
     display_name: Option<String>,
     max_calls: usize,
+    numbers: Vec<String>,
+    webhook: Option<String>,
+    webhook_secret: Option<Secret>,
 }
 
 impl Account {
@@ -52,6 +55,24 @@ impl Account {
     pub const fn max_calls(&self) -> usize {
         self.max_calls
     }
+
+    /// Numbers that ring it.
+    #[must_use]
+    pub fn numbers(&self) -> &[String] {
+        &self.numbers
+    }
+
+    /// URL that is told of its calls.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&str> {
+        self.webhook.as_deref()
+    }
+
+    /// What signs that.
+    #[must_use]
+    pub const fn webhook_secret(&self) -> Option<&Secret> {
+        self.webhook_secret.as_ref()
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,7 +83,25 @@ struct RawAccount {
     caller_id: Option<String>,
     display_name: Option<String>,
     max_calls: Option<usize>,
+    numbers: Option<Vec<String>>,
+    webhook: Option<String>,
+    webhook_secret: Option<Secret>,
+    webhook_secret_file: Option<PathBuf>,
 }
+
+/// Keys of `[account.…]`.
+const KNOWN_OF_ACCOUNT: &[&str] = &[
+    "token",
+    "tokens",
+    "token_file",
+    "caller_id",
+    "display_name",
+    "max_calls",
+    "numbers",
+    "webhook",
+    "webhook_secret",
+    "webhook_secret_file",
+];
 
 /// Reads `[account.…]` tables.
 ///
@@ -89,8 +128,7 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
 }
 
 fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
-    let known = ["token", "tokens", "token_file", "caller_id", "display_name", "max_calls"];
-    let raw: RawAccount = section.read(&known)?;
+    let raw: RawAccount = section.read(KNOWN_OF_ACCOUNT)?;
     let mut faults = Vec::new();
     let mut tokens = raw.tokens.unwrap_or_default();
     match section.secret("token", raw.token, raw.token_file.as_deref()) {
@@ -116,6 +154,19 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
     if !(1..=super::MAX_CALLS).contains(&max_calls) {
         faults.push(section.fault("max_calls", format!("must be 1 to {}", super::MAX_CALLS)));
     }
+    let numbers = raw.numbers.unwrap_or_default();
+    let is_number = |n: &String| (1..=64).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_graphic());
+    if !numbers.iter().all(is_number) {
+        faults.push(
+            section.fault("numbers", "write numbers or names of 1 to 64 printable characters without blanks"),
+        );
+    }
+    let webhook_secret = section
+        .secret("webhook_secret", raw.webhook_secret, raw.webhook_secret_file.as_deref())
+        .unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -125,6 +176,9 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
         caller_id,
         display_name: raw.display_name.filter(|n| !n.is_empty()),
         max_calls,
+        numbers,
+        webhook: raw.webhook,
+        webhook_secret,
     })
 }
 
