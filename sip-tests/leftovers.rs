@@ -430,8 +430,8 @@ fn start(pbx: SocketAddr) -> House {
         },
         "account": accounts,
         "route": [
-            {"number": "gone", "to": "trunk.gone"},
-            {"number": "secret", "to": "trunk.secret"},
+            {"number": "gone", "to": "trunk.gone", "last": true},
+            {"number": "secret", "to": "trunk.secret", "last": true},
             {"to": "trunk.pbx"},
         ],
     });

@@ -11,7 +11,7 @@ use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::peer::Certificate;
-use crate::registry::{Registry, read_accounts, read_routes};
+use crate::registry::{ACCOUNTS, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
@@ -133,11 +133,15 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         }
         edges.extend(prepared.map(|p| (edge.name, p)));
     }
-    let sections = config.named("account").map_err(|fault| vec![fault]);
-    if let (Ok(sections), Some(client)) = (&sections, client) {
+    let accounts = config.named(ACCOUNTS).map_err(|fault| vec![fault]);
+    // as with edges: a fault in an account makes its name no less a target
+    let names = accounts.iter().flatten().map(|section| section.name().to_owned());
+    targets.insert(ACCOUNTS, names.collect());
+    if let (Ok(sections), Some(client)) = (&accounts, client) {
         faults.extend(sections.iter().filter_map(|s| judge_webhook(s, client)));
     }
-    let accounts = keep(sections.and_then(|s| read_accounts(&s)), &mut faults);
+    let accounts = accounts.and_then(|sections| read_accounts(&sections));
+    let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 

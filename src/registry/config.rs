@@ -1,14 +1,17 @@
 //! `[account.…]` and `[[route]]`.
 
 use super::Pattern;
-use crate::base::{Fault, Secret, Section};
+use crate::base::{Fault, Secret, Section, parse_duration};
 use crate::call::route::{Place, RouteQuery, Source, Step, Target};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Calls at once of one account: a person with a few windows open, not a dialler.
 const DEFAULT_MAX_CALLS: usize = 4;
+/// The word for accounts among the targets of routes.
+pub const ACCOUNTS: &str = "account";
 /// Shorter tokens can be guessed.
 const MIN_TOKEN: usize = 16;
 
@@ -19,8 +22,8 @@ pub struct Account {
     tokens: Vec<Secret>,
     caller_id: String,
     display_name: Option<String>,
-    max_calls: usize,
     numbers: Vec<String>,
+    max_calls: usize,
     webhook: Option<String>,
     webhook_secret: Option<Secret>,
 }
@@ -50,16 +53,16 @@ impl Account {
         self.display_name.as_deref()
     }
 
+    /// The numbers that ring it.
+    #[must_use]
+    pub fn numbers(&self) -> &[String] {
+        &self.numbers
+    }
+
     /// Calls at once.
     #[must_use]
     pub const fn max_calls(&self) -> usize {
         self.max_calls
-    }
-
-    /// Numbers that ring it.
-    #[must_use]
-    pub fn numbers(&self) -> &[String] {
-        &self.numbers
     }
 
     /// URL that is told of its calls.
@@ -82,8 +85,8 @@ struct RawAccount {
     token_file: Option<PathBuf>,
     caller_id: Option<String>,
     display_name: Option<String>,
-    max_calls: Option<usize>,
     numbers: Option<Vec<String>>,
+    max_calls: Option<usize>,
     webhook: Option<String>,
     webhook_secret: Option<Secret>,
     webhook_secret_file: Option<PathBuf>,
@@ -96,8 +99,8 @@ const KNOWN_OF_ACCOUNT: &[&str] = &[
     "token_file",
     "caller_id",
     "display_name",
-    "max_calls",
     "numbers",
+    "max_calls",
     "webhook",
     "webhook_secret",
     "webhook_secret_file",
@@ -114,6 +117,11 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
         match read_account(section) {
             Ok(account) => {
                 let is_known = |t: &Secret| accounts.iter().any(|a| a.tokens.contains(t));
+                let has_number = |n: &String| accounts.iter().any(|a| a.numbers.contains(n));
+                if let Some(number) = account.numbers.iter().find(|n| has_number(n)) {
+                    let remedy = format!("another account has the number {number}; a route can ring both");
+                    faults.push(section.fault("numbers", remedy));
+                }
                 if account.tokens.iter().any(is_known) {
                     faults.push(
                         section.fault("token", "another account has the same token; give each its own"),
@@ -150,16 +158,13 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
                 .fault("caller_id", "write a number or name of 1 to 64 printable characters without blanks"),
         );
     }
+    let numbers = raw.numbers.unwrap_or_default();
+    if numbers.iter().any(|n| n.is_empty() || n.len() > 64 || !n.bytes().all(|b| b.is_ascii_graphic())) {
+        faults.push(section.fault("numbers", "write numbers or names of 1 to 64 printable characters"));
+    }
     let max_calls = raw.max_calls.unwrap_or(DEFAULT_MAX_CALLS);
     if !(1..=super::MAX_CALLS).contains(&max_calls) {
         faults.push(section.fault("max_calls", format!("must be 1 to {}", super::MAX_CALLS)));
-    }
-    let numbers = raw.numbers.unwrap_or_default();
-    let is_number = |n: &String| (1..=64).contains(&n.len()) && n.bytes().all(|b| b.is_ascii_graphic());
-    if !numbers.iter().all(is_number) {
-        faults.push(
-            section.fault("numbers", "write numbers or names of 1 to 64 printable characters without blanks"),
-        );
     }
     let webhook_secret = section
         .secret("webhook_secret", raw.webhook_secret, raw.webhook_secret_file.as_deref())
@@ -175,8 +180,8 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
         tokens,
         caller_id,
         display_name: raw.display_name.filter(|n| !n.is_empty()),
-        max_calls,
         numbers,
+        max_calls,
         webhook: raw.webhook,
         webhook_secret,
     })
@@ -187,22 +192,46 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
 pub struct Route {
     from: Option<Source>,
     number: Pattern,
-    edge: &'static str,
-    name: String,
+    to: Vec<Goal>,
+    ring_timeout: Option<Duration>,
+    is_last: bool,
+}
+
+/// Where a route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Goal {
+    /// An edge and what it dials.
+    Target(&'static str, String),
+    /// An account.
+    Account(String),
 }
 
 impl Route {
-    /// Whether a call is this rule's.
+    /// Why a call is not this rule's; none when it is.
     #[must_use]
-    pub fn matches(&self, query: &RouteQuery) -> bool {
-        self.from.as_ref().is_none_or(|f| *f == query.source) && self.number.matches(&query.to)
+    pub fn mismatch(&self, query: &RouteQuery) -> Option<String> {
+        if let Some(from) = self.from.as_ref().filter(|f| **f != query.source) {
+            return Some(format!("it is for calls from {from}"));
+        }
+        (!self.number.matches(&query.to)).then(|| format!("number {} does not match", self.number))
     }
 
     /// Where it sends a number.
     #[must_use]
     pub fn step(&self, number: &str) -> Step {
-        let target = Target { edge: self.edge, name: self.name.clone(), number: number.to_owned() };
-        Step { places: vec![Place::Target(target)], ring_timeout: None }
+        let place = |goal: &Goal| match goal {
+            Goal::Target(edge, name) => {
+                Place::Target(Target { edge, name: name.clone(), number: number.to_owned() })
+            }
+            Goal::Account(name) => Place::Account { name: name.clone(), number: number.to_owned() },
+        };
+        Step { places: self.to.iter().map(place).collect(), ring_timeout: self.ring_timeout }
+    }
+
+    /// Whether no later route is tried when this one comes to nothing.
+    #[must_use]
+    pub const fn is_last(&self) -> bool {
+        self.is_last
     }
 }
 
@@ -210,10 +239,19 @@ impl Route {
 struct RawRoute {
     from: Option<String>,
     number: Option<String>,
-    to: String,
+    to: OneOrMany,
+    timeout: Option<String>,
+    last: Option<bool>,
 }
 
-/// Reads `[[route]]` tables; `targets` lists what each edge can dial.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// Reads `[[route]]` tables; `targets` lists what each edge can dial, accounts under `account`.
 ///
 /// # Errors
 /// All that is wrong in any of them.
@@ -224,41 +262,69 @@ pub fn read_routes(
     let mut faults = Vec::new();
     let mut routes = Vec::new();
     for section in sections {
-        let raw: RawRoute = match section.read(&["from", "number", "to"]) {
-            Ok(raw) => raw,
-            Err(more) => {
-                faults.extend(more);
-                continue;
-            }
-        };
-        let number = raw.number.as_deref().unwrap_or("*").parse::<Pattern>();
-        let target = raw.to.split_once('.').and_then(|(edge, name)| {
-            let (edge, names) = targets.get_key_value(edge)?;
-            names.iter().any(|n| n == name).then(|| (*edge, name.to_owned()))
-        });
-        let from = raw.from.as_deref().map(read_source).transpose();
-        if let Err(error) = &number {
-            faults.push(section.fault("number", error.to_string()));
-        }
-        if target.is_none() {
-            let list =
-                targets.iter().flat_map(|(edge, names)| names.iter().map(move |n| format!("{edge}.{n}")));
-            let list: Vec<String> = list.collect();
-            let known =
-                if list.is_empty() { "nothing is configured to dial to".to_owned() } else { list.join(", ") };
-            faults.push(section.fault("to", format!("no such target; there are: {known}")));
-        }
-        if from.is_err() {
-            faults.push(section.fault("from", "write account.NAME or trunk.NAME, or leave it out for all"));
-        }
-        if let (Ok(number), Some((edge, name)), Ok(from)) = (number, target, from) {
-            routes.push(Route { from, number, edge, name });
+        match read_route(section, targets) {
+            Ok(route) => routes.push(route),
+            Err(more) => faults.extend(more),
         }
     }
     if faults.is_empty() { Ok(routes) } else { Err(faults) }
 }
 
-fn read_source(text: &str) -> Result<Source, ()> {
+fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) -> Result<Route, Vec<Fault>> {
+    let raw: RawRoute = section.read(&["from", "number", "to", "timeout", "last"])?;
+    let mut faults = Vec::new();
+    let number = raw.number.as_deref().unwrap_or("*").parse::<Pattern>();
+    if let Err(error) = &number {
+        faults.push(section.fault("number", error.to_string()));
+    }
+    let texts = match raw.to {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
+    let goal = |text: &String| {
+        let (edge, name) = text.split_once('.')?;
+        let (edge, names) = targets.get_key_value(edge)?;
+        let name = names.iter().find(|n| *n == name)?.clone();
+        Some(if *edge == ACCOUNTS { Goal::Account(name) } else { Goal::Target(edge, name) })
+    };
+    let to: Option<Vec<Goal>> = texts.iter().map(goal).collect();
+    let to = to.filter(|goals| !goals.is_empty());
+    if to.is_none() {
+        let list = targets.iter().flat_map(|(edge, names)| names.iter().map(move |n| format!("{edge}.{n}")));
+        let list: Vec<String> = list.collect();
+        let known =
+            if list.is_empty() { "nothing is configured to dial to".to_owned() } else { list.join(", ") };
+        faults.push(section.fault("to", format!("no such target; there are: {known}")));
+    }
+    let from = raw.from.as_deref().map(read_source).transpose();
+    if from.is_err() {
+        faults.push(section.fault("from", "write account.NAME or trunk.NAME, or leave it out for all"));
+    }
+    let ring_timeout = raw.timeout.as_deref().map(parse_duration).transpose();
+    let ring_timeout = ring_timeout.and_then(|t| match t {
+        Some(t) if t < Duration::from_secs(1) => Err("write 1s or more".to_owned()),
+        t => Ok(t),
+    });
+    if let Err(remedy) = &ring_timeout {
+        faults.push(section.fault("timeout", remedy));
+    }
+    match (number, to, from, ring_timeout) {
+        (Ok(number), Some(to), Ok(from), Ok(ring_timeout)) if faults.is_empty() => {
+            Ok(Route { from, number, to, ring_timeout, is_last: raw.last.unwrap_or(false) })
+        }
+        _ => Err(faults),
+    }
+}
+
+/// Reads where a call comes from: `account.anna`, `trunk.pbx`.
+///
+/// # Errors
+/// When it is neither.
+#[allow(
+    clippy::result_unit_err,
+    reason = "there is one way to be wrong, and the caller knows the words for it"
+)]
+pub fn read_source(text: &str) -> Result<Source, ()> {
     match text.split_once('.') {
         Some(("account", name)) if !name.is_empty() => Ok(Source::Account(name.to_owned())),
         Some(("trunk", name)) if !name.is_empty() => Ok(Source::Trunk(name.to_owned())),

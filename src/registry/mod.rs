@@ -4,11 +4,11 @@ mod config;
 mod limits;
 mod pattern;
 
-pub use config::{Account, Route, read_accounts, read_routes};
+pub use config::{ACCOUNTS, Account, Route, read_accounts, read_routes, read_source};
 pub use pattern::{Pattern, PatternError};
 
 use crate::base::{Cause, Seed};
-use crate::call::route::{RouteDecision, RouteQuery, Router};
+use crate::call::route::{Place, RouteDecision, RouteQuery, Router, Step};
 use dashmap::DashMap;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -119,11 +119,43 @@ impl Drop for CallPermit {
     }
 }
 
+/// Why a call goes where it goes: one line a rule that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The rule: `route[2]`, `numbers of account.anna`.
+    pub rule: String,
+    /// What it does with the call, or why it does nothing.
+    pub outcome: Result<Step, String>,
+}
+
+impl Registry {
+    /// What each rule does with a call, in the order in which they are looked at: the routes, then the numbers of
+    /// accounts. A route that is the last ends the list.
+    #[must_use]
+    pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
+        let mut lines = Vec::new();
+        for (n, route) in (1..).zip(&self.routes) {
+            let mismatch = route.mismatch(query);
+            let is_end = mismatch.is_none() && route.is_last();
+            let outcome = mismatch.map_or_else(|| Ok(route.step(&query.to)), Err);
+            lines.push(Explanation { rule: format!("route[{n}]"), outcome });
+            if is_end {
+                return lines;
+            }
+        }
+        if let Some(account) = self.accounts.values().find(|a| a.numbers().contains(&query.to)) {
+            let place = Place::Account { name: account.name().to_owned(), number: query.to.clone() };
+            let rule = format!("numbers of account.{}", account.name());
+            lines.push(Explanation { rule, outcome: Ok(Step { places: vec![place], ring_timeout: None }) });
+        }
+        lines
+    }
+}
+
 impl Router for Registry {
-    /// The routes whose source and number match, in order.
+    /// The routes whose source and number match, in order; then the account that has the number.
     fn route(&self, query: &RouteQuery) -> RouteDecision {
-        let steps: Vec<_> =
-            self.routes.iter().filter(|r| r.matches(query)).map(|r| r.step(&query.to)).collect();
+        let steps: Vec<_> = self.explain(query).into_iter().filter_map(|line| line.outcome.ok()).collect();
         if steps.is_empty() { RouteDecision::NoRoute } else { RouteDecision::To(steps) }
     }
 }
@@ -142,22 +174,27 @@ fn keyed_digest(key: &[u8; 32], token: &str) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::base::Section;
-    use crate::call::route::{Place, Source, Step, Target};
+    use crate::call::route::{Source, Target};
     use serde_json::json;
 
     fn registry() -> Registry {
         let account = |name: &str, value| Section::new(format!("account.{name}"), "t", value);
         let accounts = read_accounts(&[
-            account("anna", json!({"token": "anna-token-0123456789", "max_calls": 2})),
+            account("anna", json!({"token": "anna-token-0123456789", "max_calls": 2, "numbers": ["1001"]})),
             account("bert", json!({"tokens": ["bert-token-0123456789", "bert-other-0123456789"]})),
         ])
         .unwrap();
         let route = |value| Section::new("route[1]", "t", value);
-        let targets = BTreeMap::from([("trunk", vec!["pbx".to_owned(), "isp".to_owned()])]);
+        let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+        let targets =
+            BTreeMap::from([("trunk", names(&["pbx", "isp"])), (ACCOUNTS, names(&["anna", "bert"]))]);
         let routes = read_routes(
             &[
                 route(json!({"number": "6??", "to": "trunk.pbx"})),
                 route(json!({"from": "account.bert", "number": "+*", "to": "trunk.isp"})),
+                route(json!({"number": "7*", "to": ["account.anna", "account.bert"], "timeout": "20s"})),
+                route(json!({"number": "7*", "to": "trunk.pbx", "last": true})),
+                route(json!({"number": "7*", "to": "trunk.isp"})),
             ],
             &targets,
         )
@@ -170,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_route_that_matches_source_and_number_is_taken() {
+    fn a_route_is_taken_by_source_and_number() {
         let r = registry();
         let to = |name: &str, number: &str| {
             let target = Target { edge: "trunk", name: name.into(), number: number.into() };
@@ -180,6 +217,33 @@ mod tests {
         assert_eq!(ask(&r, "bert", "+49301234"), to("isp", "+49301234"));
         assert_eq!(ask(&r, "anna", "+49301234"), RouteDecision::NoRoute);
         assert_eq!(ask(&r, "anna", "6000"), RouteDecision::NoRoute);
+    }
+
+    #[test]
+    fn every_route_that_matches_is_tried_in_turn_up_to_the_one_that_is_the_last() {
+        let r = registry();
+        let account = |name: &str| Place::Account { name: name.into(), number: "70".into() };
+        let pbx = Place::Target(Target { edge: "trunk", name: "pbx".into(), number: "70".into() });
+        let both = Step {
+            places: vec![account("anna"), account("bert")],
+            ring_timeout: Some(std::time::Duration::from_secs(20)),
+        };
+        let last = Step { places: vec![pbx], ring_timeout: None };
+        assert_eq!(ask(&r, "anna", "70"), RouteDecision::To(vec![both, last]));
+    }
+
+    #[test]
+    fn a_number_of_an_account_rings_it_without_a_route_and_an_explanation_names_each_rule() {
+        let r = registry();
+        let place = Place::Account { name: "anna".into(), number: "1001".into() };
+        let step = Step { places: vec![place], ring_timeout: None };
+        assert_eq!(ask(&r, "bert", "1001"), RouteDecision::To(vec![step.clone()]));
+        let query = RouteQuery { source: Source::Trunk("pbx".into()), to: "1001".into() };
+        let lines = r.explain(&query);
+        assert_eq!(lines.len(), 6);
+        assert_eq!(lines[0].outcome, Err("number 6?? does not match".to_owned()));
+        assert_eq!(lines[1].outcome, Err("it is for calls from account.bert".to_owned()));
+        assert_eq!((lines[5].rule.as_str(), &lines[5].outcome), ("numbers of account.anna", &Ok(step)));
     }
 
     #[test]

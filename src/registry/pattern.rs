@@ -1,5 +1,6 @@
 //! Patterns of numbers in routes.
 
+use std::fmt;
 use std::str::FromStr;
 
 /// A number pattern: `?` stands for one character, `*` for any run of them, everything else for itself.
@@ -44,6 +45,12 @@ impl Pattern {
             }
         }
         pattern.get(p..).is_some_and(|rest| rest.iter().all(|b| *b == b'*'))
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
