@@ -176,7 +176,7 @@ fn read_sdp(body: Option<&Body>) -> Result<Option<Box<SessionDescription>>, ()> 
 mod tests {
     use super::*;
     use crate::call::leg::Party;
-    use crate::call::route::Target;
+    use crate::call::route::{Source, Target};
     use crate::sip::digest::DigestError;
     use crate::sip::{Host, StatusCode};
 
@@ -209,6 +209,7 @@ mod tests {
     fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
         let dial = Dial {
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+            source: Source::Account("anna".into()),
             from: Party { user: "anna".into(), display: None },
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
         };
