@@ -230,7 +230,7 @@ impl Run {
                     }
                     self.events.push((self.now - self.t0, event));
                 }
-                Output::Done { .. } | Output::Probed { .. } => {}
+                Output::Incoming { .. } | Output::Done { .. } | Output::Probed { .. } => {}
             }
         }
         for (to, bytes) in self.uas.drain(self.now) {

@@ -280,6 +280,10 @@ impl Call {
         if self.bridged.is_none() {
             self.bridge(leg);
         }
+        if let MediaProfile::Application(application) = profile.media {
+            // before the answer, so that a caller's media speaks what the application does
+            self.media(MediaCommand::Run(leg, application));
+        }
         if profile.takes_offer {
             self.media(MediaCommand::CreateOffer { leg, profile: profile.media });
         } else {

@@ -1,13 +1,17 @@
 //! What every UAS must say before it looks at what a request wants (RFC 3261 §8.2), and the answers that are
 //! the same everywhere.
 
+use super::lex::quote;
 use super::{Header, HeaderName, Method, Request, StatusCode};
+use crate::base::Seed;
 use bytes::Bytes;
 
 /// Methods we serve.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
+/// Extensions we know; an empty list says that there are none (RFC 3261 §20.37).
+pub const SUPPORTED: &str = "";
 
 /// An answer to a request: what to put into the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +48,12 @@ impl Body {
         let content_type = headers.content_type().unwrap_or_default();
         (!bytes.is_empty()).then(|| Self { content_type, bytes: bytes.clone() })
     }
+
+    /// Whether it is a session description.
+    #[must_use]
+    pub fn is_sdp(&self) -> bool {
+        self.content_type.eq_ignore_ascii_case(ACCEPT)
+    }
 }
 
 impl Answer {
@@ -58,6 +68,12 @@ impl Answer {
     pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push(Header::new(name, value));
         self
+    }
+
+    /// With a Warning of ours (RFC 3261 §20.43).
+    #[must_use]
+    pub fn warning(self, code: u16, text: &str) -> Self {
+        self.with(HeaderName::Warning, format!("{code} sipedge {}", quote(text)))
     }
 
     /// The response to a request.
@@ -90,7 +106,24 @@ pub fn options() -> Answer {
         .with(HeaderName::Allow, ALLOW)
         .with(HeaderName::Accept, ACCEPT)
         .with(HeaderName::AcceptEncoding, "identity")
-        .with(HeaderName::Supported, "")
+        .with(HeaderName::Supported, SUPPORTED)
+}
+
+/// What requests that ask nothing of the session hear within a dialog; INVITE is the session's.
+#[must_use]
+pub fn in_dialog(method: &Method) -> Answer {
+    match *method {
+        // RFC 6086 §4.2.2: an INFO that names no package and has no body is the keep-alive of old peers
+        Method::BYE | Method::INFO => Answer::new(StatusCode::OK),
+        Method::OPTIONS => options(),
+        _ => not_served(method),
+    }
+}
+
+/// 500 to an INVITE while an earlier one has no final answer; 0 to 10 s (RFC 3261 §14.2).
+#[must_use]
+pub fn try_later(seed: &mut Seed) -> Answer {
+    Answer::new(StatusCode::SERVER_ERROR).with(HeaderName::RetryAfter, seed.below(11).to_string())
 }
 
 /// The checks of RFC 3261 §8.2 in its order: method, Max-Forwards, URI scheme, Require, body. `None`: go on.

@@ -163,6 +163,8 @@ codes! {
     TEMPORARILY_UNAVAILABLE = 480,
     /// 481 Call/Transaction Does Not Exist
     NO_SUCH_CALL = 481,
+    /// 482 Loop Detected
+    LOOP_DETECTED = 482,
     /// 483 Too Many Hops
     TOO_MANY_HOPS = 483,
     /// 486 Busy Here
@@ -179,6 +181,8 @@ codes! {
     NOT_IMPLEMENTED = 501,
     /// 503 Service Unavailable
     SERVICE_UNAVAILABLE = 503,
+    /// 504 Server Time-out
+    SERVER_TIMEOUT = 504,
     /// 505 Version Not Supported
     VERSION_NOT_SUPPORTED = 505,
     /// 513 Message Too Large

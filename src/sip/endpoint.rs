@@ -1,15 +1,19 @@
 //! The whole of SIP without a socket: transaction layer, sessions and the answers of a UAS behind one machine.
 //!
 //! Datagrams, transport errors, commands and the clock go in; datagrams and news come out. [`super::io`]
-//! drives it with sockets, the tests with a virtual network.
+//! drives it with sockets, the tests with a virtual network. Who may call us is not decided here: a
+//! [`RequestHandler`] is asked.
 
-use super::answer::{self, Answer};
+use super::answer::{self, Answer, Body};
 use super::dialog::LocalEnd;
-use super::session::{OutgoingCall, Session, SessionEvent, SessionOutput, Ticket};
+use super::digest::Credentials;
+use super::session::{
+    IncomingInvite, Invite, OutgoingCall, Session, SessionCommand, SessionEvent, SessionOutput, Ticket,
+};
 use super::transaction::{Failure, Full, Layer, LayerConfig, LayerOutput, TransactionId};
 use super::{
     CSeq, Essentials, Flow, HeaderName, Limits, MAGIC_COOKIE, Message, Method, NameAddr, Reason, Request,
-    Response, SipUri, StatusCode, Uri, parse,
+    Response, SipUri, StatusCode, Uri, Via, parse,
 };
 use crate::base::Seed;
 use bytes::Bytes;
@@ -18,10 +22,33 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// What becomes of a request of no dialog.
+#[derive(Debug)]
+pub enum Verdict {
+    /// This is its final answer.
+    Answer(Answer),
+    /// An INVITE becomes a session.
+    Accept(Acceptance),
+}
+
+/// An INVITE that becomes a session.
+#[derive(Debug, Clone)]
+pub struct Acceptance {
+    /// Who proved identity (a trunk's name, an account's); opaque here, and told with the call.
+    pub owner: String,
+    /// For challenges of our own requests within the dialog.
+    pub credentials: Option<Credentials>,
+    /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say
+    /// (a peer behind NAT).
+    pub stays_on_flow: bool,
+}
+
 /// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.
+///
+/// OPTIONS is answered without it, BYE, INFO, ACK and CANCEL live in dialogs or transactions alone.
 pub trait RequestHandler: Send + Sync {
-    /// The final answer to an INVITE from `source`.
-    fn handle(&self, request: &Request, source: SocketAddr) -> Answer;
+    /// What becomes of a request that came by this flow.
+    fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict;
 }
 
 /// Refuses every call with one status.
@@ -29,8 +56,8 @@ pub trait RequestHandler: Send + Sync {
 pub struct Refuse(pub StatusCode);
 
 impl RequestHandler for Refuse {
-    fn handle(&self, _: &Request, _: SocketAddr) -> Answer {
-        Answer::new(self.0)
+    fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
+        Verdict::Answer(Answer::new(self.0))
     }
 }
 
@@ -52,6 +79,13 @@ pub enum Output {
         /// What.
         bytes: Bytes,
     },
+    /// A call to us, accepted by the handler; nobody has answered it yet.
+    Incoming {
+        /// Its session.
+        session: SessionId,
+        /// What its INVITE says.
+        invite: Box<IncomingInvite>,
+    },
     /// News of a session.
     Event {
         /// Which.
@@ -63,7 +97,7 @@ pub enum Output {
     Done {
         /// Which.
         session: SessionId,
-        /// Where its INVITE went.
+        /// Where its INVITE went, or came from.
         remote: SocketAddr,
     },
     /// The answer to an OPTIONS of ours.
@@ -109,6 +143,15 @@ enum Owner {
     Probe(ProbeId),
 }
 
+/// An INVITE to us, as long as its transaction lives.
+struct Asked {
+    key: MergeKey,
+    session: Option<SessionId>,
+}
+
+/// Call-ID, From tag and CSeq: what an INVITE keeps on every path it takes to us (RFC 3261 §8.2.2.2).
+type MergeKey = (String, String, u32);
+
 struct Live {
     session: Session,
     key: (String, String),
@@ -126,6 +169,8 @@ pub struct Endpoint {
     /// By Call-ID and our tag.
     index: HashMap<(String, String), SessionId>,
     owners: BTreeMap<TransactionId, Owner>,
+    invites: BTreeMap<TransactionId, Asked>,
+    merged: HashMap<MergeKey, TransactionId>,
     tickets: BTreeMap<(SessionId, Ticket), TransactionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
     outputs: VecDeque<Output>,
@@ -146,6 +191,8 @@ impl Endpoint {
             sessions: BTreeMap::new(),
             index: HashMap::new(),
             owners: BTreeMap::new(),
+            invites: BTreeMap::new(),
+            merged: HashMap::new(),
             tickets: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -199,24 +246,25 @@ impl Endpoint {
             return Err(Full);
         }
         let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
-        let session = Session::start(end, call, self.config.layer.timings, self.seed.fork());
-        self.next_id += 1;
-        let id = SessionId(self.next_id);
-        let key = (session.call_id().to_owned(), session.local_tag().to_owned());
-        self.index.insert(key.clone(), id);
-        self.sessions.insert(id, Live { session, key, remote: flow.path.remote, deadline: None });
+        let session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
+        let id = self.insert(session, flow.path.remote);
         self.settle(now, id);
         self.drain_layer(now);
         Ok(id)
     }
 
-    /// Ends a call; harmless when it is over.
-    pub fn hangup(&mut self, now: Instant, id: SessionId, reason: Option<Reason>) {
+    /// Asks something of a call; harmless when it is over.
+    pub fn command(&mut self, now: Instant, id: SessionId, command: SessionCommand) {
         if let Some(live) = self.sessions.get_mut(&id) {
-            live.session.hangup(now, reason);
+            live.session.command(now, command);
             self.settle(now, id);
             self.drain_layer(now);
         }
+    }
+
+    /// Ends a call; harmless when it is over.
+    pub fn hangup(&mut self, now: Instant, id: SessionId, reason: Option<Reason>) {
+        self.command(now, id, SessionCommand::Hangup(reason));
     }
 
     /// Ends all calls.
@@ -342,19 +390,25 @@ impl Endpoint {
                 LayerOutput::Request { id, request, essentials, flow, invite } => {
                     self.handle_request(now, id, &request, &essentials, flow, invite);
                 }
-                // we answer no INVITE with 2xx yet: every such ACK is stray
-                LayerOutput::Ack { .. } => self.stray_acks += 1,
+                LayerOutput::Ack { request, essentials } => match self.session_of(&essentials) {
+                    Some(id) => self.with_session(now, id, |s| s.handle_ack(now, &request, &essentials)),
+                    None => self.stray_acks += 1,
+                },
                 LayerOutput::Response { id, response } => self.handle_response(now, id, &response),
                 LayerOutput::Failed { id, failure } => match self.owners.get(&id).copied() {
                     Some(Owner::Session(session, ticket)) => {
-                        self.with_session(now, session, |s| s.handle_failure(ticket, failure));
+                        self.with_session(now, session, |s| s.handle_failure(now, ticket, failure));
                     }
                     Some(Owner::Probe(probe)) => {
                         self.outputs.push_back(Output::Probed { probe, result: Err(failure) });
                     }
+                    // a response of ours that finds nobody: whoever sent the request ends by its own clock
                     None => {}
                 },
                 LayerOutput::Terminated { id } => {
+                    if let Some(asked) = self.invites.remove(&id) {
+                        self.merged.remove(&asked.key);
+                    }
                     if let Some(Owner::Session(session, ticket)) = self.owners.remove(&id) {
                         self.tickets.remove(&(session, ticket));
                         self.with_session(now, session, |s| s.handle_terminated(ticket));
@@ -385,37 +439,150 @@ impl Endpoint {
         flow: Flow,
         invite: Option<TransactionId>,
     ) {
-        let tag = e.to.tag();
-        if let (Some(tag), false) = (tag, request.method == Method::CANCEL) {
-            let session = self.index.get(&(e.call_id.clone(), tag.to_owned())).copied();
-            return match session {
-                Some(session) => self.with_session(now, session, |s| s.handle_request(id, request, e)),
+        if request.method == Method::CANCEL {
+            return self.handle_cancel(now, id, request, invite);
+        }
+        if e.to.tag().is_some() {
+            return match self.session_of(e) {
+                Some(session) => {
+                    if request.method == Method::INVITE {
+                        self.note_invite(id, e, Some(session));
+                    }
+                    self.with_session(now, session, |s| s.handle_request(now, id, request, e));
+                }
                 None => self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL)),
             };
         }
-        let answer = match request.method {
-            // an INVITE is answered at once, so a CANCEL finds it finished (RFC 3261 §9.2)
-            Method::CANCEL if invite.is_some() => Answer::new(StatusCode::OK),
-            Method::CANCEL => Answer::new(StatusCode::NO_SUCH_CALL),
-            _ => match answer::check(request) {
-                Some(refusal) => refusal,
-                None if request.method == Method::OPTIONS => answer::options(),
-                None if request.method == Method::INVITE && self.is_draining => {
-                    Answer::new(StatusCode::SERVICE_UNAVAILABLE)
-                }
-                None if request.method == Method::INVITE => {
-                    self.config.handler.handle(request, flow.path.remote)
-                }
-                // BYE and INFO live in dialogs alone
-                None => Answer::new(StatusCode::NO_SUCH_CALL),
+        let answer = match answer::check(request) {
+            Some(refusal) => refusal,
+            None => match request.method {
+                Method::OPTIONS => answer::options(),
+                // they live in dialogs alone
+                Method::BYE | Method::INFO => Answer::new(StatusCode::NO_SUCH_CALL),
+                Method::INVITE => match self.handle_invite(now, id, request, e, flow) {
+                    Some(refusal) => refusal,
+                    None => return,
+                },
+                _ => match self.config.handler.handle(now, request, &flow) {
+                    Verdict::Answer(answer) => answer,
+                    // only an INVITE makes a session
+                    Verdict::Accept(_) => Answer::new(StatusCode::SERVER_ERROR),
+                },
             },
         };
         self.respond(now, id, request, &answer);
     }
 
+    /// A CANCEL is answered for itself, with the tag of the INVITE's answers (RFC 3261 §9.2).
+    fn handle_cancel(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        request: &Request,
+        invite: Option<TransactionId>,
+    ) {
+        let Some(invite) = invite else {
+            return self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+        };
+        let session = self.invites.get(&invite).and_then(|asked| asked.session);
+        match session.and_then(|s| self.sessions.get(&s)).map(|live| live.session.local_tag().to_owned()) {
+            Some(tag) => self.respond_as(now, id, request, &Answer::new(StatusCode::OK), &tag),
+            None => self.respond(now, id, request, &Answer::new(StatusCode::OK)),
+        }
+        if let Some(session) = session {
+            self.with_session(now, session, |s| s.handle_cancel(invite, request));
+        }
+    }
+
+    /// An INVITE of no dialog: it becomes a session, or this is what it hears.
+    fn handle_invite(
+        &mut self,
+        now: Instant,
+        id: TransactionId,
+        request: &Request,
+        e: &Essentials,
+        flow: Flow,
+    ) -> Option<Answer> {
+        let vias = request.headers.vias().unwrap_or_default();
+        let is_loop = vias.iter().filter_map(Via::branch).any(|branch| self.layer.has_invite(branch));
+        // one that came to us by two ways is answered once (RFC 3261 §8.2.2.2), one of our own never
+        if is_loop || self.merged.contains_key(&merge_key(e)) {
+            return Some(Answer::new(StatusCode::LOOP_DETECTED));
+        }
+        self.note_invite(id, e, None);
+        if self.is_draining || self.sessions.len() >= self.config.max_sessions {
+            return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        }
+        let acceptance = match self.config.handler.handle(now, request, &flow) {
+            Verdict::Answer(answer) => return Some(answer),
+            Verdict::Accept(acceptance) => acceptance,
+        };
+        self.layer.trust(id);
+        let agent = self.config.agent.clone();
+        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
+        let invite = Invite {
+            id,
+            request: Box::new(request.clone()),
+            essentials: Box::new(e.clone()),
+            credentials: acceptance.credentials,
+            stays_on_flow: acceptance.stays_on_flow,
+        };
+        let session = Session::accept(now, end, invite, self.config.layer.timings, self.seed.fork());
+        let session = match session {
+            Ok(session) => self.insert(session, flow.path.remote),
+            Err(why) => {
+                return Some(Answer {
+                    phrase: Some(why.to_string()),
+                    ..Answer::new(StatusCode::BAD_REQUEST)
+                });
+            }
+        };
+        if let Some(asked) = self.invites.get_mut(&id) {
+            asked.session = Some(session);
+        }
+        let invite = IncomingInvite {
+            owner: acceptance.owner,
+            uri: request.uri.clone(),
+            from: e.from.clone(),
+            to: e.to.clone(),
+            headers: request.headers.clone(),
+            body: Body::of(&request.headers, &request.body).filter(Body::is_sdp),
+            flow,
+        };
+        self.outputs.push_back(Output::Incoming { session, invite: Box::new(invite) });
+        self.settle(now, session);
+        None
+    }
+
+    fn insert(&mut self, session: Session, remote: SocketAddr) -> SessionId {
+        self.next_id += 1;
+        let id = SessionId(self.next_id);
+        let key = (session.call_id().to_owned(), session.local_tag().to_owned());
+        self.index.insert(key.clone(), id);
+        self.sessions.insert(id, Live { session, key, remote, deadline: None });
+        id
+    }
+
+    /// The session that Call-ID and To tag name.
+    fn session_of(&self, e: &Essentials) -> Option<SessionId> {
+        let tag = e.to.tag()?;
+        self.index.get(&(e.call_id.clone(), tag.to_owned())).copied()
+    }
+
+    /// An INVITE to us, until its transaction ends.
+    fn note_invite(&mut self, id: TransactionId, e: &Essentials, session: Option<SessionId>) {
+        let key = merge_key(e);
+        self.merged.insert(key.clone(), id);
+        self.invites.insert(id, Asked { key, session });
+    }
+
     fn respond(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer) {
         let tag = self.seed.token(16);
-        let mut response = answer.to(request, Some(&tag));
+        self.respond_as(now, id, request, answer, &tag);
+    }
+
+    fn respond_as(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer, tag: &str) {
+        let mut response = answer.to(request, Some(tag));
         response.headers.push(HeaderName::Server, self.config.agent.clone());
         self.layer.respond(now, id, &response);
     }
@@ -440,7 +607,7 @@ impl Endpoint {
                             self.owners.insert(transaction, Owner::Session(id, ticket));
                             self.tickets.insert((id, ticket), transaction);
                         }
-                        Err(Full) => live.session.handle_refused(ticket),
+                        Err(Full) => live.session.handle_refused(now, ticket),
                     }
                 }
                 SessionOutput::Send { flow, bytes } => self.outputs.push_back(Output::Send { flow, bytes }),
@@ -470,6 +637,10 @@ impl Endpoint {
             self.outputs.push_back(Output::Done { session: id, remote: live.remote });
         }
     }
+}
+
+fn merge_key(e: &Essentials) -> MergeKey {
+    (e.call_id.clone(), e.from.tag().unwrap_or_default().to_owned(), e.cseq.number)
 }
 
 #[cfg(test)]

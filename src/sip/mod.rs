@@ -1,7 +1,7 @@
 //! SIP as pure machines plus its io (RFC 3261 and friends).
 //!
 //! `message`, `uri`, `header`, `value`, `lex` are the wire; `transaction` the machines of RFC 3261 §17 and
-//! RFC 6026; `dialog` and `session` a call of ours; `digest` the credentials; `answer` what every UAS must
+//! RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials; `answer` what every UAS must
 //! say; `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy:
 //! [`io`] does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others
 //! are added beside it. rsip is named in `code` alone.
@@ -32,6 +32,6 @@ pub use flow::{Flow, Transport};
 pub use header::{Header, HeaderName, Headers};
 pub use lex::{Malformed, Param, Params};
 pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};
-pub use outcome::{CallEnd, CallFailure, SessionEvent};
+pub use outcome::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 pub use uri::{Host, SipUri, Uri};
 pub use value::{CSeq, MAGIC_COOKIE, NameAddr, Reason, Via};

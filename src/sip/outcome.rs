@@ -1,9 +1,9 @@
-//! What an outgoing call is made of and what becomes of it.
+//! What calls are made of, what is asked of them, and what becomes of them.
 
-use super::answer::Body;
+use super::answer::{Answer, Body};
 use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
-use super::{Header, NameAddr, StatusCode, Uri};
+use super::{Flow, Header, Headers, NameAddr, Reason, StatusCode, Uri};
 use crate::base::Excerpt;
 use std::fmt;
 use std::time::Duration;
@@ -30,6 +30,47 @@ pub struct OutgoingCall {
     pub stays_on_flow: bool,
 }
 
+/// A call to us: what its INVITE says.
+#[derive(Debug, Clone)]
+pub struct IncomingInvite {
+    /// Who proved to be calling, in the words of the handler that accepted it.
+    pub owner: String,
+    /// Request-URI.
+    pub uri: Uri,
+    /// From.
+    pub from: NameAddr,
+    /// To.
+    pub to: NameAddr,
+    /// All headers.
+    pub headers: Headers,
+    /// Its offer; none when it asks for ours.
+    pub body: Option<Body>,
+    /// Where it came from.
+    pub flow: Flow,
+}
+
+/// What is asked of a call. A command that does not fit its state is harmless.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionCommand {
+    /// A call to us: 180.
+    Ring,
+    /// A call to us: 183, with the answer to its offer.
+    Progress(Option<Body>),
+    /// A call to us: 200 with the answer to its offer (that of the 183 when there is none here), or with our
+    /// offer when it made none.
+    Answer(Option<Body>),
+    /// A call to us: the final failure.
+    Refuse(Answer),
+    /// Our offer within the call.
+    Offer(Body),
+    /// The answer to theirs or, when theirs was empty, our offer.
+    AnswerOffer(Body),
+    /// Theirs cannot be served; the session stays as it was.
+    RefuseOffer(Answer),
+    /// The end, whatever the state: CANCEL, a refusal, or BYE, with this as Reason header.
+    Hangup(Option<Reason>),
+}
+
 /// News of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SessionEvent {
@@ -46,6 +87,26 @@ pub enum SessionEvent {
     Answered {
         /// The answer to our offer.
         body: Option<Body>,
+    },
+    /// The ACK of our 2xx: a call to us is established.
+    Confirmed {
+        /// The answer to our offer, when the INVITE made none.
+        body: Option<Body>,
+    },
+    /// An offer within the call (re-INVITE), to be answered by [`SessionCommand::AnswerOffer`] or refused.
+    Offer {
+        /// The offer; none: it asks for ours.
+        body: Option<Body>,
+    },
+    /// The answer to our offer within the call.
+    OfferAnswered {
+        /// The answer; none when the far side forgot it.
+        body: Option<Body>,
+    },
+    /// Our offer within the call was refused; the session stays as it was.
+    OfferRefused {
+        /// 300 to 699; 491 also when another offer of ours is still out.
+        status: StatusCode,
     },
     /// No call came about; the last event.
     Failed(CallFailure),
@@ -109,6 +170,18 @@ pub enum CallEnd {
         /// Text of that header.
         text: Option<String>,
     },
+    /// A call to us was given up before an answer: CANCEL, BYE, or its Expires passed.
+    Cancelled {
+        /// Q.850 cause of its Reason header (RFC 3326).
+        q850: Option<u8>,
+        /// SIP cause of that header; 200 when somebody else answered.
+        sip: Option<u16>,
+        /// Text of that header.
+        text: Option<String>,
+    },
+    /// The far side is gone: no ACK came (RFC 3261 §13.3.1.4), or it knows nothing of the dialog any more
+    /// (§12.2.1.2).
+    Lost,
 }
 
 #[cfg(test)]

@@ -357,6 +357,13 @@ impl Headers {
         list.into_iter().filter(|c| *c != "*").map(NameAddr::parse).collect()
     }
 
+    /// P-Asserted-Identity (RFC 3325 §9.1): who the peer says is calling; what cannot be read is left out.
+    #[must_use]
+    pub fn asserted(&self) -> Vec<NameAddr> {
+        let list = self.list(&HeaderName::PAssertedIdentity).unwrap_or_default();
+        list.into_iter().filter_map(|a| NameAddr::parse(a).ok()).collect()
+    }
+
     /// Addresses of Route or Record-Route, in order.
     ///
     /// # Errors

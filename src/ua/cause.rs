@@ -1,6 +1,8 @@
 //! Causes and SIP, both ways. Every edge that speaks SIP uses this one table.
 
 use crate::base::Cause;
+use crate::sip::Reason;
+use crate::sip::session::CallEnd;
 
 /// What a final status says (RFC 3261 §21). After ringing, 408 and 480 mean that nobody answered.
 #[must_use]
@@ -60,6 +62,27 @@ pub const fn to_status(cause: Cause) -> u16 {
         Cause::NotImplemented => 501,
         Cause::Internal => 500,
     }
+}
+
+/// What the end of a session says.
+#[must_use]
+pub const fn from_end(end: &CallEnd) -> Cause {
+    match end {
+        CallEnd::Local => Cause::Normal,
+        CallEnd::Remote { q850, .. } => from_q850(*q850),
+        // RFC 3326 §3: a proxy that rang us beside others says 200 when one of them answered
+        CallEnd::Cancelled { sip: Some(200), .. } | CallEnd::Cancelled { q850: Some(26), .. } => {
+            Cause::AnsweredElsewhere
+        }
+        CallEnd::Cancelled { .. } => Cause::Cancelled,
+        CallEnd::Lost => Cause::Unreachable,
+    }
+}
+
+/// The `Reason` header of a cause.
+#[must_use]
+pub fn reason(cause: Cause) -> Reason {
+    Reason::q850(cause.q850(), reason_text(cause))
 }
 
 /// Words for the text of a `Reason` header.

@@ -1,30 +1,16 @@
 //! A leg that we call by SIP.
 
+use super::offers::{Action, Offers, Unreadable, body_of, read_sdp};
 use super::{Identity, cause};
 use crate::base::Cause;
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
-use crate::sdp::SessionDescription;
 use crate::sip::Reason;
-use crate::sip::answer::Body;
 use crate::sip::digest::Credentials;
-use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
+use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent};
 use std::time::Duration;
 
 /// The session gives up ringing after this, should the call core ever fail to.
 const RING_LIMIT: Duration = Duration::from_secs(3_600);
-
-/// What a command asks of the session.
-#[derive(Debug)]
-pub enum Action {
-    /// Start the session.
-    Dial(Box<OutgoingCall>),
-    /// End it, whatever its state; nothing follows for the call.
-    Hangup(Reason),
-    /// Tell the call this.
-    Tell(LegEvent),
-    /// Nothing.
-    None,
-}
 
 /// The leg between its session and its call.
 #[derive(Debug)]
@@ -34,6 +20,7 @@ pub struct OutgoingLeg {
     stays_on_flow: bool,
     is_ringing: bool,
     has_answer: bool,
+    offers: Offers,
     is_over: bool,
     /// We ended it, and the session has yet to hear why.
     parting: Option<Cause>,
@@ -42,13 +29,14 @@ pub struct OutgoingLeg {
 impl OutgoingLeg {
     /// A leg towards a peer. `stays_on_flow`: see [`OutgoingCall::stays_on_flow`].
     #[must_use]
-    pub const fn new(identity: Identity, credentials: Option<Credentials>, stays_on_flow: bool) -> Self {
+    pub fn new(identity: Identity, credentials: Option<Credentials>, stays_on_flow: bool) -> Self {
         Self {
             identity,
             credentials,
             stays_on_flow,
             is_ringing: false,
             has_answer: false,
+            offers: Offers::default(),
             is_over: false,
             parting: None,
         }
@@ -59,17 +47,20 @@ impl OutgoingLeg {
         if self.is_over {
             return Action::None;
         }
+        if let Some(action) = self.offers.handle_command(&command) {
+            return action;
+        }
         match command {
             LegCommand::Dial(dial) => Action::Dial(Box::new(self.outgoing(&dial))),
             LegCommand::Hangup(why) => {
                 self.is_over = true;
-                Action::Hangup(Reason::q850(why.q850(), cause::reason_text(why)))
+                Action::Session(SessionCommand::Hangup(Some(cause::reason(why))))
             }
-            LegCommand::Offer(_) => Action::Tell(LegEvent::OfferRefused(Cause::NotImplemented)),
             // a called leg is neither rung nor answered, and its media is no news to SIP
             LegCommand::Ring
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. }
+            | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
@@ -78,40 +69,47 @@ impl OutgoingLeg {
     }
 
     /// What the session reports.
-    pub fn handle_session(&mut self, event: SessionEvent) -> Option<LegEvent> {
+    pub fn handle_session(&mut self, event: SessionEvent) -> Action {
         if self.is_over {
-            return None;
+            return Action::None;
         }
-        match event {
+        if let Some(action) = self.offers.handle_session(&event) {
+            return action;
+        }
+        let word = match event {
             SessionEvent::Ringing => {
                 self.is_ringing = true;
-                Some(LegEvent::Ringing)
+                LegEvent::Ringing
             }
             SessionEvent::Progress { body, .. } => match read_sdp(body.as_ref()) {
                 Ok(answer) => {
                     self.has_answer |= answer.is_some();
-                    Some(LegEvent::Progress { answer })
+                    LegEvent::Progress { answer }
                 }
                 // early media that cannot be read is no reason to fail a call that may yet be answered
-                Err(()) => Some(LegEvent::Progress { answer: None }),
+                Err(Unreadable) => LegEvent::Progress { answer: None },
             },
             SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {
-                Ok(Some(sdp)) => Some(LegEvent::Answered { answer: Answered::Sdp(sdp) }),
-                Ok(None) if self.has_answer => Some(LegEvent::Answered { answer: Answered::Nothing }),
+                Ok(Some(sdp)) => LegEvent::Answered { answer: Answered::Sdp(sdp) },
+                Ok(None) if self.has_answer => LegEvent::Answered { answer: Answered::Nothing },
                 // RFC 3261 §13.2.1: our offer must have its answer by now; without one nobody would ever hear
                 // anything
-                Ok(_) | Err(()) => {
+                Ok(None) | Err(Unreadable) => {
                     self.parting = Some(Cause::BadMedia);
-                    Some(self.over(Cause::BadMedia))
+                    self.over(Cause::BadMedia)
                 }
             },
             SessionEvent::Failed(failure) => {
                 let cause = self.failure_cause(&failure);
-                Some(self.over(cause))
+                self.over(cause)
             }
-            SessionEvent::Ended(CallEnd::Remote { q850, .. }) => Some(self.over(cause::from_q850(q850))),
-            SessionEvent::Ended(CallEnd::Local) => Some(self.over(Cause::Normal)),
-        }
+            SessionEvent::Ended(end) => self.over(cause::from_end(&end)),
+            SessionEvent::Confirmed { .. }
+            | SessionEvent::Offer { .. }
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => return Action::None,
+        };
+        Action::Tell(word)
     }
 
     /// The leg cannot go on: its peer was not found, its session is gone.
@@ -123,7 +121,7 @@ impl OutgoingLeg {
     /// is of no use was acknowledged, and a BYE must follow (RFC 3261 §13.2.2.4).
     #[must_use]
     pub fn parting(&self) -> Option<Reason> {
-        self.parting.map(|why| Reason::q850(why.q850(), cause::reason_text(why)))
+        self.parting.map(cause::reason)
     }
 
     /// Whether the last word was said.
@@ -155,29 +153,23 @@ impl OutgoingLeg {
             to: self.identity.to(number),
             headers: self.identity.asserted(&dial.from).into_iter().collect(),
             credentials: self.credentials.clone(),
-            body: dial.offer.as_ref().map(|offer| Body::sdp(offer.to_string())),
+            body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
             stays_on_flow: self.stays_on_flow,
         }
     }
 }
 
-/// The session description of a body; none when there is no body.
-fn read_sdp(body: Option<&Body>) -> Result<Option<Box<SessionDescription>>, ()> {
-    let Some(body) = body else { return Ok(None) };
-    if !body.content_type.eq_ignore_ascii_case("application/sdp") {
-        return Err(());
-    }
-    let text = std::str::from_utf8(&body.bytes).map_err(|_| ())?;
-    SessionDescription::parse(text).map(|sdp| Some(Box::new(sdp))).map_err(|_| ())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::call::leg::Party;
+    use crate::call::port::MediaRefusal;
     use crate::call::route::{Source, Target};
+    use crate::sdp::SessionDescription;
+    use crate::sip::answer::Body;
     use crate::sip::digest::DigestError;
+    use crate::sip::session::CallEnd;
     use crate::sip::{Host, StatusCode};
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
@@ -200,7 +192,7 @@ mod tests {
 
     fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {
         match leg.handle_session(event) {
-            Some(LegEvent::Ended(cause)) => cause,
+            Action::Tell(LegEvent::Ended(cause)) => cause,
             other => panic!("{other:?}"),
         }
     }
@@ -222,17 +214,17 @@ mod tests {
     #[test]
     fn provisional_and_final_answers_become_the_words_of_a_leg() {
         let mut l = leg();
-        assert!(matches!(l.handle_session(SessionEvent::Ringing), Some(LegEvent::Ringing)));
+        assert!(matches!(l.handle_session(SessionEvent::Ringing), Action::Tell(LegEvent::Ringing)));
         let body = Some(Body::sdp(SDP));
         let early = SessionEvent::Progress { status: StatusCode::new(183).unwrap(), body: body.clone() };
-        assert!(matches!(l.handle_session(early), Some(LegEvent::Progress { answer: Some(_) })));
+        assert!(matches!(l.handle_session(early), Action::Tell(LegEvent::Progress { answer: Some(_) })));
         assert!(matches!(
             l.handle_session(SessionEvent::Answered { body }),
-            Some(LegEvent::Answered { answer: Answered::Sdp(_) })
+            Action::Tell(LegEvent::Answered { answer: Answered::Sdp(_) })
         ));
         let bye = SessionEvent::Ended(CallEnd::Remote { q850: Some(16), text: None });
         assert_eq!(ended(&mut l, bye), Cause::Normal);
-        assert!(l.is_over() && l.handle_session(SessionEvent::Ringing).is_none());
+        assert!(l.is_over() && matches!(l.handle_session(SessionEvent::Ringing), Action::None));
     }
 
     #[test]
@@ -261,17 +253,60 @@ mod tests {
         l.handle_session(SessionEvent::Progress { status, body: None });
         l.handle_session(SessionEvent::Progress { status, body: Some(Body::sdp(SDP)) });
         let answered = l.handle_session(SessionEvent::Answered { body: None });
-        assert!(matches!(answered, Some(LegEvent::Answered { answer: Answered::Nothing })), "{answered:?}");
+        assert!(
+            matches!(answered, Action::Tell(LegEvent::Answered { answer: Answered::Nothing })),
+            "{answered:?}"
+        );
     }
 
     #[test]
     fn a_hangup_carries_its_reason_and_silences_the_leg() {
         let mut l = leg();
-        let Action::Hangup(reason) = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout)) else {
-            panic!()
-        };
+        let command = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout));
+        let Action::Session(SessionCommand::Hangup(Some(reason))) = command else { panic!() };
         assert_eq!((reason.q850_cause(), reason.text.as_deref()), (Some(102), Some("media timeout")));
-        assert!(l.handle_session(SessionEvent::Ended(CallEnd::Local)).is_none());
+        assert!(matches!(l.handle_session(SessionEvent::Ended(CallEnd::Local)), Action::None));
         assert!(matches!(l.handle_command(LegCommand::Hangup(Cause::Normal)), Action::None));
+    }
+
+    #[test]
+    fn an_offer_within_the_call_goes_both_ways_and_the_two_never_cross_rfc_3261_14_2() {
+        let mut l = leg();
+        let sdp = || Box::new(SessionDescription::parse(SDP).unwrap());
+        let body = || Some(Body::sdp(SDP));
+        assert!(matches!(
+            l.handle_session(SessionEvent::Offer { body: body() }),
+            Action::Tell(LegEvent::Offer(_))
+        ));
+        let answer = l.handle_command(LegCommand::AnswerOffer(sdp()));
+        assert!(matches!(answer, Action::Session(SessionCommand::AnswerOffer(b)) if b.is_sdp()));
+        let late = l.handle_session(SessionEvent::Offer { body: None });
+        assert!(matches!(late, Action::Tell(LegEvent::OfferRequested)));
+        let offer = l.handle_command(LegCommand::Offer(sdp()));
+        assert!(matches!(offer, Action::Session(SessionCommand::AnswerOffer(_))), "{offer:?}");
+        assert!(matches!(
+            l.handle_session(SessionEvent::OfferAnswered { body: body() }),
+            Action::Tell(LegEvent::OfferAnswered(_))
+        ));
+        let refusal = || LegCommand::RefuseOffer(MediaRefusal::Unusable("why"));
+        let status = |action| match action {
+            Action::Session(SessionCommand::RefuseOffer(answer)) => answer.status.code(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(status(l.handle_command(refusal())), 488);
+        assert!(matches!(
+            l.handle_command(LegCommand::Offer(sdp())),
+            Action::Session(SessionCommand::Offer(_))
+        ));
+        assert_eq!(status(l.handle_command(refusal())), 491);
+        let refused = SessionEvent::OfferRefused { status: StatusCode::NOT_ACCEPTABLE_HERE };
+        assert!(matches!(
+            l.handle_session(refused),
+            Action::Tell(LegEvent::OfferRefused(Cause::NoCommonCodec))
+        ));
+        let garbage = l.handle_session(SessionEvent::Offer { body: Some(Body::sdp("hello")) });
+        assert_eq!(status(garbage), 488);
+        let nothing = l.handle_session(SessionEvent::OfferAnswered { body: None });
+        assert!(matches!(nothing, Action::Tell(LegEvent::OfferRefused(Cause::BadMedia))));
     }
 }

@@ -51,7 +51,7 @@ impl Dialer for TrunkDialer {
                 hold_music: crate::call::port::HoldMusic::default(),
             },
             takes_offer: true,
-            takes_reoffer: false,
+            takes_reoffer: true,
             may_detach: false,
         };
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
@@ -111,41 +111,42 @@ async fn run(
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
-    let mut parting = None;
     while !leg.is_over() {
-        let command = tokio::select! {
-            command = commands.recv() => command.unwrap_or(LegCommand::Hangup(Cause::Internal)),
-            event = next_event(&mut session) => {
-                let word = match event {
-                    Some(event) => {
-                        if let SessionEvent::Failed(failure) = &event {
-                            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
-                        }
-                        leg.handle_session(event)
+        let action = tokio::select! {
+            command = commands.recv() => {
+                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
+            }
+            event = next_event(&mut session) => match event {
+                Some(event) => {
+                    if let SessionEvent::Failed(failure) = &event {
+                        info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
                     }
-                    None => leg.fail(Cause::Internal),
-                };
-                if let Some(word) = word && !call.send(word).await {
-                    break;
+                    leg.handle_session(event)
                 }
-                continue;
+                None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
         };
-        match leg.handle_command(command) {
+        match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
                 session = Some(sip.dial(Dial { target: remote, contact_user, call: *outgoing }).await);
             }
-            Action::Hangup(reason) => parting = Some(reason),
+            Action::Session(command) => {
+                if let Some((session, _)) = &session {
+                    session.command(command).await;
+                }
+            }
             Action::Tell(word) => {
-                call.send(word).await;
+                if !call.send(word).await {
+                    break;
+                }
             }
             Action::None => {}
         }
     }
     // also after an end that the session knows nothing of: its answer was of no use, or the call is gone
     if let Some((session, _)) = &session {
-        session.hangup(parting.or_else(|| leg.parting())).await;
+        session.hangup(leg.parting()).await;
     }
 }
 

@@ -7,15 +7,17 @@
 //! transport adds a reader, a branch in `send` and a variant of `Transport`.
 
 mod owner;
+mod served;
 mod udp;
 
 use super::admission::AdmissionConfig;
 use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
-use super::session::{OutgoingCall, SessionEvent};
+use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
 use super::{Limits, Reason, StatusCode};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
+use served::{Served, Switch};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -94,6 +96,17 @@ pub struct Dial {
     pub call: OutgoingCall,
 }
 
+/// A call to us.
+#[derive(Debug)]
+pub struct IncomingSession {
+    /// What its INVITE says.
+    pub invite: Box<IncomingInvite>,
+    /// For commands.
+    pub handle: SessionHandle,
+    /// Its news; dropping it ends the call.
+    pub events: mpsc::Receiver<SessionEvent>,
+}
+
 /// Counters of the stack, since its start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StackStats {
@@ -115,6 +128,9 @@ pub struct StackStats {
 /// full; the answer and the end always have room.
 const EVENT_QUEUE: usize = 32;
 
+/// Calls to one owner that may wait to be taken; further ones are refused with 503.
+const INCOMING_QUEUE: usize = 64;
+
 /// Commands that may wait for the owner.
 const COMMAND_QUEUE: usize = 4_096;
 
@@ -123,30 +139,43 @@ const COMMAND_QUEUE: usize = 4_096;
 pub struct SipStack {
     commands: mpsc::Sender<Command>,
     known: Arc<Known>,
+    served: Arc<Served>,
+    handler: Arc<Switch>,
     addresses: Arc<[SocketAddr]>,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
-/// A call of ours. Dropping the handle does not end the call; [`SessionHandle::hangup`] does, and so does, a
-/// second later or sooner, dropping the receiver of its events.
-#[derive(Debug)]
+/// A call, ours or to us. Dropping the handle does not end the call; [`SessionCommand::Hangup`] does, and so
+/// does, a second later or sooner, dropping the receiver of its events.
+#[derive(Debug, Clone)]
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     token: u64,
 }
 
 impl SessionHandle {
-    /// Ends the call in whatever state it is; the reason travels as a Reason header. Harmless afterwards.
-    pub async fn hangup(&self, reason: Option<Reason>) {
+    /// Asks something of the call. Harmless when it is over.
+    pub async fn command(&self, command: SessionCommand) {
         // the stack is gone only when all calls are
-        let _ = self.commands.send(Command::Hangup { token: self.token, reason }).await;
+        let _ = self.commands.send(Command::Session { token: self.token, command }).await;
+    }
+
+    /// The same without waiting; false when the queue of commands is full.
+    #[must_use]
+    pub fn try_command(&self, command: SessionCommand) -> bool {
+        let sent = self.commands.try_send(Command::Session { token: self.token, command });
+        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
+    }
+
+    /// Ends the call in whatever state it is; the reason travels as a Reason header.
+    pub async fn hangup(&self, reason: Option<Reason>) {
+        self.command(SessionCommand::Hangup(reason)).await;
     }
 
     /// The same without waiting; false when the queue of commands is full.
     #[must_use]
     pub fn try_hangup(&self, reason: Option<Reason>) -> bool {
-        let sent = self.commands.try_send(Command::Hangup { token: self.token, reason });
-        !matches!(sent, Err(mpsc::error::TrySendError::Full(_)))
+        self.try_command(SessionCommand::Hangup(reason))
     }
 }
 
@@ -172,18 +201,35 @@ impl SipStack {
         }
         let addresses: Arc<[SocketAddr]> = sockets.iter().map(|(a, _)| *a).collect();
         let known = Arc::new(Known::new(&config.known));
+        let (served, handler) = (Arc::new(Served::default()), Arc::new(Switch::new(config.handler)));
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
         let endpoint = EndpointConfig {
             layer: LayerConfig { timings: config.timings, ..LayerConfig::default() },
             max_sessions: config.max_sessions,
             limits: Limits::UDP,
             agent: config.agent,
-            handler: config.handler,
+            handler: Arc::clone(&handler) as Arc<dyn RequestHandler>,
         };
+        let incoming = owner::Incoming { served: Arc::clone(&served), commands: commands.downgrade() };
         let stats = Arc::new(ReaderStats::default());
-        let owner = Owner::new(endpoint, seed, sockets, Arc::clone(&known), stats, config.admission, inbox);
-        let task = tokio::spawn(owner.run());
-        Ok(Self { commands, known, addresses, task: Arc::new(tokio::sync::Mutex::new(Some(task))) })
+        let shared = (Arc::clone(&known), stats);
+        let owner = Owner::new(endpoint, seed, sockets, shared, config.admission, inbox, incoming);
+        let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(owner.run()))));
+        Ok(Self { commands, known, served, handler, addresses, task })
+    }
+
+    /// From now on this handler decides on requests of no dialog.
+    pub fn set_handler(&self, handler: Arc<dyn RequestHandler>) {
+        self.handler.set(handler);
+    }
+
+    /// The calls to us that the handler accepts for this owner. A second receiver takes the place of the
+    /// first; calls that nobody receives, or that wait behind too many others, are refused with 503.
+    #[must_use]
+    pub fn serve(&self, owner: &str) -> mpsc::Receiver<IncomingSession> {
+        let (sender, receiver) = mpsc::channel(INCOMING_QUEUE);
+        self.served.add(owner, sender);
+        receiver
     }
 
     /// The addresses it listens on, with the ports the system chose where 0 was asked for.

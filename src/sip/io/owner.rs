@@ -1,11 +1,13 @@
 //! The task that owns the machines, and the readers that feed it.
 
 use super::super::admission::{Admission, AdmissionConfig};
+use super::super::answer::Answer;
 use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
-use super::super::session::{CallEnd, CallFailure, SessionEvent};
+use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
 use super::super::{Flow, Reason, StatusCode};
-use super::{Dial, StackStats, udp};
+use super::served::Served;
+use super::{Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
 use crate::base::Seed;
 use bytes::Bytes;
 use socket2::SockRef;
@@ -45,7 +47,7 @@ pub(super) fn next_token() -> u64 {
 /// From handles to the owner.
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
-    Hangup { token: u64, reason: Option<Reason> },
+    Session { token: u64, command: SessionCommand },
     Probe { target: SocketAddr, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     Stats { reply: oneshot::Sender<StackStats> },
     Shutdown { limit: Duration, reason: Option<Reason> },
@@ -157,6 +159,12 @@ struct Call {
     events: mpsc::Sender<SessionEvent>,
 }
 
+/// Where calls to us go. The sender is weak: handles alone keep the owner alive.
+pub(super) struct Incoming {
+    pub(super) served: Arc<Served>,
+    pub(super) commands: mpsc::WeakSender<Command>,
+}
+
 /// Sends at once or not at all. Past tokio's readiness on purpose: that of a fresh socket is unknown until the
 /// runtime has looked, and the first datagram of a call would be lost to it. The socket never blocks.
 fn send_to(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> io::Result<usize> {
@@ -173,6 +181,7 @@ pub(super) struct Owner {
     trusted: mpsc::Receiver<Inbound>,
     strangers: mpsc::Receiver<Inbound>,
     commands: mpsc::Receiver<Command>,
+    incoming: Incoming,
     calls: BTreeMap<SessionId, Call>,
     tokens: BTreeMap<u64, SessionId>,
     probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
@@ -187,10 +196,10 @@ impl Owner {
         config: EndpointConfig,
         seed: Seed,
         mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
-        known: Arc<Known>,
-        stats: Arc<ReaderStats>,
+        (known, stats): (Arc<Known>, Arc<ReaderStats>),
         admission: AdmissionConfig,
         commands: mpsc::Receiver<Command>,
+        incoming: Incoming,
     ) -> Self {
         let (trusted_in, trusted) = mpsc::channel(KNOWN_QUEUE);
         let (strangers_in, strangers) = mpsc::channel(STRANGER_QUEUE);
@@ -204,6 +213,7 @@ impl Owner {
             trusted,
             strangers,
             commands,
+            incoming,
             calls: BTreeMap::new(),
             tokens: BTreeMap::new(),
             probes: BTreeMap::new(),
@@ -275,10 +285,20 @@ impl Owner {
     fn handle_inbound(&mut self, inbound: Inbound) {
         let now = Instant::now();
         match inbound {
-            Inbound::Datagram { flow, bytes, is_stranger: true } => {
-                self.endpoint.handle_stranger(now, flow, &bytes);
+            Inbound::Datagram { mut flow, bytes, is_stranger } => {
+                // an INVITE may become a dialog, whose Contact must name an address of ours
+                if flow.path.local.ip().is_unspecified()
+                    && bytes.starts_with(b"INVITE ")
+                    && let Ok(ip) = udp::source_towards(flow.path.remote)
+                {
+                    flow.path.local.set_ip(ip);
+                }
+                if is_stranger {
+                    self.endpoint.handle_stranger(now, flow, &bytes);
+                } else {
+                    self.endpoint.handle_datagram(now, flow, &bytes);
+                }
             }
-            Inbound::Datagram { flow, bytes, .. } => self.endpoint.handle_datagram(now, flow, &bytes),
             Inbound::Refused { remote } => self.endpoint.handle_transport_error(now, remote),
         }
         self.carry_out(now);
@@ -288,9 +308,9 @@ impl Owner {
         let now = Instant::now();
         match command {
             Command::Dial { token, dial, events } => self.dial(now, token, *dial, events),
-            Command::Hangup { token, reason } => {
+            Command::Session { token, command } => {
                 if let Some(session) = self.tokens.get(&token) {
-                    self.endpoint.hangup(now, *session, reason);
+                    self.endpoint.command(now, *session, command);
                 }
             }
             Command::Probe { target, reply } => match self.flow_to(target) {
@@ -386,6 +406,7 @@ impl Owner {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { flow, bytes } => self.send(now, flow, &bytes),
+                Output::Incoming { session, invite } => self.ring(now, session, invite),
                 Output::Event { session, event } => self.tell(now, session, event),
                 Output::Done { session, remote } => {
                     self.feed.known.remove(remote.ip());
@@ -401,6 +422,25 @@ impl Owner {
                     }
                 }
             }
+        }
+    }
+
+    /// Hands a call to who serves its owner.
+    fn ring(&mut self, now: Instant, session: SessionId, invite: Box<IncomingInvite>) {
+        // taken back by the session's end
+        self.feed.known.add(invite.flow.path.remote.ip());
+        let (events, receiver) = mpsc::channel(EVENT_QUEUE);
+        let token = next_token();
+        let is_taken = self.incoming.commands.upgrade().is_some_and(|commands| {
+            let handle = SessionHandle { commands, token };
+            self.incoming.served.deliver(IncomingSession { invite, handle, events: receiver })
+        });
+        if is_taken {
+            self.tokens.insert(token, session);
+            self.calls.insert(session, Call { token, events });
+        } else {
+            let refusal = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
+            self.endpoint.command(now, session, SessionCommand::Refuse(refusal));
         }
     }
 

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::sip::answer::Body;
-use crate::sip::endpoint::Refuse;
+use crate::sip::endpoint::{Acceptance, Refuse, Verdict};
 use crate::sip::session::{CallEnd, CallFailure};
-use crate::sip::{HeaderName, Message, Method, NameAddr, Request, Uri, parse};
+use crate::sip::{Flow, HeaderName, Message, Method, NameAddr, Request, Response, Uri, parse};
 use std::net::UdpSocket;
 use std::time::Instant;
 
@@ -222,4 +222,89 @@ async fn a_wildcard_address_says_in_via_what_reaches_the_target() {
     let (invite, from) = next_request(&socket);
     assert_eq!((from.ip().to_string().as_str(), from.port()), ("127.0.0.1", stack.addresses()[0].port()));
     assert_eq!(invite.headers.top_via().unwrap().host.to_string(), "127.0.0.1");
+}
+
+/// Takes every call for one owner.
+struct Take(&'static str);
+
+impl RequestHandler for Take {
+    fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
+        let acceptance = Acceptance { owner: self.0.into(), credentials: None, stays_on_flow: true };
+        Verdict::Accept(acceptance)
+    }
+}
+
+/// An INVITE or what follows it, as a plain peer sends it.
+fn send_to_stack(socket: &UdpSocket, to: SocketAddr, method: &str, cseq: u32, branch: &str, to_tag: &str) {
+    let from = socket.local_addr().unwrap();
+    let text = format!(
+        "{method} sip:600@{to} SIP/2.0\r\nVia: SIP/2.0/UDP {from};branch=z9hG4bK{branch}\r\n\
+         From: <sip:a@b>;tag=1\r\nTo: <sip:600@b>{to_tag}\r\nCall-ID: in\r\nCSeq: {cseq} {method}\r\n\
+         Contact: <sip:a@{from}>\r\nMax-Forwards: 70\r\n\r\n"
+    );
+    socket.send_to(text.as_bytes(), to).unwrap();
+}
+
+fn next_response(socket: &UdpSocket) -> Response {
+    match next(socket).0 {
+        Message::Response(r) => r,
+        Message::Request(r) => panic!("a response was expected, not {}", r.method),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_us_reaches_who_serves_its_owner_and_leaves_nothing_behind() {
+    let mut config = config("0.0.0.0:0");
+    config.timings.t1 = Duration::from_millis(5);
+    let stack = SipStack::start(config, Seed::from_number(5)).unwrap();
+    let (socket, address) = peer();
+    let to = SocketAddr::new(address.ip(), stack.addresses()[0].port());
+    stack.set_handler(Arc::new(Take("pbx")));
+    let mut incoming = stack.serve("pbx");
+    send_to_stack(&socket, to, "INVITE", 1, "a", "");
+    let IncomingSession { invite, handle, mut events } = incoming.recv().await.unwrap();
+    assert_eq!((invite.owner.as_str(), invite.uri.user_text().as_deref()), ("pbx", Some("600")));
+    assert!(handle.try_command(SessionCommand::Ring));
+    assert_eq!(next_response(&socket).status, StatusCode::RINGING);
+    handle.command(SessionCommand::Answer(Some(Body::sdp("v=0\r\n")))).await;
+    let ok = next_response(&socket);
+    // a wildcard address is no Contact
+    assert_eq!(ok.headers.get(&HeaderName::Contact), Some(format!("<sip:600@{to}>").as_str()));
+    let tag = format!(";tag={}", ok.headers.to().unwrap().tag().unwrap());
+    send_to_stack(&socket, to, "ACK", 1, "b", &tag);
+    assert_eq!(events.recv().await, Some(SessionEvent::Confirmed { body: None }));
+    send_to_stack(&socket, to, "BYE", 2, "c", &tag);
+    let end = SessionEvent::Ended(CallEnd::Remote { q850: None, text: None });
+    assert_eq!((events.recv().await, events.recv().await), (Some(end), None));
+    let patience = Instant::now() + Duration::from_secs(5);
+    loop {
+        let stats = stack.stats().await;
+        if (stats.sessions, stats.transactions) == (0, 0) {
+            break;
+        }
+        assert!(Instant::now() < patience, "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_nobody_takes_is_refused_and_one_whose_events_nobody_reads_is_ended() {
+    let stack = stack();
+    let (socket, _) = peer();
+    let to = stack.addresses()[0];
+    stack.set_handler(Arc::new(Take("pbx")));
+    send_to_stack(&socket, to, "INVITE", 1, "a", "");
+    assert_eq!(next_response(&socket).status, StatusCode::SERVICE_UNAVAILABLE);
+    send_to_stack(&socket, to, "ACK", 1, "a", "");
+    let mut incoming = stack.serve("pbx");
+    send_to_stack(&socket, to, "INVITE", 2, "b", "");
+    drop(incoming.recv().await.unwrap());
+    let refused = std::iter::repeat_with(|| next_response(&socket)).find(|r| !r.status.is_provisional());
+    assert_eq!(refused.unwrap().status, StatusCode::TEMPORARILY_UNAVAILABLE);
+    drop(incoming);
+    send_to_stack(&socket, to, "INVITE", 3, "c", "");
+    let refused = std::iter::repeat_with(|| next_response(&socket))
+        .find(|r| r.headers.cseq().unwrap().number == 3)
+        .unwrap();
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
 }

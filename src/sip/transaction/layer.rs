@@ -232,6 +232,24 @@ impl Layer {
         self.settle(id);
     }
 
+    /// The sender of this request has proved who it is: it counts as a stranger no more, and a failure is
+    /// repeated to it until its ACK.
+    pub fn trust(&mut self, id: TransactionId) {
+        let Some(entry) = self.entries.get_mut(&id).filter(|e| e.is_stranger) else { return };
+        entry.is_stranger = false;
+        self.strangers = self.strangers.saturating_sub(1);
+        let is_reliable = entry.flow.transport.is_reliable();
+        if let Machine::ServerInvite(m) = &mut entry.machine {
+            m.set_reliable(is_reliable);
+        }
+    }
+
+    /// Whether an INVITE of ours with this branch is under way.
+    #[must_use]
+    pub fn has_invite(&self, branch: &str) -> bool {
+        self.clients.contains_key(&client_key(branch, &Method::INVITE))
+    }
+
     /// Forgets a client INVITE without a word (RFC 3261 §9.1).
     pub fn abandon(&mut self, id: TransactionId) {
         if let Some(Machine::ClientInvite(m)) = self.entries.get_mut(&id).map(|e| &mut e.machine) {

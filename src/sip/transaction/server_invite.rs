@@ -65,6 +65,11 @@ impl ServerInvite {
         self.state
     }
 
+    /// Whether the transport delivers by itself, so that a failure goes once; counts from the next answer on.
+    pub(super) const fn set_reliable(&mut self, is_reliable: bool) {
+        self.is_reliable = is_reliable;
+    }
+
     /// The same INVITE again.
     pub fn handle_retransmission(&mut self) {
         match self.state {

@@ -1,0 +1,291 @@
+//! The INVITE that we send (RFC 3261 §9, §13.2), digest retries, CANCEL and forks included.
+
+use super::super::answer::{self, Answer, Body};
+use super::super::dialog::Dialog;
+use super::super::transaction::Failure;
+use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
+use super::confirmed::Confirmed;
+use super::line::{Line, is_challenge};
+use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
+use crate::sip::Reason;
+use bytes::Bytes;
+use std::time::Instant;
+
+/// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
+const MAX_FORKS: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// INVITE is out, nothing heard.
+    Calling,
+    /// A provisional response came.
+    Proceeding,
+    /// CANCEL is out.
+    Cancelling,
+    /// A 2xx came.
+    Answered,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(super) struct Client {
+    call: OutgoingCall,
+    state: State,
+    invite: Request,
+    ticket: Ticket,
+    seq: u32,
+    credentials: Vec<Header>,
+    early: Vec<Dialog>,
+    acks: Vec<(String, Flow, Bytes)>,
+    deadline: Option<(Instant, SessionTimer)>,
+}
+
+impl Client {
+    /// Sends the INVITE.
+    pub(super) fn start(line: &mut Line, call: OutgoingCall) -> Self {
+        let mut client = Self {
+            invite: Request::new(Method::INVITE, call.request_uri.clone()),
+            call,
+            state: State::Calling,
+            ticket: Ticket(0),
+            seq: 1 + line.seed.next_u32() % 0x7fff,
+            credentials: Vec::new(),
+            early: Vec::new(),
+            acks: Vec::new(),
+            deadline: None,
+        };
+        client.send_invite(line);
+        client
+    }
+
+    /// The transaction of the INVITE.
+    pub(super) const fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    pub(super) fn hangup(&mut self, now: Instant, line: &mut Line) {
+        if self.state == State::Proceeding {
+            self.send_cancel(now, line);
+        }
+    }
+
+    /// A response to the INVITE; the first 2xx makes the call.
+    pub(super) fn handle_response(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        response: &Response,
+    ) -> Option<Confirmed> {
+        match response.status {
+            s if s.is_provisional() => self.handle_provisional(now, line, response),
+            s if s.is_success() => return self.handle_success(now, line, response),
+            s if is_challenge(s) => self.handle_challenge(line, response),
+            _ => self.fail(line, failure_of(response)),
+        }
+        None
+    }
+
+    /// A transaction of ours got no final response.
+    pub(super) fn handle_failure(&mut self, line: &mut Line, ticket: Ticket, failure: Failure) {
+        if ticket == self.ticket {
+            self.fail(
+                line,
+                match failure {
+                    Failure::Timeout => CallFailure::Timeout,
+                    Failure::Transport => CallFailure::Transport,
+                },
+            );
+        } else if self.state == State::Cancelling && failure == Failure::Transport {
+            // nobody is there to answer the INVITE either
+            self.give_up(line);
+        }
+    }
+
+    /// A transaction of ours could not even start.
+    pub(super) fn handle_refused(&mut self, line: &mut Line, ticket: Ticket) {
+        if ticket == self.ticket {
+            self.fail(line, CallFailure::Congestion);
+        }
+    }
+
+    /// What to say to a request within an early dialog; none when it belongs to no dialog.
+    pub(super) fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
+        let dialog = self.early.iter_mut().find(|d| d.matches(e))?;
+        if request.method == Method::BYE {
+            // not for the callee of an early dialog (RFC 3261 §15)
+            return None;
+        }
+        if !dialog.take_remote_seq(e) {
+            return Some(Answer::new(StatusCode::SERVER_ERROR));
+        }
+        Some(answer::check(request).unwrap_or_else(|| match request.method {
+            // ours has no answer yet (RFC 3261 §14.2)
+            Method::INVITE => Answer::new(StatusCode::REQUEST_PENDING),
+            _ => answer::in_dialog(&request.method),
+        }))
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant, line: &mut Line) {
+        if line.is_over() {
+            return;
+        }
+        let Some((_, timer)) = self.deadline.filter(|(at, _)| *at <= now) else { return };
+        self.deadline = None;
+        if timer == SessionTimer::CancelGiveUp {
+            return self.give_up(line);
+        }
+        line.failure = Some(CallFailure::Timeout);
+        if line.hangup.is_none() {
+            line.hangup = Some(Some(Reason::q850(19, "no answer")));
+            self.hangup(now, line);
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, line: &Line) -> Option<(Instant, SessionTimer)> {
+        self.deadline.filter(|_| !line.is_over())
+    }
+
+    fn handle_provisional(&mut self, now: Instant, line: &mut Line, response: &Response) {
+        if self.state == State::Calling {
+            self.state = State::Proceeding;
+            self.deadline = Some((now + self.call.ring_limit, SessionTimer::RingLimit));
+        }
+        if self.state == State::Proceeding && line.hangup.is_some() {
+            self.send_cancel(now, line);
+        }
+        if self.state != State::Proceeding || response.status == StatusCode::TRYING {
+            return;
+        }
+        if let Ok(dialog) = Dialog::as_uac(&self.invite, response) {
+            let has_room = self.early.len() < MAX_FORKS;
+            match self.early.iter_mut().find(|d| d.remote_tag() == dialog.remote_tag()) {
+                // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
+                Some(known) => known.refresh_target(&response.headers),
+                None if has_room => self.early.push(dialog),
+                None => {}
+            }
+        }
+        let (status, body) = (response.status, Body::of(&response.headers, &response.body));
+        if status != StatusCode::RINGING || body.is_some() {
+            line.tell(SessionEvent::Progress { status, body });
+        }
+        if status == StatusCode::RINGING {
+            line.tell(SessionEvent::Ringing);
+        }
+    }
+
+    /// A 2xx: acknowledged each time it comes, also that of a second fork (RFC 3261 §13.2.2.4).
+    fn handle_success(&mut self, now: Instant, line: &mut Line, response: &Response) -> Option<Confirmed> {
+        let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
+        if let Some((_, flow, bytes)) = self.acks.iter().find(|(t, ..)| *t == tag) {
+            line.send(*flow, bytes.clone());
+            return None;
+        }
+        if self.acks.len() >= MAX_FORKS {
+            return None;
+        }
+        let mut dialog = match Dialog::as_uac(&self.invite, response) {
+            Ok(dialog) => dialog,
+            Err(why) => {
+                self.fail(line, CallFailure::BadAnswer(why));
+                return None;
+            }
+        };
+        if let Some(early) = self.early.iter().find(|d| d.remote_tag() == tag) {
+            dialog.adopt_remote_seq(early);
+        }
+        let (flow, bytes) = line.ack(&dialog, &self.invite);
+        self.acks.push((tag, flow, bytes.clone()));
+        line.send(flow, bytes);
+        if self.state == State::Answered || line.is_over() {
+            // another fork answered too, or the call was given up before
+            let mut bye = line.request(&mut dialog, Method::BYE);
+            bye.headers.push(HeaderName::Reason, "SIP;cause=200;text=\"Call completed elsewhere\"");
+            let flow = line.flow_of(&dialog);
+            line.start(bye, flow);
+            return None;
+        }
+        self.state = State::Answered;
+        self.deadline = None;
+        self.early.clear();
+        let mut confirmed = Confirmed::as_caller(dialog);
+        if line.hangup.is_some() {
+            confirmed.hangup(now, line);
+        } else {
+            line.tell(SessionEvent::Answered { body: Body::of(&response.headers, &response.body) });
+        }
+        Some(confirmed)
+    }
+
+    fn handle_challenge(&mut self, line: &mut Line, response: &Response) {
+        if line.hangup.is_some() || line.digest.is_none() {
+            return self.fail(line, failure_of(response));
+        }
+        match line.credentials(response, &self.invite, &self.call.request_uri.to_string()) {
+            Ok(lines) => {
+                self.credentials = lines;
+                self.seq += 1;
+                self.early.clear();
+                self.state = State::Calling;
+                self.deadline = None;
+                self.send_invite(line);
+            }
+            Err(why) => self.fail(line, CallFailure::Credentials(why)),
+        }
+    }
+
+    fn send_invite(&mut self, line: &mut Line) {
+        let mut r = Request::new(Method::INVITE, self.call.request_uri.clone());
+        let mut from = self.call.from.clone();
+        from.params.set("tag", Some(&line.local_tag));
+        let branch = line.branch();
+        r.headers.push(HeaderName::Via, line.end.via(&branch).to_string());
+        r.headers.push(HeaderName::MaxForwards, "70");
+        r.headers.push(HeaderName::From, from.to_string());
+        r.headers.push(HeaderName::To, self.call.to.to_string());
+        r.headers.push(HeaderName::CallId, line.call_id.clone());
+        let cseq = CSeq { number: self.seq, method: Method::INVITE };
+        r.headers.push(HeaderName::CSeq, cseq.to_string());
+        line.push_capabilities(&mut r.headers);
+        r.headers.push(HeaderName::UserAgent, line.end.agent.clone());
+        for h in self.credentials.iter().chain(&self.call.headers) {
+            r.headers.push_header(h.clone());
+        }
+        if let Some(body) = &self.call.body {
+            r.headers.push(HeaderName::ContentType, body.content_type.clone());
+            r.body = body.bytes.clone();
+        }
+        self.invite = r.clone();
+        self.ticket = line.start(r, line.end.flow);
+    }
+
+    fn send_cancel(&mut self, now: Instant, line: &mut Line) {
+        self.state = State::Cancelling;
+        self.deadline = Some((now + line.timings.give_up(), SessionTimer::CancelGiveUp));
+        let cancel = line.cancel(&self.invite);
+        line.start(cancel, line.end.flow);
+    }
+
+    fn give_up(&mut self, line: &mut Line) {
+        line.abandon(self.ticket);
+        self.fail(line, CallFailure::Timeout);
+    }
+
+    /// The INVITE came to nothing: our own end when we hung up, the far side's refusal else.
+    fn fail(&mut self, line: &mut Line, failure: CallFailure) {
+        if self.state == State::Answered {
+            return;
+        }
+        self.early.clear();
+        line.finish(if line.hangup.is_some() {
+            SessionEvent::Ended(CallEnd::Local)
+        } else {
+            SessionEvent::Failed(failure)
+        });
+    }
+}
+
+fn failure_of(response: &Response) -> CallFailure {
+    let (q850, text) = q850_of(&response.headers);
+    CallFailure::Status { status: response.status, phrase: response.phrase.clone(), q850, text }
+}

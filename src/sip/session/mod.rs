@@ -1,0 +1,323 @@
+//! A call: the INVITE usage of one dialog, placed by us or to us (RFC 3261 §12-15, RFC 3264, RFC 6026).
+//!
+//! Drive it: [`Session::dial`] or [`Session::accept`], then responses, failures and ends of the transactions it
+//! asks for by ticket, requests, ACKs and CANCELs of the far side, the clock, and [`Session::command`]; drain
+//! [`Session::poll_output`] after each. Exactly one terminal event comes ([`SessionEvent::Failed`] or
+//! [`SessionEvent::Ended`]); the session lives on until [`SessionOutput::Done`], because a retransmitted 2xx
+//! must still be acknowledged.
+//!
+//! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
+//! same for both: BYE and new offers in both directions. `line` is what all of them share. Not served, and
+//! refused properly: UPDATE and PRACK (405), 100rel (420).
+
+mod client;
+mod confirmed;
+mod line;
+mod server;
+
+use super::answer::{Answer, Body};
+use super::dialog::{LocalEnd, NoDialog};
+use super::transaction::{Failure, Timings, TransactionId};
+use super::{Essentials, Flow, Reason, Request, Response, StatusCode};
+use crate::base::Seed;
+use bytes::Bytes;
+use client::Client;
+use confirmed::Confirmed;
+use line::Line;
+use server::Server;
+use std::time::Instant;
+
+pub use super::outcome::{CallEnd, CallFailure, IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
+pub use server::Invite;
+
+/// Marks a client transaction of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u32);
+
+/// What a session asks of the world.
+#[derive(Debug)]
+pub enum SessionOutput {
+    /// Send in a client transaction and report by the ticket.
+    Start {
+        /// Its mark.
+        ticket: Ticket,
+        /// The request.
+        request: Box<Request>,
+        /// Where to.
+        flow: Flow,
+    },
+    /// Send once (an ACK).
+    Send {
+        /// Where to.
+        flow: Flow,
+        /// What.
+        bytes: Bytes,
+    },
+    /// Answer a request of the far side.
+    Respond {
+        /// Its transaction.
+        id: TransactionId,
+        /// The response.
+        response: Box<Response>,
+    },
+    /// Forget a client INVITE transaction.
+    Abandon(Ticket),
+    /// News.
+    Event(SessionEvent),
+    /// Forget the session.
+    Done,
+}
+
+/// Why a session wakes up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SessionTimer {
+    /// It rings too long.
+    RingLimit,
+    /// 64·T1 after CANCEL without a final response (RFC 3261 §9.1).
+    CancelGiveUp,
+    /// A call to us rings for another minute: the caller is told again (RFC 3261 §13.3.1.1).
+    StillRinging,
+    /// Our 2xx has no ACK yet and goes again, from T1, doubled up to T2 (RFC 3261 §13.3.1.4).
+    Resend,
+    /// 64·T1 after our 2xx without ACK (RFC 3261 §13.3.1.4).
+    AckGiveUp,
+    /// Our offer may go (again) (RFC 3261 §14.1).
+    OfferRetry,
+    /// An offer, ours or theirs, has no answer for too long.
+    OfferLimit,
+}
+
+#[derive(Debug)]
+enum Opening {
+    Client(Client),
+    Server(Server),
+}
+
+/// The machine.
+#[derive(Debug)]
+pub struct Session {
+    line: Line,
+    opening: Opening,
+    confirmed: Option<Confirmed>,
+}
+
+impl Session {
+    /// Places a call: sends the INVITE.
+    #[must_use]
+    pub fn dial(end: LocalEnd, call: OutgoingCall, timings: Timings, seed: Seed) -> Self {
+        let mut line = Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow);
+        let client = Client::start(&mut line, call);
+        Self { line, opening: Opening::Client(client), confirmed: None }
+    }
+
+    /// Takes a call to us. Nothing is sent before a command.
+    ///
+    /// # Errors
+    /// When the INVITE lacks what a dialog needs.
+    pub fn accept(
+        now: Instant,
+        end: LocalEnd,
+        invite: Invite,
+        timings: Timings,
+        seed: Seed,
+    ) -> Result<Self, NoDialog> {
+        let (credentials, stays_on_flow) = (invite.credentials.clone(), invite.stays_on_flow);
+        let mut line = Line::new(end, timings, seed, credentials, stays_on_flow);
+        let server = Server::start(now, &mut line, invite)?;
+        Ok(Self { line, opening: Opening::Server(server), confirmed: None })
+    }
+
+    /// Call-ID; with the tag it names the session.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.line.call_id
+    }
+
+    /// Our tag.
+    #[must_use]
+    pub fn local_tag(&self) -> &str {
+        &self.line.local_tag
+    }
+
+    /// What the user wants. A command that does not fit the state is harmless.
+    pub fn command(&mut self, now: Instant, command: SessionCommand) {
+        if let SessionCommand::Hangup(reason) = command {
+            return self.hangup(now, reason);
+        }
+        if self.line.hangup.is_some() || self.line.is_over() {
+            return;
+        }
+        let line = &mut self.line;
+        match (&mut self.confirmed, &mut self.opening) {
+            (Some(confirmed), _) => match command {
+                SessionCommand::Offer(body) => confirmed.offer(now, line, body),
+                SessionCommand::AnswerOffer(body) => confirmed.answer_offer(now, line, body),
+                SessionCommand::RefuseOffer(answer) => confirmed.refuse_offer(now, line, &answer),
+                SessionCommand::Ring
+                | SessionCommand::Progress(_)
+                | SessionCommand::Answer(_)
+                | SessionCommand::Refuse(_)
+                | SessionCommand::Hangup(_) => {}
+            },
+            (None, Opening::Server(server)) => match command {
+                SessionCommand::Ring => server.ring(now, line),
+                SessionCommand::Progress(body) => server.progress(now, line, body),
+                SessionCommand::Answer(body) => self.confirmed = server.answer(now, line, body),
+                SessionCommand::Refuse(answer) => server.refuse(line, &answer, CallEnd::Local),
+                // nothing is offered before the first answer
+                SessionCommand::Offer(_)
+                | SessionCommand::AnswerOffer(_)
+                | SessionCommand::RefuseOffer(_)
+                | SessionCommand::Hangup(_) => {}
+            },
+            (None, Opening::Client(_)) => {}
+        }
+    }
+
+    /// Ends the call in whatever state it is: CANCEL (held back until a provisional response came, RFC 3261
+    /// §9.1), a refusal, or BYE (held back until the ACK of our 2xx, §15). The reason travels as a Reason header.
+    fn hangup(&mut self, now: Instant, reason: Option<Reason>) {
+        if self.line.hangup.is_some() || self.line.is_over() {
+            return;
+        }
+        self.line.hangup = Some(reason);
+        let line = &mut self.line;
+        match (&mut self.confirmed, &mut self.opening) {
+            (Some(confirmed), _) => confirmed.hangup(now, line),
+            (None, Opening::Client(client)) => client.hangup(now, line),
+            (None, Opening::Server(server)) => server.hangup(line),
+        }
+    }
+
+    /// A response to one of our requests.
+    pub fn handle_response(&mut self, now: Instant, ticket: Ticket, response: &Response) {
+        let line = &mut self.line;
+        if let Some(confirmed) = &mut self.confirmed
+            && confirmed.handle_response(now, line, ticket, response)
+        {
+            return;
+        }
+        if let Opening::Client(client) = &mut self.opening
+            && client.ticket() == ticket
+            && let Some(confirmed) = client.handle_response(now, line, response)
+        {
+            self.confirmed = Some(confirmed);
+        }
+        // answers to CANCEL say nothing of the INVITE, those to BYEs of forks nothing of the call
+    }
+
+    /// A transaction of ours got no final response.
+    pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
+        let line = &mut self.line;
+        match (&mut self.confirmed, &mut self.opening) {
+            (Some(confirmed), _) => confirmed.handle_failure(now, line, ticket),
+            (None, Opening::Client(client)) => client.handle_failure(line, ticket, failure),
+            (None, Opening::Server(_)) => {}
+        }
+    }
+
+    /// A transaction of ours is over.
+    pub fn handle_terminated(&mut self, ticket: Ticket) {
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.handle_terminated(ticket);
+        }
+        self.line.close(ticket);
+    }
+
+    /// A transaction of ours could not even start.
+    pub fn handle_refused(&mut self, now: Instant, ticket: Ticket) {
+        let line = &mut self.line;
+        match (&mut self.confirmed, &mut self.opening) {
+            (Some(confirmed), _) => confirmed.handle_refused(now, line, ticket),
+            (None, Opening::Client(client)) => client.handle_refused(line, ticket),
+            (None, Opening::Server(_)) => {}
+        }
+        self.line.close(ticket);
+    }
+
+    /// A request of the far side with our Call-ID and tag.
+    pub fn handle_request(&mut self, now: Instant, id: TransactionId, request: &Request, e: &Essentials) {
+        let line = &mut self.line;
+        if !line.is_over() {
+            match (&mut self.confirmed, &mut self.opening) {
+                (Some(confirmed), _) if confirmed.matches(e) => {
+                    return confirmed.handle_request(now, line, id, request, e);
+                }
+                (None, Opening::Client(client)) => {
+                    if let Some(answer) = client.handle_request(request, e) {
+                        return line.respond_to(id, request, &answer);
+                    }
+                }
+                (None, Opening::Server(server)) if server.matches(e) => {
+                    return server.handle_request(line, id, request, e);
+                }
+                _ => {}
+            }
+        }
+        line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+    }
+
+    /// An ACK of a 2xx with our Call-ID and tag.
+    pub fn handle_ack(&mut self, now: Instant, request: &Request, e: &Essentials) {
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.handle_ack(now, &mut self.line, request, e);
+        }
+    }
+
+    /// A CANCEL of the INVITE with this transaction; it is answered 200 whatever it brings about.
+    ///
+    /// RFC 3261 §9.2 not followed for a re-INVITE: media follows an offer at once, its answer is a moment away,
+    /// and a 487 would leave the two sides with different ideas of the session.
+    pub fn handle_cancel(&mut self, id: TransactionId, cancel: &Request) {
+        if let Opening::Server(server) = &mut self.opening {
+            server.handle_cancel(&mut self.line, id, cancel);
+        }
+    }
+
+    /// The clock; early calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let line = &mut self.line;
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.handle_timeout(now, line);
+        }
+        match &mut self.opening {
+            Opening::Client(client) => client.handle_timeout(now, line),
+            Opening::Server(server) => server.handle_timeout(now, line),
+        }
+    }
+
+    /// The next output.
+    pub fn poll_output(&mut self) -> Option<SessionOutput> {
+        self.line.poll_output()
+    }
+
+    /// The next wake-up and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
+        let opening = match &self.opening {
+            Opening::Client(client) => client.poll_timeout(&self.line),
+            Opening::Server(server) => server.poll_timeout(&self.line),
+        };
+        let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
+        [opening, confirmed].into_iter().flatten().min()
+    }
+}
+
+/// What the far side put into a body, when it is a session description: anything else that passed
+/// [`super::answer::check`] may be ignored.
+fn sdp_of(headers: &super::Headers, body: &Bytes) -> Option<Body> {
+    Body::of(headers, body).filter(Body::is_sdp)
+}
+
+/// The Q.850 cause and the text of a Reason header.
+fn q850_of(headers: &super::Headers) -> (Option<u8>, Option<String>) {
+    let reasons = headers.reasons();
+    let q850 = reasons.iter().find(|r| r.q850_cause().is_some());
+    let text = q850.or(reasons.first()).and_then(|r| r.text.clone());
+    (q850.and_then(Reason::q850_cause), text)
+}
+
+#[cfg(test)]
+mod client_tests;
+#[cfg(test)]
+mod server_tests;

@@ -1,0 +1,309 @@
+//! A leg that calls us by SIP.
+
+use super::cause;
+use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
+use crate::base::Cause;
+use crate::call::leg::{Incoming, LegCommand, LegEvent, LegProfile, Party};
+use crate::call::route::Source;
+use crate::sdp::SessionDescription;
+use crate::sip::answer::Answer;
+use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
+use crate::sip::{HeaderName, NameAddr, Reason, StatusCode};
+
+/// The leg between its session and its call.
+#[derive(Debug)]
+pub struct IncomingLeg {
+    /// Names of the codecs it offered; none when it asks for our offer.
+    offered: Option<Vec<String>>,
+    is_answered: bool,
+    offers: Offers,
+    is_over: bool,
+    /// We ended it, and the session has yet to hear why.
+    parting: Option<Cause>,
+}
+
+impl IncomingLeg {
+    /// The leg of an INVITE, and what the call is told of it. The caller's number is that of P-Asserted-Identity
+    /// when the peer is trusted (RFC 3325 §9.1), else that of From.
+    ///
+    /// # Errors
+    /// The refusal of an INVITE whose offer cannot be read.
+    pub fn start(
+        invite: &IncomingInvite,
+        source: Source,
+        profile: LegProfile,
+        is_trusted: bool,
+    ) -> Result<(Self, Incoming), Answer> {
+        let offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
+        let asserted = if is_trusted { invite.headers.asserted() } else { Vec::new() };
+        let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+        let leg = Self {
+            offered: offer.as_deref().map(codecs_of),
+            is_answered: false,
+            offers: Offers::default(),
+            is_over: false,
+            parting: None,
+        };
+        let incoming = Incoming {
+            source,
+            from: party_of(asserted.unwrap_or(&invite.from), &invite.from),
+            to: invite.uri.user_text().unwrap_or_default(),
+            offer,
+            profile,
+            ring_timeout: None,
+        };
+        Ok((leg, incoming))
+    }
+
+    /// What the call commands.
+    pub fn handle_command(&mut self, command: LegCommand) -> Action {
+        if self.is_over {
+            return Action::None;
+        }
+        if self.is_answered
+            && let Some(action) = self.offers.handle_command(&command)
+        {
+            return action;
+        }
+        match command {
+            LegCommand::Ring => Action::Session(SessionCommand::Ring),
+            LegCommand::Progress { answer: Some(answer) } => {
+                Action::Session(SessionCommand::Progress(Some(body_of(&answer))))
+            }
+            // peers take a 183 for early media, and would stop their own ringback for the silence of this one
+            LegCommand::Progress { answer: None } => Action::None,
+            LegCommand::Answer { answer } => {
+                self.is_answered = true;
+                Action::Session(SessionCommand::Answer(answer.as_deref().map(body_of)))
+            }
+            LegCommand::Hangup(why) => {
+                self.is_over = true;
+                Action::Session(self.hangup(why))
+            }
+            // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
+            LegCommand::Dial(_)
+            | LegCommand::Offer(_)
+            | LegCommand::AnswerOffer(_)
+            | LegCommand::RefuseOffer(_)
+            | LegCommand::Dtmf(_)
+            | LegCommand::MediaState(_) => Action::None,
+        }
+    }
+
+    /// What the session reports.
+    pub fn handle_session(&mut self, event: SessionEvent) -> Action {
+        if self.is_over {
+            return Action::None;
+        }
+        if let Some(action) = self.offers.handle_session(&event) {
+            return action;
+        }
+        match event {
+            SessionEvent::Ended(end) => Action::Tell(self.over(cause::from_end(&end))),
+            // the answer to the offer in our 2xx
+            SessionEvent::Confirmed { body } if self.offered.is_none() => match read_sdp(body.as_ref()) {
+                Ok(Some(sdp)) => Action::Tell(LegEvent::OfferAnswered(sdp)),
+                Ok(None) | Err(Unreadable) => {
+                    self.parting = Some(Cause::BadMedia);
+                    Action::Tell(self.over(Cause::BadMedia))
+                }
+            },
+            SessionEvent::Failed(_) => Action::Tell(self.over(Cause::Unreachable)),
+            SessionEvent::Confirmed { .. }
+            | SessionEvent::Ringing
+            | SessionEvent::Progress { .. }
+            | SessionEvent::Answered { .. }
+            | SessionEvent::Offer { .. }
+            | SessionEvent::OfferAnswered { .. }
+            | SessionEvent::OfferRefused { .. } => Action::None,
+        }
+    }
+
+    /// The leg cannot go on: its session is gone.
+    pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
+        if self.is_over { None } else { Some(self.over(cause)) }
+    }
+
+    /// Why the session is to be hung up, when the leg ended by itself while its session lives: an ACK without an
+    /// answer that is of use.
+    #[must_use]
+    pub fn parting(&self) -> Option<Reason> {
+        self.parting.map(cause::reason)
+    }
+
+    /// Whether the last word was said.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn over(&mut self, cause: Cause) -> LegEvent {
+        self.is_over = true;
+        LegEvent::Ended(cause)
+    }
+
+    /// A refusal before the answer, with the cause for who understands it (RFC 6432), BYE after it.
+    fn hangup(&self, why: Cause) -> SessionCommand {
+        if self.is_answered {
+            return SessionCommand::Hangup(Some(cause::reason(why)));
+        }
+        let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
+        let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
+        SessionCommand::Refuse(match (why, &self.offered) {
+            (Cause::NoCommonCodec, Some(offered)) => {
+                answer.warning(305, &format!("no common codec: {} offered", offered.join(" ")))
+            }
+            (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
+            (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
+            _ => answer,
+        })
+    }
+}
+
+/// A party by its address. An asserted address often has no name to show; From may have one.
+fn party_of(address: &NameAddr, from: &NameAddr) -> Party {
+    let display = address.display.clone().or_else(|| from.display.clone());
+    Party { user: address.uri.user_text().unwrap_or_default(), display: display.filter(|d| !d.is_empty()) }
+}
+
+fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
+    let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
+    audio.into_iter().map(|codec| codec.name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::port::{Codec, HoldMusic, MediaProfile};
+    use crate::sip::answer::Body;
+    use crate::sip::session::CallEnd;
+    use crate::sip::{Flow, Headers, Uri};
+
+    const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n";
+
+    fn invite(uri: &str, asserted: &str, body: Option<&'static str>) -> IncomingInvite {
+        let mut headers = Headers::default();
+        headers.push(HeaderName::PAssertedIdentity, asserted);
+        IncomingInvite {
+            owner: "pbx".into(),
+            uri: Uri::parse(uri).unwrap(),
+            from: NameAddr::parse("\"Anna\" <sip:trunk%2Bin@192.0.2.4>;tag=x").unwrap(),
+            to: NameAddr::parse("<sip:600@192.0.2.1>").unwrap(),
+            headers,
+            body: body.map(Body::sdp),
+            flow: Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap()),
+        }
+    }
+
+    fn profile() -> LegProfile {
+        let media = MediaProfile::Rtp {
+            codecs: vec![Codec::Pcmu],
+            towards: "192.0.2.4".parse().unwrap(),
+            is_symmetric: false,
+            hold_music: HoldMusic::default(),
+        };
+        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
+    }
+
+    fn start(invite: &IncomingInvite, is_trusted: bool) -> (IncomingLeg, Incoming) {
+        IncomingLeg::start(invite, Source::Trunk("pbx".into()), profile(), is_trusted).unwrap()
+    }
+
+    fn leg() -> IncomingLeg {
+        start(&invite("sip:600@192.0.2.1", "", Some(SDP)), true).0
+    }
+
+    fn sdp() -> Box<SessionDescription> {
+        Box::new(SessionDescription::parse(SDP).unwrap())
+    }
+
+    fn refusal(action: Action) -> Answer {
+        match action {
+            Action::Session(SessionCommand::Refuse(answer)) => answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_caller_is_whom_a_trusted_peer_asserts_and_else_who_stands_in_from_rfc_3325_9_1() {
+        let i = invite("sip:6%30%30@192.0.2.1;user=phone", "<tel:+55-11-3000-0001>, <sip:b@x>", Some(SDP));
+        let told = start(&i, true).1;
+        assert_eq!(told.from, Party { user: "+551130000001".into(), display: Some("Anna".into()) });
+        assert_eq!((told.to.as_str(), told.offer.is_some()), ("600", true));
+        assert_eq!(start(&i, false).1.from.user, "trunk+in");
+        assert_eq!(start(&invite("sip:192.0.2.1", "\"open", None), true).1.from.user, "trunk+in");
+    }
+
+    #[test]
+    fn an_offer_that_cannot_be_read_is_refused_before_there_is_a_call() {
+        let i = invite("sip:600@192.0.2.1", "", Some("hello"));
+        let refused = IncomingLeg::start(&i, Source::Trunk("pbx".into()), profile(), true).unwrap_err();
+        assert_eq!(refused.status.code(), 488);
+        assert_eq!(refused.headers[0].value(), "399 sipedge \"the session description cannot be read\"");
+    }
+
+    #[test]
+    fn it_rings_has_early_media_and_is_answered() {
+        let mut l = leg();
+        assert!(matches!(l.handle_command(LegCommand::Ring), Action::Session(SessionCommand::Ring)));
+        assert!(matches!(l.handle_command(LegCommand::Progress { answer: None }), Action::None));
+        let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+        assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
+        assert!(matches!(l.handle_command(LegCommand::Offer(sdp())), Action::None), "not before the answer");
+        let answer = l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        assert!(matches!(answer, Action::Session(SessionCommand::Answer(Some(_)))));
+        assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));
+        let offer = l.handle_command(LegCommand::Offer(sdp()));
+        assert!(matches!(offer, Action::Session(SessionCommand::Offer(_))));
+        let end = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout));
+        let Action::Session(SessionCommand::Hangup(Some(reason))) = end else { panic!("{end:?}") };
+        assert_eq!(reason.q850_cause(), Some(102));
+        assert!(l.is_over());
+    }
+
+    #[test]
+    fn a_call_without_an_offer_takes_ours_and_its_ack_brings_the_answer_rfc_3261_13_2_1() {
+        let i = invite("sip:600@192.0.2.1", "", None);
+        let (mut l, told) = start(&i, true);
+        assert!(told.offer.is_none());
+        l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        let confirmed = l.handle_session(SessionEvent::Confirmed { body: Some(Body::sdp(SDP)) });
+        assert!(matches!(confirmed, Action::Tell(LegEvent::OfferAnswered(_))));
+        let (mut l, _) = start(&i, true);
+        l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        let confirmed = l.handle_session(SessionEvent::Confirmed { body: None });
+        assert!(matches!(confirmed, Action::Tell(LegEvent::Ended(Cause::BadMedia))));
+        assert_eq!(l.parting().unwrap().q850_cause(), Some(95), "the session is to be hung up");
+    }
+
+    #[test]
+    fn every_cause_refuses_the_call_with_its_status_and_reason_rfc_6432() {
+        for cause in Cause::ALL {
+            let answer = refusal(leg().handle_command(LegCommand::Hangup(cause)));
+            assert_eq!(answer.status.code(), cause::to_status(cause));
+            assert!(answer.headers[0].value().starts_with(&format!("Q.850;cause={}", cause.q850())));
+        }
+        let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn a_cancel_says_whether_somebody_else_answered_rfc_3326_3() {
+        let cancelled = |q850, sip| CallEnd::Cancelled { q850, sip, text: None };
+        for (end, cause) in [
+            (cancelled(None, None), Cause::Cancelled),
+            (cancelled(Some(16), None), Cause::Cancelled),
+            (cancelled(None, Some(200)), Cause::AnsweredElsewhere),
+            (cancelled(Some(26), Some(200)), Cause::AnsweredElsewhere),
+            (cancelled(Some(26), None), Cause::AnsweredElsewhere),
+            (CallEnd::Remote { q850: Some(17), text: None }, Cause::Busy),
+            (CallEnd::Lost, Cause::Unreachable),
+        ] {
+            let ended = leg().handle_session(SessionEvent::Ended(end));
+            assert!(
+                matches!(ended, Action::Tell(LegEvent::Ended(c)) if c == cause),
+                "{ended:?}, not {cause}"
+            );
+        }
+    }
+}
