@@ -66,6 +66,11 @@ impl Registry {
         self.tokens.get(&keyed_digest(&self.token_key, token)).cloned()
     }
 
+    /// All accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
+    }
+
     /// An account by name.
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Arc<Account>> {
