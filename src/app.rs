@@ -5,9 +5,11 @@ use crate::call::io::{Switch, SwitchParts};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
-use crate::http::HttpConfig;
 use crate::http::io::HttpServer;
+use crate::http::{HttpConfig, openapi};
 use crate::media::{self, Engine, MediaConfig};
+use crate::net::client::io::HttpClient;
+use crate::net::client::{ClientConfig, Url};
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
@@ -24,7 +26,8 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
-const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+const TABLES: &[&str] =
+    &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
 /// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
 /// candidate, that a closed agent is closed.
 const QUIET_CRATES: &[&str] =
@@ -41,6 +44,7 @@ pub struct Configured {
     sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
+    client: ClientConfig,
     edges: Vec<(&'static str, Box<dyn Prepared>)>,
     registry: Registry,
     seed: Seed,
@@ -108,6 +112,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
     let drain = keep(read_drain(&config.table("call")), &mut faults);
+    let client = keep(ClientConfig::read(&config.table("webhook")), &mut faults);
 
     let mut edges = Vec::new();
     let mut targets = BTreeMap::new();
@@ -132,24 +137,52 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     // as with edges: a fault in an account makes its name no less a target
     let names = accounts.iter().flatten().map(|section| section.name().to_owned());
     targets.insert(ACCOUNTS, names.collect());
+    if let (Ok(sections), Some(client)) = (&accounts, client) {
+        faults.extend(sections.iter().filter_map(|s| judge_webhook(s, client)));
+    }
     let accounts = accounts.and_then(|sections| read_accounts(&sections));
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip, media, drain, accounts, routes) {
-        (Some(log), Some(http), Some(sip), Some(media), Some(drain), Some(accounts), Some(routes))
-            if faults.is_empty() =>
-        {
+    match (log, http, sip, media, drain, client, accounts, routes) {
+        (
+            Some(log),
+            Some(http),
+            Some(sip),
+            Some(media),
+            Some(drain),
+            Some(client),
+            Some(accounts),
+            Some(routes),
+        ) if faults.is_empty() => {
             let registry = Registry::new(accounts, routes, &mut seed);
             let sip_timings = Timings::default();
-            Ok(Configured { file: None, log, http, sip, sip_timings, media, drain, edges, registry, seed })
+            Ok(Configured {
+                file: None,
+                log,
+                http,
+                sip,
+                sip_timings,
+                media,
+                drain,
+                client,
+                edges,
+                registry,
+                seed,
+            })
         }
         _ => {
             faults.sort();
             Err(faults)
         }
     }
+}
+
+/// An account's webhook, held against where sipedge may go; other mistakes of the account are told by its own folder.
+fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
+    let url = account.text("webhook")?;
+    Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -208,6 +241,9 @@ pub enum RunError {
     /// An edge.
     #[error("edge {0}: {1}")]
     Edge(&'static str, String),
+    /// The client of webhooks.
+    #[error("cannot set up TLS for webhooks: {0}")]
+    Client(String),
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -301,7 +337,7 @@ impl Running {
     /// # Errors
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
-        let Configured { http, sip, sip_timings, media, edges, registry, mut seed, .. } = configured;
+        let Configured { http, sip, sip_timings, media, client, edges, registry, mut seed, .. } = configured;
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
         let mut stack = StackConfig::new(sip.listen().to_vec());
@@ -309,7 +345,8 @@ impl Running {
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
-        let services = Services::default().with(sip.clone());
+        let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
+        let services = Services::default().with(sip.clone()).with(Arc::new(client));
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();
@@ -324,6 +361,7 @@ impl Running {
         let context = EdgeContext { switch: switch.clone(), registry: registry.clone(), services };
         let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
         let router = routes.fold(axum::Router::new(), axum::Router::merge);
+        let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
         let http = HttpServer::start(&http, router).await?;
         Ok(Self { http, sip, engine, switch, registry })
     }

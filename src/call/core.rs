@@ -665,7 +665,8 @@ impl Call {
         callee.progress = Progress::Dialed;
         let target = callee.target.clone();
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
-        let dial = Dial { target, from: self.caller.incoming.from.clone(), offer };
+        let Incoming { source, from, .. } = &self.caller.incoming;
+        let dial = Dial { target, source: source.clone(), from: from.clone(), offer };
         self.tell(leg, LegCommand::Dial(Box::new(dial)));
     }
 

@@ -147,6 +147,8 @@ pub enum LegCommand {
 pub struct Dial {
     /// The route target, of the edge's own kind.
     pub target: super::route::Target,
+    /// What proved the caller's identity.
+    pub source: super::route::Source,
     /// Who calls.
     pub from: Party,
     /// Our offer; none when the leg takes none.

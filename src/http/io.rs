@@ -164,7 +164,7 @@ async fn accept(
             accepted = listener.accept() => match accepted {
                 // without a place the connection is closed at once, so that who waits behind it is seen
                 Ok((stream, remote)) => if let Some(place) = Place::take(&guard, remote.ip()) {
-                    let visitor = Visitor::new(remote.ip(), guard.clone());
+                    let visitor = Visitor::new(remote.ip(), guard.clone(), stop.clone());
                     let router = router.clone().layer(axum::Extension(visitor));
                     tasks.spawn(serve(stream, remote, router, place, stop.clone()));
                 },
