@@ -234,7 +234,10 @@ impl Run {
                     }
                     self.events.push((self.now - self.t0, event));
                 }
-                Output::Incoming { .. } | Output::Done { .. } | Output::Probed { .. } => {}
+                Output::Incoming { .. }
+                | Output::Done { .. }
+                | Output::Probed { .. }
+                | Output::Answered { .. } => {}
             }
         }
         for (to, bytes) in self.uas.drain(self.now) {

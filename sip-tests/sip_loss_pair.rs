@@ -231,7 +231,7 @@ impl Pair {
                     }
                     Output::Event { event, .. } => self.handle(who, event),
                     Output::Done { .. } => self.side(who).is_done = true,
-                    Output::Probed { .. } => {}
+                    Output::Probed { .. } | Output::Answered { .. } => {}
                 }
             }
         }

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use super::handler::{Acceptance, Refuse, RequestHandler, Verdict};
 
@@ -30,6 +30,10 @@ pub struct SessionId(u64);
 /// An OPTIONS of ours, unique for the life of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeId(u64);
+
+/// A request of ours outside any dialog, unique for the life of the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(u64);
 
 /// What the endpoint asks of the world.
 #[derive(Debug)]
@@ -69,6 +73,13 @@ pub enum Output {
         /// The status, or that none came.
         result: Result<StatusCode, Failure>,
     },
+    /// The final response to a request of ours outside any dialog.
+    Answered {
+        /// Which.
+        request: RequestId,
+        /// The response, or that none came.
+        result: Result<Box<Response>, Failure>,
+    },
 }
 
 /// What was dropped or refused so far.
@@ -103,6 +114,7 @@ pub struct EndpointConfig {
 enum Owner {
     Session(SessionId, Ticket),
     Probe(ProbeId),
+    Request(RequestId),
 }
 
 /// An INVITE that became a session, as long as its transaction lives.
@@ -236,11 +248,31 @@ impl Endpoint {
         }
     }
 
-    /// Asks whether somebody is there (RFC 3261 §11).
+    /// User-Agent and Server.
+    #[must_use]
+    pub fn agent(&self) -> &str {
+        &self.config.agent
+    }
+
+    /// Sends a request outside any dialog, complete with its Via; its final response comes as
+    /// [`Output::Answered`].
     ///
     /// # Errors
     /// When the cap of transactions is reached.
-    pub fn probe(&mut self, now: Instant, flow: Flow) -> Result<ProbeId, Full> {
+    pub fn request(&mut self, now: Instant, flow: Flow, request: Request) -> Result<RequestId, Full> {
+        let transaction = self.layer.send_request(now, request, flow)?;
+        self.next_id += 1;
+        let id = RequestId(self.next_id);
+        self.owners.insert(transaction, Owner::Request(id));
+        self.drain_layer(now);
+        Ok(id)
+    }
+
+    /// Asks whether somebody is there (RFC 3261 §11), and waits for the answer no longer than `limit`.
+    ///
+    /// # Errors
+    /// When the cap of transactions is reached.
+    pub fn probe(&mut self, now: Instant, flow: Flow, limit: Option<Duration>) -> Result<ProbeId, Full> {
         let uri: Uri = SipUri::of_address(None, flow.path.remote).into();
         let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
         let mut from = NameAddr::new(end.contact());
@@ -257,6 +289,7 @@ impl Endpoint {
         r.headers.push(HeaderName::Accept, answer::ACCEPT);
         r.headers.push(HeaderName::UserAgent, end.agent);
         let transaction = self.layer.send_request(now, r, flow)?;
+        limit.into_iter().for_each(|limit| self.layer.give_up_at(transaction, now + limit));
         self.next_id += 1;
         let probe = ProbeId(self.next_id);
         self.owners.insert(transaction, Owner::Probe(probe));
@@ -364,6 +397,9 @@ impl Endpoint {
                     Some(Owner::Probe(probe)) => {
                         self.outputs.push_back(Output::Probed { probe, result: Err(failure) });
                     }
+                    Some(Owner::Request(request)) => {
+                        self.outputs.push_back(Output::Answered { request, result: Err(failure) });
+                    }
                     // a response of ours that finds nobody: whoever sent the request ends by its own clock
                     None => {}
                 },
@@ -388,7 +424,11 @@ impl Endpoint {
             Some(Owner::Probe(probe)) if !response.status.is_provisional() => {
                 self.outputs.push_back(Output::Probed { probe, result: Ok(response.status) });
             }
-            Some(Owner::Probe(_)) | None => {}
+            Some(Owner::Request(request)) if !response.status.is_provisional() => {
+                let result = Ok(Box::new(response.clone()));
+                self.outputs.push_back(Output::Answered { request, result });
+            }
+            Some(Owner::Probe(_) | Owner::Request(_)) | None => {}
         }
     }
 

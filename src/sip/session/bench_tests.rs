@@ -108,7 +108,7 @@ impl Bench {
                 }
                 Output::Event { event, .. } => self.events.push(event),
                 Output::Done { .. } => self.is_done = true,
-                Output::Probed { .. } => {}
+                Output::Probed { .. } | Output::Answered { .. } => {}
             }
         }
     }
