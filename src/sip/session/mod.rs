@@ -302,7 +302,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
         let opening = match &self.opening {
             Opening::Client(client) => client.poll_timeout(&self.line),
-            Opening::Server(server) => server.poll_timeout(&self.line),
+            Opening::Server(server) => server.poll_timeout(),
         };
         let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
         [opening, confirmed].into_iter().flatten().min()
