@@ -75,10 +75,10 @@ export async function run({ report, api, browser, pbx, account, tone }) {
   const typing = await browser.page();
   await browser.attach(typing, { api: client.base, token: client.token, callID: keys.callID });
   await sleep(500);
-  await client.ask('POST', '/call/dtmf', { callID: keys.callID, digits: '12#9', duration: 100 });
+  await client.ask('POST', '/call/dtmf', { callID: keys.callID, digits: '12*9', duration: 100 });
   const back = [];
   while (back.length < 4) back.push((await listener.next('call.dtmf', keys.callID, 15_000)).digit);
-  report.equal('keys that came back', back.join(''), '12#9');
+  report.equal('keys that came back', back.join(''), '12*9');
   report.equal('ended by the PBX', await ended(keys.callID), 'remote_ended');
   report.equal('each key once', listener.events.filter((e) => e.event === 'call.dtmf').length, 0);
   await typing.close();
