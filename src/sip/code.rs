@@ -159,6 +159,8 @@ codes! {
     UNSUPPORTED_URI_SCHEME = 416,
     /// 420 Bad Extension
     BAD_EXTENSION = 420,
+    /// 423 Interval Too Brief
+    INTERVAL_TOO_BRIEF = 423,
     /// 480 Temporarily Unavailable
     TEMPORARILY_UNAVAILABLE = 480,
     /// 481 Call/Transaction Does Not Exist

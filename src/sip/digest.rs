@@ -54,7 +54,7 @@ impl Algorithm {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(64), |mut out, b| {
         // writing into a String cannot fail
         let _ = write!(out, "{b:02x}");
@@ -87,10 +87,24 @@ pub fn response(
     method: &str,
     uri: &str,
 ) -> String {
+    let nc = qop.map(|q| format!("{:08x}", q.nc));
+    let qop = nc.as_deref().zip(qop.map(|q| q.cnonce));
+    response_as_written(algorithm, ha1, nonce, qop, method, uri)
+}
+
+/// The same from nonce count and client nonce as they stand in a message. Two hashes.
+pub(super) fn response_as_written(
+    algorithm: Algorithm,
+    ha1: &Secret,
+    nonce: &str,
+    qop: Option<(&str, &str)>,
+    method: &str,
+    uri: &str,
+) -> String {
     let ha1 = ha1.expose();
     let ha2 = algorithm.hash(&format!("{method}:{uri}"));
     match qop {
-        Some(q) => algorithm.hash(&format!("{ha1}:{nonce}:{:08x}:{}:auth:{ha2}", q.nc, q.cnonce)),
+        Some((nc, cnonce)) => algorithm.hash(&format!("{ha1}:{nonce}:{nc}:{cnonce}:auth:{ha2}")),
         None => algorithm.hash(&format!("{ha1}:{nonce}:{ha2}")),
     }
 }
@@ -134,7 +148,7 @@ pub struct Challenge {
 }
 
 /// The Digest challenges or credentials of one header line, which may hold several, as name and value pairs.
-fn parse_digests(line: &str) -> Vec<Vec<(String, String)>> {
+pub(super) fn parse_digests(line: &str) -> Vec<Vec<(String, String)>> {
     let mut all: Vec<(bool, Vec<(String, String)>)> = Vec::new();
     for piece in split_outside(line, b',').unwrap_or_default() {
         let mut param = piece;

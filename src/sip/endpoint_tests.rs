@@ -1,7 +1,6 @@
 //! What strangers hear: requests of no dialog, malformed ones, and those to dialogs that are not.
 
 use super::*;
-use std::time::Duration;
 
 const T1: Duration = Duration::from_millis(500);
 
@@ -143,7 +142,7 @@ fn draining_refuses_calls_and_still_answers_options() {
 #[test]
 fn a_probe_tells_the_status_or_that_none_came() {
     let (mut e, t0) = (endpoint(), Instant::now());
-    let probe = e.probe(t0, flow()).unwrap();
+    let probe = e.probe(t0, flow(), None).unwrap();
     let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("a request was expected") };
     let Message::Request(r) = parse(&bytes, &Limits::UDP).unwrap() else { panic!() };
     let answer = r.response(StatusCode::OK, Some("t")).to_bytes();
@@ -151,10 +150,29 @@ fn a_probe_tells_the_status_or_that_none_came() {
     assert!(
         matches!(e.poll_output(), Some(Output::Probed { probe: p, result: Ok(StatusCode::OK) }) if p == probe)
     );
-    e.probe(t0, flow()).unwrap();
+    e.probe(t0, flow(), None).unwrap();
     e.handle_timeout(t0 + T1 * 64);
     let last = std::iter::from_fn(|| e.poll_output()).last();
     assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));
+    let later = t0 + T1 * 100;
+    e.probe(later, flow(), Some(T1 * 6)).unwrap();
+    e.handle_timeout(later + T1 * 6);
+    let last = std::iter::from_fn(|| e.poll_output()).last();
+    assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));
+    assert_eq!(e.live().1, 0);
+}
+
+#[test]
+fn a_request_of_ours_outside_any_dialog_yields_its_final_response() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    let Message::Request(r) = parse(text("REGISTER", "").as_bytes(), &Limits::UDP).unwrap() else { panic!() };
+    let id = e.request(t0, flow(), r.clone()).unwrap();
+    assert!(matches!(e.poll_output(), Some(Output::Send { .. })));
+    e.handle_datagram(t0, flow(), &r.response(StatusCode::TRYING, None).to_bytes());
+    assert!(e.poll_output().is_none());
+    e.handle_datagram(t0, flow(), &r.response(StatusCode::FORBIDDEN, Some("t")).to_bytes());
+    let Some(Output::Answered { request, result: Ok(response) }) = e.poll_output() else { panic!() };
+    assert_eq!((request, response.status), (id, StatusCode::FORBIDDEN));
 }
 
 fn numbered(method: &str, n: u32) -> String {

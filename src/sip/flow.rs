@@ -29,6 +29,22 @@ impl Transport {
     }
 }
 
+/// Where a request goes next: a transport and the far address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Hop {
+    /// Transport.
+    pub transport: Transport,
+    /// Address.
+    pub address: SocketAddr,
+}
+
+impl From<SocketAddr> for Hop {
+    /// By UDP.
+    fn from(address: SocketAddr) -> Self {
+        Self { transport: Transport::Udp, address }
+    }
+}
+
 /// A transport and its two addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Flow {

@@ -1,10 +1,11 @@
 //! SIP as pure machines plus its io (RFC 3261 and friends).
 //!
 //! `message`, `uri`, `header`, `value`, `lex` are the wire; `transaction` the machines of RFC 3261 §17 and
-//! RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials; `answer` what every UAS must
-//! say; `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy:
-//! [`io`] does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others
-//! are added beside it. rsip is named in `code` alone.
+//! RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials, `digest_server` their check;
+//! `register` keeps an address-of-record registered, `qualify` watches a peer; `answer` what every UAS must say;
+//! `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy: [`io`]
+//! does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others are added
+//! beside it. rsip is named in `code` alone.
 
 pub mod admission;
 pub mod answer;
@@ -12,13 +13,17 @@ mod code;
 mod config;
 pub mod dialog;
 pub mod digest;
+pub mod digest_server;
 pub mod endpoint;
 mod flow;
+mod handler;
 mod header;
 pub mod io;
 mod lex;
 mod message;
 mod outcome;
+pub mod qualify;
+pub mod register;
 pub mod session;
 pub mod transaction;
 mod uri;
@@ -28,7 +33,7 @@ pub use answer::{Answer, Body};
 pub use code::{Method, StatusCode};
 pub use config::SipConfig;
 pub use digest::Credentials;
-pub use flow::{Flow, Transport};
+pub use flow::{Flow, Hop, Transport};
 pub use header::{Header, HeaderName, Headers};
 pub use lex::{Malformed, Param, Params};
 pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};

@@ -9,12 +9,16 @@
 mod owner;
 mod served;
 mod udp;
+mod upkeep;
 
 use super::admission::AdmissionConfig;
+use super::dialog::LocalEnd;
 use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
+use super::qualify::{Qualify, Reachability};
+use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Limits, Reason, StatusCode};
+use super::{Flow, Hop, Limits, Reason, Request, Response, StatusCode};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
 use served::{Served, Switch};
@@ -22,8 +26,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use upkeep::Upkeep;
+
+pub use upkeep::{Locate, RegistrationHandle};
 
 /// Settings of the stack.
 #[derive(Clone)]
@@ -142,6 +149,8 @@ pub struct SipStack {
     served: Arc<Served>,
     handler: Arc<Switch>,
     addresses: Arc<[SocketAddr]>,
+    seed: Arc<std::sync::Mutex<Seed>>,
+    upkeep: Arc<Upkeep>,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -184,7 +193,7 @@ impl SipStack {
     ///
     /// # Errors
     /// The first address that cannot be bound.
-    pub fn start(config: StackConfig, seed: Seed) -> Result<Self, StartError> {
+    pub fn start(config: StackConfig, mut seed: Seed) -> Result<Self, StartError> {
         if config.listen.is_empty() {
             return Err(StartError::NoAddress);
         }
@@ -212,10 +221,11 @@ impl SipStack {
         };
         let incoming = owner::Incoming { served: Arc::clone(&served), commands: commands.downgrade() };
         let stats = Arc::new(ReaderStats::default());
+        let own_seed = Arc::new(std::sync::Mutex::new(seed.fork()));
         let shared = (Arc::clone(&known), stats);
         let owner = Owner::new(endpoint, seed, sockets, shared, config.admission, inbox, incoming);
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(owner.run()))));
-        Ok(Self { commands, known, served, handler, addresses, task })
+        Ok(Self { commands, known, served, handler, addresses, seed: own_seed, upkeep: Arc::default(), task })
     }
 
     /// From now on this handler decides on requests of no dialog.
@@ -257,10 +267,42 @@ impl SipStack {
     /// Asks whether somebody is at the target (OPTIONS): its status, or that none came.
     ///
     /// # Errors
-    /// Nobody answered within 64·T1, or nobody is there.
-    pub async fn options(&self, target: SocketAddr) -> Result<StatusCode, Failure> {
+    /// Nobody answered within 64·T1, or within the limit; or nobody is there.
+    pub async fn options(
+        &self,
+        target: impl Into<Hop>,
+        limit: Option<Duration>,
+    ) -> Result<StatusCode, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Probe { target, reply }).await;
+        let _ = self.commands.send(Command::Probe { target: target.into(), limit, reply }).await;
+        answer.await.unwrap_or(Err(Failure::Transport))
+    }
+
+    /// Keeps an address-of-record registered until the handle is closed or dropped, or the stack is shut down.
+    pub fn register(&self, config: RegisterConfig, peer: Arc<dyn Locate>) -> RegistrationHandle {
+        self.upkeep.register(self.clone(), peer, Registration::start(config, self.fork_seed()))
+    }
+
+    /// Watches whether somebody is there, until the receiver is dropped or the stack is shut down.
+    pub fn qualify(&self, peer: Arc<dyn Locate>, interval: Duration) -> watch::Receiver<Reachability> {
+        self.upkeep.qualify(self.clone(), peer, Qualify::start(interval, self.fork_seed()))
+    }
+
+    fn fork_seed(&self) -> Seed {
+        self.seed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).fork()
+    }
+
+    /// Our end of the signalling towards a target, if it can be reached at all.
+    async fn end_towards(&self, target: Hop) -> Option<LocalEnd> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::End { target, reply }).await;
+        answer.await.ok().flatten()
+    }
+
+    /// The final response to a request outside any dialog.
+    async fn request(&self, flow: Flow, request: Request) -> Result<Box<Response>, Failure> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Request { flow, request: Box::new(request), reply }).await;
         answer.await.unwrap_or(Err(Failure::Transport))
     }
 
@@ -271,8 +313,12 @@ impl SipStack {
         answer.await.unwrap_or_default()
     }
 
-    /// Ends: refuses new calls, hangs up those that live, waits until nothing is unanswered, at most `limit`.
+    /// Ends: takes registrations away, refuses new calls, hangs up those that live, waits until nothing is
+    /// unanswered, at most `limit`, of which half is the registrars'.
     pub async fn shutdown(&self, limit: Duration, reason: Option<Reason>) {
+        let start = tokio::time::Instant::now();
+        self.upkeep.close(limit / 2).await;
+        let limit = limit.saturating_sub(start.elapsed());
         let _ = self.commands.send(Command::Shutdown { limit, reason }).await;
         let task = self.task.lock().await.take();
         if let Some(task) = task {

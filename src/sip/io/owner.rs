@@ -2,10 +2,11 @@
 
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::answer::Answer;
-use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, SessionId};
+use super::super::dialog::LocalEnd;
+use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, RequestId, SessionId};
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Reason, StatusCode};
+use super::super::{Flow, Hop, Reason, Request, Response, StatusCode};
 use super::served::Served;
 use super::{Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
 use crate::base::Seed;
@@ -47,11 +48,15 @@ pub(super) fn next_token() -> u64 {
 /// From handles to the owner.
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
+    Probe { target: Hop, limit: Option<Duration>, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
+    Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
-    Probe { target: SocketAddr, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     Stats { reply: oneshot::Sender<StackStats> },
     Shutdown { limit: Duration, reason: Option<Reason> },
 }
+
+type Reply = oneshot::Sender<Result<Box<Response>, Failure>>;
 
 /// Sources that need no budget, counted by what makes them known.
 pub(super) struct Known(RwLock<HashMap<IpAddr, usize>>);
@@ -185,6 +190,7 @@ pub(super) struct Owner {
     calls: BTreeMap<SessionId, Call>,
     tokens: BTreeMap<u64, SessionId>,
     probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
+    requests: BTreeMap<RequestId, (IpAddr, Reply)>,
     unsent: u64,
     deadline: Option<Instant>,
     /// When to look for calls without a reader; none when there are no calls.
@@ -217,6 +223,7 @@ impl Owner {
             calls: BTreeMap::new(),
             tokens: BTreeMap::new(),
             probes: BTreeMap::new(),
+            requests: BTreeMap::new(),
             unsent: 0,
             deadline: None,
             unread_check: None,
@@ -313,15 +320,28 @@ impl Owner {
                     self.endpoint.command(now, *session, command);
                 }
             }
-            Command::Probe { target, reply } => match self.flow_to(target) {
-                Some(flow) => match self.endpoint.probe(now, flow) {
+            Command::Probe { target, limit, reply } => match self.flow_to(target.address) {
+                Some(flow) => match self.endpoint.probe(now, flow, limit) {
                     Ok(probe) => {
-                        self.feed.known.add(target.ip());
-                        self.probes.insert(probe, (target.ip(), reply));
+                        self.feed.known.add(target.address.ip());
+                        self.probes.insert(probe, (target.address.ip(), reply));
                     }
                     Err(_) => drop(reply.send(Err(Failure::Timeout))),
                 },
                 None => drop(reply.send(Err(Failure::Transport))),
+            },
+            Command::End { target, reply } => {
+                let agent = self.endpoint.agent().to_owned();
+                let flow = self.flow_to(target.address);
+                drop(reply.send(flow.map(|flow| LocalEnd { flow, contact_user: None, agent })));
+            }
+            Command::Request { flow, request, reply } => match self.endpoint.request(now, flow, *request) {
+                Ok(id) => {
+                    let ip = flow.path.remote.ip();
+                    self.feed.known.add(ip);
+                    self.requests.insert(id, (ip, reply));
+                }
+                Err(_) => drop(reply.send(Err(Failure::Timeout))),
             },
             Command::Stats { reply } => drop(reply.send(self.stats())),
             Command::Shutdown { limit, reason } => {
@@ -418,6 +438,12 @@ impl Owner {
                     if let Some((ip, reply)) = self.probes.remove(&probe) {
                         self.feed.known.remove(ip);
                         // who asked may have gone
+                        let _ = reply.send(result);
+                    }
+                }
+                Output::Answered { request, result } => {
+                    if let Some((ip, reply)) = self.requests.remove(&request) {
+                        self.feed.known.remove(ip);
                         let _ = reply.send(result);
                     }
                 }

@@ -66,7 +66,7 @@ async fn a_call_to_a_closed_port_fails_within_a_second() {
         assert!(start.elapsed() < Duration::from_secs(1));
         assert_eq!(events.recv().await, None);
     }
-    assert_eq!(stack.options(closed).await, Err(Failure::Transport));
+    assert_eq!(stack.options(closed, None).await, Err(Failure::Transport));
 }
 
 #[tokio::test(flavor = "multi_thread")]

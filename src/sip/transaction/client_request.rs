@@ -52,6 +52,13 @@ impl ClientRequest {
         machine
     }
 
+    /// Gives up sooner than timer F would by itself.
+    pub fn give_up_at(&mut self, at: Instant) {
+        if matches!(self.state, State::Trying | State::Proceeding) {
+            self.deadlines.set(Timer::F, at);
+        }
+    }
+
     /// State.
     #[must_use]
     pub const fn state(&self) -> State {

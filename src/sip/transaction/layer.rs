@@ -222,6 +222,14 @@ impl Layer {
         Ok(id)
     }
 
+    /// A request of ours that is no INVITE is given up at this time, should timer F come later.
+    pub fn give_up_at(&mut self, id: TransactionId, at: Instant) {
+        if let Some(Machine::ClientRequest(m)) = self.entries.get_mut(&id).map(|e| &mut e.machine) {
+            m.give_up_at(at);
+            self.settle(id);
+        }
+    }
+
     /// Answers a request.
     pub fn respond(&mut self, now: Instant, id: TransactionId, response: &Response) {
         match self.entries.get_mut(&id).map(|e| &mut e.machine) {

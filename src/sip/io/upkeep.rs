@@ -1,0 +1,235 @@
+//! The tasks that keep registrations and watch peers: one each, driving [`Registration`] and [`Qualify`].
+
+use super::super::Hop;
+use super::super::qualify::{self, PROBE_LIMIT, Qualify, Reachability};
+use super::super::register::{self, RegisterFailure, RegisterState, Registration};
+use super::super::transaction::Failure;
+use super::SipStack;
+use async_trait::async_trait;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Finds where a peer is, each time anew: its name may lead elsewhere after an outage.
+#[async_trait]
+pub trait Locate: Send + Sync {
+    /// Where it is now; it answers within seconds.
+    async fn locate(&self) -> Option<Hop>;
+}
+
+#[async_trait]
+impl Locate for Hop {
+    async fn locate(&self) -> Option<Hop> {
+        Some(*self)
+    }
+}
+
+enum Order {
+    Refresh,
+    Close,
+}
+
+/// A registration. Dropping it stops the refreshes and leaves the binding to its end;
+/// [`RegistrationHandle::close`] takes it away.
+#[derive(Debug)]
+pub struct RegistrationHandle {
+    orders: mpsc::Sender<Order>,
+    state: watch::Receiver<RegisterState>,
+}
+
+impl RegistrationHandle {
+    /// Its state, now and later.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<RegisterState> {
+        self.state.clone()
+    }
+
+    /// Registers now: the registrar came back and may have forgotten us.
+    pub async fn refresh(&self) {
+        // it is over only when it is closed
+        let _ = self.orders.send(Order::Refresh).await;
+    }
+
+    /// Takes the binding away and waits until that is done: as long as a request may last, 64·T1.
+    pub async fn close(mut self) {
+        let _ = self.orders.send(Order::Close).await;
+        // the task may end without a word when the stack does
+        let _ = self.state.wait_for(|state| *state == RegisterState::Closed).await;
+    }
+}
+
+/// All these tasks of a stack.
+#[derive(Debug, Default)]
+pub(super) struct Upkeep {
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Upkeep {
+    pub(super) fn register(
+        &self,
+        stack: SipStack,
+        peer: Arc<dyn Locate>,
+        machine: Registration,
+    ) -> RegistrationHandle {
+        let (orders, inbox) = mpsc::channel(4);
+        let (news, state) = watch::channel(machine.state().clone());
+        self.tasks.spawn(keep_registered(stack, peer, machine, news, inbox, self.closing.clone()));
+        RegistrationHandle { orders, state }
+    }
+
+    pub(super) fn qualify(
+        &self,
+        stack: SipStack,
+        peer: Arc<dyn Locate>,
+        machine: Qualify,
+    ) -> watch::Receiver<Reachability> {
+        let (news, state) = watch::channel(machine.state());
+        self.tasks.spawn(watch_peer(stack, peer, machine, news, self.closing.clone()));
+        state
+    }
+
+    /// Takes bindings away and ends everything, within `limit`.
+    pub(super) async fn close(&self, limit: Duration) {
+        self.closing.cancel();
+        self.tasks.close();
+        // who is not through by then is given up
+        let _ = tokio::time::timeout(limit, self.tasks.wait()).await;
+    }
+}
+
+async fn keep_registered(
+    stack: SipStack,
+    peer: Arc<dyn Locate>,
+    mut machine: Registration,
+    news: watch::Sender<RegisterState>,
+    mut orders: mpsc::Receiver<Order>,
+    closing: CancellationToken,
+) {
+    let mut is_closing = false;
+    loop {
+        while let Some(output) = machine.poll_output() {
+            match output {
+                register::Output::State(state) => drop(news.send_replace(state)),
+                register::Output::Done => return,
+                register::Output::Send => {
+                    let end = match peer.locate().await {
+                        Some(hop) => stack.end_towards(hop).await,
+                        None => None,
+                    };
+                    let Some(end) = end else {
+                        machine.handle_failure(Instant::now(), RegisterFailure::Unreachable);
+                        continue;
+                    };
+                    let request = machine.request(&end);
+                    let mut answer = pin!(stack.request(end.flow, request));
+                    let result = loop {
+                        tokio::select! {
+                            result = &mut answer => break result,
+                            order = next_order(&mut orders, &closing, &mut is_closing) => match order {
+                                Some(order) => obey(&mut machine, &order),
+                                None => return,
+                            },
+                        }
+                    };
+                    match result {
+                        Ok(response) => machine.handle_response(Instant::now(), &response),
+                        Err(why) => machine.handle_failure(Instant::now(), why.into()),
+                    }
+                }
+            }
+        }
+        let wake = machine.poll_timeout().map(|(at, _)| at);
+        tokio::select! {
+            order = next_order(&mut orders, &closing, &mut is_closing) => match order {
+                Some(order) => obey(&mut machine, &order),
+                None => return,
+            },
+            () = sleep_until(wake) => machine.handle_timeout(Instant::now()),
+        }
+    }
+}
+
+fn obey(machine: &mut Registration, order: &Order) {
+    match order {
+        Order::Refresh => machine.refresh(),
+        Order::Close => machine.close(),
+    }
+}
+
+/// The next order; the end of the stack is one, once. None when the handle is gone. Cancel-safe.
+async fn next_order(
+    orders: &mut mpsc::Receiver<Order>,
+    closing: &CancellationToken,
+    is_closing: &mut bool,
+) -> Option<Order> {
+    tokio::select! {
+        () = closing.cancelled(), if !*is_closing => {
+            *is_closing = true;
+            Some(Order::Close)
+        }
+        order = orders.recv(), if !*is_closing => {
+            *is_closing = matches!(order, Some(Order::Close));
+            order
+        }
+        else => std::future::pending().await,
+    }
+}
+
+async fn watch_peer(
+    stack: SipStack,
+    peer: Arc<dyn Locate>,
+    mut machine: Qualify,
+    news: watch::Sender<Reachability>,
+    closing: CancellationToken,
+) {
+    loop {
+        while let Some(output) = machine.poll_output() {
+            match output {
+                qualify::Output::State(state) => drop(news.send_replace(state)),
+                qualify::Output::Probe => {
+                    let probe = async {
+                        match peer.locate().await {
+                            Some(hop) => stack.options(hop, Some(PROBE_LIMIT)).await,
+                            None => Err(Failure::Transport),
+                        }
+                    };
+                    let Some(result) = unless_over(probe, &news, &closing).await else { return };
+                    machine.handle_result(Instant::now(), result);
+                }
+            }
+        }
+        if unless_over(sleep_until(machine.poll_timeout()), &news, &closing).await.is_none() {
+            return;
+        }
+        machine.handle_timeout(Instant::now());
+    }
+}
+
+/// None when nobody wants to know any more.
+async fn unless_over<T>(
+    work: impl Future<Output = T>,
+    news: &watch::Sender<Reachability>,
+    closing: &CancellationToken,
+) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = news.closed() => None,
+        () = closing.cancelled() => None,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+#[path = "upkeep_tests.rs"]
+mod tests;

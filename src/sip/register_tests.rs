@@ -1,0 +1,243 @@
+//! The transition table of a registration, and what its requests say.
+
+use super::*;
+use crate::base::Secret;
+use crate::sip::{Flow, Host};
+use std::net::SocketAddr;
+
+fn end(local: &str) -> LocalEnd {
+    let local: SocketAddr = local.parse().unwrap();
+    let flow = Flow::udp(local, "192.0.2.4:5060".parse().unwrap());
+    LocalEnd { flow, contact_user: None, agent: "test".into() }
+}
+
+fn here() -> LocalEnd {
+    end("192.0.2.1:5080")
+}
+
+fn machine() -> Registration {
+    let host = || Host::parse("pbx.example").unwrap();
+    let config = RegisterConfig {
+        registrar: SipUri::new(None, host(), None),
+        aor: SipUri::new(Some("edge"), host(), None),
+        contact_user: Some("edge".into()),
+        credentials: Some(Credentials::new("edge", Secret::new("s3cret"))),
+        expires: Duration::from_secs(300),
+    };
+    Registration::start(config, Seed::from_number(1))
+}
+
+/// What is asked for; each `Send` is built, and the last request comes back.
+fn drain(m: &mut Registration, end: &LocalEnd) -> (Vec<String>, Option<Request>) {
+    let (mut said, mut last) = (Vec::new(), None);
+    while let Some(output) = m.poll_output() {
+        said.push(match output {
+            Output::Send => {
+                let r = m.request(end);
+                let expires = r.headers.get(&HeaderName::Expires).unwrap_or_default().to_owned();
+                last = Some(r);
+                format!("send {expires}")
+            }
+            Output::State(RegisterState::Registering) => "registering".into(),
+            Output::State(RegisterState::Registered { expires }) => format!("bound {}", expires.as_secs()),
+            Output::State(RegisterState::Failed(why)) => format!("failed: {why}"),
+            Output::State(RegisterState::Closed) => "closed".into(),
+            Output::Done => "done".into(),
+        });
+    }
+    (said, last)
+}
+
+fn response(r: &Request, code: u16, lines: &[(HeaderName, &str)]) -> Response {
+    let mut response = r.response(StatusCode::new(code).unwrap(), Some("t"));
+    lines.iter().for_each(|(n, v)| response.headers.push(n.clone(), *v));
+    response
+}
+
+const CHALLENGE: &str = "Digest realm=\"pbx\", nonce=\"n\", algorithm=MD5, qop=\"auth\"";
+
+/// One event; returns what is asked for.
+fn event(m: &mut Registration, now: Instant, name: &str) -> String {
+    let r = match m.contact.is_some() {
+        // any request will do for a response's headers
+        true => Request::new(Method::REGISTER, Uri::parse("sip:pbx.example").unwrap()),
+        false => return drain(m, &here()).0.join(", "),
+    };
+    match name {
+        "200" => m.handle_response(now, &response(&r, 200, &[(HeaderName::Expires, "100")])),
+        "401" => m.handle_response(now, &response(&r, 401, &[(HeaderName::WwwAuthenticate, CHALLENGE)])),
+        "423" => m.handle_response(now, &response(&r, 423, &[(HeaderName::MinExpires, "600")])),
+        "100" | "403" => m.handle_response(now, &response(&r, name.parse().unwrap(), &[])),
+        "lost" => m.handle_failure(now, RegisterFailure::Timeout),
+        "clock" => m.handle_timeout(now + Duration::from_secs(100)),
+        "early" => m.handle_timeout(now),
+        "refresh" => m.refresh(),
+        "close" => m.close(),
+        other => panic!("{other}"),
+    }
+    drain(m, &here()).0.join(", ")
+}
+
+#[test]
+fn the_transitions_are_those_of_the_table() {
+    let t0 = Instant::now();
+    // events that lead into a state, the event under test, what is asked for, and the state then
+    let table: &[(&[&str], &str, &str, Phase)] = &[
+        (&[""], "100", "", Phase::Asking),
+        (&[""], "200", "bound 100", Phase::Resting),
+        (&[""], "401", "send 300", Phase::Asking),
+        (&[""], "423", "send 600", Phase::Asking),
+        (&[""], "403", "failed: the registrar answers 403 Forbidden", Phase::Waiting),
+        (&[""], "lost", "failed: nobody answered in time", Phase::Waiting),
+        (&[""], "clock", "", Phase::Asking),
+        (&[""], "refresh", "", Phase::Asking),
+        (&[""], "close", "", Phase::Asking),
+        (&["", "401"], "200", "bound 100", Phase::Resting),
+        (&["", "401"], "401", "failed: the far side refused the user or password", Phase::Waiting),
+        (&["", "423"], "401", "send 600", Phase::Asking),
+        (&["", "401"], "423", "send 600", Phase::Asking),
+        (&["", "423"], "423", "failed: the registrar answers 423 Interval Too Brief", Phase::Waiting),
+        (&["", "200"], "200", "", Phase::Resting),
+        (&["", "200"], "403", "", Phase::Resting),
+        (&["", "200"], "lost", "", Phase::Resting),
+        (&["", "200"], "early", "", Phase::Resting),
+        (&["", "200"], "clock", "send 300", Phase::Asking),
+        (&["", "200"], "refresh", "send 300", Phase::Asking),
+        (&["", "200"], "close", "send 0", Phase::Removing),
+        (&["", "200", "clock"], "200", "", Phase::Resting),
+        (&["", "200", "clock"], "lost", "failed: nobody answered in time", Phase::Waiting),
+        (&["", "403"], "200", "", Phase::Waiting),
+        (&["", "403"], "early", "", Phase::Waiting),
+        (&["", "403"], "clock", "send 300", Phase::Asking),
+        (&["", "403"], "refresh", "send 300", Phase::Asking),
+        (&["", "403"], "close", "send 0", Phase::Removing),
+        (&["", "403", "clock"], "403", "", Phase::Waiting),
+        (&["", "403", "clock"], "lost", "failed: nobody answered in time", Phase::Waiting),
+        (&["", "403", "clock"], "200", "bound 100", Phase::Resting),
+        (&["", "close"], "200", "bound 100, send 0", Phase::Removing),
+        (&["", "close"], "401", "send 300", Phase::Asking),
+        (&["", "close"], "lost", "failed: nobody answered in time, closed, done", Phase::Closed),
+        (&["", "close"], "403", "failed: the registrar answers 403 Forbidden, send 0", Phase::Removing),
+        (&["", "200", "close"], "401", "send 0", Phase::Removing),
+        (&["", "200", "close"], "200", "closed, done", Phase::Closed),
+        (&["", "200", "close"], "403", "closed, done", Phase::Closed),
+        (&["", "200", "close"], "423", "closed, done", Phase::Closed),
+        (&["", "200", "close"], "lost", "closed, done", Phase::Closed),
+        (&["", "200", "close"], "clock", "", Phase::Removing),
+        (&["", "200", "close"], "close", "", Phase::Removing),
+        (&["", "200", "close", "200"], "200", "", Phase::Closed),
+        (&["", "200", "close", "200"], "clock", "", Phase::Closed),
+        (&["", "200", "close", "200"], "refresh", "", Phase::Closed),
+        (&["", "200", "close", "200"], "close", "", Phase::Closed),
+    ];
+    for (before, name, expected, phase) in table {
+        let mut m = machine();
+        before.iter().for_each(|b| drop(event(&mut m, t0, b)));
+        assert_eq!((event(&mut m, t0, name).as_str(), m.phase), (*expected, *phase), "{before:?} {name}");
+        let has_timer = matches!(m.phase, Phase::Resting | Phase::Waiting);
+        assert_eq!(m.poll_timeout().is_some(), has_timer, "{before:?} {name}");
+    }
+}
+
+#[test]
+fn call_id_stays_and_cseq_rises_over_challenges_and_refreshes_rfc_3261_10_2_4() {
+    let (t0, mut m) = (Instant::now(), machine());
+    let first = drain(&mut m, &here()).1.unwrap();
+    m.handle_response(t0, &response(&first, 401, &[(HeaderName::WwwAuthenticate, CHALLENGE)]));
+    let second = drain(&mut m, &here()).1.unwrap();
+    m.handle_response(t0, &response(&second, 200, &[]));
+    m.refresh();
+    let third = drain(&mut m, &here()).1.unwrap();
+    for (a, b) in [(&first, &second), (&second, &third)] {
+        assert_eq!(a.headers.call_id(), b.headers.call_id());
+        assert_eq!(a.headers.cseq().unwrap().number + 1, b.headers.cseq().unwrap().number);
+        assert_ne!(a.headers.top_via().unwrap().branch(), b.headers.top_via().unwrap().branch());
+        assert!(b.essentials().is_ok());
+    }
+    assert_eq!(first.uri.to_string(), "sip:pbx.example");
+    assert_eq!(first.headers.get(&HeaderName::To), Some("<sip:edge@pbx.example>"));
+    assert_eq!(first.headers.get(&HeaderName::Contact), Some("<sip:edge@192.0.2.1:5080>;expires=300"));
+    assert!(second.headers.get(&HeaderName::Authorization).unwrap().contains("uri=\"sip:pbx.example\""));
+    assert!(third.headers.get(&HeaderName::Authorization).is_none());
+}
+
+#[test]
+fn the_granted_lifetime_counts_and_is_refreshed_before_its_last_tenth_rfc_3261_10_2_4() {
+    let t0 = Instant::now();
+    let ours = "<sip:edge@192.0.2.1:5080>";
+    for (lines, granted) in [
+        (vec![(HeaderName::Expires, "60".to_owned())], 60),
+        (vec![], 300),
+        (vec![(HeaderName::Contact, format!("<sip:x@y>;expires=7, {ours};expires=120"))], 120),
+        (vec![(HeaderName::Contact, "<sip:edge@198.51.100.9:1024>;expires=90".to_owned())], 90),
+        (vec![(HeaderName::Contact, ours.to_owned()), (HeaderName::Expires, "70".to_owned())], 70),
+        (vec![(HeaderName::Contact, format!("{ours};expires=4294967295"))], MAX_EXPIRES),
+        (vec![(HeaderName::Contact, "\"open".to_owned())], 300),
+    ] {
+        let mut m = machine();
+        let r = drain(&mut m, &here()).1.unwrap();
+        let lines: Vec<_> = lines.iter().map(|(n, v)| (n.clone(), v.as_str())).collect();
+        m.handle_response(t0, &response(&r, 200, &lines));
+        let expires = Duration::from_secs(u64::from(granted));
+        assert_eq!(*m.state(), RegisterState::Registered { expires }, "{lines:?}");
+        let rest = m.poll_timeout().unwrap().0 - t0;
+        assert!(rest >= expires * 8 / 10 && rest <= expires * 9 / 10, "{rest:?}");
+    }
+    let mut m = machine();
+    let r = drain(&mut m, &here()).1.unwrap();
+    m.handle_response(t0, &response(&r, 200, &[(HeaderName::Expires, "0")]));
+    assert_eq!(*m.state(), RegisterState::Failed(RegisterFailure::NotBound));
+}
+
+#[test]
+fn a_registrar_that_is_away_is_asked_ever_more_slowly_and_at_least_every_four_seconds() {
+    let (mut now, mut m) = (Instant::now(), machine());
+    let mut waits = Vec::new();
+    let mut told = 0;
+    for _ in 0..40 {
+        let (said, _) = drain(&mut m, &here());
+        told += said.iter().filter(|s| s.starts_with("failed")).count();
+        m.handle_failure(now, RegisterFailure::Unreachable);
+        let (at, why) = m.poll_timeout().unwrap();
+        assert_eq!(why, RegisterTimer::Retry);
+        waits.push(at - now);
+        now = at;
+        m.handle_timeout(now);
+    }
+    assert!(waits[0] <= FIRST_WAIT && waits.iter().all(|w| *w <= MAX_WAIT), "{waits:?}");
+    assert!(waits[10..].iter().all(|w| *w >= MAX_WAIT / 2));
+    assert_eq!(told, 1, "one state, one word");
+}
+
+#[test]
+fn a_changed_address_leaves_no_second_binding_behind() {
+    let (t0, mut m) = (Instant::now(), machine());
+    let r = drain(&mut m, &here()).1.unwrap();
+    m.handle_response(t0, &response(&r, 200, &[]));
+    let moved = end("198.51.100.7:5080");
+    m.refresh();
+    let r = drain(&mut m, &moved).1.unwrap();
+    let contacts: Vec<_> = r.headers.all(&HeaderName::Contact).collect();
+    let (new, old) = ("<sip:edge@198.51.100.7:5080>;expires=300", "<sip:edge@192.0.2.1:5080>;expires=0");
+    assert_eq!(contacts, [new, old]);
+    // it may not have arrived: the old one is taken away until a 200 says so
+    m.handle_failure(t0, RegisterFailure::Timeout);
+    m.refresh();
+    let r = drain(&mut m, &moved).1.unwrap();
+    assert_eq!(r.headers.count(&HeaderName::Contact), 2);
+    m.handle_response(t0, &response(&r, 200, &[]));
+    m.refresh();
+    let r = drain(&mut m, &moved).1.unwrap();
+    assert_eq!(r.headers.count(&HeaderName::Contact), 1);
+}
+
+#[test]
+fn an_unreasonable_min_expires_is_not_obeyed_rfc_3261_10_2_8() {
+    let t0 = Instant::now();
+    for least in ["0", "300", "86401", "4294967296", "x"] {
+        let mut m = machine();
+        let r = drain(&mut m, &here()).1.unwrap();
+        m.handle_response(t0, &response(&r, 423, &[(HeaderName::MinExpires, least)]));
+        assert!(matches!(m.state(), RegisterState::Failed(RegisterFailure::Status(_))), "{least}");
+    }
+}
