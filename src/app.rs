@@ -1,23 +1,28 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
+mod demo;
+
 use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
 use crate::call::io::{Switch, SwitchParts};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
 use crate::http::io::HttpServer;
+use crate::http::page::{self, Suggestion};
 use crate::http::{HttpConfig, openapi};
 use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
+use crate::net::tls::Acceptor;
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
+use demo::Demo;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +52,9 @@ pub struct Configured {
     client: ClientConfig,
     edges: Vec<(&'static str, Box<dyn Prepared>)>,
     registry: Registry,
+    demo: Option<Demo>,
+    /// What the call page offers to dial.
+    suggestions: &'static [Suggestion],
     seed: Seed,
 }
 
@@ -76,21 +84,56 @@ struct RawCall {
     drain: Option<String>,
 }
 
-/// Reads the configuration: the file named, else by the environment, else the system's; and the environment.
+/// Reads the configuration: the file named, else by the environment, else the system's; and the environment. Without
+/// any file there is a demo, with `is_lan` for the network too.
 ///
 /// # Errors
 /// Everything that is wrong, all at once.
-pub fn configure(file: Option<PathBuf>) -> Result<Configured, Vec<Fault>> {
+pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<Fault>> {
     let file = config::choose_file(file, std::env::var_os(config::ENV_FILE).map(PathBuf::from));
     // what is no UTF-8 is judged like any other wrong value, where it concerns us at all
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    let config = Config::load(file.as_deref(), variables).map_err(|fault| vec![fault])?;
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
-    let mut configured = judge(&config, Seed::from_bytes(entropy))?;
-    configured.file = file;
+    let mut seed = Seed::from_bytes(entropy);
+    let Some(file) = file else {
+        let demo = Demo::new(&mut seed, is_free);
+        let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
+        let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
+        if is_lan {
+            let acceptor = Acceptor::self_signed(&addresses_of_this_machine()).map_err(|error| {
+                vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy: error.to_string() }]
+            })?;
+            configured.http.set_tls(vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()], acceptor);
+        }
+        configured.demo = Some(demo);
+        configured.suggestions = &demo::SUGGESTIONS;
+        return Ok(configured);
+    };
+    if is_lan {
+        let remedy = "it belongs to the demo; with a configuration, set http.tls_listen and a certificate";
+        return Err(vec![Fault {
+            origin: file.display().to_string(),
+            key: "--lan".into(),
+            remedy: remedy.into(),
+        }]);
+    }
+    let config = Config::load(Some(&file), variables).map_err(|fault| vec![fault])?;
+    let mut configured = judge(&config, seed)?;
+    configured.file = Some(file);
     Ok(configured)
+}
+
+/// Whether a port is nobody's, on any address.
+fn is_free(port: u16) -> bool {
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn addresses_of_this_machine() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.into_iter().map(|interface| interface.ip()).collect()
 }
 
 /// Judges a configuration; all randomness of the program comes from `seed`.
@@ -169,6 +212,8 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 client,
                 edges,
                 registry,
+                demo: None,
+                suggestions: &[],
                 seed,
             })
         }
@@ -244,6 +289,9 @@ pub enum RunError {
     /// The client of webhooks.
     #[error("cannot set up TLS for webhooks: {0}")]
     Client(String),
+    /// HTTP, in the demo.
+    #[error("{0}: {remedy}", remedy = Demo::remedy())]
+    DemoHttp(crate::http::io::StartError),
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -267,7 +315,7 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
     done
 }
 
-async fn serve(configured: Configured) -> Result<(), RunError> {
+async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let file = configured.file.as_ref().map_or_else(|| "none".to_owned(), |f| f.display().to_string());
     let drain = configured.drain;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -275,7 +323,15 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     // with the terminal that it was started in, the program goes; a service is asked to reload by the same signal
     let has_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    let running = Running::start(configured).await?;
+    let demo = configured.demo.take();
+    let running = Running::start(configured).await.map_err(|error| match error {
+        RunError::Http(taken) if demo.is_some() => RunError::DemoHttp(taken),
+        error => error,
+    })?;
+    if let Some(demo) = demo {
+        let machine = addresses_of_this_machine();
+        println!("{}", demo.greeting(running.http.addresses(), running.http.tls_addresses(), &machine));
+    }
     let (first, last) = running.engine.webrtc_ports();
     info!(
         config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
@@ -337,7 +393,9 @@ impl Running {
     /// # Errors
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
-        let Configured { http, sip, sip_timings, media, client, edges, registry, mut seed, .. } = configured;
+        let Configured {
+            http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
+        } = configured;
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
         let mut stack = StackConfig::new(sip.listen().to_vec());
@@ -362,6 +420,7 @@ impl Running {
         let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
         let router = routes.fold(axum::Router::new(), axum::Router::merge);
         let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
+        let router = if http.has_page() { router.merge(page::router(suggestions)) } else { router };
         let http = HttpServer::start(&http, router).await?;
         Ok(Self { http, sip, engine, switch, registry })
     }

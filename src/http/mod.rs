@@ -5,6 +5,7 @@ mod config;
 mod cors;
 pub mod io;
 pub mod openapi;
+pub mod page;
 
 pub use config::HttpConfig;
 pub use cors::Origins;
