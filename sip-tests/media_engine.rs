@@ -14,7 +14,9 @@
 mod world;
 
 use sipedge::base::{Cause, LegId};
-use sipedge::call::port::{Codec, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
+use sipedge::call::port::{
+    Application, Codec, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+};
 use std::net::UdpSocket;
 use std::time::Duration;
 use world::{BROWSER, Browser, LOCAL, PBX, Pbx, call, plain};
@@ -197,4 +199,118 @@ async fn an_ice_restart_moves_the_same_association_to_the_new_port_as_dtls_clien
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ice_restart_moves_the_same_association_to_the_new_port_as_dtls_server_rfc8842_5_5() {
     an_ice_restart("41400-41499", "active", "passive").await;
+}
+
+/// The leg of a media application.
+const APPLICATION: LegId = LegId(77);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_limits_the_codecs_and_plays_to_the_pbx_and_an_echo_sends_back() {
+    for application in [Application::Tone, Application::Echo] {
+        let mut call = call("41300-41399");
+        let mut pbx = Pbx::start();
+        call.port.command(MediaCommand::Bridge(PBX, APPLICATION));
+        call.port.command(MediaCommand::Run(APPLICATION, application));
+        let opus = pbx.description("107", "a=rtpmap:107 opus/48000/2\r\na=sendrecv\r\n");
+        let profile = plain(&Codec::ALL);
+        if application == Application::Tone {
+            let sdp = Box::new(opus);
+            call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile: profile.clone(), sdp });
+            let refused = call.next().await;
+            let no_codec = |r: &MediaRefusal| matches!(r, MediaRefusal::NoCommonCodec { .. });
+            assert!(
+                matches!(&refused, MediaEvent::Refused { refusal, .. } if no_codec(refusal)),
+                "{refused:?}"
+            );
+        }
+        let offer = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n");
+        call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile, sdp: Box::new(offer) });
+        let MediaEvent::Answer { sdp, .. } = call.next().await else { panic!() };
+        assert!(matches!(call.next().await, MediaEvent::Connected { .. }));
+        let port = sdp.media[0].port;
+        tokio::task::block_in_place(|| {
+            if application == Application::Echo {
+                (0..5).for_each(|_| pbx.say(port, b'e'));
+                pbx.hear(b'e');
+            } else {
+                pbx.hear_sound();
+            }
+        });
+        call.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard() {
+    let mut call = call("41400-41499");
+    let mut pbx = Pbx::start();
+    let towards = pbx.address().ip();
+    let codecs = vec![Codec::Pcmu];
+    let hold_music = HoldMusic::Generated;
+    let profile = MediaProfile::Rtp { codecs, towards, is_symmetric: false, hold_music };
+    let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
+    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+    let browser = Browser::start(b'h');
+    call.attach(&browser).await;
+    tokio::task::block_in_place(|| pbx.hear(b'h'));
+
+    call.port.command(MediaCommand::Hold(BROWSER, true));
+    call.port.command(MediaCommand::CreateOffer { leg: PBX, profile: profile.clone() });
+    let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+    assert!(sdp.media[0].has("sendonly") && sdp.media[0].port == port);
+    assert_eq!(sdp.media[0].formats, ["0", "101"], "the payload types stay (RFC 3264 §8.3.2)");
+    let held = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=recvonly\r\n");
+    call.port.command(MediaCommand::AcceptAnswer { leg: PBX, sdp: Box::new(held) });
+    tokio::task::block_in_place(|| {
+        pbx.hear_sound();
+        (0..5).for_each(|_| pbx.say(port, b'x'));
+        browser.hear(0xff);
+    });
+
+    call.port.command(MediaCommand::Hold(BROWSER, false));
+    call.port.command(MediaCommand::CreateOffer { leg: PBX, profile });
+    let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+    assert!(sdp.media[0].has("sendrecv"));
+    let back = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n");
+    call.port.command(MediaCommand::AcceptAnswer { leg: PBX, sdp: Box::new(back) });
+    tokio::task::block_in_place(|| {
+        pbx.hear(b'h');
+        (0..5).for_each(|_| pbx.say(port, b'y'));
+        browser.hear(b'y');
+    });
+    call.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_holds_with_inactive_leaves_music_to_the_browser_and_comes_back() {
+    let mut call = call("41500-41599");
+    let mut pbx = Pbx::start();
+    let towards = pbx.address().ip();
+    let profile = MediaProfile::Rtp {
+        codecs: vec![Codec::Pcmu],
+        towards,
+        is_symmetric: false,
+        hold_music: HoldMusic::Generated,
+    };
+    let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
+    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+    let browser = Browser::start(b'k');
+    call.attach(&browser).await;
+    for (direction, answer) in [("inactive", "inactive"), ("sendrecv", "sendrecv")] {
+        let lines = format!("a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n");
+        let sdp = Box::new(pbx.description("0 101", &lines));
+        call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile: profile.clone(), sdp });
+        let MediaEvent::Answer { sdp, .. } = call.next().await else { panic!() };
+        assert!(sdp.media[0].has(answer), "{direction}");
+        tokio::task::block_in_place(|| {
+            if direction == "inactive" {
+                browser.hear_sound();
+            } else {
+                pbx.hear(b'k');
+                (0..5).for_each(|_| pbx.say(port, b'z'));
+                browser.hear(b'z');
+            }
+        });
+    }
+    call.end().await;
 }

@@ -17,7 +17,7 @@ mod world;
 
 use sipedge::base::{Cause, LegId, Seed, StreamId};
 use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaProfile};
-use sipedge::media::io::{Command, MediaThread};
+use sipedge::media::io::{Command, MediaThread, News};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
 use sipedge::media::srtp::{Opener, Sealer};
@@ -280,7 +280,7 @@ fn a_fault_while_one_datagram_is_handled_ends_that_stream_and_the_others_go_on()
         socket.send_to(&request, rig.thread.addresses().next().unwrap()).unwrap();
     }
     rig.exchange(3);
-    assert_eq!(told.try_recv().unwrap(), (id, Cause::Internal));
+    assert_eq!(told.try_recv().unwrap(), (id, News::Lost(Cause::Internal)));
     assert!(told.try_recv().is_err(), "told once");
     assert!(rig.thread.strays().of(sipedge::media::stats::Drop::Fault) >= 1);
     rig.exchange(3);

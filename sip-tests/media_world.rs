@@ -121,6 +121,24 @@ impl Browser {
         }
         panic!("the browser never heard {byte:#x}");
     }
+
+    /// Waits until it hears something that was made and not relayed.
+    pub(crate) fn hear_sound(&self) {
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Ok((_, _, payload)) = self.heard.recv_timeout(Duration::from_millis(100))
+                && is_sound(&payload)
+            {
+                return;
+            }
+        }
+        panic!("the browser never heard a sound");
+    }
+}
+
+/// Whether a payload is a sound and neither silence nor a test letter: its bytes differ.
+fn is_sound(payload: &[u8]) -> bool {
+    payload.len() == 160 && payload.windows(2).any(|pair| pair[0] != pair[1])
 }
 
 impl Drop for Browser {
@@ -293,15 +311,24 @@ impl Pbx {
         assert!(self.hears_within(byte, PATIENCE), "the PBX never heard {byte:#x}");
     }
 
+    /// Waits until it hears something that was made and not relayed.
+    pub(crate) fn hear_sound(&mut self) {
+        assert!(self.hears(is_sound, PATIENCE), "the PBX never heard a sound");
+    }
+
     /// Whether a payload of this byte comes in that time.
     pub(crate) fn hears_within(&mut self, byte: u8, time: Duration) -> bool {
+        self.hears(|payload| payload == [byte; 160], time)
+    }
+
+    fn hears(&mut self, is_it: impl Fn(&[u8]) -> bool, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut buffer = [0; 2000];
         while Instant::now() < until {
             if let Ok(n) = self.rtp.recv(&mut buffer) {
                 self.seen.push(RtpHeader::parse(&buffer[..n]).unwrap());
                 self.times.push(Instant::now());
-                if buffer[12..n] == [byte; 160] {
+                if is_it(&buffer[12..n]) {
                     return true;
                 }
             }

@@ -1,15 +1,19 @@
 //! Calls over a virtual network that loses, delays, doubles and reorders: the endpoint as UAC against a
-//! scripted UAS built from our transaction layer. No socket, no waiting.
+//! scripted UAS built from our transaction layer, and (`sip_loss_pair.rs`) two endpoints against each other.
+//! No socket, no waiting.
 
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a test: helpers outside test functions may fail it too"
 )]
 
 #[path = "net.rs"]
 mod net;
+#[path = "sip_loss_pair.rs"]
+mod pair;
 
 use bytes::Bytes;
 use net::{Net, Weather};

@@ -1,21 +1,28 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
+mod demo;
+
 use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
 use crate::call::io::{Switch, SwitchParts};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
-use crate::http::HttpConfig;
 use crate::http::io::HttpServer;
+use crate::http::page::{self, Suggestion};
+use crate::http::{HttpConfig, openapi};
 use crate::media::{self, Engine, MediaConfig};
+use crate::net::client::io::HttpClient;
+use crate::net::client::{ClientConfig, Url};
+use crate::net::tls::Acceptor;
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
+use demo::Demo;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +31,8 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
-const TABLES: &[&str] = &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route"];
+const TABLES: &[&str] =
+    &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
 /// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
 /// candidate, that a closed agent is closed.
 const QUIET_CRATES: &[&str] =
@@ -41,8 +49,12 @@ pub struct Configured {
     sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
+    client: ClientConfig,
     edges: Vec<(&'static str, Box<dyn Prepared>)>,
     registry: Registry,
+    demo: Option<Demo>,
+    /// What the call page offers to dial.
+    suggestions: &'static [Suggestion],
     seed: Seed,
 }
 
@@ -72,21 +84,56 @@ struct RawCall {
     drain: Option<String>,
 }
 
-/// Reads the configuration: the file named, else by the environment, else the system's; and the environment.
+/// Reads the configuration: the file named, else by the environment, else the system's; and the environment. Without
+/// any file there is a demo, with `is_lan` for the network too.
 ///
 /// # Errors
 /// Everything that is wrong, all at once.
-pub fn configure(file: Option<PathBuf>) -> Result<Configured, Vec<Fault>> {
+pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<Fault>> {
     let file = config::choose_file(file, std::env::var_os(config::ENV_FILE).map(PathBuf::from));
     // what is no UTF-8 is judged like any other wrong value, where it concerns us at all
     let text = |value: std::ffi::OsString| value.to_string_lossy().into_owned();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
-    let config = Config::load(file.as_deref(), variables).map_err(|fault| vec![fault])?;
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
-    let mut configured = judge(&config, Seed::from_bytes(entropy))?;
-    configured.file = file;
+    let mut seed = Seed::from_bytes(entropy);
+    let Some(file) = file else {
+        let demo = Demo::new(&mut seed, is_free);
+        let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
+        let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
+        if is_lan {
+            let acceptor = Acceptor::self_signed(&addresses_of_this_machine()).map_err(|error| {
+                vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy: error.to_string() }]
+            })?;
+            configured.http.set_tls(vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()], acceptor);
+        }
+        configured.demo = Some(demo);
+        configured.suggestions = &demo::SUGGESTIONS;
+        return Ok(configured);
+    };
+    if is_lan {
+        let remedy = "it belongs to the demo; with a configuration, set http.tls_listen and a certificate";
+        return Err(vec![Fault {
+            origin: file.display().to_string(),
+            key: "--lan".into(),
+            remedy: remedy.into(),
+        }]);
+    }
+    let config = Config::load(Some(&file), variables).map_err(|fault| vec![fault])?;
+    let mut configured = judge(&config, seed)?;
+    configured.file = Some(file);
     Ok(configured)
+}
+
+/// Whether a port is nobody's, on any address.
+fn is_free(port: u16) -> bool {
+    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+        && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn addresses_of_this_machine() -> Vec<IpAddr> {
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    interfaces.into_iter().map(|interface| interface.ip()).collect()
 }
 
 /// Judges a configuration; all randomness of the program comes from `seed`.
@@ -108,6 +155,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
     let drain = keep(read_drain(&config.table("call")), &mut faults);
+    let client = keep(ClientConfig::read(&config.table("webhook")), &mut faults);
 
     let mut edges = Vec::new();
     let mut targets = BTreeMap::new();
@@ -132,24 +180,54 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     // as with edges: a fault in an account makes its name no less a target
     let names = accounts.iter().flatten().map(|section| section.name().to_owned());
     targets.insert(ACCOUNTS, names.collect());
+    if let (Ok(sections), Some(client)) = (&accounts, client) {
+        faults.extend(sections.iter().filter_map(|s| judge_webhook(s, client)));
+    }
     let accounts = accounts.and_then(|sections| read_accounts(&sections));
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip, media, drain, accounts, routes) {
-        (Some(log), Some(http), Some(sip), Some(media), Some(drain), Some(accounts), Some(routes))
-            if faults.is_empty() =>
-        {
+    match (log, http, sip, media, drain, client, accounts, routes) {
+        (
+            Some(log),
+            Some(http),
+            Some(sip),
+            Some(media),
+            Some(drain),
+            Some(client),
+            Some(accounts),
+            Some(routes),
+        ) if faults.is_empty() => {
             let registry = Registry::new(accounts, routes, &mut seed);
             let sip_timings = Timings::default();
-            Ok(Configured { file: None, log, http, sip, sip_timings, media, drain, edges, registry, seed })
+            Ok(Configured {
+                file: None,
+                log,
+                http,
+                sip,
+                sip_timings,
+                media,
+                drain,
+                client,
+                edges,
+                registry,
+                demo: None,
+                suggestions: &[],
+                seed,
+            })
         }
         _ => {
             faults.sort();
             Err(faults)
         }
     }
+}
+
+/// An account's webhook, held against where sipedge may go; other mistakes of the account are told by its own folder.
+fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
+    let url = account.text("webhook")?;
+    Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -208,6 +286,12 @@ pub enum RunError {
     /// An edge.
     #[error("edge {0}: {1}")]
     Edge(&'static str, String),
+    /// The client of webhooks.
+    #[error("cannot set up TLS for webhooks: {0}")]
+    Client(String),
+    /// HTTP, in the demo.
+    #[error("{0}: {remedy}", remedy = Demo::remedy())]
+    DemoHttp(crate::http::io::StartError),
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -231,7 +315,7 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
     done
 }
 
-async fn serve(configured: Configured) -> Result<(), RunError> {
+async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let file = configured.file.as_ref().map_or_else(|| "none".to_owned(), |f| f.display().to_string());
     let drain = configured.drain;
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -239,7 +323,15 @@ async fn serve(configured: Configured) -> Result<(), RunError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(RunError::Signals)?;
     // with the terminal that it was started in, the program goes; a service is asked to reload by the same signal
     let has_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
-    let running = Running::start(configured).await?;
+    let demo = configured.demo.take();
+    let running = Running::start(configured).await.map_err(|error| match error {
+        RunError::Http(taken) if demo.is_some() => RunError::DemoHttp(taken),
+        error => error,
+    })?;
+    if let Some(demo) = demo {
+        let machine = addresses_of_this_machine();
+        println!("{}", demo.greeting(running.http.addresses(), running.http.tls_addresses(), &machine));
+    }
     let (first, last) = running.engine.webrtc_ports();
     info!(
         config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
@@ -301,7 +393,9 @@ impl Running {
     /// # Errors
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
-        let Configured { http, sip, sip_timings, media, edges, registry, mut seed, .. } = configured;
+        let Configured {
+            http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
+        } = configured;
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
         let mut stack = StackConfig::new(sip.listen().to_vec());
@@ -309,7 +403,8 @@ impl Running {
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
-        let services = Services::default().with(sip.clone());
+        let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
+        let services = Services::default().with(sip.clone()).with(Arc::new(client));
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();
@@ -324,6 +419,8 @@ impl Running {
         let context = EdgeContext { switch: switch.clone(), registry: registry.clone(), services };
         let routes = prepared.into_iter().filter_map(|edge| edge.start(context.clone()));
         let router = routes.fold(axum::Router::new(), axum::Router::merge);
+        let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
+        let router = if http.has_page() { router.merge(page::router(suggestions)) } else { router };
         let http = HttpServer::start(&http, router).await?;
         Ok(Self { http, sip, engine, switch, registry })
     }

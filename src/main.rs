@@ -9,9 +9,12 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// Configuration file; without it, $SIPEDGE_CONFIG, then /etc/sipedge/sipedge.toml
+    /// Configuration file; without it, $SIPEDGE_CONFIG, then /etc/sipedge/sipedge.toml, then a demo
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The demo for others in this network too: HTTPS on port 1338 with a certificate of its own
+    #[arg(long)]
+    lan: bool,
 }
 
 /// Exit code for a configuration that cannot be used, as sysexits.h names it (`EX_CONFIG`).
@@ -19,7 +22,8 @@ const EXIT_CONFIG: u8 = 78;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let config = match app::configure(arguments.config) {
+    sipedge::net::install_crypto();
+    let config = match app::configure(arguments.config, arguments.lan) {
         Ok(config) => config,
         Err(faults) => {
             for fault in &faults {

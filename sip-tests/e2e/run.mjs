@@ -54,6 +54,7 @@ host = "${host}"
 user = "trunk-in"
 password = "${password}"
 codec = "${codec}"
+inbound = "off"
 
 [account.${name}]
 token = "${name}-token-0123456789"
@@ -67,6 +68,7 @@ to = "trunk.${name}"
     trunk('pcmu', host, 'PCMU'), trunk('pcma', host, 'PCMA'), trunk('g722', host, 'G722'), trunk('opus', host, 'opus'),
     trunk('wrong', host, 'PCMU', 'not-the-password'), trunk('closed', `127.0.0.1:${closedPort}`, 'PCMU'),
     trunk('hole', `127.0.0.1:${hole.address().port}`, 'PCMU'), '[account.nowhere]\ntoken = "nowhere-token-0123456789"\n',
+    '[[route]]\nnumber = "1003"\nto = "account.anna"\ntimeout = "2s"\n',
   ].join('');
   const ports = { http: 21337, sip: 25080, webrtc: 27000, rtp: 40000 };
   const config = configuration({ ...ports, host, origin: browser.origin, extra }).replace('[[route]]\nto = "trunk.pbx"', '[[route]]\nfrom = "account.anna"\nto = "trunk.pbx"');

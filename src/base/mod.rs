@@ -5,6 +5,7 @@
 mod cause;
 mod digit;
 mod id;
+mod network;
 mod path;
 mod port_range;
 mod secret;
@@ -16,6 +17,7 @@ mod text;
 pub use cause::Cause;
 pub use digit::Digit;
 pub use id::{CallId, LegId, StreamId};
+pub use network::{Network, NetworkError};
 pub use path::{Family, Path};
 pub use port_range::{PortRange, PortRangeError};
 pub use secret::{Pii, Secret, set_pii_mask};

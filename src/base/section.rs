@@ -64,6 +64,12 @@ impl Section {
         self.path.rsplit('.').next().unwrap_or_default()
     }
 
+    /// A text of this table, for who judges it from elsewhere.
+    #[must_use]
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.value.get(key)?.as_str()
+    }
+
     /// A fault at a key of this table.
     #[must_use]
     pub fn fault(&self, key: &str, remedy: impl Into<String>) -> Fault {

@@ -280,6 +280,10 @@ impl Call {
         if self.bridged.is_none() {
             self.bridge(leg);
         }
+        if let MediaProfile::Application(application) = profile.media {
+            // before the answer, so that a caller's media speaks what the application does
+            self.media(MediaCommand::Run(leg, application));
+        }
         if profile.takes_offer {
             self.media(MediaCommand::CreateOffer { leg, profile: profile.media });
         } else {
@@ -661,7 +665,8 @@ impl Call {
         callee.progress = Progress::Dialed;
         let target = callee.target.clone();
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
-        let dial = Dial { target, from: self.caller.incoming.from.clone(), offer };
+        let Incoming { source, from, .. } = &self.caller.incoming;
+        let dial = Dial { target, source: source.clone(), from: from.clone(), offer };
         self.tell(leg, LegCommand::Dial(Box::new(dial)));
     }
 

@@ -414,7 +414,7 @@ fn an_application_answers_in_place_of_a_description() {
     let mut call = routed(Some(sdp(1)), now(), &[1]);
     let media = MediaProfile::Application(Application::Echo);
     call.handle_opened(now(), B, Ok(LegProfile { media, may_detach: false, ..webrtc() }));
-    drain(&mut call);
+    assert_eq!(drain(&mut call), ["media bridge L1 L2", "media run L2 Echo", "L2 dial"]);
     call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Application(Application::Echo) });
     assert_eq!(drain(&mut call)[0], "media run L2 Echo");
 }

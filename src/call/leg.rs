@@ -1,6 +1,7 @@
 //! The closed vocabulary between a call and its legs. `LegEvent` comes from an edge, `LegCommand` goes to
 //! one. A protocol that needs a word that is not here adds it for all edges.
 
+pub use super::port::DtmfDigit;
 use super::port::{Application, MediaProfile, MediaRefusal};
 use crate::base::{Cause, Digit};
 use crate::sdp::SessionDescription;
@@ -93,15 +94,6 @@ pub enum Answered {
     Application(Application),
 }
 
-/// A digit to send, and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DtmfDigit {
-    /// Which.
-    pub digit: Digit,
-    /// How long the key is held.
-    pub duration: Duration,
-}
-
 /// What became of a leg's media, for edges that report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MediaState {
@@ -155,6 +147,8 @@ pub enum LegCommand {
 pub struct Dial {
     /// The route target, of the edge's own kind.
     pub target: super::route::Target,
+    /// What proved the caller's identity.
+    pub source: super::route::Source,
     /// Who calls.
     pub from: Party,
     /// Our offer; none when the leg takes none.

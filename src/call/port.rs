@@ -1,8 +1,8 @@
 //! What the call asks of media and what media answers.
 
-use super::leg::DtmfDigit;
 use crate::base::{Cause, Digit, LegId};
 use crate::sdp::SessionDescription;
+use std::time::Duration;
 
 /// An audio codec that passes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -90,6 +90,15 @@ impl Application {
             Self::Tone | Self::DtmfEcho | Self::Music => &[Codec::Pcmu, Codec::Pcma],
         }
     }
+}
+
+/// A digit to send, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DtmfDigit {
+    /// Which.
+    pub digit: Digit,
+    /// How long the key is held.
+    pub duration: Duration,
 }
 
 /// What a party on hold hears.

@@ -36,14 +36,31 @@ impl Config {
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Fault> {
         let origin = file.map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
-        let mut figment = Figment::new();
+        let mut root = Map::new();
         if let Some(path) = file {
             if let Err(error) = std::fs::metadata(path) {
                 return Err(Fault { origin, key: "file".into(), remedy: format!("cannot be read: {error}") });
             }
-            figment = figment.merge(Toml::file_exact(path));
+            root = extract(&Figment::from(Toml::file_exact(path)), &origin)?;
         }
-        let mut from_env = BTreeMap::new();
+        Self::from_value(&origin, root).with_variables(variables)
+    }
+
+    /// A configuration from a value; for tests and the demo.
+    #[must_use]
+    pub fn from_value(origin: &str, root: Map<String, Value>) -> Self {
+        Self { origin: origin.to_owned(), root, from_env: BTreeMap::new() }
+    }
+
+    /// The same, with what the environment says over it.
+    ///
+    /// # Errors
+    /// A variable whose name cannot be a key.
+    pub fn with_variables(
+        mut self,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, Fault> {
+        let mut figment = Figment::from(Serialized::defaults(std::mem::take(&mut self.root)));
         for (name, value) in variables {
             let Some(path) = name.strip_prefix(ENV_PREFIX).filter(|_| name != ENV_FILE) else { continue };
             let key = path.to_ascii_lowercase().replace("__", ".");
@@ -52,21 +69,10 @@ impl Config {
                 return Err(Fault { origin: format!("environment variable {name}"), key, remedy });
             }
             figment = figment.merge(Serialized::default(&key, value));
-            from_env.insert(key, name);
+            self.from_env.insert(key, name);
         }
-        let fault = |error: figment::Error| Fault {
-            origin: origin.clone(),
-            key: if error.path.is_empty() { "file".to_owned() } else { error.path.join(".") },
-            remedy: error.kind.to_string().trim().replace('\n', " "),
-        };
-        let root = figment.extract::<Map<String, Value>>().map_err(fault)?;
-        Ok(Self { origin, root, from_env })
-    }
-
-    /// A configuration from a value; for tests and the demo.
-    #[must_use]
-    pub fn from_value(origin: &str, root: Map<String, Value>) -> Self {
-        Self { origin: origin.to_owned(), root, from_env: BTreeMap::new() }
+        self.root = extract(&figment, &self.origin)?;
+        Ok(self)
     }
 
     /// A table; empty when it is not there.
@@ -121,6 +127,14 @@ impl Config {
         Section::new(path, self.origin.clone(), value)
             .with_env(self.from_env.iter().filter_map(below).collect())
     }
+}
+
+fn extract(figment: &Figment, origin: &str) -> Result<Map<String, Value>, Fault> {
+    figment.extract().map_err(|error: figment::Error| Fault {
+        origin: origin.to_owned(),
+        key: if error.path.is_empty() { "file".to_owned() } else { error.path.join(".") },
+        remedy: error.kind.to_string().trim().replace('\n', " "),
+    })
 }
 
 /// Which file to read: the one named on the command line, else by [`ENV_FILE`], else [`DEFAULT_FILE`] if it is

@@ -25,7 +25,7 @@ pub struct Edge {
     pub table: Table,
     /// Judges its sections (one for [`Table::One`], any number for [`Table::Named`]).
     pub prepare: Prepare,
-    /// Its part of the OpenAPI description, if it serves HTTP: an object of `paths`.
+    /// Its part of the OpenAPI description, if it serves HTTP: an object of `paths` and `components`.
     pub openapi: Option<&'static str>,
 }
 

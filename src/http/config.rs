@@ -2,20 +2,38 @@
 
 use super::Origins;
 use crate::base::{Fault, Section};
+use crate::net::tls::Acceptor;
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 /// Where and for whom HTTP is served.
 #[derive(Debug, Clone)]
 pub struct HttpConfig {
     listen: Vec<SocketAddr>,
+    tls: Option<Tls>,
     origins: Origins,
+    has_page: bool,
 }
+
+/// Where HTTPS is served, and as whom.
+#[derive(Debug, Clone)]
+pub(super) struct Tls {
+    pub(super) listen: Vec<SocketAddr>,
+    pub(super) acceptor: Acceptor,
+}
+
+/// Who sets a certificate means to be reached.
+const DEFAULT_TLS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1338);
 
 #[derive(Deserialize)]
 struct Raw {
     listen: Option<OneOrMany>,
+    tls_listen: Option<OneOrMany>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     origins: Option<Vec<String>>,
+    page: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -27,32 +45,42 @@ enum OneOrMany {
 }
 
 impl HttpConfig {
-    /// Reads the section.
+    /// Reads the section, and the certificate that it names.
     ///
     /// # Errors
     /// All that is wrong in it.
     pub fn read(section: &Section) -> Result<Self, Vec<Fault>> {
-        let raw: Raw = section.read(&["listen", "origins"])?;
+        let known = ["listen", "tls_listen", "tls_certificate", "tls_key", "origins", "page"];
+        let raw: Raw = section.read(&known)?;
         let mut faults = Vec::new();
-        let texts = match raw.listen {
-            None => vec!["127.0.0.1:1337".to_owned()], // a browser gives a microphone to 127.0.0.1 without TLS
-            Some(OneOrMany::One(text)) => vec![text],
-            Some(OneOrMany::Many(texts)) => texts,
-            // what it is not is left to the check below, whose text says what it must be
-            Some(OneOrMany::Other(_)) => vec![String::new()],
-        };
-        let mut listen = Vec::new();
-        for text in &texts {
-            match text.parse() {
-                Ok(address) => listen.push(address),
-                Err(_) => {
-                    faults.push(section.fault("listen", "write ADDRESS:PORT, as 127.0.0.1:1337 or [::]:1337"))
+        // a browser gives a microphone to 127.0.0.1 without TLS
+        let plain = SocketAddr::from((Ipv4Addr::LOCALHOST, 1337));
+        let listen = read_addresses(section, "listen", raw.listen, plain, &mut faults);
+        let names_tls = raw.tls_listen.is_some();
+        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS, &mut faults);
+        let tls = match (raw.tls_certificate, raw.tls_key) {
+            (Some(certificate), Some(key)) => match Acceptor::from_files(&certificate, &key) {
+                Ok(acceptor) => Some(Tls { listen: tls_listen, acceptor }),
+                Err(error) => {
+                    faults.push(section.fault("tls_certificate", error.to_string()));
+                    None
                 }
+            },
+            (None, None) => {
+                if names_tls {
+                    faults.push(section.fault("tls_certificate", "HTTPS needs a certificate: a PEM file"));
+                }
+                None
             }
-        }
-        if listen.is_empty() && faults.is_empty() {
-            faults.push(section.fault("listen", "name at least one ADDRESS:PORT"));
-        }
+            (Some(_), None) => {
+                faults.push(section.fault("tls_key", "the certificate needs its key: a PEM file"));
+                None
+            }
+            (None, Some(_)) => {
+                faults.push(section.fault("tls_certificate", "the key needs its certificate: a PEM file"));
+                None
+            }
+        };
         let origins = Origins::parse(&raw.origins.unwrap_or_default());
         if let Err(wrong) = &origins {
             let remedy =
@@ -60,9 +88,16 @@ impl HttpConfig {
             faults.push(section.fault("origins", remedy));
         }
         match origins {
-            Ok(origins) if faults.is_empty() => Ok(Self { listen, origins }),
+            Ok(origins) if faults.is_empty() => {
+                Ok(Self { listen, tls, origins, has_page: raw.page.unwrap_or(true) }) // it shows nothing without a token
+            }
             _ => Err(faults),
         }
+    }
+
+    /// HTTPS with a certificate that is not read from files.
+    pub fn set_tls(&mut self, listen: Vec<SocketAddr>, acceptor: Acceptor) {
+        self.tls = Some(Tls { listen, acceptor });
     }
 
     /// Addresses to listen on.
@@ -71,11 +106,51 @@ impl HttpConfig {
         &self.listen
     }
 
+    pub(super) const fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
     /// Pages of other origins that may call.
     #[must_use]
     pub const fn origins(&self) -> &Origins {
         &self.origins
     }
+
+    /// Whether the call page is served.
+    #[must_use]
+    pub const fn has_page(&self) -> bool {
+        self.has_page
+    }
+}
+
+/// One address or several; what cannot be read is a fault.
+fn read_addresses(
+    section: &Section,
+    key: &str,
+    raw: Option<OneOrMany>,
+    default: SocketAddr,
+    faults: &mut Vec<Fault>,
+) -> Vec<SocketAddr> {
+    let texts = match raw {
+        None => return vec![default],
+        Some(OneOrMany::One(text)) => vec![text],
+        Some(OneOrMany::Many(texts)) => texts,
+        // what it is not is left to the check below, whose text says what it must be
+        Some(OneOrMany::Other(_)) => vec![String::new()],
+    };
+    if texts.is_empty() {
+        faults.push(section.fault(key, "name at least one ADDRESS:PORT"));
+    }
+    let mut addresses = Vec::new();
+    for text in &texts {
+        match text.parse() {
+            Ok(address) => addresses.push(address),
+            Err(_) => {
+                faults.push(section.fault(key, "write ADDRESS:PORT, as 127.0.0.1:1337 or [::]:1337"));
+            }
+        }
+    }
+    addresses
 }
 
 #[cfg(test)]
@@ -92,6 +167,24 @@ mod tests {
         for other in [json!(7), json!({"a": 1}), json!([1])] {
             let faults = read(json!({ "listen": other })).unwrap_err();
             assert!(faults.iter().all(|f| f.to_string().contains("write ADDRESS:PORT")), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn https_needs_both_files_and_says_which_is_missing() {
+        let read = |value| HttpConfig::read(&Section::new("http", "t", value));
+        assert!(read(json!({})).unwrap().tls().is_none());
+        for (value, key) in [
+            (json!({"tls_listen": "[::]:1338"}), "http.tls_certificate"),
+            (json!({"tls_certificate": "/nonexistent/x.pem"}), "http.tls_key"),
+            (json!({"tls_key": "/nonexistent/x.pem"}), "http.tls_certificate"),
+            (
+                json!({"tls_certificate": "/nonexistent/x.pem", "tls_key": "/nonexistent/y.pem"}),
+                "http.tls_certificate",
+            ),
+        ] {
+            let faults = read(value).unwrap_err();
+            assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), [key]);
         }
     }
 }

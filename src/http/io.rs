@@ -4,6 +4,7 @@ mod stall;
 
 use super::{HttpConfig, Visitor, cors};
 use crate::net::guard::{Guard, GuardConfig};
+use crate::net::tls::Acceptor;
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -12,11 +13,14 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+/// A TLS handshake must be done by then.
+const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's header section must be there by then; slow senders cannot hold places.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// An answer that is not taken for so long is given up with its connection.
@@ -30,14 +34,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Somebody else listens there.
-    #[error("http.listen: {0} is taken by another program; stop it or choose another port")]
-    Taken(SocketAddr),
+    #[error("http.{0}: {1} is taken by another program; stop it or choose another port")]
+    Taken(&'static str, SocketAddr),
     /// The address is none of this machine.
-    #[error("http.listen: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
-    NotLocal(SocketAddr),
+    #[error("http.{0}: {ip} is no address of this machine; name one that `ip address` shows", ip = .1.ip())]
+    NotLocal(&'static str, SocketAddr),
     /// Anything else.
-    #[error("http.listen: cannot listen on {address}: {reason}")]
+    #[error("http.{key}: cannot listen on {address}: {reason}")]
     Listen {
+        /// What said so.
+        key: &'static str,
         /// Where.
         address: SocketAddr,
         /// What the system said.
@@ -94,6 +100,7 @@ impl Drop for Place {
 /// The running listeners.
 pub struct HttpServer {
     addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -111,29 +118,36 @@ impl HttpServer {
             .layer(axum::middleware::from_fn(move |request, next| {
                 cors::apply(origins.clone(), request, next)
             }));
-        let mut listeners = Vec::new();
-        for address in config.listen() {
-            let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
-                ErrorKind::AddrInUse => StartError::Taken(*address),
-                ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
-                _ => StartError::Listen { address: *address, reason },
-            })?;
-            listeners.push(listener);
-        }
-        let addresses = listeners.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let plain = listen("listen", config.listen()).await?;
+        let secure = match config.tls() {
+            Some(tls) => listen("tls_listen", &tls.listen).await?,
+            None => Vec::new(),
+        };
+        let addresses = |of: &[TcpListener]| of.iter().filter_map(|l| l.local_addr().ok()).collect();
+        let (addresses, tls_addresses) = (addresses(&plain), addresses(&secure));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let guard = SharedGuard::new();
-        for listener in listeners {
-            tasks.spawn(accept(listener, router.clone(), guard.clone(), stop.clone(), tasks.clone()));
+        let acceptor = config.tls().map(|tls| tls.acceptor.clone());
+        let plain = plain.into_iter().map(|listener| (listener, None));
+        for (listener, acceptor) in plain.chain(secure.into_iter().map(|l| (l, acceptor.clone()))) {
+            let (guard, stop, tasks) = (guard.clone(), stop.clone(), tasks.clone());
+            let desk = Desk { router: router.clone(), acceptor, guard, stop, tasks };
+            desk.tasks.clone().spawn(desk.accept(listener));
         }
-        Ok(Self { addresses, stop, tasks })
+        Ok(Self { addresses, tls_addresses, stop, tasks })
     }
 
-    /// Where it listens.
+    /// Where it listens without TLS.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Where it listens with TLS.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Takes no new connections, lets requests under way finish until `deadline`, then cuts.
@@ -151,56 +165,88 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
     tokio::time::timeout(BODY_TIMEOUT, reading).await.ok()
 }
 
-async fn accept(
-    listener: TcpListener,
+async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
+            ErrorKind::AddrInUse => StartError::Taken(key, *address),
+            ErrorKind::AddrNotAvailable => StartError::NotLocal(key, *address),
+            _ => StartError::Listen { key, address: *address, reason },
+        })?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// What serves the connections of one listener.
+#[derive(Clone)]
+struct Desk {
     router: Router,
+    acceptor: Option<Acceptor>,
     guard: SharedGuard,
     stop: CancellationToken,
     tasks: TaskTracker,
-) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => match accepted {
-                // without a place the connection is closed at once, so that who waits behind it is seen
-                Ok((stream, remote)) => if let Some(place) = Place::take(&guard, remote.ip()) {
-                    let visitor = Visitor::new(remote.ip(), guard.clone());
-                    let router = router.clone().layer(axum::Extension(visitor));
-                    tasks.spawn(serve(stream, remote, router, place, stop.clone()));
-                },
-                Err(error) => {
-                    warn!(%error, "cannot take an HTTP connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+}
+
+impl Desk {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => match accepted {
+                    // without a place the connection is closed at once, so that who waits behind it is seen
+                    Ok((stream, remote)) => if let Some(place) = Place::take(&self.guard, remote.ip()) {
+                        self.tasks.spawn(self.clone().greet(stream, remote, place));
+                    },
+                    Err(error) => {
+                        warn!(%error, "cannot take an HTTP connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                    }
                 }
             }
         }
     }
-}
 
-async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    router: Router,
-    _place: Place,
-    stop: CancellationToken,
-) {
-    let _ = stream.set_nodelay(true);
-    let service = TowerToHyperService::new(router);
-    let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(64 * 1024)
-        .serve_connection(TokioIo::new(Stall::new(stream, WRITE_TIMEOUT)), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Place) {
+        let _ = stream.set_nodelay(true);
+        let stream = Stall::new(stream, WRITE_TIMEOUT);
+        let Some(acceptor) = &self.acceptor else {
+            return self.serve(stream, remote, place).await;
+        };
+        let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = self.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => self.serve(stream, remote, place).await,
+            Ok(Err(error)) => debug!(%remote, %error, "no TLS"),
+            Err(_) => debug!(%remote, "TLS did not complete in time"),
         }
-    };
-    if let Err(error) = ended {
-        debug!(%remote, %error, "HTTP connection ended early");
+    }
+
+    async fn serve<S>(self, stream: S, remote: SocketAddr, _place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let visitor = Visitor::new(remote.ip(), self.guard.clone(), self.stop.clone());
+        let service = TowerToHyperService::new(self.router.layer(axum::Extension(visitor)));
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(64 * 1024)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%remote, %error, "HTTP connection ended early");
+        }
     }
 }

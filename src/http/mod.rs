@@ -1,8 +1,11 @@
-//! The shared HTTP listener: limits, cross-origin answers, graceful end. What is served belongs to the edges.
+//! The shared HTTP listener: limits, cross-origin answers, graceful end. What is served belongs to the edges; their
+//! descriptions are put together here.
 
 mod config;
 mod cors;
 pub mod io;
+pub mod openapi;
+pub mod page;
 
 pub use config::HttpConfig;
 pub use cors::Origins;
@@ -12,17 +15,25 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::net::IpAddr;
+use tokio_util::sync::CancellationToken;
 
 /// Who asks, as the listener sees them; an extension of every request.
 #[derive(Clone)]
 pub struct Visitor {
     source: IpAddr,
     guard: io::SharedGuard,
+    closing: CancellationToken,
 }
 
 impl Visitor {
-    const fn new(source: IpAddr, guard: io::SharedGuard) -> Self {
-        Self { source, guard }
+    const fn new(source: IpAddr, guard: io::SharedGuard, closing: CancellationToken) -> Self {
+        Self { source, guard, closing }
+    }
+
+    /// Ends when the listener does: an answer that would go on for ever ends then too.
+    #[must_use]
+    pub fn closing(&self) -> CancellationToken {
+        self.closing.clone()
     }
 
     /// Good credentials: from now on there is room for this source, whatever strangers do.

@@ -12,10 +12,12 @@
 //! A call changes its media only by commands to its thread; the thread tells its news by events and
 //! counters ([`stats`]). Left out: transcoding, recording, conference, RTCP feedback, trickled candidates.
 
+pub mod codec;
 pub mod config;
 pub mod demux;
 pub mod io;
 mod keyed;
+pub mod keys;
 pub mod packet;
 pub mod ports;
 pub mod relay;
@@ -25,6 +27,7 @@ pub mod silence;
 pub mod srtp;
 pub mod stats;
 pub mod stream;
+pub mod tone;
 pub mod worker;
 
 pub use config::MediaConfig;

@@ -255,6 +255,39 @@ impl Outgoing {
         Placed { index }
     }
 
+    /// Makes a telephone-event packet behind all that was sent (RFC 4733 §2.5.1). All packets of an event carry the
+    /// timestamp of its `start`: none for the first, then what the first one answered.
+    pub fn key(
+        &mut self,
+        now: Instant,
+        payload_type: u8,
+        start: Option<u32>,
+        payload: [u8; 4],
+        buf: &mut PacketBuf,
+    ) -> (Placed, u32) {
+        let timestamp = start.unwrap_or_else(|| self.timestamp_at(now));
+        // the source's next packet is placed anew, behind the event
+        self.switch();
+        self.is_generating = false;
+        let index = self.next_index;
+        self.next_index += 1;
+        buf.fill(&[0; RTP_FIXED]);
+        buf.append(&payload);
+        self.write(
+            buf,
+            RtpHeader {
+                is_marked: start.is_none(),
+                payload_type,
+                sequence: low16(index),
+                timestamp,
+                ssrc: self.ssrc,
+                header_len: RTP_FIXED,
+                is_padded: false,
+            },
+        );
+        (Placed { index }, timestamp)
+    }
+
     /// Figures for a sender report; none before the first packet.
     #[must_use]
     pub fn figures(&self, now: Instant) -> Option<SenderFigures> {

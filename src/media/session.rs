@@ -115,14 +115,11 @@ impl OwnOrigin {
 
 // ---- WebRTC
 
-/// Reads a browser's offer. `wanted` is the codec of the other leg, none when that is open.
+/// Reads a browser's offer. `wanted` are the codecs that the other leg can speak.
 ///
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
-pub fn read_webrtc_offer(
-    sdp: &SessionDescription,
-    wanted: Option<Codec>,
-) -> Result<WebRtcOffer, MediaRefusal> {
+pub fn read_webrtc_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<WebRtcOffer, MediaRefusal> {
     let (section, media) = audio(sdp)?;
     if !media.protocol.starts_with("UDP/TLS/RTP/SAVP") {
         return Err(MediaRefusal::Unusable(
@@ -151,7 +148,7 @@ pub fn read_webrtc_offer(
         }
     };
     let codecs = media.codecs();
-    let chosen = choose(&codecs, wanted.as_ref().map_or(&Codec::ALL[..], std::slice::from_ref), &codecs)?;
+    let chosen = choose(&codecs, wanted, &codecs)?;
     let event = event_for(&codecs, chosen.0);
     let credentials = IceCredentials { ufrag: ufrag.to_owned(), pwd: Secret::new(pwd) };
     let candidates = media
@@ -242,9 +239,51 @@ fn candidate_line(n: usize, address: SocketAddr) -> String {
 
 // ---- plain RTP
 
-/// Our offer to a plain leg: these codecs, in order, at this address.
+/// What an offer of ours to a plain leg says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainOffer {
+    codecs: Vec<(Codec, u8)>,
+    events: [Option<EventFormat>; 2],
+    direction: Direction,
+}
+
+impl PlainOffer {
+    /// The first one: these codecs, in order, under payload types of our own.
+    #[must_use]
+    pub fn first(codecs: &[Codec]) -> Self {
+        Self {
+            codecs: codecs.iter().map(|c| (*c, c.payload_type())).collect(),
+            events: offered_events(codecs),
+            direction: Direction::SendRecv,
+        }
+    }
+
+    /// A later one: what is spoken already, under the same payload types (RFC 3264 §8.3.2).
+    #[must_use]
+    pub fn again(format: &Format) -> Self {
+        Self {
+            codecs: vec![(format.codec, format.payload_in)],
+            events: format.events_in,
+            direction: Direction::SendRecv,
+        }
+    }
+
+    /// The same with a direction of ours.
+    #[must_use]
+    pub const fn with_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// The codecs it names.
+    pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
+        self.codecs.iter().map(|(codec, _)| *codec)
+    }
+}
+
+/// Our offer to a plain leg at this address.
 #[must_use]
-pub fn offer_plain(codecs: &[Codec], rtp: SocketAddr, origin: &mut OwnOrigin) -> SessionDescription {
+pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) -> SessionDescription {
     let mut media = Media {
         kind: "audio".into(),
         port: rtp.port(),
@@ -253,34 +292,37 @@ pub fn offer_plain(codecs: &[Codec], rtp: SocketAddr, origin: &mut OwnOrigin) ->
         connection: None,
         attributes: Vec::new(),
     };
-    for codec in codecs {
+    for (codec, payload_type) in &offer.codecs {
         let fmtp = (*codec == Codec::Opus).then_some("useinbandfec=1");
-        describe_payload(&mut media, codec.payload_type(), &rtpmap(*codec), fmtp);
+        describe_payload(&mut media, *payload_type, &rtpmap(*codec), fmtp);
     }
-    for event in offered_events(codecs).into_iter().flatten() {
+    for event in offer.events.into_iter().flatten() {
         describe_event(&mut media, event);
     }
     media.attributes.push(Attribute::new("ptime", "20"));
-    media.attributes.push(Attribute::flag(Direction::SendRecv.name()));
+    media.attributes.push(Attribute::flag(offer.direction.name()));
     let mut sdp = empty();
     sdp.connection = Some(rtp.ip());
     sdp.media.push(media);
     origin.stamp(sdp, rtp.ip())
 }
 
-/// Reads the answer to [`offer_plain`] of the same codecs.
+/// Reads the answer to [`offer_plain`] of the same offer.
 ///
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
-pub fn read_plain_answer(sdp: &SessionDescription, offered: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
+pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result<PlainRemote, MediaRefusal> {
     let (section, media) = audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
-    let (codec, line) = choose(&codecs, offered, &codecs)?;
+    let offered: Vec<Codec> = offer.codecs().collect();
+    let (codec, line) = choose(&codecs, &offered, &codecs)?;
     let event_out = event_for(&codecs, codec);
+    let known = offer.codecs.iter().find(|(c, _)| *c == codec);
+    let payload_in = known.map_or_else(|| codec.payload_type(), |(_, payload_type)| *payload_type);
     Ok(PlainRemote {
         // RFC 3264 §6.1: we send what the answer says and receive what the offer said
-        format: format(codec, codec.payload_type(), line.payload_type, offered_events(offered), event_out),
+        format: format(codec, payload_in, line.payload_type, offer.events, event_out),
         direction: plain_direction(sdp, media, rtp),
         rtp,
         rtcp,
@@ -290,21 +332,15 @@ pub fn read_plain_answer(sdp: &SessionDescription, offered: &[Codec]) -> Result<
     })
 }
 
-/// Reads an offer of a plain leg. `wanted` is the codec of the other leg; when that is open, the first of
-/// `allowed` that is offered.
+/// Reads an offer of a plain leg: the first of `wanted` that is offered is taken, those being the codecs that it may
+/// speak and the other leg can.
 ///
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
-pub fn read_plain_offer(
-    sdp: &SessionDescription,
-    wanted: Option<Codec>,
-    allowed: &[Codec],
-) -> Result<PlainRemote, MediaRefusal> {
+pub fn read_plain_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
     let (section, media) = audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
-    let allowed = if allowed.is_empty() { &Codec::ALL[..] } else { allowed };
-    let wanted = wanted.as_ref().map_or(allowed, std::slice::from_ref);
     // our order decides, then theirs
     let mut ordered = codecs.clone();
     ordered.sort_by_key(|line| wanted.iter().position(|c| is_codec(line, *c)).unwrap_or(usize::MAX));
@@ -321,11 +357,12 @@ pub fn read_plain_offer(
     })
 }
 
-/// Our answer to a plain leg's offer.
+/// Our answer to a plain leg's offer; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
 #[must_use]
 pub fn answer_plain(
     sdp: &SessionDescription,
     remote: &PlainRemote,
+    is_held: bool,
     rtp: SocketAddr,
     origin: &mut OwnOrigin,
 ) -> SessionDescription {
@@ -339,7 +376,12 @@ pub fn answer_plain(
     media.attributes.push(Attribute::new("ptime", "20"));
     // the direction as written: a null address alone is answered by sendrecv (RFC 3264 §8.4)
     let direction = sdp.media.get(remote.section).map_or(Direction::SendRecv, |m| sdp.direction_of(m));
-    media.attributes.push(Attribute::flag(direction.reversed().name()));
+    let direction = match direction.reversed() {
+        Direction::SendRecv if is_held => Direction::SendOnly,
+        Direction::RecvOnly if is_held => Direction::Inactive,
+        direction => direction,
+    };
+    media.attributes.push(Attribute::flag(direction.name()));
     origin.stamp(answer, rtp.ip())
 }
 

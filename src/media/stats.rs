@@ -36,13 +36,15 @@ pub enum Drop {
     QueueFull,
     /// The socket would not take it.
     SendFailed,
+    /// A key was being sent in its place.
+    Keying,
     /// Handling it was a fault of ours.
     Fault,
 }
 
 impl Drop {
     /// All reasons.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::BadHeader,
         Self::BadPadding,
         Self::BadTag,
@@ -57,6 +59,7 @@ impl Drop {
         Self::Unclassified,
         Self::QueueFull,
         Self::SendFailed,
+        Self::Keying,
         Self::Fault,
     ];
 
@@ -78,6 +81,7 @@ impl Drop {
             Self::Unclassified => "unclassified",
             Self::QueueFull => "queue-full",
             Self::SendFailed => "send-failed",
+            Self::Keying => "keying",
             Self::Fault => "fault",
         }
     }

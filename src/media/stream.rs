@@ -1,11 +1,13 @@
 //! One media transport of a leg as its worker knows it: where it sends and from where it may receive, keys,
 //! what it speaks, what it counted. Pure data and decisions; [`super::worker::Worker`] owns all of them.
 
+use super::keys::{Heard, Sending};
 use super::packet::{PacketBuf, RtpHeader};
 use super::relay::{Format, Outgoing};
 use super::rtcp::Reception;
 use super::srtp::{Opener, Sealer};
 use super::stats::{Drop, StreamStats};
+use super::tone::Player;
 use crate::base::{Path, StreamId};
 use crate::peer::PeerInput;
 use std::net::{IpAddr, SocketAddr};
@@ -185,6 +187,12 @@ pub struct Stream {
     pub(super) reception: Reception,
     /// Whose media it gets, by slot; none: silence.
     pub(super) hears: Option<usize>,
+    /// What it gets while it hears nobody.
+    pub(super) player: Player,
+    /// Keys that are sent to its far side.
+    pub(super) sending: Sending,
+    /// Keys that its far side presses.
+    pub(super) heard: Heard,
     /// Who gets its media, by slot.
     pub(super) heard_by: Option<usize>,
     /// The far side wants media.

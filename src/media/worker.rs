@@ -14,13 +14,12 @@
 use super::demux::{Class, StunKind, classify, peek_stun};
 use super::keyed::{KeyedMap, KeyedState};
 use super::packet::{PacketBuf, RtpHeader};
-use super::relay::{FRAME, Format, Outgoing};
+use super::relay::{FRAME, Format, Kind, Outgoing};
 use super::rtcp::{INTERVAL, Reception, Report, write_report};
-use super::silence::silence;
 use super::srtp::{KeyError, Opener, SOURCES_MAX, Sealer};
 use super::stats::{Drop, Drops, StreamStats};
 use super::stream::{BOUND_MAX, HINTED_MAX, OwnSource, PeerInlet, Stream, Transport, WebRtc, path_key};
-use crate::base::{Cause, Path, Seed, StreamId};
+use crate::base::{Cause, Digit, Path, Seed, StreamId};
 use crate::peer::SrtpKeys;
 use slab::Slab;
 use std::collections::HashMap;
@@ -32,6 +31,9 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Least time between two consent requests caused by SRTP from an unknown path.
 const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
+
+/// Keys that may wait to be told; a round of datagrams brings a few.
+const PRESSED_MAX: usize = 64;
 
 /// By which socket a packet leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub enum Output {
     Send(Transmit),
     /// A stream's media is gone: [`Cause::MediaTimeout`] or [`Cause::Internal`]. Once a stream.
     Lost(StreamId, Cause),
+    /// A stream's far side pressed a key.
+    Pressed(StreamId, Digit),
 }
 
 /// Why a command came to nothing.
@@ -89,6 +93,12 @@ pub enum CommandError {
     /// The keys do not fit their profile.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The far side takes no telephone-events.
+    #[error("the far side takes no telephone-events: its description names none")]
+    NoEvents,
+    /// Too many keys wait to be sent.
+    #[error("too many keys wait to be sent")]
+    TooManyKeys,
 }
 
 /// The machine.
@@ -113,6 +123,10 @@ pub struct Worker {
     silence_at: Option<usize>,
     housekeeping_at: Option<usize>,
     failed: Vec<StreamId>,
+    pressed: Vec<(StreamId, Digit)>,
+    /// Slots to whose far side keys are being sent.
+    keying: Vec<usize>,
+    keying_at: Option<usize>,
     current: Option<usize>,
 }
 
@@ -146,6 +160,9 @@ impl Worker {
             silence_at: None,
             housekeeping_at: None,
             failed: Vec::new(),
+            pressed: Vec::with_capacity(PRESSED_MAX),
+            keying: Vec::with_capacity(64),
+            keying_at: None,
             current: None,
         }
     }
@@ -269,6 +286,15 @@ impl Worker {
         {
             learn_ssrc(&mut self.by_ssrc, webrtc, slot, header.ssrc);
         }
+        if matches!(kind, Kind::Event(_))
+            && let Some(digit) =
+                buf.bytes().get(header.header_len..).and_then(|p| stream.heard.handle(&header, p))
+        {
+            stream.player.press(digit);
+            if self.pressed.len() < PRESSED_MAX {
+                self.pressed.push((stream.id, digit));
+            }
+        }
         let listener = stream.heard_by;
         let may_receive = stream.may_receive;
         let Some((to, listener)) = listener.and_then(|l| Some((l, self.streams.get_mut(l)?))) else {
@@ -278,6 +304,7 @@ impl Worker {
             return self.dropped(to, Drop::NotReady);
         }
         let sent = match (&mut listener.outgoing, &listener.format) {
+            _ if listener.sending.is_sounding() => Err(Drop::Keying),
             (Some(outgoing), Some(format)) => outgoing.rewrite(now, &header, kind, format, buf),
             _ => Err(Drop::NotReady),
         };

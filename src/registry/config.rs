@@ -24,6 +24,8 @@ pub struct Account {
     display_name: Option<String>,
     numbers: Vec<String>,
     max_calls: usize,
+    webhook: Option<String>,
+    webhook_secret: Option<Secret>,
 }
 
 impl Account {
@@ -62,6 +64,18 @@ impl Account {
     pub const fn max_calls(&self) -> usize {
         self.max_calls
     }
+
+    /// URL that is told of its calls.
+    #[must_use]
+    pub fn webhook(&self) -> Option<&str> {
+        self.webhook.as_deref()
+    }
+
+    /// What signs that.
+    #[must_use]
+    pub const fn webhook_secret(&self) -> Option<&Secret> {
+        self.webhook_secret.as_ref()
+    }
 }
 
 #[derive(Deserialize)]
@@ -73,7 +87,24 @@ struct RawAccount {
     display_name: Option<String>,
     numbers: Option<Vec<String>>,
     max_calls: Option<usize>,
+    webhook: Option<String>,
+    webhook_secret: Option<Secret>,
+    webhook_secret_file: Option<PathBuf>,
 }
+
+/// Keys of `[account.…]`.
+const KNOWN_OF_ACCOUNT: &[&str] = &[
+    "token",
+    "tokens",
+    "token_file",
+    "caller_id",
+    "display_name",
+    "numbers",
+    "max_calls",
+    "webhook",
+    "webhook_secret",
+    "webhook_secret_file",
+];
 
 /// Reads `[account.…]` tables.
 ///
@@ -105,8 +136,7 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
 }
 
 fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
-    let known = ["token", "tokens", "token_file", "caller_id", "display_name", "numbers", "max_calls"];
-    let raw: RawAccount = section.read(&known)?;
+    let raw: RawAccount = section.read(KNOWN_OF_ACCOUNT)?;
     let mut faults = Vec::new();
     let mut tokens = raw.tokens.unwrap_or_default();
     match section.secret("token", raw.token, raw.token_file.as_deref()) {
@@ -136,6 +166,12 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
     if !(1..=super::MAX_CALLS).contains(&max_calls) {
         faults.push(section.fault("max_calls", format!("must be 1 to {}", super::MAX_CALLS)));
     }
+    let webhook_secret = section
+        .secret("webhook_secret", raw.webhook_secret, raw.webhook_secret_file.as_deref())
+        .unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
     if !faults.is_empty() {
         return Err(faults);
     }
@@ -146,6 +182,8 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
         display_name: raw.display_name.filter(|n| !n.is_empty()),
         numbers,
         max_calls,
+        webhook: raw.webhook,
+        webhook_secret,
     })
 }
 

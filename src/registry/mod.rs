@@ -40,7 +40,8 @@ struct Live {
 /// A place among the calls at once; dropping it gives the place back.
 pub struct CallPermit {
     live: Arc<Live>,
-    account: String,
+    /// None for a call of nobody's in particular.
+    account: Option<String>,
 }
 
 impl Registry {
@@ -65,6 +66,11 @@ impl Registry {
         self.tokens.get(&keyed_digest(&self.token_key, token)).cloned()
     }
 
+    /// All accounts.
+    pub fn accounts(&self) -> impl Iterator<Item = &Arc<Account>> {
+        self.accounts.values()
+    }
+
     /// An account by name.
     #[must_use]
     pub fn account(&self, name: &str) -> Option<Arc<Account>> {
@@ -76,17 +82,26 @@ impl Registry {
     /// # Errors
     /// [`Cause::Congestion`] when the account's or the process's limit is reached.
     pub fn admit(&self, account: &Account) -> Result<CallPermit, Cause> {
+        let mut permit = self.admit_any()?;
+        let mut count = self.live.by_account.entry(account.name().to_owned()).or_default();
+        *count += 1;
+        let is_over = *count > account.max_calls();
+        drop(count);
+        permit.account = Some(account.name().to_owned());
+        if is_over { Err(Cause::Congestion) } else { Ok(permit) }
+    }
+
+    /// A place for one more call that is no account's: of a trunk, of an extension.
+    ///
+    /// # Errors
+    /// [`Cause::Congestion`] when the process's limit is reached.
+    pub fn admit_any(&self) -> Result<CallPermit, Cause> {
         let is_free = |n: usize| (n < MAX_CALLS).then_some(n + 1);
         if self.live.all.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free).is_err() {
             return Err(Cause::Congestion);
         }
         // from here on the permit gives back what was taken
-        let mut count = self.live.by_account.entry(account.name().to_owned()).or_default();
-        *count += 1;
-        let is_over = *count > account.max_calls();
-        drop(count);
-        let permit = CallPermit { live: self.live.clone(), account: account.name().to_owned() };
-        if is_over { Err(Cause::Congestion) } else { Ok(permit) }
+        Ok(CallPermit { live: self.live.clone(), account: None })
     }
 
     /// Whether an account may ask the API once more now.
@@ -107,10 +122,11 @@ impl Registry {
 impl Drop for CallPermit {
     fn drop(&mut self) {
         self.live.all.fetch_sub(1, Ordering::AcqRel);
-        if let Some(mut count) = self.live.by_account.get_mut(&self.account) {
+        let Some(account) = &self.account else { return };
+        if let Some(mut count) = self.live.by_account.get_mut(account) {
             *count = count.saturating_sub(1);
         }
-        self.live.by_account.remove_if(&self.account, |_, count| *count == 0);
+        self.live.by_account.remove_if(account, |_, count| *count == 0);
     }
 }
 

@@ -6,7 +6,6 @@
 
 use super::answer::{self, Answer, Body};
 use super::dialog::LocalEnd;
-use super::digest::Credentials;
 use super::session::{
     IncomingInvite, Invite, OutgoingCall, Session, SessionCommand, SessionEvent, SessionOutput, Ticket,
 };
@@ -17,49 +16,12 @@ use super::{
 };
 use crate::base::Seed;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What becomes of a request of no dialog.
-#[derive(Debug)]
-pub enum Verdict {
-    /// This is its final answer.
-    Answer(Answer),
-    /// An INVITE becomes a session.
-    Accept(Acceptance),
-}
-
-/// An INVITE that becomes a session.
-#[derive(Debug, Clone)]
-pub struct Acceptance {
-    /// Who proved identity (a trunk's name, an account's); opaque here, and told with the call.
-    pub owner: String,
-    /// For challenges of our own requests within the dialog.
-    pub credentials: Option<Credentials>,
-    /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say
-    /// (a peer behind NAT).
-    pub stays_on_flow: bool,
-}
-
-/// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.
-///
-/// OPTIONS is answered without it, BYE, INFO, ACK and CANCEL live in dialogs or transactions alone.
-pub trait RequestHandler: Send + Sync {
-    /// What becomes of a request that came by this flow.
-    fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict;
-}
-
-/// Refuses every call with one status.
-#[derive(Debug, Clone, Copy)]
-pub struct Refuse(pub StatusCode);
-
-impl RequestHandler for Refuse {
-    fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        Verdict::Answer(Answer::new(self.0))
-    }
-}
+pub use super::handler::{Acceptance, Refuse, RequestHandler, Verdict};
 
 /// A session, unique for the life of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -155,10 +117,10 @@ enum Owner {
     Request(RequestId),
 }
 
-/// An INVITE to us, as long as its transaction lives.
+/// An INVITE that became a session, as long as its transaction lives.
 struct Asked {
     key: MergeKey,
-    session: Option<SessionId>,
+    session: SessionId,
 }
 
 /// Call-ID, From tag and CSeq: what an INVITE keeps on every path it takes to us (RFC 3261 §8.2.2.2).
@@ -182,7 +144,7 @@ pub struct Endpoint {
     index: HashMap<(String, String), SessionId>,
     owners: BTreeMap<TransactionId, Owner>,
     invites: BTreeMap<TransactionId, Asked>,
-    merged: HashMap<MergeKey, TransactionId>,
+    merged: HashSet<MergeKey>,
     tickets: BTreeMap<(SessionId, Ticket), TransactionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
     outputs: VecDeque<Output>,
@@ -204,7 +166,7 @@ impl Endpoint {
             index: HashMap::new(),
             owners: BTreeMap::new(),
             invites: BTreeMap::new(),
-            merged: HashMap::new(),
+            merged: HashSet::new(),
             tickets: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
@@ -500,9 +462,6 @@ impl Endpoint {
         if e.to.tag().is_some() {
             return match self.session_of(e) {
                 Some(session) => {
-                    if request.method == Method::INVITE {
-                        self.note_invite(id, e, Some(session));
-                    }
                     self.with_session(now, session, |s| s.handle_request(now, id, request, e));
                 }
                 None => self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL)),
@@ -539,7 +498,7 @@ impl Endpoint {
         let Some(invite) = invite else {
             return self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
         };
-        let session = self.invites.get(&invite).and_then(|asked| asked.session);
+        let session = self.invites.get(&invite).map(|asked| asked.session);
         match session.and_then(|s| self.sessions.get(&s)).map(|live| live.session.local_tag().to_owned()) {
             Some(tag) => self.respond_as(now, id, request, &Answer::new(StatusCode::OK), &tag),
             None => self.respond(now, id, request, &Answer::new(StatusCode::OK)),
@@ -560,11 +519,11 @@ impl Endpoint {
     ) -> Option<Answer> {
         let vias = request.headers.vias().unwrap_or_default();
         let is_loop = vias.iter().filter_map(Via::branch).any(|branch| self.layer.has_invite(branch));
-        // one that came to us by two ways is answered once (RFC 3261 §8.2.2.2), one of our own never
-        if is_loop || self.merged.contains_key(&merge_key(e)) {
+        // one that came to us by two ways rings once (RFC 3261 §8.2.2.2), one of our own never; one that was
+        // refused may come again with the same number, as some clients do with their credentials
+        if is_loop || self.merged.contains(&merge_key(e)) {
             return Some(Answer::new(StatusCode::LOOP_DETECTED));
         }
-        self.note_invite(id, e, None);
         if self.is_draining || self.sessions.len() >= self.config.max_sessions {
             return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
         }
@@ -592,9 +551,9 @@ impl Endpoint {
                 });
             }
         };
-        if let Some(asked) = self.invites.get_mut(&id) {
-            asked.session = Some(session);
-        }
+        let key = merge_key(e);
+        self.merged.insert(key.clone());
+        self.invites.insert(id, Asked { key, session });
         let invite = IncomingInvite {
             owner: acceptance.owner,
             uri: request.uri.clone(),
@@ -622,13 +581,6 @@ impl Endpoint {
     fn session_of(&self, e: &Essentials) -> Option<SessionId> {
         let tag = e.to.tag()?;
         self.index.get(&(e.call_id.clone(), tag.to_owned())).copied()
-    }
-
-    /// An INVITE to us, until its transaction ends.
-    fn note_invite(&mut self, id: TransactionId, e: &Essentials, session: Option<SessionId>) {
-        let key = merge_key(e);
-        self.merged.insert(key.clone(), id);
-        self.invites.insert(id, Asked { key, session });
     }
 
     fn respond(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer) {

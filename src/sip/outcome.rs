@@ -105,7 +105,7 @@ pub enum SessionEvent {
     },
     /// Our offer within the call was refused; the session stays as it was.
     OfferRefused {
-        /// 300 to 699; 491 also when another offer of ours is still out.
+        /// 300 to 699; 491 also when it comes before the call is answered, or while another one of ours is out.
         status: StatusCode,
     },
     /// No call came about; the last event.

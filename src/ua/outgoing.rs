@@ -165,7 +165,7 @@ mod tests {
     use super::*;
     use crate::call::leg::Party;
     use crate::call::port::MediaRefusal;
-    use crate::call::route::Target;
+    use crate::call::route::{Source, Target};
     use crate::sdp::SessionDescription;
     use crate::sip::answer::Body;
     use crate::sip::digest::DigestError;
@@ -201,6 +201,7 @@ mod tests {
     fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
         let dial = Dial {
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+            source: Source::Account("anna".into()),
             from: Party { user: "anna".into(), display: None },
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
         };

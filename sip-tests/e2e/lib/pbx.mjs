@@ -42,6 +42,16 @@ export class Pbx {
     return run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--exec', command], { env: this.env });
   }
 
+  /** Calls a number of the dialplan's context `trunk`; who answers hears extension `service`. */
+  async calls(number, service = '602') {
+    await this.console(`channel originate Local/${number}@trunk/n extension ${service}@services`);
+  }
+
+  /** Hangs up whatever talks or rings. */
+  async hangsUp() {
+    await this.console('channel request hangup all');
+  }
+
   log() {
     const file = path.join(this.run, 'log/full');
     return existsSync(file) ? readFileSync(file, 'utf8') : '';

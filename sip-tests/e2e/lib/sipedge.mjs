@@ -1,7 +1,7 @@
 // The program under test, as a user starts it: a configuration file and a command line.
 import { writeFileSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
-import { Child } from './process.mjs';
+import { Child, until } from './process.mjs';
 
 export class Sipedge {
   /** `config` is the text of a configuration, or `file` names one. */
@@ -34,7 +34,7 @@ export class Sipedge {
 /** A configuration for tests: everything on loopback, one trunk `pbx`, one account `anna`. */
 export function configuration({
   http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codec = 'PCMU', user = 'trunk-in', password = 'trunk-in-pw',
-  profiles, envelope, timeout = '30s', extra = '',
+  profiles, envelope, timeout = '30s', inbound = 'inbound_user = "pbx"\ninbound_password = "pbx-pw"', extra = '',
 }) {
   const bracketed = bind.includes(':') ? `[${bind}]` : bind;
   return `
@@ -59,16 +59,56 @@ host = "${host}"
 user = "${user}"
 password = "${password}"
 codec = "${codec}"
+${inbound}
 
 [account.anna]
 token = "anna-token-0123456789"
+numbers = ["1001"]
 
 [account.bert]
 token = "bert-token-0123456789"
+numbers = ["1002"]
 
 [[route]]
 to = "trunk.pbx"
 ${extra}`;
+}
+
+/** The events of an account, as a program listens to them. */
+export class Listener {
+  constructor(client) {
+    this.events = [];
+    this.abort = new AbortController();
+    this.opened = fetch(`${client.base}/call/events`, { headers: { token: client.token, accept: 'text/event-stream' }, signal: this.abort.signal })
+      .then((response) => {
+        if (response.status !== 200) throw new Error(`events: ${response.status}`);
+        this.reading = this.read(response.body).catch(() => {}); // it ends when it is aborted
+      });
+  }
+
+  async read(body) {
+    let text = '';
+    for await (const chunk of body.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      for (let end; (end = text.indexOf('\n\n')) >= 0; text = text.slice(end + 2)) {
+        const data = text.slice(0, end).split('\n').filter((l) => l.startsWith('data:')).map((l) => l.slice(5).trim()).join('\n');
+        if (data) this.events.push(JSON.parse(data));
+      }
+    }
+  }
+
+  /** The next event of that name, of that call where one is named; it is taken out. */
+  async next(event, callID, ms = 10_000) {
+    return until(`event ${event}`, () => {
+      const at = this.events.findIndex((e) => e.event === event && (!callID || e.call.callID === callID));
+      return at >= 0 && this.events.splice(at, 1)[0];
+    }, ms, 20);
+  }
+
+  async stop() {
+    this.abort.abort();
+    await this.reading;
+  }
 }
 
 /** The WaGo API as a program calls it. */

@@ -1,11 +1,13 @@
 //! `[trunk.…]`.
 
 use super::io::TrunkDialer;
-use crate::base::{Fault, Secret, Section, Services};
+use crate::base::{Excerpt, Fault, Network, Secret, Section, Services};
 use crate::call::io::Dialer;
-use crate::call::port::Codec;
+use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Prepared};
+use crate::sip::digest::Algorithm;
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +23,24 @@ pub(super) enum CallerId {
     From,
 }
 
+/// Who may call us by a trunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Who has this user's password.
+    Digest { user: String, password: Secret },
+    /// Who sends from these networks.
+    Address(Vec<Network>),
+    /// Nobody.
+    Off,
+}
+
+impl Access {
+    /// Whether a source is let in by its address alone.
+    pub(super) fn admits(&self, source: IpAddr) -> bool {
+        matches!(self, Self::Address(networks) if networks.iter().any(|n| n.contains(source)))
+    }
+}
+
 /// One trunk.
 #[derive(Debug, Clone)]
 pub(super) struct Trunk {
@@ -33,11 +53,19 @@ pub(super) struct Trunk {
     pub(super) codec: Codec,
     pub(super) is_symmetric: bool,
     pub(super) caller_id: CallerId,
+    pub(super) access: Access,
+    /// The configuration says so, and it does not follow from the host alone.
+    has_own_access: bool,
+    /// Digest algorithms that the peer may use towards us.
+    pub(super) algorithms: Vec<Algorithm>,
+    pub(super) hold_music: HoldMusic,
+    /// Whether P-Asserted-Identity is believed from it and sent to it.
+    pub(super) is_trusted: bool,
 }
 
 /// All trunks of a configuration.
 #[derive(Debug)]
-struct Trunks(Vec<Trunk>);
+struct Trunks(Vec<Arc<Trunk>>);
 
 #[derive(Deserialize)]
 struct Raw {
@@ -49,25 +77,75 @@ struct Raw {
     codec: Option<String>,
     symmetric: Option<bool>,
     caller_id: Option<String>,
+    inbound: Option<String>,
+    inbound_user: Option<String>,
+    inbound_password: Option<Secret>,
+    inbound_password_file: Option<PathBuf>,
+    inbound_networks: Option<Vec<String>>,
+    digest: Option<Vec<String>>,
+    hold_music: Option<String>,
+    trusted: Option<bool>,
 }
 
-const KNOWN: &[&str] =
-    &["host", "user", "password", "password_file", "realm", "codec", "symmetric", "caller_id"];
+const KNOWN: &[&str] = &[
+    "host",
+    "user",
+    "password",
+    "password_file",
+    "realm",
+    "codec",
+    "symmetric",
+    "caller_id",
+    "inbound",
+    "inbound_user",
+    "inbound_password",
+    "inbound_password_file",
+    "inbound_networks",
+    "digest",
+    "hold_music",
+    "trusted",
+];
 
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
     let mut trunks = Vec::new();
     let mut faults = Vec::new();
     for section in sections {
         match read(section) {
-            Ok(trunk) => trunks.push(trunk),
+            Ok(trunk) => {
+                faults.extend(trunks.iter().find_map(|other| conflict(section, &trunk, other)));
+                trunks.push(Arc::new(trunk));
+            }
             Err(more) => faults.extend(more),
         }
     }
     if faults.is_empty() { Ok(Box::new(Trunks(trunks))) } else { Err(faults) }
 }
 
-fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
-    let raw: Raw = section.read(KNOWN)?;
+/// Two trunks must be told from each other by what a caller proves.
+fn conflict(section: &Section, trunk: &Trunk, other: &Arc<Trunk>) -> Option<Fault> {
+    match (&trunk.access, &other.access) {
+        (Access::Digest { user, .. }, Access::Digest { user: theirs, .. }) if user == theirs => {
+            let remedy = format!("trunk.{} has the same user; give each trunk its own", other.name);
+            Some(section.fault("inbound_user", remedy))
+        }
+        // two trunks to one PBX are no mistake: unless they say otherwise, its calls are the first one's
+        (Access::Address(ours), Access::Address(theirs)) if trunk.has_own_access && other.has_own_access => {
+            let shared = ours.iter().find_map(|n| Some((n, theirs.iter().find(|t| t.overlaps(n))?)));
+            shared.map(|(n, t)| {
+                let remedy = format!("{n} overlaps {t} of trunk.{}; let one of them use digest", other.name);
+                section.fault("inbound_networks", remedy)
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Reads one trunk.
+///
+/// # Errors
+/// All that is wrong in it.
+pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
+    let mut raw: Raw = section.read(KNOWN)?;
     let mut faults = Vec::new();
     let host = raw.host.as_deref().and_then(split_host);
     if host.is_none() {
@@ -75,7 +153,7 @@ fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"),
         );
     }
-    let user = raw.user.filter(|u| !u.is_empty());
+    let user = raw.user.take().filter(|u| !u.is_empty());
     if user
         .as_deref()
         .is_some_and(|u| u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\"".contains(&b)))
@@ -84,8 +162,9 @@ fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             section.fault("user", "write 1 to 64 printable characters without blanks, quotes, < > or @"),
         );
     }
-    let password =
-        section.secret("password", raw.password, raw.password_file.as_deref()).unwrap_or_else(|fault| {
+    let password = section
+        .secret("password", raw.password.take(), raw.password_file.as_deref())
+        .unwrap_or_else(|fault| {
             faults.push(fault);
             None
         });
@@ -108,6 +187,17 @@ fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if caller_id.is_none() {
         faults.push(section.fault("caller_id", "write \"pai\" (P-Asserted-Identity) or \"from\""));
     }
+    let algorithms = read_algorithms(section, raw.digest.take(), &mut faults);
+    let hold_music = match raw.hold_music.as_deref() {
+        None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
+        Some("silence") => HoldMusic::Silence,
+        Some(_) => {
+            faults.push(section.fault("hold_music", "write \"generated\" or \"silence\""));
+            HoldMusic::Silence
+        }
+    };
+    let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
+    let access = read_access(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
     match (host, codec, caller_id) {
         (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
@@ -119,8 +209,90 @@ fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             codec,
             is_symmetric: raw.symmetric.unwrap_or(false), // a fixed peer cannot be hijacked
             caller_id,
+            access,
+            has_own_access,
+            algorithms,
+            hold_music,
+            is_trusted: raw.trusted.unwrap_or(true), // a PBX; a carrier is not
         }),
         _ => Err(faults),
+    }
+}
+
+/// The digest algorithms that a peer may use towards us.
+fn read_algorithms(section: &Section, names: Option<Vec<String>>, faults: &mut Vec<Fault>) -> Vec<Algorithm> {
+    let Some(names) = names else { return Algorithm::ALL.to_vec() };
+    let read: Vec<Algorithm> = names.iter().filter_map(|n| Algorithm::parse(n)).collect();
+    if read.len() != names.len() || read.is_empty() {
+        let known: Vec<&str> = Algorithm::ALL.iter().map(|a| a.as_str()).collect();
+        faults.push(section.fault("digest", format!("write a list of these: {}", known.join(", "))));
+    }
+    read
+}
+
+/// Who may call us by it: by default who has the password, where one is given, else who sends from its host.
+fn read_access(section: &Section, raw: &mut Raw, host: Option<&str>, faults: &mut Vec<Fault>) -> Access {
+    let file = raw.inbound_password_file.as_deref();
+    let password = match section.secret("inbound_password", raw.inbound_password.take(), file) {
+        Ok(password) => password,
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    };
+    let user = raw.inbound_user.take().filter(|u| !u.is_empty());
+    let has_digest = user.is_some() || password.is_some();
+    let kind = raw.inbound.as_deref().unwrap_or(if has_digest { "digest" } else { "address" });
+    if kind != "digest" && has_digest {
+        faults
+            .push(section.fault("inbound", "inbound_user and inbound_password are for inbound = \"digest\""));
+    }
+    if kind != "address" && raw.inbound_networks.is_some() {
+        faults.push(section.fault("inbound_networks", "these are for inbound = \"address\""));
+    }
+    match kind {
+        "digest" => match (user, password) {
+            (Some(user), Some(password)) => Access::Digest { user, password },
+            (None, _) => {
+                faults.push(section.fault("inbound_user", "name the user that the PBX logs in with"));
+                Access::Off
+            }
+            (_, None) => {
+                let remedy = "write the password that the PBX logs in with, or inbound_password_file";
+                faults.push(section.fault("inbound_password", remedy));
+                Access::Off
+            }
+        },
+        "address" => match raw.inbound_networks.take() {
+            Some(texts) => Access::Address(
+                texts
+                    .iter()
+                    .filter_map(|text| match text.parse() {
+                        Ok(network) => Some(network),
+                        Err(error) => {
+                            let remedy = format!("{}: {error}", Excerpt(text));
+                            faults.push(section.fault("inbound_networks", remedy));
+                            None
+                        }
+                    })
+                    .collect(),
+            ),
+            None => match host.map(str::parse::<IpAddr>) {
+                Some(Ok(ip)) => Access::Address(vec![Network::of(ip)]),
+                // a name may lead to any address: it proves nothing by itself
+                Some(Err(_)) if raw.inbound.is_some() => {
+                    let remedy = "the host is a name; list the addresses that it calls from";
+                    faults.push(section.fault("inbound_networks", remedy));
+                    Access::Off
+                }
+                _ => Access::Off,
+            },
+        },
+        "off" => Access::Off,
+        _ => {
+            faults.push(section.fault("inbound", "write \"digest\", \"address\" or \"off\""));
+            Access::Off
+        }
     }
 }
 
@@ -150,11 +322,11 @@ impl Prepared for Trunks {
     }
 
     fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {
-        let dialer = TrunkDialer::new(std::mem::take(&mut self.0), services)?;
-        Ok(Some(Arc::new(dialer)))
+        Ok(Some(Arc::new(TrunkDialer::new(self.0.clone(), services)?)))
     }
 
-    fn start(self: Box<Self>, _: EdgeContext) -> Option<axum::Router> {
+    fn start(self: Box<Self>, context: EdgeContext) -> Option<axum::Router> {
+        super::io::serve(self.0, context);
         None
     }
 }
@@ -183,5 +355,55 @@ mod tests {
             Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
         let keys: Vec<String> = read(&section).unwrap_err().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codec", "trunk.pbx.caller_id"]);
+    }
+
+    fn access(value: serde_json::Value) -> Result<Access, Vec<String>> {
+        let mut all = json!({"host": "192.0.2.1"});
+        all.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+        let read = read(&Section::new("trunk.pbx", "t", all));
+        read.map(|t| t.access).map_err(|faults| faults.into_iter().map(|f| f.key).collect())
+    }
+
+    #[test]
+    fn who_may_call_is_who_has_the_password_else_who_sends_from_the_host_unless_it_says_otherwise() {
+        assert_eq!(access(json!({})), Ok(Access::Address(vec!["192.0.2.1".parse().unwrap()])));
+        assert_eq!(access(json!({"host": "pbx.example"})), Ok(Access::Off));
+        assert_eq!(access(json!({"inbound": "off"})), Ok(Access::Off));
+        let digest = access(json!({"inbound_user": "u", "inbound_password": "p"})).unwrap();
+        assert_eq!(digest, Access::Digest { user: "u".into(), password: Secret::new("p") });
+        let networks = json!({"inbound": "address", "inbound_networks": ["10.0.0.0/8", "::1"]});
+        assert!(access(networks).unwrap().admits("10.9.9.9".parse().unwrap()));
+    }
+
+    #[test]
+    fn every_mistake_about_who_may_call_has_its_remedy() {
+        let keys = |value| access(value).unwrap_err();
+        assert_eq!(keys(json!({"inbound": "digest"})), ["trunk.pbx.inbound_user"]);
+        assert_eq!(keys(json!({"inbound_user": "u"})), ["trunk.pbx.inbound_password"]);
+        assert_eq!(keys(json!({"inbound": "maybe"})), ["trunk.pbx.inbound"]);
+        assert_eq!(
+            keys(json!({"host": "pbx.example", "inbound": "address"})),
+            ["trunk.pbx.inbound_networks"]
+        );
+        assert_eq!(keys(json!({"inbound_networks": ["10.0.0.1/8"]})), ["trunk.pbx.inbound_networks"]);
+        assert_eq!(keys(json!({"inbound": "off", "inbound_networks": []})), ["trunk.pbx.inbound_networks"]);
+        let both = json!({"inbound": "address", "inbound_user": "u", "inbound_password": "p"});
+        assert_eq!(keys(both), ["trunk.pbx.inbound"]);
+        assert_eq!(
+            keys(json!({"digest": ["MD4"], "hold_music": "x"})),
+            ["trunk.pbx.digest", "trunk.pbx.hold_music"]
+        );
+    }
+
+    #[test]
+    fn two_trunks_that_a_caller_could_be_either_of_are_refused() {
+        let section = |name: &str, value| Section::new(format!("trunk.{name}"), "t", value);
+        let user = || json!({"host": "192.0.2.1", "inbound_user": "u", "inbound_password": "p"});
+        let faults = prepare(&[section("a", user()), section("b", user())]).err().unwrap();
+        assert_eq!(faults[0].key, "trunk.b.inbound_user");
+        let address = |net: &str| json!({"host": "192.0.2.1", "inbound_networks": [net]});
+        let faults = prepare(&[section("a", address("10.0.0.0/8")), section("b", address("10.1.0.0/16"))]);
+        assert_eq!(faults.err().unwrap()[0].key, "trunk.b.inbound_networks");
+        assert!(prepare(&[section("a", address("10.0.0.0/8")), section("b", user())]).is_ok());
     }
 }

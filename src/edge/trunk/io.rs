@@ -1,21 +1,25 @@
-//! Dials: finds the trunk's address, starts a SIP session, and carries words between it and the call.
+//! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
+//! and the call.
 
 use super::config::{CallerId, Trunk};
-use crate::base::{Cause, Services};
+use super::inbound::Inbound;
+use crate::base::{Cause, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
-use crate::call::port::MediaProfile;
-use crate::call::route::Target;
-use crate::sip::Host;
+use crate::call::port::{Codec, MediaProfile};
+use crate::call::route::{Source, Target};
+use crate::edge::contract::EdgeContext;
 use crate::sip::digest::Credentials;
-use crate::sip::io::{Dial, SessionHandle, SipStack};
-use crate::sip::session::SessionEvent;
-use crate::ua::{Action, Identity, OutgoingLeg};
+use crate::sip::endpoint::{RequestHandler, Verdict};
+use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
+use crate::sip::session::{SessionCommand, SessionEvent};
+use crate::sip::{Answer, Flow, Host, Request, StatusCode};
+use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, cause};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -29,11 +33,11 @@ pub(super) struct TrunkDialer {
 }
 
 impl TrunkDialer {
-    pub(super) fn new(trunks: Vec<Trunk>, services: &Services) -> Result<Self, String> {
+    pub(super) fn new(trunks: Vec<Arc<Trunk>>, services: &Services) -> Result<Self, String> {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
-        let trunks = trunks.into_iter().map(|t| (t.name.clone(), Arc::new(t))).collect();
+        let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
         Ok(Self { trunks, sip })
     }
 }
@@ -43,17 +47,7 @@ impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
         let remote = trunk.address().await?;
-        let profile = LegProfile {
-            media: MediaProfile::Rtp {
-                codecs: vec![trunk.codec],
-                towards: remote.ip(),
-                is_symmetric: trunk.is_symmetric,
-                hold_music: crate::call::port::HoldMusic::default(),
-            },
-            takes_offer: true,
-            takes_reoffer: true,
-            may_detach: false,
-        };
+        let profile = trunk.profile(vec![trunk.codec], remote.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let outgoing = OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric);
         tokio::spawn(run(self.sip.clone(), outgoing, remote, leg, inbox));
@@ -61,7 +55,114 @@ impl Dialer for TrunkDialer {
     }
 }
 
+/// Lets the trunks' calls in, and takes them.
+pub(super) fn serve(trunks: Vec<Arc<Trunk>>, context: EdgeContext) {
+    let Some(sip) = context.services.get::<SipStack>() else { return };
+    let mut entropy = [0; 32];
+    rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
+    let inbound = Inbound::new(&trunks, Instant::now(), Seed::from_bytes(entropy));
+    sip.set_handler(Arc::new(Gate(Mutex::new(inbound))));
+    for trunk in trunks {
+        let mut sessions = sip.serve(&trunk.name);
+        let context = context.clone();
+        tokio::spawn(async move {
+            while let Some(session) = sessions.recv().await {
+                take(&trunk, session, &context).await;
+            }
+        });
+    }
+}
+
+/// Asks [`Inbound`], and logs who was refused.
+struct Gate(Mutex<Inbound>);
+
+impl RequestHandler for Gate {
+    fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict {
+        let (verdict, failed) =
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
+        if let Some(failed) = failed {
+            let transport = flow.transport.as_str();
+            warn!(source = %failed.source, user = failed.user, transport, method = %request.method, "login refused");
+        }
+        verdict
+    }
+}
+
+/// Makes a call of a session, or refuses it.
+async fn take(trunk: &Arc<Trunk>, incoming: IncomingSession, context: &EdgeContext) {
+    let IncomingSession { invite, handle, events } = incoming;
+    let refuse = |answer: Answer| handle.command(SessionCommand::Refuse(answer));
+    let answer_to = |cause| {
+        let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+        Answer::new(status)
+    };
+    let mut codecs = vec![trunk.codec];
+    codecs.extend(Codec::ALL.into_iter().filter(|c| *c != trunk.codec));
+    let profile = trunk.profile(codecs, invite.flow.path.remote.ip());
+    let source = Source::Trunk(trunk.name.clone());
+    let (leg, told) = match IncomingLeg::start(&invite, source, profile, trunk.is_trusted) {
+        Ok(started) => started,
+        Err(answer) => return refuse(answer).await,
+    };
+    let permit = match context.registry.admit_any() {
+        Ok(permit) => permit,
+        Err(cause) => return refuse(answer_to(cause)).await,
+    };
+    let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
+    match context.switch.incoming(told, commands, Box::new(permit)) {
+        Ok(call) => drop(tokio::spawn(run_incoming(leg, handle, events, call, inbox))),
+        Err(cause) => refuse(answer_to(cause)).await,
+    }
+}
+
+/// One leg that called us, until its call or its session is over; whichever goes first, the other is told.
+async fn run_incoming(
+    mut leg: IncomingLeg,
+    session: SessionHandle,
+    mut events: mpsc::Receiver<SessionEvent>,
+    call: LegRef,
+    mut commands: mpsc::Receiver<LegCommand>,
+) {
+    while !leg.is_over() {
+        let action = tokio::select! {
+            command = commands.recv() => {
+                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
+            }
+            event = events.recv() => match event {
+                Some(event) => leg.handle_session(event),
+                None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
+            }
+        };
+        match action {
+            Action::Session(command) => session.command(command).await,
+            Action::Tell(word) => {
+                if !call.send(word).await {
+                    break;
+                }
+            }
+            Action::Dial(_) | Action::None => {}
+        }
+    }
+    // also after an end that the session knows nothing of, as with a leg that we called
+    session.hangup(leg.parting()).await;
+}
+
 impl Trunk {
+    /// What a leg of this trunk can do.
+    fn profile(&self, codecs: Vec<Codec>, towards: IpAddr) -> LegProfile {
+        LegProfile {
+            media: MediaProfile::Rtp {
+                codecs,
+                towards,
+                is_symmetric: self.is_symmetric,
+                hold_music: self.hold_music,
+            },
+            takes_offer: true,
+            takes_reoffer: true,
+            may_detach: false,
+        }
+    }
+
     async fn address(&self) -> Result<SocketAddr, Cause> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, self.port));
@@ -90,11 +191,12 @@ impl Trunk {
             port: Some(self.port),
             user: self.user.clone(),
             is_caller_in_from: self.caller_id == CallerId::From,
-            is_trusted: true, // a PBX; carriers get a profile of their own
+            is_trusted: self.is_trusted,
         }
     }
 
-    fn credentials(&self) -> Option<Credentials> {
+    /// Ours, for its challenges.
+    pub(super) fn credentials(&self) -> Option<Credentials> {
         let (user, password) = (self.user.as_ref()?, self.password.as_ref()?);
         let mut credentials = Credentials::new(user, password.clone());
         credentials.realm.clone_from(&self.realm);

@@ -1,10 +1,11 @@
-//! SIP trunks: PBXs and carriers that are called by address, with digest where they ask for it.
+//! SIP trunks: PBXs and carriers that are called by address, with digest where they ask for it, and that call us with
+//! digest or from their network.
 //!
-//! `config` reads `[trunk.…]`, `io` dials; everything SIP is `sip/`'s and `ua/`'s.
-//!
-//! Left out as yet: calls that come in by a trunk, registration, qualify, other transports than UDP.
+//! `config` reads `[trunk.…]`, `inbound` decides who may call, `io` dials and takes calls; everything SIP is `sip/`'s
+//! and `ua/`'s.
 
 mod config;
+mod inbound;
 mod io;
 
 use super::contract::{Edge, Table};

@@ -6,8 +6,9 @@ use crate::base::Cause;
 #[must_use]
 pub(super) const fn end_reason(cause: Cause) -> &'static str {
     match cause {
-        Cause::Normal | Cause::Transferred | Cause::AnsweredElsewhere => "remote_ended",
-        Cause::Cancelled => "cancelled",
+        Cause::Normal | Cause::Transferred => "remote_ended",
+        // as in SIP, where a call that was answered elsewhere is cancelled here
+        Cause::Cancelled | Cause::AnsweredElsewhere => "cancelled",
         Cause::Busy => "busy",
         Cause::Declined | Cause::Forbidden => "declined",
         Cause::NoAnswer => "timeout",

@@ -1,6 +1,6 @@
 //! `[wago]`.
 
-use super::io::Wago;
+use super::io::{Lines, Wago, WagoDialer};
 use super::wire::Envelope;
 use crate::base::{Fault, Section, Services};
 use crate::call::io::Dialer;
@@ -33,19 +33,21 @@ pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fau
         Some(_) => return Err(vec![section.fault("envelope", "write \"bare\" or \"wrapped\"")]),
     };
     let hangup_on_media_loss = raw.hangup_on_media_loss.unwrap_or(false); // the call outlives its browser
-    Ok(Box::new(WagoConfig { envelope, hangup_on_media_loss }))
+    Ok(Box::new(WagoEdge(Arc::new(Lines::new(WagoConfig { envelope, hangup_on_media_loss })))))
 }
 
-impl Prepared for WagoConfig {
+struct WagoEdge(Arc<Lines>);
+
+impl Prepared for WagoEdge {
     fn targets(&self) -> Vec<String> {
         Vec::new()
     }
 
     fn dialer(&mut self, _: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {
-        Ok(None)
+        Ok(Some(Arc::new(WagoDialer(self.0.clone()))))
     }
 
     fn start(self: Box<Self>, context: EdgeContext) -> Option<axum::Router> {
-        Some(Wago::router(*self, context))
+        Some(Wago::start(self.0, context))
     }
 }

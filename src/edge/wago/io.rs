@@ -1,72 +1,97 @@
-//! The routes, and a task per call that reads what the call core says.
+//! The routes.
 
-use super::config::WagoConfig;
-use super::session::{OfferOutcome, WagoCall};
-use super::table::CallTable;
+mod lines;
+mod stream;
+mod webhooks;
+
+pub(super) use lines::{Lines, WagoDialer};
+
+use super::session::WagoCall;
 use super::wire::{self, ApiError};
 use crate::base::{CallId, Cause};
-use crate::call::io::{LEG_COMMANDS, LegRef};
-use crate::call::leg::{Incoming, LegCommand, LegEvent, LegProfile, Party};
-use crate::call::port::MediaProfile;
+use crate::call::io::LEG_COMMANDS;
+use crate::call::leg::{Answered, Incoming, LegEvent, Party};
 use crate::call::route::{RouteDecision, RouteQuery, Router as _, Source};
 use crate::edge::contract::EdgeContext;
-use crate::http::{Visitor, json_answer, read_body};
+use crate::http::{Visitor, json_answer, problem, read_body};
+use crate::net::client::io::HttpClient;
 use crate::registry::Account;
+use axum::body::Body;
 use axum::extract::{Query, Request, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::http::{HeaderMap, Response};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Extension, Router};
+use lines::Entry;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Longest body.
 const MAX_BODY: usize = 256 * 1024;
 /// Media answers at once; a client that waits longer would give up.
 const OFFER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Offers of one call waiting for their answers.
-const MAX_WAITING_OFFERS: usize = 8;
 
 /// The edge at work.
 pub(super) struct Wago {
-    config: WagoConfig,
+    lines: Arc<Lines>,
     context: EdgeContext,
-    calls: Mutex<CallTable<Arc<Entry>>>,
 }
 
-struct Entry {
-    leg: LegRef,
-    state: Mutex<EntryState>,
-}
-
-struct EntryState {
-    call: WagoCall,
-    /// Clients that wait for the answers to their offers, in the order of the offers.
-    waiting: VecDeque<oneshot::Sender<OfferOutcome>>,
+/// What a client can ask for with a body.
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Make,
+    Answer,
+    Reject,
+    Hangup,
+    Hold,
+    Resume,
+    Dtmf,
+    Offer,
+    Close,
+    Webhook,
 }
 
 type Answer = Result<Map<String, Value>, ApiError>;
 
+/// Every route; what is not here is not served.
+fn routes() -> [(&'static str, MethodRouter<Arc<Wago>>); 15] {
+    [
+        ("/call/make", asks(Action::Make)),
+        ("/call/answer", asks(Action::Answer)),
+        ("/call/accept", asks(Action::Answer)),
+        ("/call/reject", asks(Action::Reject)),
+        ("/call/hangup", asks(Action::Hangup)),
+        ("/call/hold", asks(Action::Hold)),
+        ("/call/resume", asks(Action::Resume)),
+        ("/call/dtmf", asks(Action::Dtmf)),
+        ("/call/webrtc/offer", asks(Action::Offer)),
+        ("/call/webrtc/close", asks(Action::Close)),
+        ("/webhook", asks(Action::Webhook)),
+        ("/call/webrtc/config", get(config_route)),
+        ("/call/status", get(status_route)),
+        ("/call/list", get(list_route)),
+        ("/call/events", get(events_route)),
+    ]
+}
+
 impl Wago {
-    /// The routes.
-    pub(super) fn router(config: WagoConfig, context: EdgeContext) -> Router {
-        let wago = Arc::new(Self { config, context, calls: Mutex::default() });
-        Router::new()
-            .route("/call/webrtc/config", get(config_route))
-            .route("/call/webrtc/offer", post(offer_route))
-            .route("/call/webrtc/close", post(close_route))
-            .route("/call/make", post(make_route))
-            .route("/call/hangup", post(hangup_route))
-            .route("/call/status", get(status_route))
-            .with_state(wago)
+    /// Starts the edge; its routes.
+    pub(super) fn start(lines: Arc<Lines>, context: EdgeContext) -> Router {
+        if let Some(client) = context.services.get::<HttpClient>() {
+            lines.webhooks().send_with(client);
+        }
+        lines.open(context.registry.clone());
+        let router =
+            routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+        router.with_state(Arc::new(Self { lines, context }))
     }
 
-    fn authenticate(&self, visitor: &Visitor, headers: &HeaderMap) -> Result<Arc<Account>, ApiError> {
+    fn authenticate(&self, visitor: &Visitor, token: Option<&str>) -> Result<Arc<Account>, ApiError> {
         let unauthorized = || ApiError::new(401, "Unauthorized");
-        let token = headers.get("token").and_then(|t| t.to_str().ok()).ok_or_else(unauthorized)?;
+        let token = token.ok_or_else(unauthorized)?;
         let Some(account) = self.context.registry.account_by_token(token) else {
             return Err(if visitor.may_fail() {
                 unauthorized()
@@ -82,24 +107,99 @@ impl Wago {
         }
     }
 
-    /// A live call of this account.
-    fn find(&self, id: Option<CallId>, account: &Account) -> Result<Arc<Entry>, ApiError> {
-        let find = |id| self.calls().get(id, account.name(), Instant::now());
-        id.and_then(find).ok_or_else(ApiError::call_not_found)
+    /// Who asks, and the body; a stranger's body is not read.
+    async fn admit(&self, visitor: &Visitor, request: Request) -> Result<(Arc<Account>, Vec<u8>), ApiError> {
+        let account = self.authenticate(visitor, token(request.headers()))?;
+        let body =
+            read_body(request, MAX_BODY).await.map_err(|(status, text)| ApiError::new(status, text))?;
+        Ok((account, body))
     }
 
-    fn calls(&self) -> MutexGuard<'_, CallTable<Arc<Entry>>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answer(&self, answer: Answer) -> Response {
+    fn answer(&self, answer: Answer) -> Response<Body> {
         match answer {
-            Ok(members) => json_answer(200, &self.config.envelope.success(members)),
-            Err(error) => crate::http::problem(error.status, &error.text),
+            Ok(members) => json_answer(200, &self.lines.config().envelope.success(members)),
+            Err(error) => problem(error.status, &error.text),
         }
     }
 
-    fn make(self: &Arc<Self>, account: &Account, body: &[u8]) -> Answer {
+    async fn perform(&self, action: Action, account: &Account, body: &[u8]) -> Answer {
+        match action {
+            Action::Make => self.make(account, body),
+            Action::Offer => self.offer(account, body).await,
+            Action::Webhook => self.webhook(account, body),
+            Action::Answer => {
+                let change = |call: &mut WagoCall| {
+                    call.answer(SystemTime::now())?;
+                    Ok(((), Some(LegEvent::Answered { answer: Answered::Nothing })))
+                };
+                let (entry, ()) = self.change(wire::read_call(body)?, account, change).await?;
+                Ok(about(&entry, "Call answered"))
+            }
+            Action::Reject => {
+                let (id, refusal) = wire::read_reject(body)?;
+                let change = |call: &mut WagoCall| {
+                    call.reject(refusal, SystemTime::now()).map(|cause| ((), Some(LegEvent::Ended(cause))))
+                };
+                let (entry, ()) = self.change(id, account, change).await?;
+                Ok(about(&entry, "Call rejected"))
+            }
+            Action::Hangup => {
+                let change = |call: &mut WagoCall| {
+                    call.hangup(SystemTime::now()).map(|cause| ((), Some(LegEvent::Ended(cause))))
+                };
+                let (entry, ()) = self.change(wire::read_call(body)?, account, change).await?;
+                Ok(about(&entry, "Call ended"))
+            }
+            Action::Hold | Action::Resume => {
+                let is_held = matches!(action, Action::Hold);
+                let change = |call: &mut WagoCall| {
+                    call.hold(is_held).map(|is_news| ((), is_news.then_some(LegEvent::Hold(is_held))))
+                };
+                let (entry, ()) = self.change(wire::read_call(body)?, account, change).await?;
+                Ok(about(&entry, if is_held { "Call on hold" } else { "Call resumed" }))
+            }
+            Action::Dtmf => {
+                let wire::DtmfRequest { call, digits } = wire::read_dtmf(body)?;
+                let change =
+                    |call: &mut WagoCall| call.may_send_digits().map(|()| ((), Some(LegEvent::Dtmf(digits))));
+                let (entry, ()) = self.change(call, account, change).await?;
+                Ok(about(&entry, "DTMF sent"))
+            }
+            Action::Close => {
+                let change = |call: &mut WagoCall| {
+                    if !call.is_live() {
+                        return Err(ApiError::call_not_found());
+                    }
+                    let closed = call.close();
+                    Ok((closed, closed.then_some(LegEvent::Detached)))
+                };
+                let (entry, closed) = self.change(wire::read_call(body)?, account, change).await?;
+                Ok(members([("callID", json!(entry.leg.call.to_string())), ("closed", json!(closed))]))
+            }
+        }
+    }
+
+    /// Changes a call as its client wishes, and tells the call core: both, or neither.
+    async fn change<T>(
+        &self,
+        id: Option<CallId>,
+        account: &Account,
+        change: impl FnOnce(&mut WagoCall) -> Result<(T, Option<LegEvent>), ApiError> + Send,
+    ) -> Result<(Arc<Entry>, T), ApiError> {
+        let entry = self.lines.find(id, account)?;
+        // the client may vanish while this waits; from here on all is done in one go
+        let room = entry.leg.room().await.ok_or_else(ApiError::call_not_found)?;
+        let mut state = entry.state();
+        let (outcome, word) = change(&mut state.call)?;
+        if let Some(word) = word {
+            room.send(word);
+        }
+        self.lines.tell(&entry, &mut state);
+        drop(state);
+        Ok((entry.clone(), outcome))
+    }
+
+    fn make(&self, account: &Account, body: &[u8]) -> Answer {
         let request = wire::read_make(body)?;
         let source = Source::Account(account.name().to_owned());
         let query = RouteQuery { source: source.clone(), to: request.number.clone() };
@@ -109,20 +209,18 @@ impl Wago {
                 "destination not permitted: no route of this account leads there",
             ));
         }
-        let permit =
-            self.context.registry.admit(account).map_err(|_| ApiError::new(429, "too many calls at once"))?;
+        let too_many = || ApiError::new(429, "too many calls at once");
+        if self.lines.is_full(account) {
+            return Err(too_many());
+        }
+        let permit = self.context.registry.admit(account).map_err(|_| too_many())?;
         let display = request.display_name.or_else(|| account.display_name().map(str::to_owned));
         let incoming = Incoming {
             source,
             from: Party { user: account.caller_id().to_owned(), display },
             to: request.number.clone(),
             offer: None,
-            profile: LegProfile {
-                media: MediaProfile::WebRtc,
-                takes_offer: false,
-                takes_reoffer: false,
-                may_detach: !self.config.hangup_on_media_loss,
-            },
+            profile: self.lines.profile(),
             ring_timeout: request.timeout,
         };
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
@@ -136,15 +234,13 @@ impl Wago {
         let id = leg.call;
         let call = WagoCall::outbound(id, account.caller_id().to_owned(), request.number, SystemTime::now());
         let shown = call.to_json();
-        let entry = Arc::new(Entry { leg, state: Mutex::new(EntryState { call, waiting: VecDeque::new() }) });
-        self.calls().insert(id, account.name(), entry.clone());
-        tokio::spawn(follow(self.clone(), entry, inbox));
+        self.lines.follow(leg, account.name(), call, inbox); // a new call's id is nobody's yet
         Ok(members([("callID", json!(id.to_string())), ("details", json!("Call started")), ("call", shown)]))
     }
 
     async fn offer(&self, account: &Account, body: &[u8]) -> Answer {
         let request = wire::read_offer(body)?;
-        let entry = self.find(request.call, account)?;
+        let entry = self.lines.find(request.call, account)?;
         let answer = entry.offer(request.sdp)?;
         let sdp = match tokio::time::timeout(OFFER_TIMEOUT, answer).await {
             Ok(Ok(outcome)) => outcome?,
@@ -155,95 +251,98 @@ impl Wago {
         Ok(members([("callID", json!(id)), ("type", json!("answer")), ("sdp", json!(sdp)), ("turn", turn())]))
     }
 
-    async fn close(&self, account: &Account, body: &[u8]) -> Answer {
-        let entry = self.find(wire::read_call(body)?, account)?;
-        // the client may vanish while this waits; from here on all is done in one go
-        let room = entry.leg.room().await.ok_or_else(ApiError::call_not_found)?;
-        let closed = {
-            let mut state = entry.state();
-            if !state.call.is_live() {
-                return Err(ApiError::call_not_found());
-            }
-            state.call.close()
-        };
-        if closed {
-            room.send(LegEvent::Detached);
-        }
-        Ok(members([("callID", json!(entry.leg.call.to_string())), ("closed", json!(closed))]))
+    fn webhook(&self, account: &Account, body: &[u8]) -> Answer {
+        let request = wire::read_webhook(body)?;
+        let url = request.url.as_deref().filter(|_| request.is_subscribed);
+        self.lines.webhooks().set(account.name(), url).map_err(|e| ApiError::bad(e.to_string()))?;
+        let kinds: &[&str] = if url.is_some() { &["Call"] } else { &[] };
+        Ok(members([
+            ("details", json!(if url.is_some() { "Webhook set" } else { "Webhook removed" })),
+            ("webhook", json!(url.unwrap_or_default())),
+            ("subscribe", json!(kinds)),
+        ]))
     }
 
-    async fn hangup(&self, account: &Account, body: &[u8]) -> Answer {
-        let entry = self.find(wire::read_call(body)?, account)?;
-        let room = entry.leg.room().await.ok_or_else(ApiError::call_not_found)?; // as in `close`
-        let shown = {
-            let mut state = entry.state();
-            if !state.call.hangup(SystemTime::now()) {
-                return Err(ApiError::call_not_found());
-            }
-            state.call.to_json()
-        };
-        room.send(LegEvent::Ended(Cause::Normal));
-        let id = entry.leg.call.to_string();
-        Ok(members([("callID", json!(id)), ("details", json!("Call ended")), ("call", shown)]))
-    }
-}
-
-impl Entry {
-    fn state(&self) -> MutexGuard<'_, EntryState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Hands an offer to the call; the answer comes by the receiver.
-    fn offer(
-        &self,
-        sdp: Box<crate::sdp::SessionDescription>,
-    ) -> Result<oneshot::Receiver<OfferOutcome>, ApiError> {
-        let mut state = self.state();
-        if !state.call.is_live() {
-            return Err(ApiError::call_not_found());
-        }
-        if self.leg.is_over() {
-            return Err(ApiError::call_not_found());
-        }
-        // told under the lock, so that answers find their askers in order
-        if state.waiting.len() >= MAX_WAITING_OFFERS || !self.leg.try_send(LegEvent::Offer(sdp)) {
-            return Err(ApiError::new(429, "too many offers at once for this call"));
-        }
-        let (sender, receiver) = oneshot::channel();
-        state.waiting.push_back(sender);
-        Ok(receiver)
-    }
-}
-
-/// Reads the call's commands until it is over.
-async fn follow(wago: Arc<Wago>, entry: Arc<Entry>, mut inbox: mpsc::Receiver<LegCommand>) {
-    let following = Following { wago, entry };
-    while let Some(command) = inbox.recv().await {
-        let mut state = following.entry.state();
-        let outcome = state.call.handle_command(command, SystemTime::now());
-        if let Some(outcome) = outcome
-            && let Some(asker) = state.waiting.pop_front()
-        {
-            let _ = asker.send(outcome); // an asker that went away wants no answer
+    fn events(&self, visitor: &Visitor, account: &Account, last_seen: Option<&str>) -> Response<Body> {
+        match self.lines.listen(account, last_seen) {
+            Some(events) => stream::answer(events, visitor.closing()),
+            None => problem(429, "too many event streams of this account; close one"),
         }
     }
 }
 
-/// Shows the call as ended, and lets the table forget it, however the task that follows it ends.
-struct Following {
-    wago: Arc<Wago>,
-    entry: Arc<Entry>,
+/// A route that takes a body.
+fn asks(action: Action) -> MethodRouter<Arc<Wago>> {
+    post(
+        move |State(wago): State<Arc<Wago>>, Extension(visitor): Extension<Visitor>, request: Request| async move {
+            let answer = match wago.admit(&visitor, request).await {
+                Ok((account, body)) => wago.perform(action, &account, &body).await,
+                Err(error) => Err(error),
+            };
+            wago.answer(answer)
+        },
+    )
 }
 
-impl Drop for Following {
-    fn drop(&mut self) {
-        {
-            let mut state = self.entry.state();
-            state.call.handle_lost(SystemTime::now());
-            state.waiting = VecDeque::new(); // their calls are gone; dropping tells them
+async fn config_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let answer = wago.authenticate(&visitor, token(&headers));
+    wago.answer(answer.map(|_| members([("iceServers", json!([])), ("turn", turn())])))
+}
+
+async fn status_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let answer = wago.authenticate(&visitor, token(&headers)).and_then(|account| {
+        let id = wire::CALL_ID.iter().find_map(|n| query.get(*n));
+        let id = id.ok_or_else(|| ApiError::new(400, "missing callID in query"))?;
+        let entry = wago.lines.find(id.parse().ok(), &account)?;
+        let shown = entry.state().call.to_json();
+        Ok(members([("call", shown)]))
+    });
+    wago.answer(answer)
+}
+
+async fn list_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let answer = wago.authenticate(&visitor, token(&headers));
+    wago.answer(answer.map(|account| members([("calls", json!(wago.lines.list(&account)))])))
+}
+
+/// The one route that takes its token from the URL too: an `EventSource` cannot set headers. No URL is ever logged.
+async fn events_route(
+    State(wago): State<Arc<Wago>>,
+    Extension(visitor): Extension<Visitor>,
+    Query(query): Query<BTreeMap<String, String>>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let token = token(&headers).or_else(|| query.get("token").map(String::as_str));
+    match wago.authenticate(&visitor, token) {
+        Ok(account) => {
+            let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+            wago.events(&visitor, &account, last_seen)
         }
-        self.wago.calls().end(self.entry.leg.call, Instant::now());
+        Err(error) => wago.answer(Err(error)),
     }
+}
+
+fn token(headers: &HeaderMap) -> Option<&str> {
+    headers.get("token").and_then(|t| t.to_str().ok())
+}
+
+/// The answer to a wish: the call as it stands now.
+fn about(entry: &Entry, details: &str) -> Map<String, Value> {
+    let (id, shown) = (entry.leg.call.to_string(), entry.state().call.to_json());
+    members([("callID", json!(id)), ("details", json!(details)), ("call", shown)])
 }
 
 fn members<const N: usize>(list: [(&str, Value); N]) -> Map<String, Value> {
@@ -255,86 +354,6 @@ fn turn() -> Value {
     json!({"enabled": false, "status": "coming_soon"})
 }
 
-async fn config_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    headers: HeaderMap,
-) -> Response {
-    let answer =
-        wago.authenticate(&visitor, &headers).map(|_| members([("iceServers", json!([])), ("turn", turn())]));
-    wago.answer(answer)
-}
-
-async fn status_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    Query(query): Query<BTreeMap<String, String>>,
-    headers: HeaderMap,
-) -> Response {
-    let answer = wago.authenticate(&visitor, &headers).and_then(|account| {
-        let id = ["callID", "CallID", "callId", "call_id"].iter().find_map(|n| query.get(*n));
-        let id = id.ok_or_else(|| ApiError::new(400, "missing callID in query"))?;
-        let entry = wago.find(id.parse().ok(), &account)?;
-        let shown = entry.state().call.to_json();
-        Ok(members([("call", shown)]))
-    });
-    wago.answer(answer)
-}
-
-async fn make_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request,
-) -> Response {
-    let answer = match wago.admit(&visitor, request).await {
-        Ok((account, body)) => wago.make(&account, &body),
-        Err(error) => Err(error),
-    };
-    wago.answer(answer)
-}
-
-async fn offer_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request,
-) -> Response {
-    let answer = match wago.admit(&visitor, request).await {
-        Ok((account, body)) => wago.offer(&account, &body).await,
-        Err(error) => Err(error),
-    };
-    wago.answer(answer)
-}
-
-async fn close_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request,
-) -> Response {
-    let answer = match wago.admit(&visitor, request).await {
-        Ok((account, body)) => wago.close(&account, &body).await,
-        Err(error) => Err(error),
-    };
-    wago.answer(answer)
-}
-
-async fn hangup_route(
-    State(wago): State<Arc<Wago>>,
-    Extension(visitor): Extension<Visitor>,
-    request: Request,
-) -> Response {
-    let answer = match wago.admit(&visitor, request).await {
-        Ok((account, body)) => wago.hangup(&account, &body).await,
-        Err(error) => Err(error),
-    };
-    wago.answer(answer)
-}
-
-impl Wago {
-    /// Who asks, and the body; a stranger's body is not read.
-    async fn admit(&self, visitor: &Visitor, request: Request) -> Result<(Arc<Account>, Vec<u8>), ApiError> {
-        let account = self.authenticate(visitor, request.headers())?;
-        let body =
-            read_body(request, MAX_BODY).await.map_err(|(status, text)| ApiError::new(status, text))?;
-        Ok((account, body))
-    }
-}
+#[cfg(test)]
+#[path = "io_tests.rs"]
+mod tests;

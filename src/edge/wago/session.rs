@@ -1,19 +1,42 @@
-//! One call as the API shows it: commands of the call core come in, its JSON comes out. Pure.
+//! One call as the API shows it: commands of the call core and wishes of the client come in; its JSON, and events
+//! for who listens, come out. Pure.
 
 use super::cause;
+use super::event::CallEvent;
 use super::wire::ApiError;
 use crate::base::{CallId, Cause};
-use crate::call::leg::{LegCommand, MediaState};
+use crate::call::leg::{LegCommand, MediaState, Party};
 use serde_json::{Value, json};
+use std::collections::VecDeque;
 use std::time::SystemTime;
+
+/// Who began the call, as seen from the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Direction {
+    Inbound,
+    Outbound,
+}
 
 /// Where a call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
+    /// Made by the client; nobody rings yet.
     Starting,
+    /// Made by the client; the other side rings.
     Ringing,
+    /// It rings the client.
+    Incoming,
     Active,
+    /// Active, and the client holds the other side.
+    OnHold,
     Ended,
+}
+
+/// How the client refuses a call that rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refusal {
+    Busy,
+    Declined,
 }
 
 /// Where its browser stands.
@@ -33,28 +56,53 @@ pub(super) type OfferOutcome = Result<String, ApiError>;
 #[derive(Debug)]
 pub(super) struct WagoCall {
     id: CallId,
+    direction: Direction,
     from: String,
+    /// The caller's name, told with the event of an incoming call.
+    display_name: Option<String>,
     to: String,
     state: State,
     browser: Browser,
     started: SystemTime,
     answered: Option<SystemTime>,
     ended: Option<(SystemTime, &'static str)>,
+    events: VecDeque<CallEvent>,
 }
 
 impl WagoCall {
     /// A call that its client just made.
-    pub(super) const fn outbound(id: CallId, from: String, to: String, now: SystemTime) -> Self {
-        Self {
+    pub(super) fn outbound(id: CallId, from: String, to: String, now: SystemTime) -> Self {
+        let from = Party { user: from, display: None };
+        Self::new(id, Direction::Outbound, from, to, State::Starting, now)
+    }
+
+    /// A call that rings its client.
+    pub(super) fn inbound(id: CallId, from: Party, to: String, now: SystemTime) -> Self {
+        Self::new(id, Direction::Inbound, from, to, State::Incoming, now)
+    }
+
+    fn new(id: CallId, direction: Direction, from: Party, to: String, state: State, now: SystemTime) -> Self {
+        let mut call = Self {
             id,
-            from,
+            direction,
+            from: from.user,
+            display_name: from.display,
             to,
-            state: State::Starting,
+            state,
             browser: Browser::None,
             started: now,
             answered: None,
             ended: None,
+            events: VecDeque::new(),
+        };
+        match direction {
+            Direction::Outbound => call.event("call.state", None),
+            Direction::Inbound => {
+                let name = call.display_name.clone().map(|name| ("displayName", json!(name)));
+                call.event("call.incoming", name);
+            }
         }
+        call
     }
 
     /// What the call core says; the outcome of the oldest open offer, if this is it.
@@ -62,13 +110,13 @@ impl WagoCall {
         match command {
             LegCommand::Ring | LegCommand::Progress { .. } => {
                 if self.state == State::Starting {
-                    self.state = State::Ringing;
+                    self.enter(State::Ringing);
                 }
             }
             LegCommand::Answer { .. } => {
-                if self.state != State::Ended {
-                    self.state = State::Active;
+                if matches!(self.state, State::Starting | State::Ringing) {
                     self.answered = Some(now);
+                    self.enter(State::Active);
                 }
             }
             LegCommand::AnswerOffer(sdp) => {
@@ -79,18 +127,27 @@ impl WagoCall {
                 return Some(Ok(sdp.to_string()));
             }
             LegCommand::RefuseOffer(refusal) => return Some(Err(ApiError::from_refusal(&refusal))),
-            LegCommand::MediaState(state) => {
-                self.browser = match state {
-                    MediaState::Connected { codec } => Browser::Connected(codec),
-                    MediaState::Failed(_) | MediaState::Lost(_) => Browser::Failed,
-                    MediaState::Closed => Browser::Closed,
-                };
-            }
+            LegCommand::MediaState(state) => self.handle_media(state),
+            LegCommand::Dtmf(digit) => self.event("call.dtmf", Some(("digit", json!(digit.to_string())))),
             LegCommand::Hangup(cause) => self.end(cause::end_reason(cause), now),
-            // this edge places no calls through itself, and its browsers take no offers
-            LegCommand::Dial(_) | LegCommand::Offer(_) | LegCommand::Dtmf(_) => {}
+            // a dial makes this call, and browsers take no offers here
+            LegCommand::Dial(_) | LegCommand::Offer(_) => {}
         }
         None
+    }
+
+    fn handle_media(&mut self, state: MediaState) {
+        let (browser, event, cause) = match state {
+            MediaState::Connected { codec } => (Browser::Connected(codec), "webrtc.connected", None),
+            MediaState::Failed(cause) | MediaState::Lost(cause) => {
+                (Browser::Failed, "webrtc.failed", Some(("reason", json!(cause.as_str()))))
+            }
+            MediaState::Closed => (Browser::Closed, "webrtc.closed", None),
+        };
+        if self.browser != browser {
+            self.browser = browser;
+            self.event(event, cause);
+        }
     }
 
     /// The call task is gone without a word.
@@ -98,11 +155,66 @@ impl WagoCall {
         self.end(cause::end_reason(Cause::Internal), now);
     }
 
-    /// The client hangs up. False when the call has ended before.
-    pub(super) fn hangup(&mut self, now: SystemTime) -> bool {
-        let was_live = self.is_live();
-        self.end(cause::own_end_reason(self.state == State::Active), now);
-        was_live
+    /// The client answers.
+    ///
+    /// # Errors
+    /// It does not ring the client, or not any more.
+    pub(super) fn answer(&mut self, now: SystemTime) -> Result<(), ApiError> {
+        self.require(self.state == State::Incoming, "the call does not ring here")?;
+        self.answered = Some(now);
+        self.enter(State::Active);
+        Ok(())
+    }
+
+    /// The client refuses; the cause for the call core.
+    ///
+    /// # Errors
+    /// As for [`Self::answer`].
+    pub(super) fn reject(&mut self, refusal: Refusal, now: SystemTime) -> Result<Cause, ApiError> {
+        self.require(self.state == State::Incoming, "the call does not ring here")?;
+        let cause = match refusal {
+            Refusal::Busy => Cause::Busy,
+            Refusal::Declined => Cause::Declined,
+        };
+        self.end(cause::end_reason(cause), now);
+        Ok(cause)
+    }
+
+    /// The client hangs up; the cause for the call core.
+    ///
+    /// # Errors
+    /// The call has ended before.
+    pub(super) fn hangup(&mut self, now: SystemTime) -> Result<Cause, ApiError> {
+        if self.state == State::Incoming {
+            return self.reject(Refusal::Declined, now);
+        }
+        self.require(true, "")?;
+        self.end(cause::own_end_reason(self.answered.is_some()), now);
+        Ok(Cause::Normal)
+    }
+
+    /// The client holds the other side, or takes it back. Whether that changes anything.
+    ///
+    /// # Errors
+    /// The call is not answered.
+    pub(super) fn hold(&mut self, is_held: bool) -> Result<bool, ApiError> {
+        let is_talking = matches!(self.state, State::Active | State::OnHold);
+        self.require(is_talking, "the call is not answered yet")?;
+        let state = if is_held { State::OnHold } else { State::Active };
+        let is_news = self.state != state;
+        if is_news {
+            self.enter(state);
+        }
+        Ok(is_news)
+    }
+
+    /// Whether digits can be sent now.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn may_send_digits(&self) -> Result<(), ApiError> {
+        self.require(self.state != State::OnHold, "the call is on hold; resume it first")?;
+        self.require(self.state == State::Active, "the call is not answered yet")
     }
 
     /// The client takes its browser away. Whether there was one.
@@ -110,6 +222,7 @@ impl WagoCall {
         let had = matches!(self.browser, Browser::Connecting | Browser::Connected(_));
         if had {
             self.browser = Browser::Closed;
+            self.event("webrtc.closed", None);
         }
         had
     }
@@ -119,6 +232,24 @@ impl WagoCall {
         self.state != State::Ended
     }
 
+    /// What happened, oldest first; until none.
+    pub(super) fn poll_event(&mut self) -> Option<CallEvent> {
+        self.events.pop_front()
+    }
+
+    fn require(&self, holds: bool, otherwise: &str) -> Result<(), ApiError> {
+        match self.state {
+            State::Ended => Err(ApiError::call_not_found()),
+            _ if holds => Ok(()),
+            _ => Err(ApiError::new(400, otherwise)),
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.event("call.state", None);
+    }
+
     fn end(&mut self, reason: &'static str, now: SystemTime) {
         if self.state != State::Ended {
             self.state = State::Ended;
@@ -126,16 +257,27 @@ impl WagoCall {
             if self.browser != Browser::None {
                 self.browser = Browser::Closed;
             }
+            self.event("call.ended", None);
         }
+    }
+
+    fn event(&mut self, name: &'static str, more: Option<(&'static str, Value)>) {
+        self.events.push_back(CallEvent { name, call: self.to_json(), more });
     }
 
     /// The `call` object.
     pub(super) fn to_json(&self) -> Value {
         let time = |t: SystemTime| humantime::format_rfc3339_seconds(t).to_string();
+        let direction = match self.direction {
+            Direction::Inbound => "inbound",
+            Direction::Outbound => "outbound",
+        };
         let state = match self.state {
             State::Starting => "starting",
             State::Ringing => "ringing",
+            State::Incoming => "incoming",
             State::Active => "active",
+            State::OnHold => "on_hold",
             State::Ended => "ended",
         };
         let (webrtc, codec) = match self.browser {
@@ -147,7 +289,7 @@ impl WagoCall {
         };
         json!({
             "callID": self.id.to_string(),
-            "direction": "outbound",
+            "direction": direction,
             "state": state,
             "from": self.from,
             "to": self.to,
@@ -163,6 +305,7 @@ impl WagoCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Digit;
     use crate::call::port::MediaRefusal;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -203,7 +346,7 @@ mod tests {
     fn the_first_end_counts_and_nothing_revives_an_ended_call() {
         let mut c = call();
         c.handle_command(LegCommand::Hangup(Cause::Busy), at(1));
-        assert!(!c.hangup(at(2)));
+        assert_eq!(c.hangup(at(2)).unwrap_err().status, 404);
         c.handle_command(LegCommand::Answer { answer: None }, at(3));
         c.handle_lost(at(4));
         assert_eq!(show(&c).1, "busy");
@@ -213,11 +356,11 @@ mod tests {
     #[test]
     fn hanging_up_says_whether_it_was_answered() {
         let mut unanswered = call();
-        assert!(unanswered.hangup(at(1)));
+        assert_eq!(unanswered.hangup(at(1)), Ok(Cause::Normal));
         assert_eq!(show(&unanswered).1, "cancelled");
         let mut answered = call();
         answered.handle_command(LegCommand::Answer { answer: None }, at(1));
-        assert!(answered.hangup(at(2)));
+        assert_eq!(answered.hangup(at(2)), Ok(Cause::Normal));
         assert_eq!(show(&answered).1, "user_ended");
     }
 
@@ -237,5 +380,91 @@ mod tests {
         };
         let refused = c.handle_command(LegCommand::RefuseOffer(refusal), at(2)).unwrap().unwrap_err();
         assert_eq!(refused.text, "no common codec: the offer has opus/48000/2; this call takes PCMU/8000");
+    }
+
+    fn incoming() -> WagoCall {
+        let from = Party { user: "600".into(), display: Some("Front desk".into()) };
+        WagoCall::inbound(CallId::from_bits(2), from, "100".into(), at(0))
+    }
+
+    fn events(c: &mut WagoCall) -> Vec<(&'static str, Value)> {
+        std::iter::from_fn(|| c.poll_event())
+            .map(|e| (e.name, e.more.map_or_else(|| e.call["state"].clone(), |(_, v)| v)))
+            .collect()
+    }
+
+    #[test]
+    fn an_incoming_call_is_answered_once() {
+        let mut c = incoming();
+        assert_eq!(show(&c), ("incoming".into(), Value::Null, json!("none")));
+        assert_eq!((&c.to_json()["direction"], &c.to_json()["from"]), (&json!("inbound"), &json!("600")));
+        assert_eq!(c.answer(at(3)), Ok(()));
+        assert_eq!(c.to_json()["answeredAt"], "2026-01-15T12:00:03Z");
+        assert_eq!(c.answer(at(4)).unwrap_err(), ApiError::new(400, "the call does not ring here"));
+        assert_eq!(c.reject(Refusal::Busy, at(4)).unwrap_err().status, 400);
+        assert_eq!(events(&mut c), [("call.incoming", json!("Front desk")), ("call.state", json!("active"))]);
+        assert_eq!(c.hangup(at(5)), Ok(Cause::Normal));
+        assert_eq!(show(&c).1, "user_ended");
+    }
+
+    #[test]
+    fn a_call_that_rings_here_is_declined_busy_or_given_up_by_its_caller() {
+        let mut busy = incoming();
+        assert_eq!(busy.reject(Refusal::Busy, at(1)), Ok(Cause::Busy));
+        assert_eq!(show(&busy).1, "busy");
+        let mut declined = incoming();
+        assert_eq!(declined.hangup(at(1)), Ok(Cause::Declined));
+        assert_eq!(show(&declined).1, "declined");
+        for (cause, reason) in [
+            (Cause::Cancelled, "cancelled"),
+            (Cause::AnsweredElsewhere, "cancelled"),
+            (Cause::NoAnswer, "timeout"),
+        ] {
+            let mut given_up = incoming();
+            given_up.handle_command(LegCommand::Hangup(cause), at(1));
+            assert_eq!(show(&given_up).1, reason);
+            assert_eq!(given_up.answer(at(2)).unwrap_err().status, 404);
+        }
+    }
+
+    #[test]
+    fn only_an_answered_call_is_held_and_digits_wait_until_it_is_resumed() {
+        let mut c = call();
+        assert_eq!(c.hold(true).unwrap_err(), ApiError::new(400, "the call is not answered yet"));
+        assert_eq!(c.may_send_digits().unwrap_err().status, 400);
+        c.handle_command(LegCommand::Answer { answer: None }, at(1));
+        assert_eq!(c.may_send_digits(), Ok(()));
+        assert_eq!((c.hold(false), c.hold(true), c.hold(true)), (Ok(false), Ok(true), Ok(false)));
+        assert_eq!(show(&c).0, "on_hold");
+        assert!(c.may_send_digits().unwrap_err().text.contains("resume"));
+        // an answer that is told twice does not resume it
+        c.handle_command(LegCommand::Answer { answer: None }, at(2));
+        assert_eq!(show(&c).0, "on_hold");
+        assert_eq!((c.hold(false), show(&c).0), (Ok(true), "active".to_owned()));
+        let states = [json!("starting"), json!("active"), json!("on_hold"), json!("active")];
+        assert_eq!(events(&mut c), states.map(|state| ("call.state", state)));
+        assert_eq!(c.hangup(at(3)), Ok(Cause::Normal));
+        assert_eq!(c.hold(true).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn what_happens_to_the_browser_and_what_the_other_side_presses_are_events() {
+        let mut c = call();
+        c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
+        c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
+        c.handle_command(LegCommand::Dtmf(Digit::from_char('5').unwrap()), at(2));
+        assert!(c.close());
+        c.handle_command(LegCommand::MediaState(MediaState::Closed), at(3));
+        c.handle_command(LegCommand::MediaState(MediaState::Failed(Cause::IceFailed)), at(4));
+        c.handle_command(LegCommand::Hangup(Cause::Normal), at(5));
+        let wanted = [
+            ("call.state", json!("starting")),
+            ("webrtc.connected", json!("starting")),
+            ("call.dtmf", json!("5")),
+            ("webrtc.closed", json!("starting")),
+            ("webrtc.failed", json!("ice-failed")),
+            ("call.ended", json!("ended")),
+        ];
+        assert_eq!(events(&mut c), wanted);
     }
 }

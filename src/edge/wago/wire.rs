@@ -1,6 +1,8 @@
 //! Bytes to requests, and answers to JSON.
 
-use crate::base::{CallId, Excerpt};
+use super::session::Refusal;
+use crate::base::{CallId, Digit, Excerpt};
+use crate::call::leg::DtmfDigit;
 use crate::call::port::MediaRefusal;
 use crate::sdp::SessionDescription;
 use serde_json::{Map, Value, json};
@@ -44,7 +46,7 @@ impl ApiError {
         Self { status, text: text.into() }
     }
 
-    fn bad(text: impl Into<String>) -> Self {
+    pub(super) fn bad(text: impl Into<String>) -> Self {
         Self::new(400, text)
     }
 
@@ -86,8 +88,32 @@ pub(super) struct MakeRequest {
     pub(super) timeout: Option<Duration>,
 }
 
-const CALL_ID: &[&str] = &["callID", "CallID", "callId", "call_id"];
+/// `POST /call/dtmf`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct DtmfRequest {
+    pub(super) call: Option<CallId>,
+    pub(super) digits: Vec<DtmfDigit>,
+}
+
+/// `POST /webhook`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WebhookRequest {
+    /// None takes the webhook away.
+    pub(super) url: Option<String>,
+    /// Whether events of calls are wanted.
+    pub(super) is_subscribed: bool,
+}
+
+/// Names of the member that names the call.
+pub(super) const CALL_ID: &[&str] = &["callID", "CallID", "callId", "call_id"];
 const PHONE: &[&str] = &["Phone", "phone", "to"];
+/// Keys of one request.
+const MAX_DIGITS: usize = 64;
+/// How long a key is held when the client does not say.
+const DIGIT_DURATION: Duration = Duration::from_millis(100);
+/// Shorter ones are not heard (ITU-T Q.24), longer ones are nobody's intention.
+const DIGIT_DURATIONS: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(40)..=Duration::from_millis(2_000);
 /// Longest time a client may let the other side ring.
 const MAX_RING_SECONDS: f64 = 600.0;
 
@@ -108,6 +134,54 @@ pub(super) fn read_offer(body: &[u8]) -> Result<OfferRequest, ApiError> {
 pub(super) fn read_call(body: &[u8]) -> Result<Option<CallId>, ApiError> {
     let members = read_object(body)?;
     Ok(text(&members, CALL_ID)?.ok_or_else(|| missing("callID"))?.parse().ok())
+}
+
+/// Reads a refusal. Bodies of the wuzapi family carry the caller beside the id; it is known already.
+pub(super) fn read_reject(body: &[u8]) -> Result<(Option<CallId>, Refusal), ApiError> {
+    let members = read_object(body)?;
+    let call = text(&members, CALL_ID)?.ok_or_else(|| missing("callID"))?.parse().ok();
+    let refusal = match text(&members, &["reason"])? {
+        Some("busy") => Refusal::Busy,
+        _ => Refusal::Declined,
+    };
+    Ok((call, refusal))
+}
+
+/// Reads keys to press.
+pub(super) fn read_dtmf(body: &[u8]) -> Result<DtmfRequest, ApiError> {
+    let members = read_object(body)?;
+    let call = text(&members, CALL_ID)?.ok_or_else(|| missing("callID"))?.parse().ok();
+    let digits = text(&members, &["digits", "Digits"])?.ok_or_else(|| missing("digits"))?;
+    let duration = match members.get("duration") {
+        None | Some(Value::Null) => DIGIT_DURATION,
+        Some(value) => value
+            .as_u64()
+            .map(Duration::from_millis)
+            .filter(|d| DIGIT_DURATIONS.contains(d))
+            .ok_or_else(|| ApiError::bad("duration must be a number of milliseconds from 40 to 2000"))?,
+    };
+    let digits: Option<Vec<DtmfDigit>> =
+        digits.chars().map(|c| Digit::from_char(c).map(|digit| DtmfDigit { digit, duration })).collect();
+    match digits.filter(|d| (1..=MAX_DIGITS).contains(&d.len())) {
+        Some(digits) => Ok(DtmfRequest { call, digits }),
+        None => Err(ApiError::bad("digits must be 1 to 64 of 0-9, *, # and A-D")),
+    }
+}
+
+/// Reads where events shall go. Other kinds of events than those of calls do not exist here, so a list that
+/// names none of them wants nothing.
+pub(super) fn read_webhook(body: &[u8]) -> Result<WebhookRequest, ApiError> {
+    let members = read_object(body)?;
+    let url = text(&members, &["WebhookURL", "webhookURL", "webhook_url", "webhook"])?
+        .ok_or_else(|| missing("WebhookURL"))?;
+    let is_subscribed = match members.get("Subscribe").or_else(|| members.get("subscribe")) {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(kinds)) if kinds.iter().all(Value::is_string) => {
+            kinds.iter().filter_map(Value::as_str).any(|kind| matches!(kind, "Call" | "All"))
+        }
+        Some(_) => return Err(ApiError::bad("Subscribe must be a list of strings, as [\"Call\"]")),
+    };
+    Ok(WebhookRequest { url: Some(url.trim().to_owned()).filter(|u| !u.is_empty()), is_subscribed })
 }
 
 /// Reads a request for a call.
@@ -227,6 +301,63 @@ mod tests {
         assert_eq!(
             Envelope::Wrapped.success(members()),
             json!({"data": {"sdp": "v=0"}, "code": 200, "success": true})
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_busy_or_declines_and_bodies_of_the_family_are_taken() {
+        let read = |body: Value| read_reject(body.to_string().as_bytes());
+        let id = "B2C1D7A0F4E94D0C8C7A5E1D2F3A4B5C";
+        let call = id.parse().ok();
+        assert_eq!(read(json!({"callID": id, "reason": "busy"})), Ok((call, Refusal::Busy)));
+        assert_eq!(
+            read(json!({"call_from": "5511@s.whatsapp.net", "call_id": id})),
+            Ok((call, Refusal::Declined))
+        );
+        assert_eq!(read(json!({"callCreator": {"x": 1}, "callId": id})), Ok((call, Refusal::Declined)));
+        assert_eq!(refused(read(json!({"reason": "busy"}))), "missing callID in payload");
+    }
+
+    #[test]
+    fn keys_are_those_of_a_telephone_and_held_for_a_sensible_time() {
+        let read = |body: Value| read_dtmf(body.to_string().as_bytes());
+        let request = read(json!({"callID": "x", "digits": "12#d"})).unwrap();
+        let keys: String = request.digits.iter().map(|d| d.digit.as_char()).collect();
+        assert_eq!((keys.as_str(), request.digits[0].duration.as_millis()), ("12#D", 100));
+        let slow = read(json!({"callID": "x", "digits": "1", "duration": 250})).unwrap();
+        assert_eq!(slow.digits[0].duration.as_millis(), 250);
+        for digits in ["", "1 2", "e", &"1".repeat(65)] {
+            assert_eq!(
+                refused(read(json!({"callID": "x", "digits": digits}))),
+                "digits must be 1 to 64 of 0-9, *, # and A-D"
+            );
+        }
+        for duration in [json!(39), json!(2_001), json!("100"), json!(-1)] {
+            assert!(
+                refused(read(json!({"callID": "x", "digits": "1", "duration": duration})))
+                    .contains("40 to 2000")
+            );
+        }
+        assert_eq!(refused(read(json!({"callID": "x"}))), "missing digits in payload");
+    }
+
+    #[test]
+    fn a_webhook_is_set_for_calls_or_taken_away() {
+        let read = |body: Value| read_webhook(body.to_string().as_bytes());
+        let request = |url: Option<&str>, is_subscribed| {
+            Ok(WebhookRequest { url: url.map(str::to_owned), is_subscribed })
+        };
+        assert_eq!(read(json!({"WebhookURL": "https://a/b"})), request(Some("https://a/b"), true));
+        let subscribed = json!({"WebhookURL": "https://a", "Subscribe": ["Message", "Call"]});
+        assert_eq!(read(subscribed), request(Some("https://a"), true));
+        assert_eq!(
+            read(json!({"WebhookURL": "https://a", "Subscribe": []})),
+            request(Some("https://a"), false)
+        );
+        assert_eq!(read(json!({"WebhookURL": ""})), request(None, true));
+        assert_eq!(refused(read(json!({}))), "missing WebhookURL in payload");
+        assert!(
+            refused(read(json!({"WebhookURL": "x", "Subscribe": "Call"}))).starts_with("Subscribe must be")
         );
     }
 }

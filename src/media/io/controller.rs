@@ -3,19 +3,23 @@
 //!
 //! A WebRTC leg has up to two transports: the one in use, and one whose offer was answered and whose ICE and
 //! DTLS are under way; when that is up it takes the place of the first. An ICE restart of either (RFC 8445 §9)
-//! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer.
+//! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer. A leg that
+//! is a media application has none: what it plays is played on the other leg's stream.
 
 use super::engine::Shared;
-use super::thread::{Command, MediaThread};
+use super::thread::{Command, MediaThread, News};
 use crate::base::{CallId, Cause, LegId, Seed, StreamId};
-use crate::call::port::{Codec, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
+use crate::call::port::{
+    Application, Codec, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+};
 use crate::media::relay::Format;
 use crate::media::session::{
-    LocalTransport, OwnOrigin, PlainRemote, TransportKey, WebRtcOffer, answer_plain, answer_webrtc,
-    offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
+    LocalTransport, OwnOrigin, PlainOffer, PlainRemote, TransportKey, WebRtcOffer, answer_plain,
+    answer_webrtc, offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
 };
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
+use crate::media::tone::Program;
 use crate::peer::{self, DtlsRole, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
 use crate::sdp::{Direction, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
@@ -71,13 +75,26 @@ struct Plain {
     stream: StreamId,
     stats: Arc<StreamStats>,
     rtp: SocketAddr,
-    offered: Vec<Codec>,
+    offer: Option<PlainOffer>,
     format: Option<Format>,
+    /// What the far side says of itself.
+    far: Direction,
+}
+
+impl Plain {
+    /// Whether the far side holds the call by its description, and sends nothing.
+    fn is_on_hold(&self) -> bool {
+        self.format.is_some() && !self.far.sends()
+    }
 }
 
 struct Leg {
     id: LegId,
     origin: OwnOrigin,
+    application: Option<Application>,
+    /// It holds the other leg.
+    is_holding: bool,
+    hold_music: HoldMusic,
     plain: Option<Plain>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
@@ -111,8 +128,8 @@ pub(super) struct Controller {
     seed: Seed,
     legs: Vec<Leg>,
     bridge: Option<(LegId, LegId)>,
-    news: mpsc::Sender<(StreamId, Cause)>,
-    told: mpsc::Receiver<(StreamId, Cause)>,
+    news: mpsc::Sender<(StreamId, News)>,
+    told: mpsc::Receiver<(StreamId, News)>,
 }
 
 /// However the task ends, by a fault too: streams, ports and the place among the calls are given back.
@@ -147,7 +164,7 @@ impl Controller {
                     None => break,
                 },
                 Some((stream, event)) = next_event(&mut self.legs) => self.handle_peer(stream, event).await,
-                Some((stream, cause)) = self.told.recv() => self.handle_news(stream, cause).await,
+                Some((stream, news)) = self.told.recv() => self.handle_news(stream, news).await,
             }
         }
     }
@@ -172,9 +189,7 @@ impl Controller {
                     MediaProfile::Application(_) => {
                         Err(MediaRefusal::Unusable("an application takes no offers"))
                     }
-                    MediaProfile::Rtp { codecs, towards, is_symmetric, .. } => {
-                        self.accept_plain(leg, &sdp, codecs, *towards, *is_symmetric)
-                    }
+                    MediaProfile::Rtp { codecs, .. } => self.accept_plain(leg, &sdp, codecs, &profile),
                 };
                 match accepted {
                     Ok((answer, connected)) => {
@@ -186,7 +201,19 @@ impl Controller {
                     Err(refusal) => self.say(MediaEvent::Refused { leg, refusal }).await,
                 }
             }
-            MediaCommand::Run(..) | MediaCommand::Hold(..) | MediaCommand::SendDtmf(..) => {}
+            MediaCommand::Run(leg, application) => {
+                let at = self.leg(leg);
+                if let Some(leg) = self.legs.get_mut(at) {
+                    leg.application = Some(application);
+                }
+                self.relink();
+            }
+            MediaCommand::Hold(leg, is_holding) => self.hold(leg, is_holding),
+            MediaCommand::SendDtmf(leg, keys) => {
+                if let Some((stream, _)) = self.legs.iter().find(|l| l.id == leg).and_then(Leg::live) {
+                    self.tell(Command::SendKeys(stream, keys));
+                }
+            }
             MediaCommand::Bridge(a, b) => {
                 self.bridge = Some((a, b));
                 self.relink();
@@ -212,32 +239,30 @@ impl Controller {
         leg: LegId,
         profile: &MediaProfile,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, is_symmetric, .. } = profile else {
+        let MediaProfile::Rtp { codecs, .. } = profile else {
             return Err(MediaRefusal::Unusable("offers to a browser are not served; let it offer"));
         };
-        let codecs = match self.codec_beside(leg) {
-            None => codecs.clone(),
-            Some(codec) if codecs.contains(&codec) => vec![codec],
-            Some(codec) => {
-                return Err(MediaRefusal::NoCommonCodec {
-                    offered: codecs.iter().map(|c| c.name().to_owned()).collect(),
-                    wanted: vec![codec.name().to_owned()],
-                });
-            }
-        };
-        let at = self.plain_leg(leg, *towards, *is_symmetric)?;
+        let is_held = self.is_held(leg);
+        let beside = self.codecs_beside(leg);
+        let at = self.plain_leg(leg, profile)?;
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
-        plain.offered.clone_from(&codecs);
-        Ok(offer_plain(&codecs, plain.rtp, &mut leg.origin))
+        let offer = match &plain.format {
+            Some(format) => PlainOffer::again(format),
+            None => PlainOffer::first(&common(codecs, &beside)?),
+        };
+        let offer = if is_held { offer.with_direction(Direction::SendOnly) } else { offer };
+        let sdp = offer_plain(&offer, plain.rtp, &mut leg.origin);
+        plain.offer = Some(offer);
+        Ok(sdp)
     }
 
     /// Answers with the codec when media can flow now and could not before, or by another codec.
     fn accept_answer(&mut self, leg: LegId, sdp: &SessionDescription) -> Result<Option<Codec>, MediaRefusal> {
         let unknown = MediaRefusal::Unusable("an answer without an offer of ours");
         let at = self.legs.iter().position(|l| l.id == leg).ok_or(unknown.clone())?;
-        let plain = self.legs.get(at).and_then(|l| l.plain.as_ref()).ok_or(unknown)?;
-        let remote = read_plain_answer(sdp, &plain.offered)?;
+        let offer = self.legs.get(at).and_then(|l| l.plain.as_ref()?.offer.as_ref()).ok_or(unknown)?;
+        let remote = read_plain_answer(sdp, offer)?;
         self.install(at, &remote)
     }
 
@@ -246,15 +271,30 @@ impl Controller {
         leg: LegId,
         sdp: &SessionDescription,
         codecs: &[Codec],
-        towards: IpAddr,
-        is_symmetric: bool,
+        profile: &MediaProfile,
     ) -> Result<(SessionDescription, Option<Codec>), MediaRefusal> {
-        let remote = read_plain_offer(sdp, self.codec_beside(leg), codecs)?;
-        let at = self.plain_leg(leg, towards, is_symmetric)?;
+        let wanted = common(codecs, &self.codecs_beside(leg))?;
+        let remote = read_plain_offer(sdp, &wanted)?;
+        let is_held = self.is_held(leg);
+        let at = self.plain_leg(leg, profile)?;
         let connected = self.install(at, &remote)?;
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         let rtp = leg.plain.as_ref().ok_or(MediaRefusal::Congestion)?.rtp;
-        Ok((answer_plain(sdp, &remote, rtp, &mut leg.origin), connected))
+        Ok((answer_plain(sdp, &remote, is_held, rtp, &mut leg.origin), connected))
+    }
+
+    /// A leg holds the other one, or not any more.
+    fn hold(&mut self, leg: LegId, is_holding: bool) {
+        let at = self.leg(leg);
+        if let Some(leg) = self.legs.get_mut(at) {
+            leg.is_holding = is_holding;
+        }
+        let held = self.partner_of(leg).and_then(|id| self.legs.iter().find(|l| l.id == id));
+        // nothing is expected of a far side that is held, whether it goes on sending or not
+        if let Some(plain) = held.and_then(|l| l.plain.as_ref()) {
+            self.tell(direction(plain.stream, plain.far, is_holding));
+        }
+        self.relink();
     }
 
     /// The leg should send from now on, or as soon as it has media.
@@ -272,9 +312,11 @@ impl Controller {
     fn install(&mut self, at: usize, remote: &PlainRemote) -> Result<Option<Codec>, MediaRefusal> {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
         let before = plain.format.replace(remote.format).map(|f| f.codec);
+        plain.far = remote.direction;
         let stream = plain.stream;
+        let is_held = self.legs.get(at).is_some_and(|l| self.is_held(l.id));
         let mut is_taken = self.tell(Command::Format(stream, remote.format));
-        is_taken &= self.tell(direction(stream, remote.direction));
+        is_taken &= self.tell(direction(stream, remote.direction, is_held));
         // on hold by a null address, the old one stays: media comes back there
         if let Some(rtp) = remote.rtp {
             let rtcp = remote.rtcp.unwrap_or(rtp);
@@ -286,8 +328,14 @@ impl Controller {
     }
 
     /// The place of a plain leg, with its ports.
-    fn plain_leg(&mut self, id: LegId, towards: IpAddr, is_symmetric: bool) -> Result<usize, MediaRefusal> {
+    fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
+        let MediaProfile::Rtp { towards, is_symmetric, hold_music, .. } = *profile else {
+            return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
+        };
         let at = self.leg(id);
+        if let Some(leg) = self.legs.get_mut(at) {
+            leg.hold_music = hold_music;
+        }
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);
         }
@@ -302,7 +350,8 @@ impl Controller {
             return Err(MediaRefusal::Congestion);
         }
         if let Some(leg) = self.legs.get_mut(at) {
-            leg.plain = Some(Plain { stream, stats, rtp, offered: Vec::new(), format: None });
+            let far = Direction::SendRecv;
+            leg.plain = Some(Plain { stream, stats, rtp, offer: None, format: None, far });
             if leg.is_expected {
                 self.tell(Command::Expect(stream));
             }
@@ -317,7 +366,7 @@ impl Controller {
         leg: LegId,
         sdp: &SessionDescription,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let mut offer = read_webrtc_offer(sdp, self.codec_beside(leg))?;
+        let mut offer = read_webrtc_offer(sdp, &self.codecs_beside(leg))?;
         let at = self.leg(leg);
         self.restart_transport(at, &offer);
         let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
@@ -338,7 +387,7 @@ impl Controller {
             }
         };
         self.tell(Command::Format(stream, offer.format));
-        self.tell(direction(stream, offer.direction));
+        self.tell(direction(stream, offer.direction, false));
         self.relink();
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         Ok(answer_webrtc(sdp, &offer, &local, &mut leg.origin))
@@ -447,15 +496,27 @@ impl Controller {
         }
     }
 
-    /// A stream lost its media, as the thread noticed.
-    async fn handle_news(&mut self, stream: StreamId, cause: Cause) {
-        let plain = |l: &Leg| l.plain.as_ref().is_some_and(|p| p.stream == stream);
-        let leg = match self.legs.iter().find(|l| plain(l)) {
-            Some(leg) => Some(leg.id),
-            None => self.end_transport(stream).filter(|(_, was_current)| *was_current).map(|(leg, _)| leg),
-        };
-        if let Some(leg) = leg {
-            self.say(MediaEvent::Lost { leg, cause }).await;
+    /// What the thread noticed of a stream.
+    async fn handle_news(&mut self, stream: StreamId, news: News) {
+        let has_plain = |l: &Leg| l.plain.as_ref().is_some_and(|p| p.stream == stream);
+        match news {
+            News::Lost(cause) => {
+                let leg = match self.legs.iter().find(|l| has_plain(l)) {
+                    Some(leg) => Some(leg.id),
+                    None => {
+                        self.end_transport(stream).filter(|(_, was_current)| *was_current).map(|(leg, _)| leg)
+                    }
+                };
+                if let Some(leg) = leg {
+                    self.say(MediaEvent::Lost { leg, cause }).await;
+                }
+            }
+            News::Pressed(digit) => {
+                let is_its = |l: &Leg| has_plain(l) || l.current.as_ref().is_some_and(|t| t.stream == stream);
+                if let Some(leg) = self.legs.iter().find(|l| is_its(l)).map(|l| l.id) {
+                    self.say(MediaEvent::Dtmf { leg, digit }).await;
+                }
+            }
         }
     }
 
@@ -531,23 +592,47 @@ impl Controller {
 
     // ---- small things
 
-    /// Joins the two legs of the bridge, as far as they have media of one codec; else both hear silence.
+    /// Joins the two legs of the bridge, as far as they have media of one codec; else each hears what is played to it.
     fn relink(&self) {
         let Some((a, b)) = self.bridge else { return };
-        let live = |id| self.legs.iter().find(|l| l.id == id).and_then(Leg::live);
-        let (a, b) = (live(a), live(b));
-        let is_joined = matches!((a, b), (Some((_, x)), Some((_, y))) if x == y);
-        for (listener, source) in [(a, b), (b, a)] {
-            if let Some((listener, _)) = listener {
-                let source = source.filter(|_| is_joined).map(|(stream, _)| stream);
-                self.tell(Command::Hear(listener, source));
-            }
+        let leg = |id| self.legs.iter().find(|l| l.id == id);
+        for (listener, other) in [(leg(a), leg(b)), (leg(b), leg(a))] {
+            let Some(listener) = listener else { continue };
+            let Some((stream, codec)) = listener.live() else { continue };
+            let (source, program) = match other {
+                Some(other) => heard(listener, other, stream, codec),
+                None => (None, Program::Silence),
+            };
+            self.tell(Command::Hear(stream, source));
+            self.tell(Command::Play(stream, program));
         }
     }
 
-    /// The codec another leg of the call is bound to.
-    fn codec_beside(&self, leg: LegId) -> Option<Codec> {
-        self.legs.iter().filter(|l| l.id != leg).find_map(Leg::codec)
+    /// The leg that a leg is joined with; one that is rung beside others, with the caller.
+    fn partner_of(&self, leg: LegId) -> Option<LegId> {
+        let (caller, callee) = self.bridge?;
+        Some(if leg == caller { callee } else { caller })
+    }
+
+    /// Whether the other leg holds this one.
+    fn is_held(&self, leg: LegId) -> bool {
+        let partner = self.partner_of(leg);
+        self.legs.iter().any(|l| Some(l.id) == partner && l.is_holding)
+    }
+
+    /// The codecs that the leg beside can speak: the one it is bound to, those of its application or of an offer under
+    /// way, else all.
+    fn codecs_beside(&self, leg: LegId) -> Vec<Codec> {
+        let partner = self.partner_of(leg);
+        let Some(beside) = self.legs.iter().find(|l| Some(l.id) == partner) else {
+            return Codec::ALL.to_vec();
+        };
+        if let Some(codec) = beside.codec() {
+            return vec![codec];
+        }
+        let offered = || beside.plain.as_ref()?.offer.as_ref().map(|o| o.codecs().collect());
+        let application = beside.application.map(|a| a.codecs().to_vec());
+        application.or_else(offered).unwrap_or_else(|| Codec::ALL.to_vec())
     }
 
     fn leg(&mut self, id: LegId) -> usize {
@@ -555,7 +640,17 @@ impl Controller {
             return at;
         }
         let origin = OwnOrigin::new(self.seed.next_u64());
-        self.legs.push(Leg { id, origin, plain: None, is_expected: false, current: None, pending: None });
+        self.legs.push(Leg {
+            id,
+            origin,
+            application: None,
+            is_holding: false,
+            hold_music: HoldMusic::Silence,
+            plain: None,
+            is_expected: false,
+            current: None,
+            pending: None,
+        });
         self.legs.len().saturating_sub(1)
     }
 
@@ -577,9 +672,38 @@ impl Controller {
     }
 }
 
-/// Which ways media may go, from what the far side says of itself.
-fn direction(stream: StreamId, far: Direction) -> Command {
-    Command::Direction(stream, far.receives(), far.sends())
+/// Which ways media may go, from what the far side says of itself; nothing is taken of one that is held.
+fn direction(stream: StreamId, far: Direction, is_held: bool) -> Command {
+    Command::Direction(stream, far.receives(), far.sends() && !is_held)
+}
+
+/// What a leg hears of the other one, or is played in its place.
+fn heard(listener: &Leg, other: &Leg, stream: StreamId, codec: Codec) -> (Option<StreamId>, Program) {
+    let has_music = [listener, other].iter().any(|l| l.hold_music == HoldMusic::Generated);
+    let music = if has_music { Program::Music } else { Program::Silence };
+    if listener.is_holding || other.is_holding {
+        return (None, if other.is_holding { music } else { Program::Silence });
+    }
+    match other.application {
+        Some(Application::Echo) => return (Some(stream), Program::Silence),
+        Some(Application::Tone) => return (None, Program::Tone),
+        Some(Application::DtmfEcho) => return (None, Program::Keys),
+        Some(Application::Music) => return (None, Program::Music),
+        None => {}
+    }
+    let source = other.live().filter(|(_, theirs)| *theirs == codec).map(|(stream, _)| stream);
+    let is_on_hold = other.plain.as_ref().is_some_and(Plain::is_on_hold);
+    (source, if is_on_hold { music } else { Program::Silence })
+}
+
+/// The codecs of the first list that are in the second.
+fn common(codecs: &[Codec], beside: &[Codec]) -> Result<Vec<Codec>, MediaRefusal> {
+    let common: Vec<Codec> = codecs.iter().copied().filter(|c| beside.contains(c)).collect();
+    if common.is_empty() {
+        let names = |list: &[Codec]| list.iter().map(|c| c.name().to_owned()).collect();
+        return Err(MediaRefusal::NoCommonCodec { offered: names(codecs), wanted: names(beside) });
+    }
+    Ok(common)
 }
 
 /// The address to announce for a socket.

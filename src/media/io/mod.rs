@@ -9,4 +9,4 @@ mod transactions;
 
 pub use engine::{Counts, Engine, StartError};
 pub use sys::{pin_to_core, process_cpu_time};
-pub use thread::{Command, MediaThread, PeerSink, PlainSockets, StreamNews};
+pub use thread::{Command, MediaThread, News, PeerSink, PlainSockets, StreamNews};

@@ -8,13 +8,15 @@
 use super::engine::StartError;
 use super::sys::{BATCH, Batch, Epoll, Waker};
 use super::transactions::Transactions;
-use crate::base::{Cause, Path, Seed, StreamId};
+use crate::base::{Cause, Digit, Path, Seed, StreamId};
+use crate::call::port::DtmfDigit;
 use crate::media::demux::{Class, StunKind, classify, peek_stun};
 use crate::media::packet::PacketBuf;
 use crate::media::ports::REST;
 use crate::media::relay::Format;
 use crate::media::stats::{Drops, StreamStats};
 use crate::media::stream::{OwnSource, PeerInlet, Plain, Transport, WebRtc};
+use crate::media::tone::Program;
 use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
 use crate::peer::{PeerInput, SrtpKeys};
 use std::collections::VecDeque;
@@ -41,8 +43,17 @@ const EVENTS: usize = 256;
 const WAKE_TOKEN: u64 = u64::MAX;
 const SHARED_TOKENS: u64 = 1 << 40;
 
-/// News of a stream: its media is gone.
-pub type StreamNews = mpsc::Sender<(StreamId, Cause)>;
+/// News of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// Its media is gone.
+    Lost(Cause),
+    /// Its far side pressed a key.
+    Pressed(Digit),
+}
+
+/// Where news of streams go.
+pub type StreamNews = mpsc::Sender<(StreamId, News)>;
 
 /// The two sockets of a plain stream.
 #[derive(Debug)]
@@ -105,6 +116,10 @@ pub enum Command {
     Select(StreamId, Path),
     /// See [`Worker::hear`]: listener and source.
     Hear(StreamId, Option<StreamId>),
+    /// See [`Worker::play`].
+    Play(StreamId, Program),
+    /// See [`Worker::send_keys`].
+    SendKeys(StreamId, Vec<DtmfDigit>),
     /// See [`Worker::remove`].
     Remove(StreamId),
     /// End the thread.
@@ -452,15 +467,18 @@ impl Driver {
                     self.used = at.saturating_add(1);
                     self.transmit(transmit, at);
                 }
-                Some(Output::Lost(id, cause)) => {
-                    let slot = self.worker.slot_of(id);
-                    let news = slot.and_then(|s| self.news.get(s)).and_then(Option::as_ref);
-                    // the queue holds more than a call has streams
-                    let _ = news.map(|n| n.try_send((id, cause)));
-                }
+                Some(Output::Lost(id, cause)) => self.tell(id, News::Lost(cause)),
+                Some(Output::Pressed(id, digit)) => self.tell(id, News::Pressed(digit)),
             }
         }
         self.flush();
+    }
+
+    fn tell(&self, id: StreamId, news: News) {
+        let slot = self.worker.slot_of(id);
+        let queue = slot.and_then(|s| self.news.get(s)).and_then(Option::as_ref);
+        // the queue holds more losses than a call has streams, and more keys than a person presses
+        let _ = queue.map(|q| q.try_send((id, news)));
     }
 
     // ---- commands
@@ -511,6 +529,8 @@ impl Driver {
             Command::Bind(id, path) => self.worker.bind(id, path),
             Command::Select(id, path) => self.worker.select(id, path),
             Command::Hear(listener, source) => self.worker.hear(listener, source),
+            Command::Play(id, program) => self.worker.play(id, program),
+            Command::SendKeys(id, keys) => self.worker.send_keys(now, id, &keys),
             Command::Remove(id) => {
                 self.remove(now, id);
                 Ok(())

@@ -57,7 +57,7 @@ fn local() -> LocalTransport {
 #[test]
 fn a_browsers_offer_is_answered_with_one_codec_its_events_and_everything_else_refused() {
     let sdp = parse(CHROMIUM);
-    let offer = read_webrtc_offer(&sdp, Some(Codec::Pcma)).unwrap();
+    let offer = read_webrtc_offer(&sdp, &[Codec::Pcma]).unwrap();
     assert_eq!(offer.remote.candidates, ["192.0.2.33:54400".parse::<SocketAddr>().unwrap()]);
     assert_eq!((offer.remote.dtls_role, offer.remote.ice_role), (DtlsRole::Client, IceRole::Controlled));
     assert_eq!(offer.remote.credentials.ufrag, "l5VL");
@@ -82,7 +82,7 @@ fn a_browsers_offer_is_answered_with_one_codec_its_events_and_everything_else_re
 
 #[test]
 fn without_another_leg_the_browsers_first_codec_is_taken_with_its_own_payload_types() {
-    let offer = read_webrtc_offer(&parse(CHROMIUM), None).unwrap();
+    let offer = read_webrtc_offer(&parse(CHROMIUM), &Codec::ALL).unwrap();
     let wide = EventFormat { payload_type: 110, clock_rate: 48_000 };
     assert_eq!(
         offer.format,
@@ -105,7 +105,7 @@ fn without_another_leg_the_browsers_first_codec_is_taken_with_its_own_payload_ty
 fn an_active_browser_finds_us_passive_and_a_lite_one_finds_us_controlling() {
     let active = CHROMIUM.replace("setup:actpass", "setup:active").replace("a=group", "a=ice-lite\na=group");
     let sdp = parse(&active);
-    let offer = read_webrtc_offer(&sdp, None).unwrap();
+    let offer = read_webrtc_offer(&sdp, &Codec::ALL).unwrap();
     assert_eq!((offer.remote.dtls_role, offer.remote.ice_role), (DtlsRole::Server, IceRole::Controlling));
     let answer = answer_webrtc(&sdp, &offer, &local(), &mut OwnOrigin::new(1));
     assert_eq!(answer.setup_of(&answer.media[0]), Some(Setup::Passive));
@@ -116,7 +116,7 @@ fn the_same_offer_gives_the_same_answer_and_a_changed_direction_a_new_version() 
     let mut origin = OwnOrigin::new(5);
     let mut answer = |text: &str| {
         let sdp = parse(text);
-        answer_webrtc(&sdp, &read_webrtc_offer(&sdp, None).unwrap(), &local(), &mut origin)
+        answer_webrtc(&sdp, &read_webrtc_offer(&sdp, &Codec::ALL).unwrap(), &local(), &mut origin)
     };
     let first = answer(CHROMIUM);
     assert_eq!(answer(CHROMIUM), first);
@@ -130,7 +130,7 @@ fn the_same_offer_gives_the_same_answer_and_a_changed_direction_a_new_version() 
 
 #[test]
 fn another_transport_is_known_by_its_ufrag_and_fingerprint() {
-    let key = |text: &str| read_webrtc_offer(&parse(text), None).unwrap().key;
+    let key = |text: &str| read_webrtc_offer(&parse(text), &Codec::ALL).unwrap().key;
     assert_eq!(key(CHROMIUM), key(&CHROMIUM.replace("a=sendrecv", "a=sendonly")));
     assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("l5VL", "next")));
     assert_ne!(key(CHROMIUM), key(&CHROMIUM.replace("7B:8B", "7B:8C")));
@@ -147,7 +147,7 @@ fn another_transport_is_known_by_its_ufrag_and_fingerprint() {
 fn what_a_browsers_offer_lacks_is_named() {
     let refusal = |from: &str, to: &str| {
         assert!(CHROMIUM.contains(from), "{from}");
-        match read_webrtc_offer(&parse(&CHROMIUM.replace(from, to)), Some(Codec::Pcmu)).unwrap_err() {
+        match read_webrtc_offer(&parse(&CHROMIUM.replace(from, to)), &[Codec::Pcmu]).unwrap_err() {
             MediaRefusal::Unusable(why) => why,
             other => panic!("{other:?}"),
         }
@@ -159,7 +159,7 @@ fn what_a_browsers_offer_lacks_is_named() {
     assert!(refusal("m=audio 54400", "m=audio 0").contains("no audio"));
     assert!(refusal("m=audio 54400 UDP/TLS/RTP/SAVPF", "m=audio 54400 RTP/AVP").contains("SAVPF"));
     let none = CHROMIUM.replace("a=rtpmap:0 PCMU/8000\n", "a=rtpmap:0 X/8000\n");
-    let refusal = read_webrtc_offer(&parse(&none), Some(Codec::Pcmu)).unwrap_err();
+    let refusal = read_webrtc_offer(&parse(&none), &[Codec::Pcmu]).unwrap_err();
     let MediaRefusal::NoCommonCodec { offered, wanted } = refusal else { panic!("{refusal:?}") };
     assert_eq!(wanted, ["PCMU"]);
     assert!(offered.contains(&"opus/48000/2".to_owned()));
@@ -184,14 +184,15 @@ fn ours() -> SocketAddr {
 
 #[test]
 fn our_offer_to_a_pbx_names_the_codec_its_events_and_20_ms() {
-    let text = offer_plain(&[Codec::Pcma], ours(), &mut OwnOrigin::new(u64::MAX)).to_string();
+    let text =
+        offer_plain(&PlainOffer::first(&[Codec::Pcma]), ours(), &mut OwnOrigin::new(u64::MAX)).to_string();
     assert_eq!(
         text,
         "v=0\r\no=- 4611686018427387903 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
          m=audio 40000 RTP/AVP 8 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\n\
          a=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n"
     );
-    let opus = offer_plain(&[Codec::Opus], ours(), &mut OwnOrigin::new(1));
+    let opus = offer_plain(&PlainOffer::first(&[Codec::Opus]), ours(), &mut OwnOrigin::new(1));
     assert_eq!(opus.media[0].formats, ["107", "101", "102"]);
     let clocks: Vec<u32> = opus.media[0].codecs().iter().map(|c| c.clock_rate).collect();
     assert_eq!(clocks, [48_000, 8_000, 48_000]);
@@ -199,13 +200,13 @@ fn our_offer_to_a_pbx_names_the_codec_its_events_and_20_ms() {
 
 #[test]
 fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving_rfc3264_6_1() {
-    let remote = read_plain_answer(&parse(PBX), &[Codec::Pcmu, Codec::Pcma]).unwrap();
+    let remote = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Pcmu, Codec::Pcma])).unwrap();
     assert_eq!(remote.rtp, Some("192.0.2.20:12000".parse().unwrap()));
     assert_eq!(remote.rtcp, Some("192.0.2.20:12001".parse().unwrap()));
     assert_eq!((remote.format.codec, remote.format.payload_out), (Codec::Pcma, 8));
     assert_eq!(remote.format.event_out, Some(EventFormat { payload_type: 96, clock_rate: 8_000 }));
     assert_eq!(remote.format.events_in[0], Some(EventFormat { payload_type: 101, clock_rate: 8_000 }));
-    let refusal = read_plain_answer(&parse(PBX), &[Codec::Opus]).unwrap_err();
+    let refusal = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Opus])).unwrap_err();
     assert!(matches!(refusal, MediaRefusal::NoCommonCodec { .. }));
 }
 
@@ -213,7 +214,11 @@ fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving
 fn rtcp_goes_where_a_rtcp_says_rfc3605() {
     let rtcp = |line: &str| {
         let text = format!("{PBX}{line}\n");
-        read_plain_answer(&parse(&text), &[Codec::Pcma]).unwrap().rtcp.unwrap().to_string()
+        read_plain_answer(&parse(&text), &PlainOffer::first(&[Codec::Pcma]))
+            .unwrap()
+            .rtcp
+            .unwrap()
+            .to_string()
     };
     assert_eq!(rtcp("a=rtcp:12345"), "192.0.2.20:12345");
     assert_eq!(rtcp("a=rtcp:12345 IN IP4 192.0.2.99"), "192.0.2.99:12345");
@@ -222,10 +227,10 @@ fn rtcp_goes_where_a_rtcp_says_rfc3605() {
 
 #[test]
 fn hold_by_direction_or_null_address_is_understood_and_answered_in_kind_rfc3264_8_4() {
-    let read = |text: &str| read_plain_offer(&parse(text), Some(Codec::Pcma), &[]).unwrap();
+    let read = |text: &str| read_plain_offer(&parse(text), &[Codec::Pcma]).unwrap();
     let mut origin = OwnOrigin::new(1);
     let mut answer = |text: &str| {
-        let answer = answer_plain(&parse(text), &read(text), ours(), &mut origin);
+        let answer = answer_plain(&parse(text), &read(text), false, ours(), &mut origin);
         answer.direction_of(&answer.media[0])
     };
     let sendonly = PBX.replace("sendrecv", "sendonly");
@@ -243,19 +248,19 @@ fn an_offer_of_a_pbx_is_answered_in_our_order_under_its_payload_types() {
         .replace("RTP/AVP 8 96", "RTP/AVP 9 8 0 100 96")
         .replace("a=ptime", "a=rtpmap:100 opus/48000/2\na=fmtp:100 useinbandfec=1\na=ptime");
     let sdp = parse(&(text + "m=video 12002 RTP/AVP 31\n"));
-    let remote = read_plain_offer(&sdp, None, &[Codec::Opus, Codec::Pcmu]).unwrap();
+    let remote = read_plain_offer(&sdp, &[Codec::Opus, Codec::Pcmu]).unwrap();
     assert_eq!((remote.format.codec, remote.format.payload_in), (Codec::Opus, 100));
-    let answer = answer_plain(&sdp, &remote, ours(), &mut OwnOrigin::new(1));
+    let answer = answer_plain(&sdp, &remote, false, ours(), &mut OwnOrigin::new(1));
     assert_eq!(answer.media[0].formats, ["100", "96"]);
     assert_eq!((answer.media[0].port, answer.media[1].port), (40_000, 0));
-    let remote = read_plain_offer(&sdp, Some(Codec::G722), &[Codec::Pcmu]).unwrap();
+    let remote = read_plain_offer(&sdp, &[Codec::G722]).unwrap();
     assert_eq!(remote.format.codec, Codec::G722, "the other leg's codec decides");
 }
 
 #[test]
 fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
     let refusal = |from: &str, to: &str| {
-        let refusal = read_plain_offer(&parse(&PBX.replace(from, to)), None, &[]).unwrap_err();
+        let refusal = read_plain_offer(&parse(&PBX.replace(from, to)), &Codec::ALL).unwrap_err();
         assert!(matches!(refusal, MediaRefusal::Unusable(_)), "{refusal:?}");
     };
     refusal("RTP/AVP", "RTP/SAVP");

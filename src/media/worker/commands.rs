@@ -1,6 +1,9 @@
 //! What signalling may change of the streams.
 
 use super::*;
+use crate::call::port::DtmfDigit;
+use crate::media::keys::{Heard, Sending};
+use crate::media::tone::{Player, Program};
 
 impl Worker {
     /// A new stream; answers its slot. It sends and takes nothing until the rest is set.
@@ -23,6 +26,9 @@ impl Worker {
             outgoing: None,
             reception: Reception::default(),
             hears: None,
+            player: Player::default(),
+            sending: Sending::default(),
+            heard: Heard::default(),
             heard_by: None,
             may_send: true,
             may_receive: true,
@@ -227,6 +233,36 @@ impl Worker {
         Ok(())
     }
 
+    /// What a stream gets while it hears nobody.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn play(&mut self, id: StreamId, program: Program) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        self.streams.get_mut(slot).ok_or(CommandError::NoStream)?.player.set(program);
+        Ok(())
+    }
+
+    /// Sends keys to a stream's far side, after those that wait.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::NoEvents`], [`CommandError::TooManyKeys`].
+    pub fn send_keys(&mut self, now: Instant, id: StreamId, keys: &[DtmfDigit]) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        if stream.format.is_none_or(|f| f.event_out.is_none()) {
+            return Err(CommandError::NoEvents);
+        }
+        let is_taken = stream.sending.add(keys);
+        if self.silent.is_empty() && self.keying.is_empty() {
+            self.next_silence = self.next_silence.max(now);
+        }
+        if !self.keying.contains(&slot) {
+            self.keying.push(slot);
+        }
+        if is_taken { Ok(()) } else { Err(CommandError::TooManyKeys) }
+    }
+
     /// Ends a stream. When it was up, the buffer then holds its RTCP goodbye for that destination.
     pub fn remove(&mut self, now: Instant, id: StreamId, buf: &mut PacketBuf) -> Option<Transmit> {
         let slot = self.by_id.remove(&id)?;
@@ -254,6 +290,7 @@ impl Worker {
             }
         }
         self.silent.retain(|s| *s != slot);
+        self.keying.retain(|s| *s != slot);
         if let Some(source) = stream.hears.and_then(|s| self.streams.get_mut(s)) {
             source.heard_by = None;
         }

@@ -469,3 +469,84 @@ fn commands_for_what_is_not_there_say_so() {
     let keys = SrtpKeys { profile: PROFILE, local: master(1), remote: master(2) };
     assert_eq!(world.worker.set_keys(world.t0, PBX, &keys), Err(CommandError::WrongKind));
 }
+
+fn key(digit: char, ms: u64) -> crate::call::port::DtmfDigit {
+    let digit = Digit::from_char(digit).unwrap();
+    crate::call::port::DtmfDigit { digit, duration: Duration::from_millis(ms) }
+}
+
+/// RTP that left for the PBX: header and payload.
+fn to_pbx(world: &mut World, until: Instant) -> Vec<(RtpHeader, Vec<u8>)> {
+    let outputs = world.outputs(until);
+    let to = Output::Send(Transmit { via: Via::Rtp(world.pbx_slot), to: pbx() });
+    let sent = outputs.iter().filter(|(output, _)| *output == to);
+    sent.map(|(_, buf)| (RtpHeader::parse(buf.bytes()).unwrap(), buf.bytes()[12..].to_vec())).collect()
+}
+
+#[test]
+fn keys_leave_as_events_of_one_start_each_in_place_of_audio_and_media_goes_on_behind_them() {
+    let mut world = world();
+    let t0 = world.t0;
+    world.browser_sends(t0, browser());
+    world.worker.send_keys(t0, PBX, &[key('7', 60), key('#', 60)]).unwrap();
+    let mut seen = to_pbx(&mut world, t0 + Duration::from_millis(5));
+    let (verdict, _) = world.browser_sends(t0 + Duration::from_millis(10), browser());
+    assert!(matches!(verdict, Verdict::Done), "audio gives way");
+    assert_eq!(world.stats[1].drops.of(Drop::Keying), 1);
+    seen.extend(to_pbx(&mut world, t0 + Duration::from_millis(500)));
+    assert!(seen.iter().all(|(header, _)| header.payload_type == 101 && header.ssrc == 0x0a));
+    let keys: Vec<(u8, bool)> = seen.iter().map(|(_, p)| (p[0], p[1] & 0x80 != 0)).collect();
+    let one = |code| [(code, false), (code, false), (code, false), (code, true), (code, true), (code, true)];
+    assert_eq!(keys, [one(7), one(11)].concat());
+    let starts: std::collections::BTreeSet<u32> = seen.iter().map(|(h, _)| h.timestamp).collect();
+    assert_eq!(starts.len(), 2, "one start each");
+    assert_eq!(seen.iter().filter(|(h, _)| h.is_marked).count(), 2);
+    let last = seen.last().unwrap().0.sequence;
+    let (verdict, buf) = world.browser_sends(t0 + Duration::from_millis(520), browser());
+    assert!(matches!(verdict, Verdict::Send(_)));
+    let header = RtpHeader::parse(buf.bytes()).unwrap();
+    assert_eq!((header.payload_type, header.sequence), (0, last.wrapping_add(1)));
+    assert!(world.worker.keying.is_empty());
+}
+
+#[test]
+fn keys_for_a_far_side_that_takes_none_are_refused() {
+    let mut world = detached();
+    let t0 = world.t0;
+    world.worker.set_format(PBX, Format { event_out: None, ..PCMU }).unwrap();
+    assert_eq!(world.worker.send_keys(t0, PBX, &[key('1', 60)]), Err(CommandError::NoEvents));
+    assert_eq!(world.worker.send_keys(t0, StreamId(99), &[key('1', 60)]), Err(CommandError::NoStream));
+}
+
+#[test]
+fn a_key_of_the_far_side_is_told_once_whether_somebody_hears_it_or_not() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    for _ in 0..5 {
+        let mut buf = packet(9, 5, 101);
+        buf.truncate(12);
+        buf.append(&[3, 10, 0, 160]);
+        world.worker.handle_plain(t0, slot, false, pbx(), &mut buf);
+    }
+    let told = world.outputs(t0);
+    let digit = Digit::from_char('3').unwrap();
+    assert_eq!(told.iter().filter(|(o, _)| *o == Output::Pressed(PBX, digit)).count(), 1);
+}
+
+#[test]
+fn an_echo_hears_itself_and_what_is_played_takes_the_place_of_silence() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    world.worker.play(PBX, crate::media::tone::Program::Tone).unwrap();
+    let sent = to_pbx(&mut world, t0 + Duration::from_millis(100));
+    assert!(sent.len() >= 4 && sent.iter().all(|(_, p)| p.len() == 160 && p.iter().any(|b| *b != 0xff)));
+    world.worker.hear(PBX, Some(PBX)).unwrap();
+    let mut buf = packet(9, 5, 0);
+    let verdict = world.worker.handle_plain(t0, slot, false, pbx(), &mut buf);
+    assert!(matches!(verdict, Verdict::Send(to) if to.to == pbx()));
+    assert_eq!(&buf.bytes()[12..], b"voice");
+    assert!(to_pbx(&mut world, t0 + Duration::from_secs(1)).is_empty(), "nothing is played beside it");
+    let mut buf = PacketBuf::default();
+    world.worker.remove(t0, PBX, &mut buf);
+    assert!(world.worker.is_empty());
+}

@@ -7,8 +7,8 @@ impl Worker {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let housekeeping = (!self.streams.is_empty()).then_some(self.next_housekeeping);
-        let silence = (!self.silent.is_empty()).then_some(self.next_silence);
-        housekeeping.into_iter().chain(silence).min()
+        let frame = !self.silent.is_empty() || !self.keying.is_empty();
+        housekeeping.into_iter().chain(frame.then_some(self.next_silence)).min()
     }
 
     /// The clock went on; then ask [`Self::poll_output`].
@@ -16,6 +16,9 @@ impl Worker {
         if now >= self.next_silence {
             if !self.silent.is_empty() {
                 self.silence_at = Some(0);
+            }
+            if !self.keying.is_empty() {
+                self.keying_at = Some(0);
             }
             let behind = now.saturating_duration_since(self.next_silence);
             self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
@@ -30,6 +33,24 @@ impl Worker {
     pub fn poll_output(&mut self, now: Instant, buf: &mut PacketBuf) -> Option<Output> {
         if let Some(id) = self.failed.pop() {
             return Some(Output::Lost(id, Cause::Internal));
+        }
+        if let Some((id, digit)) = self.pressed.pop() {
+            return Some(Output::Pressed(id, digit));
+        }
+        while let Some(at) = self.keying_at {
+            let Some(slot) = self.keying.get(at).copied() else {
+                self.keying_at = None;
+                break;
+            };
+            let sent = self.make_key(now, slot, buf);
+            if self.streams.get(slot).is_none_or(|s| s.sending.is_idle()) {
+                self.keying.swap_remove(at);
+            } else {
+                self.keying_at = Some(at + 1);
+            }
+            if let Some(transmit) = sent {
+                return Some(Output::Send(transmit));
+            }
         }
         while let Some(at) = self.silence_at {
             let Some(slot) = self.silent.get(at).copied() else {
@@ -67,10 +88,35 @@ impl Worker {
         None
     }
 
+    /// The next packet of a key that is being sent.
+    fn make_key(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
+        let stream = self.streams.get_mut(slot)?;
+        let event = stream.format.and_then(|f| f.event_out).filter(|_| stream.is_ready());
+        let Some(event) = event else {
+            // its far side went away, or takes keys no more
+            stream.sending.clear();
+            return None;
+        };
+        let packet = stream.sending.next(event)?;
+        let start = stream.sending.start.filter(|_| !packet.is_first);
+        let (placed, start) =
+            stream.outgoing.as_mut()?.key(now, event.payload_type, start, packet.payload, buf);
+        stream.sending.start = Some(start);
+        stream.seal_rtp(buf, placed.index).ok()?;
+        stream.stats.packets_out.add(1);
+        stream.stats.bytes_out.add(buf.len() as u64);
+        destination(slot, stream)
+    }
+
     fn make_silence(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
         let stream = self.streams.get_mut(slot)?;
         let format = stream.format?;
-        let placed = stream.outgoing.as_mut()?.generate(now, &format, silence(format.codec), buf);
+        if stream.sending.is_sounding() {
+            return None;
+        }
+        let mut room = [0; 160];
+        let payload = stream.player.frame(format.codec, &mut room);
+        let placed = stream.outgoing.as_mut()?.generate(now, &format, payload, buf);
         stream.seal_rtp(buf, placed.index).ok()?;
         stream.stats.packets_out.add(1);
         stream.stats.silence_out.add(1);

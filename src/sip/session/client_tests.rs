@@ -340,6 +340,57 @@ fn requests_within_the_dialog_get_their_status_and_the_call_lives_on() {
 }
 
 #[test]
+fn an_offer_of_the_callee_before_its_answer_crosses_ours_rfc_3261_14_2() {
+    let mut b = Bench::new(call());
+    b.answer(Method::INVITE, 180, "t1", &[]);
+    assert_eq!(b.ask("INVITE", 1, "t1", &[]), 491);
+    b.session.command(b.now, SessionCommand::Offer(Body::sdp("v=0\r\n")));
+    b.drain();
+    let too_early = SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING };
+    assert_eq!((b.methods(), b.events.last()), (vec!["INVITE"], Some(&too_early)));
+}
+
+#[test]
+fn who_chose_the_call_id_waits_longer_after_offers_that_crossed_rfc_3261_14_1() {
+    let mut waits = vec![];
+    let mut b = Bench::new(call());
+    b.answer_200("t1");
+    b.session.command(b.now, SessionCommand::Offer(Body::sdp("v=0\r\n")));
+    b.drain();
+    for _ in 0..4 {
+        b.answer(Method::INVITE, 491, "t1", &[]);
+        let (at, timer) = b.session.poll_timeout().unwrap();
+        assert_eq!(timer, SessionTimer::OfferRetry);
+        waits.push((at - b.now).as_millis());
+        b.now = at;
+        b.session.handle_timeout(at);
+        b.drain();
+    }
+    assert!(waits.iter().all(|w| (2_100..=4_000).contains(w) && w.is_multiple_of(10)), "{waits:?}");
+    assert!(waits.windows(2).any(|w| w[0] != w[1]), "{waits:?}");
+    assert_eq!(b.methods(), ["INVITE"; 6]);
+    b.answer(Method::INVITE, 200, "t1", &[(HeaderName::Contact, "<sip:t1@192.0.2.4:5999>")]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::OfferAnswered { body: body() }));
+    assert_eq!(b.acks.last().unwrap().1.uri.to_string(), "sip:t1@192.0.2.4:5999");
+    let numbers: Vec<u32> = b.sent.iter().map(|(_, r)| r.headers.cseq().unwrap().number).collect();
+    assert!(numbers.windows(2).all(|n| n[1] == n[0] + 1), "{numbers:?}");
+}
+
+#[test]
+fn an_offer_of_the_callee_is_answered_within_the_call_rfc_3261_14_2() {
+    let mut b = Bench::new(call());
+    b.answer_200("t1");
+    assert_eq!(b.ask("OPTIONS", 1, "t1", &[]), 200);
+    b.ask("INVITE", 2, "t1", &[]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::Offer { body: None }));
+    b.session.command(b.now, SessionCommand::AnswerOffer(Body::sdp("v=0\r\n")));
+    b.drain();
+    let ok = b.answers.last().unwrap();
+    assert_eq!((ok.status, ok.body.as_ref()), (StatusCode::OK, &b"v=0\r\n"[..]));
+    assert_eq!(ok.headers.get(&HeaderName::Contact), Some("<sip:edge@192.0.2.1:5080>"));
+}
+
+#[test]
 fn bye_is_refused_in_an_early_dialog_and_hangup_twice_is_one_rfc_3261_15() {
     let mut b = Bench::new(call());
     b.answer(Method::INVITE, 180, "t1", &[]);

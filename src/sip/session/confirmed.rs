@@ -25,7 +25,19 @@ enum Ours {
     /// It waits for its time, and until no INVITE of theirs is under way.
     Held { body: Body, at: Instant, tries: u32 },
     /// It is out.
-    Sent { ticket: Ticket, invite: Box<Request>, body: Body, until: Instant, is_cancelled: bool, tries: u32 },
+    Sent(Sent),
+}
+
+/// An offer of ours that is out.
+#[derive(Debug)]
+struct Sent {
+    ticket: Ticket,
+    invite: Box<Request>,
+    body: Body,
+    tries: u32,
+    /// When it is cancelled or, once it was, given up.
+    until: Instant,
+    is_cancelled: bool,
 }
 
 /// An INVITE of theirs.
@@ -227,11 +239,11 @@ impl Confirmed {
             return true;
         }
         match self.ours.take() {
-            Some(Ours::Sent { ticket: t, invite, body, until, is_cancelled, tries }) if t == ticket => {
+            Some(Ours::Sent(sent)) if sent.ticket == ticket => {
                 if response.status.is_provisional() {
-                    self.ours = Some(Ours::Sent { ticket, invite, body, until, is_cancelled, tries });
+                    self.ours = Some(Ours::Sent(sent));
                 } else {
-                    self.handle_final(now, line, ticket, &invite, body, tries, response);
+                    self.handle_final(now, line, sent, response);
                 }
                 true
             }
@@ -286,15 +298,15 @@ impl Confirmed {
         }
         match &mut self.ours {
             Some(Ours::Held { .. }) => self.send_held(now, line),
-            Some(Ours::Sent { ticket, invite, until, is_cancelled, .. }) if *until <= now => {
-                if line.is_over() || *is_cancelled {
-                    line.abandon(*ticket);
+            Some(Ours::Sent(sent)) if sent.until <= now => {
+                if line.is_over() || sent.is_cancelled {
+                    line.abandon(sent.ticket);
                     self.ours = None;
                     self.lost(now, line, "no answer to an offer");
                 } else {
-                    *until = now + line.timings.give_up();
-                    *is_cancelled = true;
-                    let cancel = line.cancel(invite);
+                    sent.until = now + line.timings.give_up();
+                    sent.is_cancelled = true;
+                    let cancel = line.cancel(&sent.invite);
                     let flow = line.flow_of(&self.dialog);
                     line.start(cancel, flow);
                 }
@@ -313,7 +325,7 @@ impl Confirmed {
         });
         let ours = self.ours.as_ref().and_then(|o| match o {
             Ours::Held { at, .. } => self.theirs.is_none().then_some((*at, SessionTimer::OfferRetry)),
-            Ours::Sent { until, .. } => Some((*until, SessionTimer::OfferLimit)),
+            Ours::Sent(sent) => Some((sent.until, SessionTimer::OfferLimit)),
         });
         [theirs, ours].into_iter().flatten().min()
     }
@@ -344,7 +356,7 @@ impl Confirmed {
         if self.bye != Bye::None {
             return Some(Answer::new(StatusCode::NO_SUCH_CALL));
         }
-        if matches!(self.ours, Some(Ours::Sent { .. })) {
+        if matches!(self.ours, Some(Ours::Sent(_))) {
             return Some(Answer::new(StatusCode::REQUEST_PENDING));
         }
         let until = now + line.timings.give_up();
@@ -402,25 +414,17 @@ impl Confirmed {
         let flow = line.flow_of(&self.dialog);
         let ticket = line.start(r.clone(), flow);
         let until = now + line.timings.give_up().saturating_mul(2);
-        self.ours = Some(Ours::Sent { ticket, invite: Box::new(r), body, until, is_cancelled: false, tries });
+        let invite = Box::new(r);
+        self.ours = Some(Ours::Sent(Sent { ticket, invite, body, tries, until, is_cancelled: false }));
     }
 
     /// The final response to our offer.
-    #[expect(clippy::too_many_arguments, reason = "the parts of an offer that is no more")]
-    fn handle_final(
-        &mut self,
-        now: Instant,
-        line: &mut Line,
-        ticket: Ticket,
-        invite: &Request,
-        body: Body,
-        tries: u32,
-        response: &Response,
-    ) {
+    fn handle_final(&mut self, now: Instant, line: &mut Line, sent: Sent, response: &Response) {
+        let Sent { ticket, invite, body, tries, .. } = sent;
         let status = response.status;
         if status.is_success() {
             self.dialog.refresh_target(&response.headers);
-            let (flow, bytes) = line.ack(&self.dialog, invite);
+            let (flow, bytes) = line.ack(&self.dialog, &invite);
             line.send(flow, bytes.clone());
             self.acks.push((ticket, flow, bytes));
             return line
@@ -431,7 +435,7 @@ impl Confirmed {
         }
         if is_challenge(status) && line.is_home(&line.flow_of(&self.dialog)) {
             let uri = invite.uri.to_string();
-            if let Ok(credentials) = line.credentials(response, invite, &uri) {
+            if let Ok(credentials) = line.credentials(response, &invite, &uri) {
                 return self.send_offer(now, line, body, tries, credentials);
             }
         }
@@ -455,7 +459,7 @@ impl Confirmed {
     }
 
     fn is_ours(&self, ticket: Ticket) -> bool {
-        matches!(&self.ours, Some(Ours::Sent { ticket: t, .. }) if *t == ticket)
+        matches!(&self.ours, Some(Ours::Sent(sent)) if sent.ticket == ticket)
     }
 
     fn send_bye(&mut self, now: Instant, line: &mut Line) {
@@ -510,9 +514,9 @@ impl Confirmed {
         self.theirs = None;
         match &mut self.ours {
             Some(Ours::Held { .. }) => self.ours = None,
-            Some(Ours::Sent { until, is_cancelled, .. }) => {
-                *until = (*until).min(now + line.timings.give_up());
-                *is_cancelled = true;
+            Some(Ours::Sent(sent)) => {
+                sent.until = sent.until.min(now + line.timings.give_up());
+                sent.is_cancelled = true;
             }
             None => {}
         }

@@ -87,6 +87,9 @@ pub enum SessionTimer {
     OfferLimit,
 }
 
+/// Nothing is offered before the first offer has its answer (RFC 3264 §4).
+const TOO_EARLY: SessionEvent = SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING };
+
 #[derive(Debug)]
 enum Opening {
     Client(Client),
@@ -164,13 +167,16 @@ impl Session {
                 SessionCommand::Progress(body) => server.progress(now, line, body),
                 SessionCommand::Answer(body) => self.confirmed = server.answer(now, line, body),
                 SessionCommand::Refuse(answer) => server.refuse(line, &answer, CallEnd::Local),
-                // nothing is offered before the first answer
-                SessionCommand::Offer(_)
-                | SessionCommand::AnswerOffer(_)
+                SessionCommand::Offer(_) => line.tell(TOO_EARLY),
+                SessionCommand::AnswerOffer(_)
                 | SessionCommand::RefuseOffer(_)
                 | SessionCommand::Hangup(_) => {}
             },
-            (None, Opening::Client(_)) => {}
+            (None, Opening::Client(_)) => {
+                if let SessionCommand::Offer(_) = command {
+                    line.tell(TOO_EARLY);
+                }
+            }
         }
     }
 
@@ -296,7 +302,7 @@ impl Session {
     pub fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
         let opening = match &self.opening {
             Opening::Client(client) => client.poll_timeout(&self.line),
-            Opening::Server(server) => server.poll_timeout(&self.line),
+            Opening::Server(server) => server.poll_timeout(),
         };
         let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
         [opening, confirmed].into_iter().flatten().min()
@@ -318,6 +324,12 @@ fn q850_of(headers: &super::Headers) -> (Option<u8>, Option<String>) {
 }
 
 #[cfg(test)]
+mod bench_tests;
+#[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod offer_tests;
+#[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod table_tests;

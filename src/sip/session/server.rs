@@ -169,7 +169,7 @@ impl Server {
         }
     }
 
-    pub(super) fn poll_timeout(&self, _: &Line) -> Option<(Instant, SessionTimer)> {
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
         let repeat = self.repeat_at.map(|at| (at, SessionTimer::StillRinging));
         let limit = Some((self.rings_until, SessionTimer::RingLimit));
         [repeat, limit].into_iter().flatten().min().filter(|_| !self.is_answered)

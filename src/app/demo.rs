@@ -1,0 +1,168 @@
+//! The demo: what runs when nobody wrote a configuration. A browser on this machine (with `--lan`: in its network) calls
+//! the extensions of sipedge's own, by a token that is new each time.
+//!
+//! It listens on 127.0.0.1 alone, but media is bound to every address: a browser sends from the address of its network
+//! even to 127.0.0.1 unless it is told otherwise. Ports of SIP and media that are taken are replaced by the next; the
+//! page's port is not, for its address is what one remembers.
+
+use crate::base::Seed;
+use crate::http::page::Suggestion;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// Where the page is.
+const HTTP: u16 = 1337;
+/// Where it is with TLS, for the network.
+pub(super) const HTTPS: u16 = 1338;
+const SIP: u16 = 5080;
+const MEDIA: u16 = 7000;
+/// Ports tried beside the usual one.
+const TRIES: u16 = 50;
+
+/// What can be dialled, by name and by number.
+pub(super) const SUGGESTIONS: [Suggestion; 5] = [
+    Suggestion { number: "600", name: "Echo", hint: "You hear yourself, as the server hears you" },
+    Suggestion { number: "602", name: "Tone", hint: "A steady tone of 1004 Hz" },
+    Suggestion { number: "603", name: "Keys", hint: "Every key you press is played back" },
+    Suggestion { number: "604", name: "Music", hint: "Music made on the spot" },
+    Suggestion { number: "601", name: "Callback", hint: "Hangs up, and calls you a second later" },
+];
+/// Numbers beside those, and the extension behind each.
+const ROUTES: [(&str, &str); 10] = [
+    ("600", "local.echo"),
+    ("echo", "local.echo"),
+    ("601", "local.callback"),
+    ("callback", "local.callback"),
+    ("602", "local.tone"),
+    ("tone", "local.tone"),
+    ("603", "local.dtmf"),
+    ("dtmf", "local.dtmf"),
+    ("604", "local.music"),
+    ("music", "local.music"),
+];
+
+/// A demo that is about to start.
+#[derive(Debug)]
+pub(super) struct Demo {
+    token: String,
+    /// What is otherwise than usual, and what to do about it.
+    notes: Vec<String>,
+    sip_port: u16,
+    media_port: u16,
+}
+
+impl Demo {
+    /// A demo with a fresh token. `is_free` says whether a UDP port can be had.
+    pub(super) fn new(seed: &mut Seed, is_free: impl Fn(u16) -> bool) -> Self {
+        let mut notes = Vec::new();
+        let mut port = |usual: u16, what: &str, program: &str| {
+            let found = (usual..usual.saturating_add(TRIES)).find(|port| is_free(*port)).unwrap_or(usual);
+            if found != usual {
+                notes.push(format!(
+                    "UDP {usual} is taken{program}: {what} is at {found} for now. Stop the other program to have it back."
+                ));
+            }
+            found
+        };
+        let sip_port = port(SIP, "SIP", " (by another sipedge, or FreeSWITCH)");
+        let media_port = port(MEDIA, "media", "");
+        Self { token: seed.token(32), notes, sip_port, media_port }
+    }
+
+    /// Its configuration.
+    pub(super) fn configuration(&self) -> Map<String, Value> {
+        let routes: Vec<Value> =
+            ROUTES.iter().map(|(number, to)| json!({ "number": number, "to": to })).collect();
+        let value = json!({
+            "log": { "level": "warn" },
+            "http": { "listen": format!("127.0.0.1:{HTTP}") },
+            "sip": { "listen": [format!("127.0.0.1:{}", self.sip_port)] },
+            "media": { "webrtc_port": self.media_port, "workers": 1 },
+            "ice": { "loopback": true },
+            "local": { "enabled": true },
+            // a receiver on this machine is what one tries a webhook with
+            "webhook": { "allow_private": true },
+            "account": { "demo": {
+                "token": self.token, "caller_id": "100", "display_name": "Demo", "numbers": ["100"],
+            } },
+            "route": routes,
+        });
+        match value {
+            Value::Object(root) => root,
+            _ => Map::new(),
+        }
+    }
+
+    /// What is told when it runs, and where.
+    pub(super) fn greeting(&self, http: &[SocketAddr], https: &[SocketAddr], machine: &[IpAddr]) -> String {
+        let token = &self.token;
+        let mut text = String::from("\n  sipedge is ready: a demo, without a configuration.\n\n");
+        for address in http {
+            let _ = writeln!(text, "  On this machine    http://{address}/#token={token}");
+        }
+        let port = https.first().map(SocketAddr::port);
+        let reachable = machine.iter().filter(|ip| !ip.is_loopback() && ip.is_ipv4());
+        for (ip, port) in reachable.zip(port.into_iter().cycle()) {
+            let _ = writeln!(text, "  In your network    https://{ip}:{port}/#token={token}");
+        }
+        if port.is_some() {
+            text.push_str(
+                "                     (the browser warns of the certificate, which this machine made for itself)\n",
+            );
+        }
+        text.push_str("\n  Dial               ");
+        for (n, Suggestion { number, name, .. }) in SUGGESTIONS.iter().enumerate() {
+            let _ = write!(text, "{}{number} {}", if n > 0 { " · " } else { "" }, name.to_lowercase());
+        }
+        text.push_str("\n  Call the page      number 100, from another window with the same address\n");
+        text.push_str("\n  Ctrl-C ends it. The token is new each time.");
+        if port.is_none() {
+            text.push_str(" With --lan a phone in your network can come, too.");
+        }
+        text.push_str("\n  With a PBX: --config config/sipedge.toml; README.md shows how.\n");
+        for note in &self.notes {
+            let _ = write!(text, "\n  {note}\n");
+        }
+        text
+    }
+
+    /// What to do when the page's port is taken.
+    pub(super) fn remedy() -> String {
+        format!(
+            "another sipedge, or WaGo itself? Stop it, or put the demo elsewhere: SIPEDGE_HTTP__LISTEN={}:{} sipedge",
+            Ipv4Addr::LOCALHOST,
+            HTTP + 3
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demo(is_free: impl Fn(u16) -> bool) -> Demo {
+        Demo::new(&mut Seed::from_number(1), is_free)
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_replaced_and_the_greeting_says_so() {
+        let usual = demo(|_| true);
+        assert_eq!((usual.sip_port, usual.media_port, usual.notes.len()), (5080, 7000, 0));
+        let other = demo(|port| port != 5080 && port != 5081);
+        assert_eq!((other.sip_port, other.media_port), (5082, 7000));
+        let greeting = other.greeting(&["127.0.0.1:1337".parse().unwrap()], &[], &[]);
+        assert!(greeting.contains("UDP 5080 is taken"), "{greeting}");
+        assert!(greeting.contains(&format!("http://127.0.0.1:1337/#token={}\n", other.token)), "{greeting}");
+    }
+
+    #[test]
+    fn the_network_is_told_its_own_address_only_with_tls() {
+        let machine = ["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
+        let here = ["127.0.0.1:1337".parse().unwrap()];
+        let alone = demo(|_| true).greeting(&here, &[], &machine);
+        assert!(!alone.contains("192.0.2.7") && alone.contains("--lan"), "{alone}");
+        let lan = demo(|_| true).greeting(&here, &["0.0.0.0:1338".parse().unwrap()], &machine);
+        assert!(lan.contains("https://192.0.2.7:1338/#token=") && !lan.contains("--lan"), "{lan}");
+    }
+}

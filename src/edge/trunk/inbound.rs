@@ -1,0 +1,226 @@
+//! Who may call us by a trunk: digest credentials or the source network decide, and nobody else gets in. Pure.
+//!
+//! A request that proves nothing is challenged, whatever it asks for and wherever it comes from, so that nothing
+//! tells a stranger which trunks or users there are.
+
+use super::config::{Access, Trunk};
+use crate::base::Seed;
+use crate::sip::digest::{Algorithm, Credentials};
+use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
+use crate::sip::endpoint::{Acceptance, Verdict};
+use crate::sip::{Answer, Flow, Method, Request, StatusCode};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Realm of our challenges.
+const REALM: &str = "sipedge";
+
+/// A refused login, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FailedLogin {
+    /// Who it came from.
+    pub(super) source: IpAddr,
+    /// The user it named, fit to be printed.
+    pub(super) user: String,
+}
+
+/// A trunk's door.
+struct Door {
+    trunk: Arc<Trunk>,
+    credentials: Option<Credentials>,
+}
+
+/// All doors.
+pub(super) struct Inbound {
+    doors: Vec<Door>,
+    /// Digest user → its hashes and its door.
+    users: BTreeMap<String, (Ha1Set, usize)>,
+    digest: DigestServer,
+}
+
+impl Inbound {
+    /// The doors of these trunks.
+    pub(super) fn new(trunks: &[Arc<Trunk>], now: Instant, seed: Seed) -> Self {
+        let digest = DigestServer::new(DigestServerConfig::new(REALM), now, seed);
+        let mut users = BTreeMap::new();
+        for (at, trunk) in trunks.iter().enumerate() {
+            if let Access::Digest { user, password } = &trunk.access {
+                let hashes = Ha1Set::of_password(user, digest.realm(), password, &trunk.algorithms);
+                users.insert(user.clone(), (hashes, at));
+            }
+        }
+        let door = |trunk: &Arc<Trunk>| Door { trunk: trunk.clone(), credentials: trunk.credentials() };
+        Self { doors: trunks.iter().map(door).collect(), users, digest }
+    }
+
+    /// What becomes of a request of no dialog, and the failed login that it was.
+    pub(super) fn handle(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        flow: &Flow,
+    ) -> (Verdict, Option<FailedLogin>) {
+        let source = flow.path.remote.ip().to_canonical();
+        let by_address = self.doors.iter().find(|d| d.trunk.access.admits(source));
+        let door = match by_address {
+            Some(door) => door,
+            None => {
+                let users = &self.users;
+                let offered = self.offered(flow);
+                let secrets = |user: &str| users.get(user).map(|(hashes, _)| hashes);
+                match self.digest.check(now, request, source, &offered, secrets) {
+                    Ok(user) => match self.users.get(&user).and_then(|(_, at)| self.doors.get(*at)) {
+                        Some(door) => door,
+                        None => return (Verdict::Answer(Answer::new(StatusCode::SERVER_ERROR)), None),
+                    },
+                    Err(denied) => {
+                        let user = denied.user.unwrap_or_default();
+                        let failed = denied.is_failed_login.then_some(FailedLogin { source, user });
+                        return (Verdict::Answer(denied.answer), failed);
+                    }
+                }
+            }
+        };
+        if request.method != Method::INVITE {
+            return (Verdict::Answer(crate::sip::answer::not_served(&request.method)), None);
+        }
+        let acceptance = Acceptance {
+            owner: door.trunk.name.clone(),
+            credentials: door.credentials.clone(),
+            stays_on_flow: door.trunk.is_symmetric,
+        };
+        (Verdict::Accept(acceptance), None)
+    }
+
+    /// The algorithms of a challenge: those of the transport that some trunk takes.
+    fn offered(&self, flow: &Flow) -> Vec<Algorithm> {
+        let is_taken = |a: &Algorithm| {
+            let digest = |d: &&Door| matches!(d.trunk.access, Access::Digest { .. });
+            let mut doors = self.doors.iter().filter(digest).peekable();
+            doors.peek().is_none() || doors.any(|d| d.trunk.algorithms.contains(a))
+        };
+        offer(flow.transport).iter().copied().filter(is_taken).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Secret, Section};
+    use crate::sip::digest::DigestClient;
+    use crate::sip::{HeaderName, Uri};
+    use serde_json::json;
+
+    fn trunks() -> Vec<Arc<Trunk>> {
+        let trunk = |name: &str, value| {
+            let section = Section::new(format!("trunk.{name}"), "t", value);
+            Arc::new(super::super::config::read(&section).unwrap())
+        };
+        vec![
+            trunk(
+                "pbx",
+                json!({"host": "192.0.2.1", "inbound_user": "pbx", "inbound_password": "pbx-secret"}),
+            ),
+            trunk(
+                "isp",
+                json!({"host": "198.51.100.7", "inbound": "address", "inbound_networks": ["198.51.100.0/24"]}),
+            ),
+            trunk("out", json!({"host": "203.0.113.1", "inbound": "off"})),
+        ]
+    }
+
+    fn inbound() -> Inbound {
+        Inbound::new(&trunks(), Instant::now(), Seed::from_number(1))
+    }
+
+    fn flow(remote: &str) -> Flow {
+        Flow::udp("192.0.2.10:5080".parse().unwrap(), remote.parse().unwrap())
+    }
+
+    fn request(method: Method) -> Request {
+        let mut r = Request::new(method.clone(), Uri::parse("sip:1001@192.0.2.10:5080").unwrap());
+        r.headers.push(HeaderName::From, "<sip:pbx@192.0.2.1>;tag=a");
+        r.headers.push(HeaderName::CSeq, format!("1 {method}"));
+        r
+    }
+
+    fn owner(verdict: &Verdict) -> Result<&str, u16> {
+        match verdict {
+            Verdict::Accept(acceptance) => Ok(&acceptance.owner),
+            Verdict::Answer(answer) => Err(answer.status.code()),
+        }
+    }
+
+    /// The request again, with an answer to its challenge.
+    fn login(
+        inbound: &mut Inbound,
+        from: &str,
+        user: &str,
+        password: &str,
+    ) -> (Verdict, Option<FailedLogin>) {
+        let mut r = request(Method::INVITE);
+        let (Verdict::Answer(challenge), None) = inbound.handle(Instant::now(), &r, &flow(from)) else {
+            panic!("a challenge was expected")
+        };
+        let mut client = DigestClient::new(Credentials::new(user, Secret::new(password)));
+        let uri = r.uri.to_string();
+        let lines = client.answer(&challenge.to(&r, Some("t")), &Method::INVITE, &uri, "cnonce").unwrap();
+        lines.into_iter().for_each(|line| r.headers.push_header(line));
+        inbound.handle(Instant::now(), &r, &flow(from))
+    }
+
+    #[test]
+    fn a_trunk_is_known_by_its_password_or_by_its_network_and_nobody_else_gets_in() {
+        let mut i = inbound();
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret").0), Ok("pbx"));
+        assert_eq!(
+            owner(&login(&mut i, "203.0.113.99:5060", "pbx", "pbx-secret").0),
+            Ok("pbx"),
+            "from anywhere"
+        );
+        let by_address = i.handle(Instant::now(), &request(Method::INVITE), &flow("198.51.100.9:5060"));
+        assert_eq!(owner(&by_address.0), Ok("isp"));
+        for source in ["203.0.113.1:5060", "192.0.2.1:5060", "[2001:db8::1]:5060"] {
+            let (verdict, failed) = i.handle(Instant::now(), &request(Method::INVITE), &flow(source));
+            assert_eq!((owner(&verdict), failed), (Err(401), None), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_and_an_unknown_user_get_the_same_answer_and_a_line_each() {
+        let mut i = inbound();
+        for (user, password) in [("pbx", "wrong"), ("nobody", "wrong")] {
+            let (verdict, failed) = login(&mut i, "203.0.113.5:5060", user, password);
+            let source = "203.0.113.5".parse().unwrap();
+            assert_eq!(failed, Some(FailedLogin { source, user: user.to_owned() }));
+            let Verdict::Answer(answer) = verdict else { panic!() };
+            let names: Vec<&str> = answer.headers.iter().map(|h| h.name().as_str()).collect();
+            assert_eq!((answer.status.code(), names), (401, vec!["WWW-Authenticate"; 2]));
+        }
+    }
+
+    #[test]
+    fn other_methods_must_prove_who_they_are_too() {
+        let mut i = inbound();
+        let message = request(Method::parse("MESSAGE").unwrap());
+        assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("192.0.2.1:5060")).0), Err(401));
+        assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("198.51.100.9:5060")).0), Err(405));
+    }
+
+    #[test]
+    fn a_trunk_that_takes_md5_alone_is_challenged_with_it_alone() {
+        let section =
+            json!({"host": "192.0.2.1", "inbound_user": "u", "inbound_password": "p", "digest": ["MD5"]});
+        let trunk = super::super::config::read(&Section::new("trunk.a", "t", section)).unwrap();
+        let mut i = Inbound::new(&[Arc::new(trunk)], Instant::now(), Seed::from_number(1));
+        let (Verdict::Answer(answer), _) =
+            i.handle(Instant::now(), &request(Method::INVITE), &flow("192.0.2.1:5060"))
+        else {
+            panic!()
+        };
+        assert_eq!(answer.headers.len(), 1);
+        assert!(answer.headers[0].value().contains("algorithm=MD5"));
+    }
+}

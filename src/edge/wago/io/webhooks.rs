@@ -1,0 +1,147 @@
+//! Delivers events to the webhooks of accounts. An account has a task while something waits.
+
+use super::super::event::Sent;
+use super::super::webhook::{Delivery, Next, WebhookQueue, signature};
+use crate::base::Secret;
+use crate::net::client::io::HttpClient;
+use crate::net::client::{Url, UrlError};
+use crate::registry::Account;
+use axum::http::{HeaderName, HeaderValue};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+use tokio::sync::Notify;
+use tracing::{debug, warn};
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-signature-256");
+
+/// Everybody's webhooks.
+#[derive(Default)]
+pub(in super::super) struct Webhooks {
+    client: OnceLock<Arc<HttpClient>>,
+    accounts: Mutex<BTreeMap<String, Webhook>>,
+}
+
+#[derive(Default)]
+struct Webhook {
+    url: Option<Url>,
+    secret: Option<Secret>,
+    queue: WebhookQueue,
+    /// Wakes the task that delivers; none runs while nothing waits.
+    task: Option<Arc<Notify>>,
+}
+
+impl Webhooks {
+    /// Who sends.
+    pub(in super::super) fn send_with(&self, client: Arc<HttpClient>) {
+        let _ = self.client.set(client); // an edge is started once
+    }
+
+    /// As the account's configuration says.
+    pub(super) fn configure(&self, account: &Account) {
+        let Some(client) = self.client.get() else { return };
+        // the configuration was judged at start; what cannot be used was refused there
+        let url = account.webhook().and_then(|text| Url::parse(text, client.config()).ok());
+        let webhook = Webhook { url, secret: account.webhook_secret().cloned(), ..Webhook::default() };
+        self.accounts().insert(account.name().to_owned(), webhook);
+    }
+
+    /// Another place for an account's events, until the next start; none takes it away.
+    ///
+    /// # Errors
+    /// It is no URL, or one that is not asked.
+    pub(super) fn set(&self, account: &str, url: Option<&str>) -> Result<(), UrlError> {
+        let Some(client) = self.client.get() else { return Ok(()) };
+        let url = url.map(|text| Url::parse(text, client.config())).transpose()?;
+        self.accounts().entry(account.to_owned()).or_default().url = url;
+        Ok(())
+    }
+
+    /// Whether an account has one.
+    pub(super) fn has(&self, account: &str) -> bool {
+        self.accounts().get(account).is_some_and(|webhook| webhook.url.is_some())
+    }
+
+    /// An event for an account's webhook, if it has one.
+    pub(super) fn push(self: &Arc<Self>, account: &str, event: Sent) {
+        let mut accounts = self.accounts();
+        let Some(webhook) = accounts.get_mut(account).filter(|w| w.url.is_some()) else { return };
+        if !webhook.queue.push(event, Instant::now()) {
+            warn!(account, dropped = webhook.queue.dropped(), "too many events wait for the webhook");
+        }
+        match &webhook.task {
+            Some(task) => task.notify_one(),
+            None => {
+                let wake = Arc::new(Notify::new());
+                webhook.task = Some(wake.clone());
+                tokio::spawn(deliver(self.clone(), account.to_owned(), wake));
+            }
+        }
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, BTreeMap<String, Webhook>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to send, where to, and with what signature; none ends the task.
+    fn next(&self, account: &str) -> Option<Step> {
+        let mut accounts = self.accounts();
+        let webhook = accounts.get_mut(account)?;
+        let step = match (webhook.queue.next(Instant::now()), &webhook.url) {
+            (Next::Send(delivery), Some(url)) => {
+                Step::Send { url: url.clone(), secret: webhook.secret.clone(), delivery }
+            }
+            (Next::Wait(until), Some(_)) => Step::Wait(until),
+            (Next::Idle, _) | (_, None) => {
+                if webhook.url.is_none() {
+                    webhook.queue = WebhookQueue::default(); // it was taken away, with all that waited for it
+                }
+                webhook.task = None;
+                return None;
+            }
+        };
+        Some(step)
+    }
+
+    fn failed(&self, account: &str, delivery: Delivery, why: &str) {
+        let mut accounts = self.accounts();
+        let Some(webhook) = accounts.get_mut(account) else { return };
+        let host = webhook.url.as_ref().map(|url| url.host().to_owned()).unwrap_or_default();
+        let event = delivery.event.id.clone();
+        if webhook.queue.failed(delivery, Instant::now()) {
+            debug!(account, host, event, why, "the webhook did not take an event; it will be sent again");
+        } else {
+            let dropped = webhook.queue.dropped();
+            warn!(account, host, event, why, dropped, "the webhook did not take an event; it is given up");
+        }
+    }
+}
+
+enum Step {
+    Send { url: Url, secret: Option<Secret>, delivery: Delivery },
+    Wait(Instant),
+}
+
+/// Sends what waits for one account, one after the other, until nothing waits.
+async fn deliver(webhooks: Arc<Webhooks>, account: String, wake: Arc<Notify>) {
+    let Some(client) = webhooks.client.get() else { return };
+    while let Some(step) = webhooks.next(&account) {
+        match step {
+            Step::Wait(until) => tokio::select! {
+                () = tokio::time::sleep_until(until.into()) => {}
+                () = wake.notified() => {}
+            },
+            Step::Send { url, secret, delivery } => {
+                let body = delivery.event.body.clone();
+                let signed = secret.and_then(|s| HeaderValue::try_from(signature(s.expose(), &body)).ok());
+                let headers: Vec<_> = signed.map(|value| (SIGNATURE, value)).into_iter().collect();
+                let why = match client.post(&url, &headers, body).await {
+                    Ok(200..=299) => continue,
+                    Ok(status) => format!("it answered {status}"),
+                    Err(error) => error.to_string(),
+                };
+                webhooks.failed(&account, delivery, &why);
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The transition table of a call to us, written from RFC 3261 §9, §13 to §15.
+
+use super::bench_tests::*;
+use crate::sip::StatusCode;
+use crate::sip::answer::{Answer, Body};
+use crate::sip::session::{SessionCommand, SessionEvent};
+
+type Make = fn() -> Bench;
+type Act = fn(&mut Bench);
+
+/// State → what each input brings about, in the order of the inputs. Answers to INVITE stand as their number alone.
+#[rustfmt::skip]
+const TABLE: [(&str, [&str; 12]); 8] = [
+    // ring, progress, answer, refuse, offer, answer offer, refuse offer, hangup, CANCEL, ACK, INVITE, BYE
+    ("asked", ["180", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "—", "481 BYE"]),
+    ("ringing", ["—", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED"]),
+    ("answered", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "confirmed", "confirmed offer", "200 BYE REMOTE"]),
+    ("talking", ["—", "—", "—", "—", "INVITE", "—", "—", "BYE", "200 CANCEL", "—", "offer", "200 BYE REMOTE"]),
+    ("offered", ["—", "—", "—", "—", "—", "200", "488", "487 BYE", "200 CANCEL", "—", "500", "200 BYE 487 REMOTE"]),
+    ("offering", ["—", "—", "—", "—", "refused 491", "—", "—", "BYE", "200 CANCEL", "—", "491", "200 BYE REMOTE"]),
+    ("ending", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "200 BYE REMOTE"]),
+    ("over", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "481 BYE"]),
+];
+
+/// What came out since the last look, in short: answers by status, requests by method, events by name.
+fn short(b: &mut Bench) -> String {
+    let mut out: Vec<String> = b.statuses().iter().map(|s| s.replace(" INVITE", "")).collect();
+    out.extend(b.requests.drain(..).map(|r| r.method.to_string()));
+    out.extend(b.events.drain(..).map(|event| match event {
+        SessionEvent::OfferRefused { status } => format!("refused {status}"),
+        SessionEvent::Ended(end) => format!("{end:?}").split([' ', '{']).next().unwrap().to_uppercase(),
+        event => format!("{event:?}").split([' ', '{']).next().unwrap().to_lowercase(),
+    }));
+    if out.is_empty() { "—".into() } else { out.join(" ") }
+}
+
+#[test]
+fn every_input_in_every_state_of_a_call_to_us_does_what_the_table_says() {
+    let states: [(&str, Make); 8] = [
+        ("asked", Bench::called),
+        ("ringing", || {
+            let mut b = Bench::called();
+            b.command(SessionCommand::Ring);
+            b
+        }),
+        ("answered", || {
+            let mut b = Bench::called();
+            b.command(SessionCommand::Answer(sdp()));
+            b
+        }),
+        ("talking", Bench::talking),
+        ("offered", || {
+            let mut b = Bench::talking();
+            b.ask("INVITE", 2, &[], SDP);
+            b
+        }),
+        ("offering", || {
+            let mut b = Bench::talking();
+            b.command(offer());
+            b
+        }),
+        ("ending", || {
+            let mut b = Bench::talking();
+            b.command(SessionCommand::Hangup(None));
+            b
+        }),
+        ("over", || {
+            let mut b = Bench::talking();
+            b.ask("BYE", 2, &[], "");
+            b
+        }),
+    ];
+    let inputs: [(&str, Act); 12] = [
+        ("ring", |b| b.command(SessionCommand::Ring)),
+        ("progress", |b| b.command(SessionCommand::Progress(sdp()))),
+        ("answer", |b| b.command(SessionCommand::Answer(sdp()))),
+        ("refuse", |b| b.command(SessionCommand::Refuse(Answer::new(StatusCode::BUSY_HERE)))),
+        ("offer", |b| b.command(offer())),
+        ("answer offer", |b| b.command(SessionCommand::AnswerOffer(Body::sdp(SDP)))),
+        ("refuse offer", |b| {
+            b.command(SessionCommand::RefuseOffer(Answer::new(StatusCode::NOT_ACCEPTABLE_HERE)));
+        }),
+        ("hangup", |b| b.command(SessionCommand::Hangup(None))),
+        ("CANCEL", |b| {
+            b.branch = 1;
+            b.ask("CANCEL", 1, &[], "");
+        }),
+        ("ACK", |b| b.ask("ACK", 1, &[], "")),
+        ("INVITE", |b| b.ask("INVITE", 8, &[], SDP)),
+        ("BYE", |b| b.ask("BYE", 9, &[], "")),
+    ];
+    for ((state, make), row) in states.into_iter().zip(TABLE) {
+        assert_eq!(state, row.0);
+        for ((input, act), expected) in inputs.into_iter().zip(row.1) {
+            let mut b = make();
+            short(&mut b);
+            act(&mut b);
+            assert_eq!(short(&mut b), expected, "{state} + {input}");
+        }
+    }
+}
