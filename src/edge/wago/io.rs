@@ -222,6 +222,7 @@ impl Wago {
             offer: None,
             profile: self.lines.profile(),
             ring_timeout: request.timeout,
+            hops: crate::call::leg::HOPS,
         };
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let mut shown = None;

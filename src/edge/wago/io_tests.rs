@@ -131,6 +131,7 @@ impl World {
                 may_detach: true,
             },
             ring_timeout: None,
+            hops: crate::call::leg::HOPS,
         };
         let leg = self.switch.incoming(incoming, commands, Box::new(())).unwrap();
         (leg, inbox)
