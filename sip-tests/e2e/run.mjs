@@ -76,7 +76,7 @@ to = "trunk.${name}"
 
   let next = 0;
   return {
-    report, started, microphone, pbx, pbx6, browser, tone, sipedge, out, binary, origin: browser.origin,
+    report, started, microphone, program, pbx, pbx6, browser, tone, sipedge, out, binary, origin: browser.origin,
     account: (name) => `${name}-token-0123456789`,
     api: (token) => new Api(`http://127.0.0.1:${ports.http}`, token),
     /** A sipedge and a browser of their own, for one flow. */
@@ -99,7 +99,7 @@ try {
   // a flow that says it is alone brings all it needs: those run without a PBX
   const files = readdirSync(new URL('./flows', import.meta.url)).filter((f) => f.endsWith('.mjs') && (!values.only || f.startsWith(values.only))).sort();
   const flows = await Promise.all(files.map(async (file) => ({ file, flow: await import(`./flows/${file}`) })));
-  const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, out, binary, started } : await world();
+  const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, program, out, binary, started } : await world();
   for (const { file, flow } of flows) {
     console.log(`\n${flow.name} (${file})`);
     const begin = Date.now();
