@@ -352,7 +352,10 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     })?;
     if let Some(demo) = demo {
         let machine = addresses_of_this_machine();
-        println!("{}", demo.greeting(running.http.addresses(), running.http.tls_addresses(), &machine));
+        let account = running.registry.account(demo::ACCOUNT);
+        let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
+        let (http, https) = (running.http.addresses(), running.http.tls_addresses());
+        println!("{}", demo.greeting(token, http, https, &machine));
     }
     let (first, last) = running.engine.webrtc_ports();
     info!(
