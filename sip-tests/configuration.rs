@@ -16,7 +16,8 @@ const UNKNOWN: &str = "qqqqqqqqqqqqqqqq";
 fn known(root: Value, path: &str) -> Vec<String> {
     let Value::Object(root) = root else { panic!() };
     let faults = app::judge(&Config::from_value("test", root), Seed::from_number(1)).err().unwrap();
-    let fault = faults.iter().find(|f| f.key == path).unwrap_or_else(|| panic!("no fault at {path}: {faults:?}"));
+    let fault =
+        faults.iter().find(|f| f.key == path).unwrap_or_else(|| panic!("no fault at {path}: {faults:?}"));
     let list = fault.remedy.strip_prefix("unknown key; known here: ").unwrap_or_else(|| panic!("{fault}"));
     list.split(", ").map(str::to_owned).collect()
 }
@@ -73,7 +74,10 @@ fn the_reference_names_every_key_that_the_program_knows_and_no_other() {
     assert!(program.len() > 30, "{program:?}");
     let missing: Vec<_> = program.difference(&reference).collect();
     let surplus: Vec<_> = reference.difference(&program).collect();
-    assert!(missing.is_empty() && surplus.is_empty(), "missing: {missing:?}; not in the program: {surplus:?}");
+    assert!(
+        missing.is_empty() && surplus.is_empty(),
+        "missing: {missing:?}; not in the program: {surplus:?}"
+    );
 }
 
 #[test]
