@@ -207,6 +207,7 @@ impl Run {
             credentials: None,
             body: Some(Body::sdp("v=0\r\n")),
             ring_limit: Duration::from_secs(180),
+            max_forwards: 70,
             stays_on_flow: false,
         };
         let session = uac.dial(t0, Flow::udp(uac_at, uas_at), None, call).unwrap();

@@ -160,6 +160,7 @@ impl Pair {
             credentials: None,
             body: Some(body("first offer".into())),
             ring_limit: Duration::from_secs(180),
+            max_forwards: 70,
             stays_on_flow: false,
         };
         let flow = Flow::udp(self.caller.at, self.callee.at);

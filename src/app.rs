@@ -4,6 +4,7 @@ mod demo;
 
 use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
 use crate::call::io::{Switch, SwitchParts};
+use crate::call::route::{RouteQuery, Source};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
@@ -15,7 +16,7 @@ use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::tls::Acceptor;
 use crate::peer::Certificate;
-use crate::registry::{ACCOUNTS, Registry, read_accounts, read_routes};
+use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
@@ -63,6 +64,27 @@ impl Configured {
     /// is known, and for tests, which then need not wait 32 s until a transaction is forgotten.
     pub const fn set_sip_timings(&mut self, timings: Timings) {
         self.sip_timings = timings;
+    }
+
+    /// The file it was read from.
+    #[must_use]
+    pub fn origin(&self) -> String {
+        self.file.as_ref().map_or_else(|| "the demo".to_owned(), |file| file.display().to_string())
+    }
+
+    /// Everybody whose calls can be routed.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Source> {
+        let accounts = self.registry.account_names().map(|name| Source::Account(name.to_owned()));
+        let trunks =
+            self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
+        accounts.chain(trunks.map(Source::Trunk)).collect()
+    }
+
+    /// What each rule does with a call; see [`Registry::explain`].
+    #[must_use]
+    pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
+        self.registry.explain(query)
     }
 }
 
@@ -330,7 +352,10 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     })?;
     if let Some(demo) = demo {
         let machine = addresses_of_this_machine();
-        println!("{}", demo.greeting(running.http.addresses(), running.http.tls_addresses(), &machine));
+        let account = running.registry.account(demo::ACCOUNT);
+        let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
+        let (http, https) = (running.http.addresses(), running.http.tls_addresses());
+        println!("{}", demo.greeting(token, http, https, &machine));
     }
     let (first, last) = running.engine.webrtc_ports();
     info!(

@@ -20,6 +20,7 @@
 pub mod app;
 pub mod base;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod edge;
 pub mod http;

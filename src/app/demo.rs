@@ -11,6 +11,8 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+/// The account that the page calls as.
+pub(super) const ACCOUNT: &str = "demo";
 /// Where the page is.
 const HTTP: u16 = 1337;
 /// Where it is with TLS, for the network.
@@ -83,7 +85,7 @@ impl Demo {
             "local": { "enabled": true },
             // a receiver on this machine is what one tries a webhook with
             "webhook": { "allow_private": true },
-            "account": { "demo": {
+            "account": { ACCOUNT: {
                 "token": self.token, "caller_id": "100", "display_name": "Demo", "numbers": ["100"],
             } },
             "route": routes,
@@ -94,9 +96,14 @@ impl Demo {
         }
     }
 
-    /// What is told when it runs, and where.
-    pub(super) fn greeting(&self, http: &[SocketAddr], https: &[SocketAddr], machine: &[IpAddr]) -> String {
-        let token = &self.token;
+    /// What is told when it runs, and where. The environment may have said another token.
+    pub(super) fn greeting(
+        &self,
+        token: &str,
+        http: &[SocketAddr],
+        https: &[SocketAddr],
+        machine: &[IpAddr],
+    ) -> String {
         let mut text = String::from("\n  sipedge is ready: a demo, without a configuration.\n\n");
         for address in http {
             let _ = writeln!(text, "  On this machine    http://{address}/#token={token}");
@@ -151,18 +158,18 @@ mod tests {
         assert_eq!((usual.sip_port, usual.media_port, usual.notes.len()), (5080, 7000, 0));
         let other = demo(|port| port != 5080 && port != 5081);
         assert_eq!((other.sip_port, other.media_port), (5082, 7000));
-        let greeting = other.greeting(&["127.0.0.1:1337".parse().unwrap()], &[], &[]);
+        let greeting = other.greeting("the-token", &["127.0.0.1:1337".parse().unwrap()], &[], &[]);
         assert!(greeting.contains("UDP 5080 is taken"), "{greeting}");
-        assert!(greeting.contains(&format!("http://127.0.0.1:1337/#token={}\n", other.token)), "{greeting}");
+        assert!(greeting.contains("http://127.0.0.1:1337/#token=the-token\n"), "{greeting}");
     }
 
     #[test]
     fn the_network_is_told_its_own_address_only_with_tls() {
         let machine = ["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
         let here = ["127.0.0.1:1337".parse().unwrap()];
-        let alone = demo(|_| true).greeting(&here, &[], &machine);
+        let alone = demo(|_| true).greeting("x", &here, &[], &machine);
         assert!(!alone.contains("192.0.2.7") && alone.contains("--lan"), "{alone}");
-        let lan = demo(|_| true).greeting(&here, &["0.0.0.0:1338".parse().unwrap()], &machine);
+        let lan = demo(|_| true).greeting("x", &here, &["0.0.0.0:1338".parse().unwrap()], &machine);
         assert!(lan.contains("https://192.0.2.7:1338/#token=") && !lan.contains("--lan"), "{lan}");
     }
 }

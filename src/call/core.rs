@@ -666,7 +666,8 @@ impl Call {
         let target = callee.target.clone();
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
         let Incoming { source, from, .. } = &self.caller.incoming;
-        let dial = Dial { target, source: source.clone(), from: from.clone(), offer };
+        let hops = self.caller.incoming.hops.saturating_sub(1);
+        let dial = Dial { target, source: source.clone(), from: from.clone(), hops, offer };
         self.tell(leg, LegCommand::Dial(Box::new(dial)));
     }
 

@@ -44,6 +44,7 @@ fn call(offer: Option<Box<SessionDescription>>) -> Call {
         offer,
         profile: webrtc(),
         ring_timeout: Some(Duration::from_secs(5)),
+        hops: crate::call::leg::HOPS,
     };
     Call::new(A, incoming)
 }
@@ -83,7 +84,10 @@ fn word(command: &LegCommand) -> String {
         sdp.as_ref().map_or_else(String::new, |s| format!(" v{}", s.origin.version))
     };
     match command {
-        LegCommand::Dial(dial) => format!("dial{}", version(&dial.offer)),
+        LegCommand::Dial(dial) => {
+            assert_eq!(dial.hops, crate::call::leg::HOPS - 1, "one system more (RFC 7332 §4)");
+            format!("dial{}", version(&dial.offer))
+        }
         LegCommand::Ring => "ring".into(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),

@@ -490,6 +490,7 @@ mod tests {
             offer: None,
             profile: profile(),
             ring_timeout: None,
+            hops: crate::call::leg::HOPS,
         };
         let permit = Arc::new(());
         let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();

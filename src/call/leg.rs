@@ -45,7 +45,13 @@ pub struct Incoming {
     pub profile: LegProfile,
     /// How long it lets each party ring; none: the default.
     pub ring_timeout: Option<Duration>,
+    /// How many systems more the call may pass through; [`HOPS`] where it begins. It keeps a call that two systems
+    /// send to each other from going on for ever (RFC 7332 §4).
+    pub hops: u8,
 }
+
+/// Systems that a call may pass through (RFC 3261 §8.1.1.6).
+pub const HOPS: u8 = 70;
 
 /// From an edge to the call.
 #[derive(Debug)]
@@ -151,6 +157,8 @@ pub struct Dial {
     pub source: super::route::Source,
     /// Who calls.
     pub from: Party,
+    /// How many systems more the call may pass through.
+    pub hops: u8,
     /// Our offer; none when the leg takes none.
     pub offer: Option<Box<SessionDescription>>,
 }

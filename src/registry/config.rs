@@ -297,8 +297,14 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
         faults.push(section.fault("to", format!("no such target; there are: {known}")));
     }
     let from = raw.from.as_deref().map(read_source).transpose();
-    if from.is_err() {
-        faults.push(section.fault("from", "write account.NAME or trunk.NAME, or leave it out for all"));
+    match &from {
+        Err(()) => {
+            faults.push(section.fault("from", "write account.NAME or trunk.NAME, or leave it out for all"));
+        }
+        Ok(Some(source)) if !is_known(source, targets) => {
+            faults.push(section.fault("from", format!("there is no {source}")));
+        }
+        Ok(_) => {}
     }
     let ring_timeout = raw.timeout.as_deref().map(parse_duration).transpose();
     let ring_timeout = ring_timeout.and_then(|t| match t {
@@ -314,6 +320,16 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
         }
         _ => Err(faults),
     }
+}
+
+/// Whether there is such a source: trunks and accounts are targets too.
+fn is_known(source: &Source, targets: &BTreeMap<&'static str, Vec<String>>) -> bool {
+    let (kind, name) = match source {
+        Source::Account(name) => (ACCOUNTS, name),
+        Source::Trunk(name) => ("trunk", name),
+        Source::Local(name) => ("local", name),
+    };
+    targets.get(kind).is_some_and(|names| names.contains(name))
 }
 
 /// Reads where a call comes from: `account.anna`, `trunk.pbx`.
@@ -340,6 +356,9 @@ mod tests {
     #[test]
     fn a_route_to_nowhere_names_what_there_is() {
         let targets = BTreeMap::from([("trunk", vec!["pbx".to_owned()])]);
+        let unknown = Section::new("route[2]", "a.toml", json!({"to": "trunk.pbx", "from": "account.anna"}));
+        let faults = read_routes(&[unknown], &targets).unwrap_err();
+        assert_eq!(faults[0].to_string(), "a.toml: route[2].from: there is no account.anna");
         let section =
             Section::new("route[1]", "a.toml", json!({"to": "trunk.pbc", "from": "anna", "number": ""}));
         let faults: Vec<String> =

@@ -77,6 +77,11 @@ impl Registry {
         self.accounts.get(name).cloned()
     }
 
+    /// The names of all accounts.
+    pub fn account_names(&self) -> impl Iterator<Item = &str> {
+        self.accounts.keys().map(String::as_str)
+    }
+
     /// A place for one more call of an account.
     ///
     /// # Errors

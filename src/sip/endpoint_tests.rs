@@ -207,6 +207,7 @@ fn a_bye_within_a_dialog_is_heard_whatever_strangers_do() {
         credentials: None,
         body: None,
         ring_limit: Duration::from_secs(60),
+        max_forwards: 70,
         stays_on_flow: false,
     };
     e.dial(t0, flow(), None, call).unwrap();

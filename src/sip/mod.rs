@@ -30,6 +30,9 @@ pub mod transaction;
 mod uri;
 mod value;
 
+/// The realm of our own challenges.
+pub const REALM: &str = "sipedge";
+
 pub use answer::{Answer, Body};
 pub use code::{Method, StatusCode};
 pub use config::SipConfig;

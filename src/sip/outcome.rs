@@ -25,6 +25,8 @@ pub struct OutgoingCall {
     pub body: Option<Body>,
     /// How long it may ring before it is cancelled; RFC 3261 §16.6 timer C asks for more than 3 minutes of a proxy.
     pub ring_limit: Duration,
+    /// Max-Forwards (RFC 3261 §8.1.1.6).
+    pub max_forwards: u8,
     /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,

@@ -3,7 +3,7 @@
 use super::cause;
 use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
 use crate::base::Cause;
-use crate::call::leg::{Incoming, LegCommand, LegEvent, LegProfile, Party};
+use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::route::Source;
 use crate::sdp::SessionDescription;
 use crate::sip::answer::Answer;
@@ -51,6 +51,7 @@ impl IncomingLeg {
             offer,
             profile,
             ring_timeout: None,
+            hops: invite.headers.max_forwards().ok().flatten().unwrap_or(HOPS),
         };
         Ok((leg, incoming))
     }
@@ -229,7 +230,10 @@ mod tests {
         let i = invite("sip:6%30%30@192.0.2.1;user=phone", "<tel:+55-11-3000-0001>, <sip:b@x>", Some(SDP));
         let told = start(&i, true).1;
         assert_eq!(told.from, Party { user: "+551130000001".into(), display: Some("Anna".into()) });
-        assert_eq!((told.to.as_str(), told.offer.is_some()), ("600", true));
+        assert_eq!((told.to.as_str(), told.offer.is_some(), told.hops), ("600", true, HOPS));
+        let mut passed = invite("sip:600@192.0.2.1", "", Some(SDP));
+        passed.headers.push(HeaderName::MaxForwards, "7");
+        assert_eq!(start(&passed, true).1.hops, 7, "RFC 7332 §4");
         assert_eq!(start(&i, false).1.from.user, "trunk+in");
         assert_eq!(start(&invite("sip:192.0.2.1", "\"open", None), true).1.from.user, "trunk+in");
     }

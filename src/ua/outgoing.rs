@@ -155,6 +155,7 @@ impl OutgoingLeg {
             credentials: self.credentials.clone(),
             body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
+            max_forwards: dial.hops,
             stays_on_flow: self.stays_on_flow,
         }
     }
@@ -200,6 +201,7 @@ mod tests {
     #[test]
     fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
         let dial = Dial {
+            hops: 69,
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
             source: Source::Account("anna".into()),
             from: Party { user: "anna".into(), display: None },
@@ -208,7 +210,7 @@ mod tests {
         let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
         assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
         assert_eq!(call.body.unwrap().bytes.as_ref(), SDP.as_bytes());
-        assert_eq!(call.headers.len(), 1);
+        assert_eq!((call.headers.len(), call.max_forwards), (1, 69));
     }
 
     #[test]

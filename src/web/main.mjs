@@ -31,6 +31,7 @@ function show(view) {
   const focus = { 'sign-in': 'token', idle: 'number', ringing: 'answer', talking: 'hang-up' }[view];
   // on a phone, focus on a field opens its keyboard: only where there is a keyboard anyway
   if (view !== 'idle' || matchMedia('(hover: hover)').matches) $(focus).focus();
+  if (view === 'idle' && document.activeElement === $('number')) $('number').select(); // the next number replaces it
 }
 
 function say(text) {
@@ -48,7 +49,8 @@ function play(name) {
   sound = { name, stop: name === 'ring' ? ring() : name === 'ringback' ? ringback() : () => {} };
 }
 
-const nameOf = (number) => suggestions.find((s) => s.number === number || s.name === number)?.name ?? number;
+const isSame = (a, b) => a.toLowerCase() === b.toLowerCase();
+const nameOf = (number) => suggestions.find((s) => s.number === number || isSame(s.name, number))?.name ?? number;
 const initial = (name) => (/^\p{L}/u.test(name) ? name[0].toUpperCase() : '#');
 
 /** Everything follows from what is known. */
@@ -62,7 +64,7 @@ function render() {
     show('talking');
   } else if (ringing) {
     $('ringing-who').textContent = ringing.name;
-    $('ringing-number').textContent = ringing.call.from === ringing.name ? '' : ringing.call.from;
+    $('ringing-number').textContent = isSame(ringing.call.from, ringing.name) ? '' : ringing.call.from;
     $('ringing').querySelector('.face').textContent = initial(ringing.name);
     say(`${ringing.name} is calling.`);
     show('ringing');
@@ -70,7 +72,7 @@ function render() {
     show('idle');
   }
   play(call ? (call.state === 'ringing' && call.direction === 'outbound' ? 'ringback' : '') : ringing ? 'ring' : '');
-  $('status').classList.toggle('unseen', !!call); // for ears: eyes have the call itself
+  $('status').classList.toggle('unseen', !!(call || ringing)); // for ears: eyes have the call itself
   document.title = call ? `${call.name} · sipedge` : ringing ? `${ringing.name} is calling · sipedge` : 'sipedge';
 }
 
@@ -332,6 +334,7 @@ $('erase').addEventListener('click', () => {
 $('pad-toggle').addEventListener('click', () => {
   const isOpen = $('idle-pad').hidden;
   $('idle-pad').hidden = !isOpen;
+  $('suggestions').hidden = isOpen;
   $('pad-toggle').setAttribute('aria-expanded', isOpen);
 });
 $('answer').addEventListener('click', answer);

@@ -35,7 +35,7 @@ export function failure(error, number = '') {
   switch (error.status) {
     case 400: return /^Phone must be/.test(error.message) ? 'A number has digits, letters, + * # . _ or -, up to 64 of them.' : `The server refused: ${error.message}.`;
     case 401: return 'That token is not known here. Check it, and sign in again.';
-    case 403: return `${number || 'That number'} leads nowhere: your account has no route to it.`;
+    case 403: return `“${number}” cannot be called: your account has no route to it.`;
     case 404: return 'That call is over.';
     case 429: return /calls/.test(error.message) ? 'You have as many calls as you may have at once. End one first.' : 'Too many requests. Wait a moment.';
     case 503: return 'The server is shutting down.';

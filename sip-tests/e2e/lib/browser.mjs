@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 const pages = fileURLToPath(new URL('../page', import.meta.url));
 
 /** A Chromium on this machine: $CHROMIUM, Debian's, or the npm package's. */
-async function executable() {
+export async function executable() {
   if (process.env.CHROMIUM) return { path: process.env.CHROMIUM, args: [] };
   for (const name of ['chromium', 'chromium-browser', 'google-chrome']) {
     try {

@@ -41,6 +41,7 @@ impl Desk {
             offer: None,
             profile: profile(Application::Echo),
             ring_timeout: Some(RING),
+            hops: crate::call::leg::HOPS,
         };
         let Ok(permit) = registry.admit(&account) else {
             debug!(account = account.name(), "too many calls to call back");

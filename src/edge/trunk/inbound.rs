@@ -8,14 +8,11 @@ use crate::base::Seed;
 use crate::sip::digest::{Algorithm, Credentials};
 use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
 use crate::sip::endpoint::{Acceptance, Verdict};
-use crate::sip::{Answer, Flow, Method, Request, StatusCode};
+use crate::sip::{Answer, Flow, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// Realm of our challenges.
-const REALM: &str = "sipedge";
 
 /// A refused login, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

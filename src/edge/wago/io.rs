@@ -222,19 +222,24 @@ impl Wago {
             offer: None,
             profile: self.lines.profile(),
             ring_timeout: request.timeout,
+            hops: crate::call::leg::HOPS,
         };
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
-        let leg =
-            self.context.switch.incoming(incoming, commands, Box::new(permit)).map_err(
-                |cause| match cause {
-                    Cause::Shutdown => ApiError::new(503, "shutting down"),
-                    _ => ApiError::new(500, "no media resources left; try again later"),
-                },
-            )?;
-        let id = leg.call;
-        let call = WagoCall::outbound(id, account.caller_id().to_owned(), request.number, SystemTime::now());
-        let shown = call.to_json();
-        self.lines.follow(leg, account.name(), call, inbox); // a new call's id is nobody's yet
+        let mut shown = None;
+        self.lines.follow(account.name(), inbox, || {
+            let leg =
+                self.context.switch.incoming(incoming, commands, Box::new(permit)).map_err(|cause| {
+                    match cause {
+                        Cause::Shutdown => ApiError::new(503, "shutting down"),
+                        _ => ApiError::new(500, "no media resources left; try again later"),
+                    }
+                })?;
+            let from = account.caller_id().to_owned();
+            let call = WagoCall::outbound(leg.call, from, request.number, SystemTime::now());
+            shown = Some((leg.call, call.to_json()));
+            Ok((leg, call))
+        })?;
+        let (id, shown) = shown.ok_or_else(ApiError::call_not_found)?;
         Ok(members([("callID", json!(id.to_string())), ("details", json!("Call started")), ("call", shown)]))
     }
 

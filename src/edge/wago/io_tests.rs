@@ -10,7 +10,7 @@ use crate::edge::wago::config;
 use crate::http::HttpConfig;
 use crate::http::io::HttpServer;
 use crate::net::client::ClientConfig;
-use crate::registry::{Registry, read_accounts};
+use crate::registry::{Registry, read_accounts, read_routes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -59,7 +59,9 @@ async fn world() -> World {
         account("anna", json!({ "token": ANNA, "max_calls": 2, "webhook_secret": "a secret" })),
         account("bert", json!({ "token": BERT })),
     ]);
-    let registry = Arc::new(Registry::new(accounts.unwrap(), Vec::new(), &mut Seed::from_number(1)));
+    let to_anna = Section::new("route[1]", "t", json!({ "number": "anna", "to": "account.anna" }));
+    let routes = read_routes(&[to_anna], &BTreeMap::from([("account", vec!["anna".to_owned()])])).unwrap();
+    let registry = Arc::new(Registry::new(accounts.unwrap(), routes, &mut Seed::from_number(1)));
     let local = Section::new("webhook", "t", json!({ "allow_private": true }));
     let client = HttpClient::new(ClientConfig::read(&local).unwrap()).unwrap();
     let services = Services::default().with(Arc::new(client));
@@ -129,6 +131,7 @@ impl World {
                 may_detach: true,
             },
             ring_timeout: None,
+            hops: crate::call::leg::HOPS,
         };
         let leg = self.switch.incoming(incoming, commands, Box::new(())).unwrap();
         (leg, inbox)
@@ -280,6 +283,17 @@ async fn who_has_nobody_listening_is_unavailable_and_who_has_calls_enough_is_bus
     assert_eq!(hangup(&mut to_caller).await, Cause::Busy);
     let (_caller, mut to_caller) = world.call("nobody");
     assert_eq!(hangup(&mut to_caller).await, Cause::NotFound);
+}
+
+#[tokio::test]
+async fn an_account_that_calls_itself_is_busy() {
+    let world = world().await;
+    let mut listener = world.listen(ANNA).await;
+    for _ in 0..20 {
+        assert_eq!(world.post("/call/make", json!({ "Phone": "anna" })).await.0, 200);
+        let ended = listener.event("call.ended").await["call"].clone();
+        assert_eq!((&ended["direction"], &ended["endReason"]), (&json!("outbound"), &json!("busy")));
+    }
 }
 
 #[tokio::test]

@@ -210,7 +210,13 @@ impl Controller {
             }
             MediaCommand::Hold(leg, is_holding) => self.hold(leg, is_holding),
             MediaCommand::SendDtmf(leg, keys) => {
-                if let Some((stream, _)) = self.legs.iter().find(|l| l.id == leg).and_then(Leg::live) {
+                let find = |id| self.legs.iter().find(|l| Some(l.id) == id);
+                if find(Some(leg)).is_some_and(|l| l.application.is_some()) {
+                    // an application is what the leg beside it is played
+                    if let Some((stream, _)) = find(self.partner_of(leg)).and_then(Leg::live) {
+                        self.tell(Command::Press(stream, keys));
+                    }
+                } else if let Some((stream, _)) = find(Some(leg)).and_then(Leg::live) {
                     self.tell(Command::SendKeys(stream, keys));
                 }
             }

@@ -118,6 +118,8 @@ pub enum Command {
     Hear(StreamId, Option<StreamId>),
     /// See [`Worker::play`].
     Play(StreamId, Program),
+    /// See [`Worker::press`].
+    Press(StreamId, Vec<DtmfDigit>),
     /// See [`Worker::send_keys`].
     SendKeys(StreamId, Vec<DtmfDigit>),
     /// See [`Worker::remove`].
@@ -530,6 +532,7 @@ impl Driver {
             Command::Select(id, path) => self.worker.select(id, path),
             Command::Hear(listener, source) => self.worker.hear(listener, source),
             Command::Play(id, program) => self.worker.play(id, program),
+            Command::Press(id, keys) => self.worker.press(id, &keys),
             Command::SendKeys(id, keys) => self.worker.send_keys(now, id, &keys),
             Command::Remove(id) => {
                 self.remove(now, id);

@@ -243,6 +243,17 @@ impl Worker {
         Ok(())
     }
 
+    /// Keys for what is played to a stream, as if its far side had pressed them.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`].
+    pub fn press(&mut self, id: StreamId, keys: &[DtmfDigit]) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let player = &mut self.streams.get_mut(slot).ok_or(CommandError::NoStream)?.player;
+        keys.iter().for_each(|key| player.press(key.digit));
+        Ok(())
+    }
+
     /// Sends keys to a stream's far side, after those that wait.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ fn call(target: SocketAddr) -> Dial {
         credentials: None,
         body: Some(Body::sdp("v=0\r\n")),
         ring_limit: Duration::from_secs(180),
+        max_forwards: 70,
         stays_on_flow: false,
     };
     Dial { target: target.into(), contact_user: None, call }

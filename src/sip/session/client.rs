@@ -240,7 +240,7 @@ impl Client {
         from.params.set("tag", Some(&line.local_tag));
         let branch = line.branch();
         r.headers.push(HeaderName::Via, line.end.via(&branch).to_string());
-        r.headers.push(HeaderName::MaxForwards, "70");
+        r.headers.push(HeaderName::MaxForwards, self.call.max_forwards.to_string());
         r.headers.push(HeaderName::From, from.to_string());
         r.headers.push(HeaderName::To, self.call.to.to_string());
         r.headers.push(HeaderName::CallId, line.call_id.clone());

@@ -23,6 +23,7 @@ fn call() -> OutgoingCall {
         credentials: Some(Credentials::new("edge", Secret::new("pw"))),
         body: Some(Body::sdp("v=0\r\n")),
         ring_limit: Duration::from_secs(60),
+        max_forwards: 70,
         stays_on_flow: false,
     }
 }

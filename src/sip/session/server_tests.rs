@@ -253,6 +253,7 @@ fn an_invite_of_ours_that_comes_back_is_a_loop() {
         credentials: None,
         body: sdp(),
         ring_limit: Duration::from_secs(60),
+        max_forwards: 70,
         stays_on_flow: false,
     };
     b.endpoint.dial(b.now, flow(), None, call).unwrap();

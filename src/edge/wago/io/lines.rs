@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
@@ -107,23 +108,32 @@ impl Lines {
         self.events().listen(account.name(), last_seen)
     }
 
-    /// Takes a call into the table and follows it to its end. False when the account is in that call already.
-    pub(super) fn follow(
+    /// Begins a call, takes it into the table and follows it to its end. False when the account is in that call
+    /// already: it calls itself.
+    ///
+    /// # Errors
+    /// As `begin`.
+    pub(super) fn follow<E>(
         self: &Arc<Self>,
-        leg: LegRef,
         account: &str,
-        call: WagoCall,
         inbox: mpsc::Receiver<LegCommand>,
-    ) -> bool {
-        let id = leg.call;
-        let state = Mutex::new(EntryState { call, waiting: VecDeque::new() });
-        let entry = Arc::new(Entry { leg, account: account.to_owned(), state });
-        if !self.calls().insert(id, account, entry.clone()) {
-            return false;
-        }
+        begin: impl FnOnce() -> Result<(LegRef, WagoCall), E>,
+    ) -> Result<bool, E> {
+        let entry = {
+            // begun under the lock: a call that at once comes back to its own account shall find it there
+            let mut calls = self.calls();
+            let (leg, call) = begin()?;
+            let id = leg.call;
+            let state = Mutex::new(EntryState { call, waiting: VecDeque::new() });
+            let entry = Arc::new(Entry { leg, account: account.to_owned(), state });
+            if !calls.insert(id, account, entry.clone()) {
+                return Ok(false);
+            }
+            entry
+        };
         self.tell(&entry, &mut entry.state());
         tokio::spawn(follow(Following { lines: self.clone(), entry }, inbox));
-        true
+        Ok(true)
     }
 
     /// Tells who listens what happened to a call; its lock, which the caller holds, keeps events in order.
@@ -238,10 +248,9 @@ async fn ring(lines: Arc<Lines>, leg: LegRef, account: Arc<Account>, mut inbox: 
     // given up before it was dialled, it is nobody's call
     let Some(LegCommand::Dial(dial)) = inbox.recv().await else { return };
     let call = WagoCall::inbound(leg.call, dial.from, dial.target.number, SystemTime::now());
-    let word = if lines.follow(leg.clone(), account.name(), call, inbox) {
-        LegEvent::Ringing
-    } else {
-        LegEvent::Ended(Cause::Busy) // it calls itself
+    let word = match lines.follow(account.name(), inbox, || Ok::<_, Infallible>((leg.clone(), call))) {
+        Ok(true) => LegEvent::Ringing,
+        Ok(false) => LegEvent::Ended(Cause::Busy), // it calls itself
     };
     leg.send(word).await;
 }

@@ -1,0 +1,126 @@
+//! `sipedge route NUMBER --from SOURCE`.
+
+use crate::app::Configured;
+use crate::call::route::{Place, RouteQuery, Source, Step};
+use crate::registry::{Explanation, read_source};
+use clap::Args;
+use std::fmt::Write;
+use std::process::ExitCode;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The number or name that is called
+    number: String,
+    /// Who calls: account.NAME or trunk.NAME, or the name alone where it is clear
+    #[arg(long, value_name = "SOURCE")]
+    from: String,
+}
+
+pub(super) fn run(arguments: &Arguments, configured: &Configured) -> ExitCode {
+    let sources = configured.sources();
+    let source = match find(&arguments.from, &sources) {
+        Ok(source) => source,
+        Err(remedy) => {
+            eprintln!("sipedge: --from: {remedy}");
+            return ExitCode::from(2);
+        }
+    };
+    let query = RouteQuery { source, to: arguments.number.clone() };
+    let lines = configured.explain(&query);
+    print!("{}", describe(&query, &lines));
+    if lines.iter().any(|line| line.outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The source of that name, with or without its kind.
+fn find(text: &str, sources: &[Source]) -> Result<Source, String> {
+    let named: Vec<&Source> = match read_source(text) {
+        Ok(source) => sources.iter().filter(|s| **s == source).collect(),
+        Err(()) => sources
+            .iter()
+            .filter(|s| matches!(s, Source::Account(name) | Source::Trunk(name) if name == text))
+            .collect(),
+    };
+    let list = |sources: &[&Source]| sources.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match named.as_slice() {
+        [source] => Ok((*source).clone()),
+        [] if sources.is_empty() => Err("no account and no trunk is configured".to_owned()),
+        [] => Err(format!("no such source; there are: {}", list(&sources.iter().collect::<Vec<_>>()))),
+        several => Err(format!("write one of: {}", list(several))),
+    }
+}
+
+/// One line a rule, and the verdict.
+fn describe(query: &RouteQuery, lines: &[Explanation]) -> String {
+    let mut text = format!("{} from {}\n", query.to, query.source);
+    let width = lines.iter().map(|line| line.rule.len()).max().unwrap_or(0);
+    let mut steps = 0;
+    for Explanation { rule, outcome } in lines {
+        // writing into a String cannot fail
+        let _ = match outcome {
+            Ok(step) => {
+                steps += 1;
+                writeln!(text, "  {rule:width$}  {steps}. {}", rings(step))
+            }
+            Err(why) => writeln!(text, "  {rule:width$}  -  {why}"),
+        };
+    }
+    text.push_str(match steps {
+        0 => "no route: the caller hears 404\n",
+        1 => "",
+        _ => "each is tried when the one before is busy, does not answer, or cannot be reached\n",
+    });
+    text
+}
+
+fn rings(step: &Step) -> String {
+    let place = |place: &Place| match place {
+        Place::Target(target) => format!("{}.{} as {}", target.edge, target.name, target.number),
+        Place::Account { name, .. } => format!("everything that account.{name} has"),
+    };
+    let places: Vec<String> = step.places.iter().map(place).collect();
+    let ring =
+        step.ring_timeout.map_or_else(String::new, |t| format!(", for {}", humantime::format_duration(t)));
+    format!("rings {}{ring}", places.join(" and "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::route::Target;
+    use std::time::Duration;
+
+    #[test]
+    fn a_source_is_found_by_its_name_alone_unless_two_have_it() {
+        let sources =
+            [Source::Account("anna".into()), Source::Account("pbx".into()), Source::Trunk("pbx".into())];
+        assert_eq!(find("anna", &sources), Ok(sources[0].clone()));
+        assert_eq!(find("trunk.pbx", &sources), Ok(sources[2].clone()));
+        assert_eq!(find("pbx", &sources), Err("write one of: account.pbx, trunk.pbx".into()));
+        let none = find("bert", &sources).unwrap_err();
+        assert_eq!(none, "no such source; there are: account.anna, account.pbx, trunk.pbx");
+        assert_eq!(find("trunk.anna", &sources).unwrap_err(), none);
+        assert!(find("anna", &[]).is_err());
+    }
+
+    #[test]
+    fn every_rule_has_a_line_that_says_what_it_does_or_why_not() {
+        let query = RouteQuery { source: Source::Trunk("pbx".into()), to: "1001".into() };
+        let target = Target { edge: "trunk", name: "isp".into(), number: "1001".into() };
+        let account = Place::Account { name: "anna".into(), number: "1001".into() };
+        let line = |rule: &str, outcome| Explanation { rule: rule.into(), outcome };
+        let lines = [
+            line("route[1]", Err("number 6?? does not match".into())),
+            line("route[2]", Ok(Step { places: vec![account], ring_timeout: Some(Duration::from_secs(20)) })),
+            line("route[3]", Ok(Step { places: vec![Place::Target(target)], ring_timeout: None })),
+        ];
+        assert_eq!(
+            describe(&query, &lines),
+            "1001 from trunk.pbx\n\
+            \x20 route[1]  -  number 6?? does not match\n\
+            \x20 route[2]  1. rings everything that account.anna has, for 20s\n\
+            \x20 route[3]  2. rings trunk.isp as 1001\n\
+            each is tried when the one before is busy, does not answer, or cannot be reached\n"
+        );
+        assert_eq!(describe(&query, &[]), "1001 from trunk.pbx\nno route: the caller hears 404\n");
+    }
+}
