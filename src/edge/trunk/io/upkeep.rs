@@ -44,10 +44,18 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
     let mut reached = trunk.qualify.map(|interval| sip.qualify(place, interval));
     // a state that came before the first wait is news too
     registered.iter_mut().for_each(watch::Receiver::mark_changed);
+    let mut is_registered = false;
     while registered.is_some() || reached.is_some() {
         // both arms only wait for news
         tokio::select! {
-            state = next(&mut registered) => tell(&trunk, &state),
+            state = next(&mut registered) => {
+                let was_registered = is_registered;
+                is_registered = matches!(state, Some(RegisterState::Registered { .. }));
+                // registrars grant a second more or less each time
+                if !(was_registered && is_registered) {
+                    tell(&trunk, &state);
+                }
+            }
             state = next(&mut reached) => {
                 let was_down = trunk.is_down();
                 trunk.set_down(state == Some(Reachability::Down));
