@@ -1,7 +1,8 @@
 //! Dialogs (RFC 3261 §12): identity, route set, remote target and the two sequences of CSeq.
 
 use super::{
-    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri, Via,
+    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Transport, Uri,
+    Via,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -23,7 +24,12 @@ impl LocalEnd {
     /// Our Contact.
     #[must_use]
     pub fn contact(&self) -> SipUri {
-        SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local)
+        let mut uri = SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local);
+        // UDP is what a URI means that says nothing (RFC 3263 §4.1)
+        if self.flow.transport != Transport::Udp {
+            uri.params.set("transport", Some(&self.flow.transport.as_str().to_ascii_lowercase()));
+        }
+        uri
     }
 
     /// A Via with this branch.

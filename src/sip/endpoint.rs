@@ -11,8 +11,8 @@ use super::session::{
 };
 use super::transaction::{Failure, Full, Layer, LayerConfig, LayerOutput, TransactionId};
 use super::{
-    CSeq, Essentials, Flow, HeaderName, Limits, MAGIC_COOKIE, Message, Method, NameAddr, Reason, Request,
-    Response, SipUri, StatusCode, Uri, Via, parse,
+    CSeq, Essentials, Flow, HeaderName, Hop, Limits, MAGIC_COOKIE, Message, Method, NameAddr, ParseError,
+    Reason, Request, Response, SipUri, StatusCode, Uri, Via, parse,
 };
 use crate::base::Seed;
 use bytes::Bytes;
@@ -102,7 +102,7 @@ pub struct EndpointConfig {
     pub layer: LayerConfig,
     /// Most sessions at once.
     pub max_sessions: usize,
-    /// Bounds of a message.
+    /// Bounds of a datagram; messages of a stream have [`Limits::TCP`].
     pub limits: Limits,
     /// User-Agent and Server.
     pub agent: String,
@@ -312,7 +312,8 @@ impl Endpoint {
         if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | 0)) {
             return;
         }
-        match parse(bytes, &self.config.limits) {
+        let limits = if flow.transport.is_reliable() { Limits::TCP } else { self.config.limits };
+        match parse(bytes, &limits) {
             Ok(Message::Request(request)) => {
                 let is_stranger = is_stranger && !self.is_in_dialog(&request);
                 if let Err((why, request)) = self.layer.handle_request(now, request, flow, is_stranger) {
@@ -321,13 +322,7 @@ impl Endpoint {
                 }
             }
             Ok(Message::Response(response)) => self.layer.handle_response(now, response),
-            Err(error) => {
-                self.malformed += 1;
-                if let Some(request) = error.request {
-                    let tag = self.seed.token(16);
-                    self.layer.refuse(&request, error.status, error.fault, &tag, flow);
-                }
-            }
+            Err(error) => self.handle_unreadable(flow, error),
         }
         self.drain_layer(now);
     }
@@ -339,10 +334,30 @@ impl Endpoint {
         call_id.zip(tag).is_some_and(|key| self.index.contains_key(&key))
     }
 
-    /// The transport says that nobody is at `remote`.
-    pub fn handle_transport_error(&mut self, now: Instant, remote: SocketAddr) {
-        self.layer.handle_transport_error(remote);
+    /// The transport says that nobody is there.
+    pub fn handle_transport_error(&mut self, now: Instant, hop: impl Into<Hop>) {
+        self.layer.handle_transport_error(hop.into());
         self.drain_layer(now);
+    }
+
+    /// A connection was closed.
+    pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
+        self.layer.handle_closed(hop);
+        self.drain_layer(now);
+    }
+
+    /// A stream cannot be read on; the request that broke it is answered if it can be.
+    pub fn handle_broken(&mut self, now: Instant, flow: Flow, error: ParseError) {
+        self.handle_unreadable(flow, error);
+        self.drain_layer(now);
+    }
+
+    fn handle_unreadable(&mut self, flow: Flow, error: ParseError) {
+        self.malformed += 1;
+        if let Some(request) = error.request {
+            let tag = self.seed.token(16);
+            self.layer.refuse(&request, error.status, error.fault, &tag, flow);
+        }
     }
 
     /// The clock; early calls are harmless.

@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 pub enum Transport {
     /// Datagrams.
     Udp,
+    /// A stream.
+    Tcp,
 }
 
 impl Transport {
@@ -17,6 +19,7 @@ impl Transport {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
+            Self::Tcp => "TCP",
         }
     }
 
@@ -25,6 +28,7 @@ impl Transport {
     pub const fn is_reliable(self) -> bool {
         match self {
             Self::Udp => false,
+            Self::Tcp => true,
         }
     }
 }
@@ -59,6 +63,18 @@ impl Flow {
     #[must_use]
     pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self { transport: Transport::Udp, path: Path { local, remote } }
+    }
+
+    /// A TCP flow. Its local end is the address that we listen on, whatever port a connection of ours has.
+    #[must_use]
+    pub const fn tcp(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Tcp, path: Path { local, remote } }
+    }
+
+    /// Its far end.
+    #[must_use]
+    pub const fn hop(&self) -> Hop {
+        Hop { transport: self.transport, address: self.path.remote }
     }
 
     /// The same from the same local end to another address.

@@ -1,6 +1,6 @@
 //! SIP messages: bytes ↔ [`Request`] and [`Response`] (RFC 3261 §7, §25).
 //!
-//! [`parse`] reads one datagram under [`Limits`] in time linear in its size. It checks the frame (start line,
+//! [`parse`] reads one datagram, or one message of a stream ([`super::frame`]), under [`Limits`] in time linear in its size. It checks the frame (start line,
 //! header lines, Content-Length) and keeps header values as unfolded text, in order, unknown ones too;
 //! [`Request::essentials`] checks the headers every request must have. A request whose frame is broken comes
 //! back inside the error, so that a 400 can be built; errors carry words of ours, never input.
@@ -31,6 +31,9 @@ impl Limits {
     /// For a datagram.
     pub const UDP: Self =
         Self { message: 24 * 1024, header_section: 8 * 1024, lines_of_a_kind: 64, body: 16 * 1024 };
+    /// For a message of a stream.
+    pub const TCP: Self =
+        Self { message: 64 * 1024, header_section: 16 * 1024, lines_of_a_kind: 64, body: 48 * 1024 };
 }
 
 /// A request.
@@ -264,6 +267,18 @@ pub fn parse(datagram: &[u8], limits: &Limits) -> Result<Message, ParseError> {
     }
 }
 
+/// The length of the body that a whole header section announces, for streams; none when it does not say.
+///
+/// # Errors
+/// When it says so in two ways or in none that can be read. Other faults of the header section are found by
+/// [`parse`], in the whole message.
+pub(super) fn announced_body(head: &[u8], limits: &Limits) -> Result<Option<usize>, Malformed> {
+    let mut frame = Frame::new(head);
+    frame.next_line();
+    let (_, announced) = frame.headers(limits);
+    if frame.is_length_sure { Ok(announced) } else { Err(Malformed("Bad Content-Length")) }
+}
+
 type Fault = (Malformed, StatusCode);
 
 const fn bad(word: &'static str) -> Fault {
@@ -322,11 +337,13 @@ struct Frame<'a> {
     whole: usize,
     rest: &'a [u8],
     fault: Option<Fault>,
+    /// No line of Content-Length contradicts another, or is left out.
+    is_length_sure: bool,
 }
 
 impl<'a> Frame<'a> {
     const fn new(bytes: &'a [u8]) -> Self {
-        Self { whole: bytes.len(), rest: bytes, fault: None }
+        Self { whole: bytes.len(), rest: bytes, fault: None, is_length_sure: true }
     }
 
     fn note(&mut self, fault: Fault) {
@@ -373,22 +390,22 @@ impl<'a> Frame<'a> {
         }
         let mut headers = Headers::default();
         let mut length = None;
-        let mut is_consistent = true;
         for (name, value) in scratch {
             if !lines.count(&name, limits.lines_of_a_kind) {
                 self.note((Malformed("Too Many Header Lines"), StatusCode::MESSAGE_TOO_LARGE));
+                self.is_length_sure &= name != HeaderName::ContentLength;
                 continue;
             }
             if name == HeaderName::ContentLength {
                 let digits = value.bytes().all(|b| b.is_ascii_digit()) && !value.is_empty();
                 let number = digits.then(|| value.parse::<usize>().ok()).flatten();
-                is_consistent &= number.is_some() && (length.is_none() || length == number);
+                self.is_length_sure &= number.is_some() && (length.is_none() || length == number);
                 length = number.or(length);
                 continue;
             }
             headers.push_header(Header::received(name, value));
         }
-        if !is_consistent {
+        if !self.is_length_sure {
             self.note(bad("Bad Content-Length"));
         }
         (headers, length)

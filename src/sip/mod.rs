@@ -1,11 +1,11 @@
 //! SIP as pure machines plus its io (RFC 3261 and friends).
 //!
-//! `message`, `uri`, `header`, `value`, `lex` are the wire; `transaction` the machines of RFC 3261 §17 and
-//! RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials, `digest_server` their check;
-//! `register` keeps an address-of-record registered, `qualify` watches a peer; `answer` what every UAS must say;
-//! `admission` the budget of strangers. Nothing of it reads a clock, opens a socket or asks for entropy: [`io`]
-//! does, and drives them. Only UDP for now; a transport is a [`Transport`] and a flow, so others are added
-//! beside it. rsip is named in `code` alone.
+//! `message`, `uri`, `header`, `value`, `lex` are the wire, `frame` cuts a stream into messages; `transaction` the
+//! machines of RFC 3261 §17 and RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials,
+//! `digest_server` their check; `register` keeps an address-of-record registered, `qualify` watches a peer;
+//! `answer` what every UAS must say; `admission` the budget of strangers. Nothing of it reads a clock, opens a
+//! socket or asks for entropy: [`io`] does, and drives them. A transport is a [`Transport`] and a flow: UDP and
+//! TCP, and others are added beside them. rsip is named in `code` alone.
 
 pub mod admission;
 pub mod answer;
@@ -16,6 +16,7 @@ pub mod digest;
 pub mod digest_server;
 pub mod endpoint;
 mod flow;
+pub mod frame;
 mod handler;
 mod header;
 pub mod io;

@@ -5,7 +5,7 @@ export const name = 'before the answer';
 
 export async function run({ report, api, browser, pbx, account }) {
   const client = api(account('pcmu'));
-  const early = await client.make('610');
+  const early = await client.make('618');
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID: early });
   const received = await until('early media', async () => {
@@ -13,7 +13,7 @@ export async function run({ report, api, browser, pbx, account }) {
     return received > 10 && received;
   });
   report.check('early media reaches the browser', received > 10, `${received} packets`);
-  const ended = await until('610 ends', async () => {
+  const ended = await until('618 ends', async () => {
     const c = await client.status(early);
     return c.state === 'ended' && c;
   });

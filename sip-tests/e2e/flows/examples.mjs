@@ -1,6 +1,7 @@
-// The shipped configuration, as it is shipped: config/sipedge.toml and config/asterisk/, ports aside.
+// The shipped configuration, as it is shipped: config/sipedge.toml and config/asterisk/, in both directions. SIP is on its
+// usual port, where the PBX looks for it; the other ports are the tests' own.
 import { fileURLToPath } from 'node:url';
-import { Api, Sipedge } from '../lib/sipedge.mjs';
+import { Api, Listener, Sipedge } from '../lib/sipedge.mjs';
 import { until } from '../lib/process.mjs';
 
 export const name = 'shipped examples';
@@ -8,7 +9,7 @@ export const name = 'shipped examples';
 export async function run({ report, binary, out, browser, pbx }) {
   const file = fileURLToPath(new URL('../../../config/sipedge.toml', import.meta.url));
   const env = {
-    SIPEDGE_HTTP__LISTEN: '127.0.0.1:21390', SIPEDGE_HTTP__ORIGINS: browser.origin, SIPEDGE_SIP__LISTEN: '127.0.0.1:25090,[::1]:25090',
+    SIPEDGE_HTTP__LISTEN: '127.0.0.1:21390', SIPEDGE_HTTP__ORIGINS: browser.origin, SIPEDGE_SIP__LISTEN: '127.0.0.1:5080',
     SIPEDGE_MEDIA__WEBRTC_PORT: '27090', SIPEDGE_TRUNK__PBX__HOST: `127.0.0.1:${pbx.sipPort}`, SIPEDGE_LOG__FORMAT: 'json',
   };
   const sipedge = new Sipedge({ binary, out, name: 'example', file, env });
@@ -29,6 +30,24 @@ export async function run({ report, binary, out, browser, pbx }) {
     await until('the JSON log has the end of the call', () => logged().includes('call ended'));
     report.check('the JSON log has start and answer too', ['call started', 'call answered'].every((m) => logged().includes(m)), logged().join(', '));
     await page.close();
+
+    await pbx.console('pjsip qualify sipedge');
+    await until('the PBX sees sipedge', async () => /sipedge\/sip:127\.0\.0\.1:5080 +\S+ +Avail/.test(await pbx.console('pjsip show contacts')));
+    const listener = new Listener(client);
+    await listener.opened;
+    const back = pbx.mark();
+    await pbx.console('channel originate Local/1001@to-sipedge/n extension 602@from-sipedge');
+    const { call } = await listener.next('call.incoming');
+    report.equal('Dial(PJSIP/1001@sipedge) rings', `${call.direction} ${call.to}`, 'inbound 1001');
+    await client.ask('POST', '/call/answer', { callID: call.callID });
+    const called = await browser.page();
+    await browser.attach(called, { api: client.base, token: client.token, callID: call.callID });
+    report.near('frequency of a call of the PBX', (await called.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+    report.check('it logged in', /Authorization: Digest username="asterisk"/.test(back()));
+    await client.hangup(call.callID);
+    await listener.next('call.ended', call.callID);
+    await listener.stop();
+    await called.close();
   } finally {
     await sipedge.stop();
   }

@@ -231,7 +231,7 @@ async fn run(
         match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
-                session = Some(sip.dial(Dial { target: remote, contact_user, call: *outgoing }).await);
+                session = Some(sip.dial(Dial { target: remote.into(), contact_user, call: *outgoing }).await);
             }
             Action::Session(command) => {
                 if let Some((session, _)) = &session {

@@ -3,11 +3,13 @@
 //! One task a socket reads; one task owns the machines, with one timer at their next deadline. Readers sort
 //! sources into known (trunks, far sides of live calls) and strangers: the former have a queue of their own
 //! that is served first, the latter pass [`super::admission`]. Full queues drop and count: SIP over UDP
-//! repeats itself. Sending never waits; a full kernel buffer is a lost datagram. Only UDP yet: another
-//! transport adds a reader, a branch in `send` and a variant of `Transport`.
+//! repeats itself. Sending never waits; a full kernel buffer is a lost datagram. Every listen address is served by
+//! UDP and TCP; connections have a task each (`tcp`). Another transport adds a reader, a branch in `send` and a
+//! variant of `Transport`.
 
 mod owner;
 mod served;
+mod tcp;
 mod udp;
 mod upkeep;
 
@@ -18,7 +20,7 @@ use super::qualify::{Qualify, Reachability};
 use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Flow, Hop, Limits, Reason, Request, Response, StatusCode};
+use super::{Flow, Hop, Limits, Reason, Request, Response, StatusCode, Transport};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
 use served::{Served, Switch};
@@ -72,15 +74,21 @@ impl StackConfig {
 pub enum StartError {
     /// Another program has the address.
     #[error(
-        "sip.listen: UDP {0} is taken by another program (FreeSWITCH's external profile uses 5080 too); stop it \
-         or choose another port"
+        "sip.listen: {} {address} is taken by another program (FreeSWITCH's external profile uses 5080 too); stop it \
+         or choose another port",
+        transport.as_str()
     )]
-    Taken(SocketAddr),
+    Taken {
+        /// The address.
+        address: SocketAddr,
+        /// Which of its two sockets.
+        transport: Transport,
+    },
     /// The address is none of this machine.
     #[error("sip.listen: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
     NotLocal(SocketAddr),
     /// Anything else.
-    #[error("sip.listen: cannot listen on UDP {address}: {reason}")]
+    #[error("sip.listen: cannot listen on {address}: {reason}")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -96,7 +104,7 @@ pub enum StartError {
 #[derive(Debug, Clone)]
 pub struct Dial {
     /// Next hop.
-    pub target: SocketAddr,
+    pub target: Hop,
     /// User part of our Contact.
     pub contact_user: Option<String>,
     /// The call.
@@ -129,6 +137,8 @@ pub struct StackStats {
     pub sessions: usize,
     /// Live transactions.
     pub transactions: usize,
+    /// Open TCP connections.
+    pub connections: usize,
 }
 
 /// How many events of a call may wait for their reader. Provisional ones are dropped when it is nearly
@@ -188,6 +198,32 @@ impl SessionHandle {
     }
 }
 
+/// A listen address with its two sockets.
+struct Bound {
+    address: SocketAddr,
+    udp: Arc<tokio::net::UdpSocket>,
+    tcp: tokio::net::TcpListener,
+}
+
+/// How often a port of the system's choice is asked for that is free for both transports.
+const PORT_TRIES: u32 = 16;
+
+impl Bound {
+    fn new(address: SocketAddr) -> Result<Self, (Transport, io::Error)> {
+        let mut tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+        loop {
+            tries -= 1;
+            let tcp = tcp::bind(address).map_err(|reason| (Transport::Tcp, reason))?;
+            let address = tcp.local_addr().map_err(|reason| (Transport::Tcp, reason))?;
+            match udp::bind(address) {
+                Ok(udp) => return Ok(Self { address, udp, tcp }),
+                Err(reason) if tries > 0 && reason.kind() == io::ErrorKind::AddrInUse => {}
+                Err(reason) => return Err((Transport::Udp, reason)),
+            }
+        }
+    }
+}
+
 impl SipStack {
     /// Binds all addresses and starts the tasks; needs a running tokio runtime.
     ///
@@ -197,18 +233,15 @@ impl SipStack {
         if config.listen.is_empty() {
             return Err(StartError::NoAddress);
         }
-        let mut sockets = Vec::new();
+        let mut bound = Vec::new();
         for address in &config.listen {
-            let socket = udp::bind(*address).map_err(|reason| match reason.kind() {
-                io::ErrorKind::AddrInUse => StartError::Taken(*address),
+            bound.push(Bound::new(*address).map_err(|(transport, reason)| match reason.kind() {
+                io::ErrorKind::AddrInUse => StartError::Taken { address: *address, transport },
                 io::ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
                 _ => StartError::Listen { address: *address, reason },
-            })?;
-            let local = socket.local_addr();
-            let local = local.map_err(|reason| StartError::Listen { address: *address, reason })?;
-            sockets.push((local, socket));
+            })?);
         }
-        let addresses: Arc<[SocketAddr]> = sockets.iter().map(|(a, _)| *a).collect();
+        let addresses: Arc<[SocketAddr]> = bound.iter().map(|b| b.address).collect();
         let known = Arc::new(Known::new(&config.known));
         let (served, handler) = (Arc::new(Served::default()), Arc::new(Switch::new(config.handler)));
         let (commands, inbox) = mpsc::channel(COMMAND_QUEUE);
@@ -223,7 +256,7 @@ impl SipStack {
         let stats = Arc::new(ReaderStats::default());
         let own_seed = Arc::new(std::sync::Mutex::new(seed.fork()));
         let shared = (Arc::clone(&known), stats);
-        let owner = Owner::new(endpoint, seed, sockets, shared, config.admission, inbox, incoming);
+        let owner = Owner::new(endpoint, seed, bound, shared, config.admission, inbox, incoming);
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(owner.run()))));
         Ok(Self { commands, known, served, handler, addresses, seed: own_seed, upkeep: Arc::default(), task })
     }

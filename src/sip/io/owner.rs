@@ -6,10 +6,11 @@ use super::super::dialog::LocalEnd;
 use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, RequestId, SessionId};
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Hop, Reason, Request, Response, StatusCode};
+use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode, Transport};
 use super::served::Served;
-use super::{Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
-use crate::base::Seed;
+use super::tcp::Streams;
+use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
+use crate::base::{Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
@@ -92,31 +93,63 @@ pub(super) struct ReaderStats {
     queue_full: AtomicU64,
 }
 
-enum Inbound {
+/// From readers to the owner.
+pub(super) enum Inbound {
+    /// A datagram, or a message of a stream.
     Datagram { flow: Flow, bytes: Bytes, is_stranger: bool },
-    Refused { remote: SocketAddr },
+    /// Nobody is there.
+    Unreachable { hop: Hop },
+    /// A stream cannot be read on.
+    Broken { flow: Flow, error: Box<ParseError> },
+    /// A connection is over.
+    Closed { hop: Hop },
 }
 
 /// Where a reader puts what it reads.
 #[derive(Clone)]
-struct Feed {
+pub(super) struct Feed {
     known: Arc<Known>,
     stats: Arc<ReaderStats>,
     admission: Arc<std::sync::Mutex<Admission>>,
-    trusted: mpsc::Sender<Inbound>,
+    pub(super) trusted: mpsc::Sender<Inbound>,
     strangers: mpsc::Sender<Inbound>,
 }
 
 impl Feed {
+    pub(super) fn is_known(&self, source: IpAddr) -> bool {
+        self.known.contains(source)
+    }
+
+    fn admit(&self, source: IpAddr) -> bool {
+        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_admitted = admission.admit(Instant::now(), source);
+        self.stats.over_budget.fetch_add(u64::from(!is_admitted), Ordering::Relaxed);
+        is_admitted
+    }
+
+    /// A message of a stream. A known source waits for room; false for a stranger beyond its budget, and when
+    /// nobody listens any more: a stream does not repeat itself.
+    pub(super) async fn stream(&self, flow: Flow, bytes: Bytes) -> bool {
+        let ip = flow.path.remote.ip();
+        if self.is_known(ip) {
+            let inbound = Inbound::Datagram { flow, bytes, is_stranger: false };
+            return self.trusted.send(inbound).await.is_ok();
+        }
+        if !self.admit(ip) {
+            return false;
+        }
+        let is_taken = self.strangers.try_send(Inbound::Datagram { flow, bytes, is_stranger: true }).is_ok();
+        self.stats.queue_full.fetch_add(u64::from(!is_taken), Ordering::Relaxed);
+        is_taken
+    }
+
     fn datagram(&self, flow: Flow, bytes: &[u8]) {
         let ip = flow.path.remote.ip();
         let is_stranger = !self.known.contains(ip);
         let queue = if !is_stranger {
             &self.trusted
         } else {
-            let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-            if !admission.admit(Instant::now(), ip) {
-                self.stats.over_budget.fetch_add(1, Ordering::Relaxed);
+            if !self.admit(ip) {
                 return;
             }
             &self.strangers
@@ -141,7 +174,7 @@ async fn read(socket: Arc<UdpSocket>, local: SocketAddr, peer: Option<SocketAddr
             Err(error) => {
                 if let Some(remote) = peer.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
                     // news of a peer that is not there waits for room: it is rare and worth it
-                    if feed.trusted.send(Inbound::Refused { remote }).await.is_err() {
+                    if feed.trusted.send(Inbound::Unreachable { hop: remote.into() }).await.is_err() {
                         return;
                     }
                 } else {
@@ -181,6 +214,7 @@ pub(super) struct Owner {
     endpoint: Endpoint,
     mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
     connected: BTreeMap<SocketAddr, Connected>,
+    streams: Streams,
     readers: JoinSet<()>,
     feed: Feed,
     trusted: mpsc::Receiver<Inbound>,
@@ -201,7 +235,7 @@ impl Owner {
     pub(super) fn new(
         config: EndpointConfig,
         seed: Seed,
-        mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
+        bound: Vec<Bound>,
         (known, stats): (Arc<Known>, Arc<ReaderStats>),
         admission: AdmissionConfig,
         commands: mpsc::Receiver<Command>,
@@ -210,12 +244,18 @@ impl Owner {
         let (trusted_in, trusted) = mpsc::channel(KNOWN_QUEUE);
         let (strangers_in, strangers) = mpsc::channel(STRANGER_QUEUE);
         let admission = Arc::new(std::sync::Mutex::new(Admission::new(admission, Instant::now())));
+        let feed = Feed { known, stats, admission, trusted: trusted_in, strangers: strangers_in };
+        let (mains, listeners): (Vec<_>, Vec<_>) =
+            bound.into_iter().map(|b| ((b.address, b.udp), b.tcp)).unzip();
+        let streams = Streams::new(feed.clone());
+        listeners.into_iter().for_each(|listener| streams.listen(listener));
         Self {
             endpoint: Endpoint::new(config, seed),
             mains,
             connected: BTreeMap::new(),
+            streams,
             readers: JoinSet::new(),
-            feed: Feed { known, stats, admission, trusted: trusted_in, strangers: strangers_in },
+            feed,
             trusted,
             strangers,
             commands,
@@ -244,7 +284,7 @@ impl Owner {
                 self.carry_out(now);
             }
             if self.deadline.is_some_and(|at| at <= now || self.endpoint.is_quiet()) {
-                return self.end_all();
+                return self.end_all().await;
             }
             self.check_unread(now);
             let wake =
@@ -273,7 +313,7 @@ impl Owner {
                 Some(inbound) = self.trusted.recv() => self.handle_inbound(inbound),
                 command = self.commands.recv() => match command {
                     Some(command) => self.handle_command(command),
-                    None => return self.end_all(),
+                    None => return self.end_all().await,
                 },
                 Some(inbound) = self.strangers.recv() => self.handle_inbound(inbound),
                 () = sleep => {}
@@ -282,11 +322,12 @@ impl Owner {
     }
 
     /// The stack ends: calls whose far side has not answered are over all the same.
-    fn end_all(&mut self) {
+    async fn end_all(mut self) {
         while let Some((_, call)) = self.calls.pop_first() {
             // a reader that is gone or behind sees the channel close
             let _ = call.events.try_send(SessionEvent::Ended(CallEnd::Local));
         }
+        self.streams.close().await;
     }
 
     fn handle_inbound(&mut self, inbound: Inbound) {
@@ -306,7 +347,13 @@ impl Owner {
                     self.endpoint.handle_datagram(now, flow, &bytes);
                 }
             }
-            Inbound::Refused { remote } => self.endpoint.handle_transport_error(now, remote),
+            Inbound::Unreachable { hop } => self.endpoint.handle_transport_error(now, hop),
+            Inbound::Broken { flow, error } => {
+                self.endpoint.handle_broken(now, flow, *error);
+                self.carry_out(now);
+                self.streams.finish(flow.path.remote);
+            }
+            Inbound::Closed { hop } => self.endpoint.handle_closed(now, hop),
         }
         self.carry_out(now);
     }
@@ -320,7 +367,7 @@ impl Owner {
                     self.endpoint.command(now, *session, command);
                 }
             }
-            Command::Probe { target, limit, reply } => match self.flow_to(target.address) {
+            Command::Probe { target, limit, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow, limit) {
                     Ok(probe) => {
                         self.feed.known.add(target.address.ip());
@@ -332,7 +379,7 @@ impl Owner {
             },
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();
-                let flow = self.flow_to(target.address);
+                let flow = self.flow_to(target);
                 drop(reply.send(flow.map(|flow| LocalEnd { flow, contact_user: None, agent })));
             }
             Command::Request { flow, request, reply } => match self.endpoint.request(now, flow, *request) {
@@ -360,7 +407,7 @@ impl Owner {
         };
         match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
             Ok(session) => {
-                self.feed.known.add(dial.target.ip());
+                self.feed.known.add(dial.target.address.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });
             }
@@ -387,13 +434,14 @@ impl Owner {
         self.carry_out(now);
     }
 
-    /// The flow towards a target: from its connected socket, made when there is none.
-    fn flow_to(&mut self, target: SocketAddr) -> Option<Flow> {
-        if let Some(known) = self.connected.get(&target) {
-            return Some(Flow::udp(known.local, target));
+    /// The flow towards a target. By UDP from its connected socket, made when there is none.
+    fn flow_to(&mut self, target: Hop) -> Option<Flow> {
+        let Hop { transport, address } = target;
+        if let Some(known) = self.connected.get(&address).filter(|_| transport == Transport::Udp) {
+            return Some(Flow::udp(known.local, address));
         }
         // the listen address that the kernel itself would send from goes first, then the wildcard
-        let preferred = udp::source_towards(target).ok();
+        let preferred = udp::source_towards(address).ok();
         let rank = |local: &SocketAddr| match Some(local.ip()) {
             ip if ip == preferred => 0,
             _ if local.ip().is_unspecified() => 1,
@@ -401,35 +449,37 @@ impl Owner {
         };
         // readers of sockets that were given up
         while self.readers.try_join_next().is_some() {}
-        let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == target.is_ipv4()).collect();
+        let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == address.is_ipv4()).collect();
         fit.sort_by_key(|(local, _)| rank(local));
         // an address of the loopback reaches nothing else
-        fit.retain(|(main, _)| !main.ip().is_loopback() || target.ip().is_loopback());
-        if self.connected.len() < MAX_CONNECTED {
+        fit.retain(|(main, _)| !main.ip().is_loopback() || address.ip().is_loopback());
+        if transport == Transport::Udp && self.connected.len() < MAX_CONNECTED {
             for (_, socket) in &fit {
-                let Ok(socket) = udp::connect(socket, target) else { continue };
+                let Ok(socket) = udp::connect(socket, address) else { continue };
                 let Ok(local) = socket.local_addr() else { continue };
                 let reader =
-                    self.readers.spawn(read(Arc::clone(&socket), local, Some(target), self.feed.clone()));
-                self.connected.insert(target, Connected { socket, local, reader });
-                return Some(Flow::udp(local, target));
+                    self.readers.spawn(read(Arc::clone(&socket), local, Some(address), self.feed.clone()));
+                self.connected.insert(address, Connected { socket, local, reader });
+                return Some(Flow::udp(local, address));
             }
         }
-        // no room for one more socket: by the main one, without news of a closed port
+        // a connection's own port is nothing to name; and by UDP there was no room for one more socket: by the
+        // main one, without news of a closed port
         let (main, _) = fit.first()?;
         let ip = if main.ip().is_unspecified() { preferred? } else { main.ip() };
-        Some(Flow::udp(SocketAddr::new(ip, main.port()), target))
+        Some(Flow { transport, path: Path { local: SocketAddr::new(ip, main.port()), remote: address } })
     }
 
     /// Carries out what the endpoint asks for.
     fn carry_out(&mut self, now: Instant) {
+        let mut done = Vec::new();
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Send { flow, bytes } => self.send(now, flow, &bytes),
                 Output::Incoming { session, invite } => self.ring(now, session, invite),
                 Output::Event { session, event } => self.tell(now, session, event),
                 Output::Done { session, remote } => {
-                    self.feed.known.remove(remote.ip());
+                    done.push(remote.ip());
                     if let Some(call) = self.calls.remove(&session) {
                         self.tokens.remove(&call.token);
                     }
@@ -449,6 +499,8 @@ impl Owner {
                 }
             }
         }
+        // after its last words, which may need a connection that only known sources get
+        done.into_iter().for_each(|ip| self.feed.known.remove(ip));
     }
 
     /// Hands a call to who serves its owner.
@@ -488,8 +540,15 @@ impl Owner {
         }
     }
 
-    fn send(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+    fn send(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         let remote = flow.path.remote;
+        if flow.transport == Transport::Tcp {
+            if !self.streams.send(flow, bytes) {
+                self.unsent += 1;
+                self.endpoint.handle_transport_error(now, flow.hop());
+            }
+            return;
+        }
         if let Some(known) = self.connected.get(&remote) {
             let socket = SockRef::from(&*known.socket);
             let sent = match socket.send(bytes) {
@@ -534,6 +593,7 @@ impl Owner {
             unsent: self.unsent,
             sessions,
             transactions,
+            connections: self.streams.len(),
         }
     }
 }

@@ -31,7 +31,7 @@ fn call(target: SocketAddr) -> Dial {
         max_forwards: 70,
         stays_on_flow: false,
     };
-    Dial { target, contact_user: None, call }
+    Dial { target: target.into(), contact_user: None, call }
 }
 
 fn peer() -> (UdpSocket, SocketAddr) {
@@ -167,7 +167,7 @@ async fn a_taken_address_is_named_also_while_a_connected_socket_shares_it() {
     let (_handle, _events) = stack.dial(call(peer().1)).await;
     stack.stats().await;
     let again = SipStack::start(config(&address.to_string()), Seed::from_number(2)).err();
-    assert!(matches!(again, Some(StartError::Taken(a)) if a == address));
+    assert!(matches!(again, Some(StartError::Taken { address: a, .. }) if a == address));
     let foreign = SipStack::start(config("192.0.2.1:5080"), Seed::from_number(2)).err();
     assert!(matches!(foreign, Some(StartError::NotLocal(_))), "{foreign:?}");
 }

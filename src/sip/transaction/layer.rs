@@ -14,7 +14,7 @@ use super::server_invite::{self, ServerInvite};
 use super::server_request::{self, ServerRequest};
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
-use crate::sip::{Essentials, Flow, HeaderName, Malformed, Method, Request, Response, StatusCode};
+use crate::sip::{Essentials, Flow, HeaderName, Hop, Malformed, Method, Request, Response, StatusCode, Via};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -280,9 +280,10 @@ impl Layer {
         if request.method == Method::ACK {
             return;
         }
-        let flow = flow.to(via.response_address(flow.path.remote));
+        let source = flow.path.remote;
+        let flow = response_flow(flow, &via);
         let mut response = request.response(status, Some(to_tag));
-        via.note_source(flow.path.remote);
+        via.note_source(source);
         response.headers.replace_top_via(&via.to_string());
         why.0.clone_into(&mut response.phrase);
         self.outputs.push_back(LayerOutput::Send { flow, bytes: response.to_bytes() });
@@ -336,7 +337,7 @@ impl Layer {
         }
         let is_cancel = request.method == Method::CANCEL;
         let invite = is_cancel.then(|| self.servers.get(&key(&Method::INVITE)).copied()).flatten();
-        let answers = flow.to(essentials.via.response_address(flow.path.remote));
+        let answers = response_flow(flow, &essentials.via);
         essentials.via.note_source(flow.path.remote);
         request.headers.replace_top_via(&essentials.via.to_string());
         let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
@@ -379,10 +380,20 @@ impl Layer {
         self.settle(id);
     }
 
-    /// The transport says that nobody is at `remote` (an ICMP error, a closed connection).
-    pub fn handle_transport_error(&mut self, remote: std::net::SocketAddr) {
-        let hit = self.entries.iter().filter(|(_, e)| e.flow.path.remote == remote).map(|(id, _)| *id);
-        for id in hit.collect::<Vec<_>>() {
+    /// The transport says that nobody is there (an ICMP error, a connection that cannot be made).
+    pub fn handle_transport_error(&mut self, hop: Hop) {
+        self.fail(hop, |_| true);
+    }
+
+    /// A connection was closed: what waits for an answer by it waits in vain. Our own answers may still go by
+    /// another one (RFC 3261 §18.2.2).
+    pub fn handle_closed(&mut self, hop: Hop) {
+        self.fail(hop, |m| matches!(m, Machine::ClientInvite(_) | Machine::ClientRequest(_)));
+    }
+
+    fn fail(&mut self, hop: Hop, is_meant: impl Fn(&Machine) -> bool) {
+        let hit = self.entries.iter().filter(|(_, e)| e.flow.hop() == hop && is_meant(&e.machine));
+        for id in hit.map(|(id, _)| *id).collect::<Vec<_>>() {
             match self.entries.get_mut(&id).map(|e| &mut e.machine) {
                 Some(Machine::ClientInvite(m)) => m.handle_transport_error(),
                 Some(Machine::ClientRequest(m)) => m.handle_transport_error(),
@@ -484,6 +495,12 @@ impl Layer {
             };
         }
     }
+}
+
+/// Where answers go: over a stream by the connection the request came by (RFC 3261 §18.2.2), else see
+/// [`Via::response_address`].
+fn response_flow(flow: Flow, via: &Via) -> Flow {
+    if flow.transport.is_reliable() { flow } else { flow.to(via.response_address(flow.path.remote)) }
 }
 
 enum Either {

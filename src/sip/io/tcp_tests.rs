@@ -1,0 +1,291 @@
+//! Connections on real sockets, loopback only.
+
+use super::super::{Dial, SipStack, StackConfig};
+use super::*;
+use crate::base::Seed;
+use crate::sip::answer::{Answer, Body};
+use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
+use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionCommand, SessionEvent};
+use crate::sip::transaction::Failure;
+use crate::sip::{HeaderName, Hop, Method, NameAddr, Request, StatusCode, Transport, Uri};
+use std::io::{Read, Write};
+
+fn stack() -> SipStack {
+    SipStack::start(StackConfig::new(vec!["127.0.0.1:0".parse().unwrap()]), Seed::from_number(1)).unwrap()
+}
+
+/// A plain connection, from one of the addresses of the loopback network.
+fn connect_from(ip: &str, to: SocketAddr) -> std::net::TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&format!("{ip}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    let stream: std::net::TcpStream = socket.into();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+}
+
+fn text(method: &str, n: u32) -> String {
+    format!(
+        "{method} sip:x@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK{n}\r\nFrom: <sip:a@b>;tag=1\r\n\
+         To: <sip:x@b>\r\nCall-ID: {n}\r\nCSeq: 1 {method}\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+    )
+}
+
+/// A connection read message by message.
+struct Far {
+    stream: std::net::TcpStream,
+    framer: Framer,
+}
+
+impl Far {
+    fn new(stream: std::net::TcpStream) -> Self {
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        Self { stream, framer: Framer::new(Limits::TCP) }
+    }
+
+    fn next(&mut self) -> Option<Message> {
+        let mut buffer = [0; 4_096];
+        loop {
+            if let Some(Frame::Message(bytes)) = self.framer.poll_frame().unwrap() {
+                return Some(parse(&bytes, &Limits::TCP).unwrap());
+            }
+            match self.stream.read(&mut buffer).unwrap() {
+                0 => return None,
+                n => self.framer.push(&buffer[..n]),
+            }
+        }
+    }
+
+    fn request(&mut self) -> Request {
+        match self.next() {
+            Some(Message::Request(r)) => r,
+            other => panic!("a request was expected, not {other:?}"),
+        }
+    }
+
+    fn status(&mut self) -> Option<u16> {
+        match self.next()? {
+            Message::Response(r) => Some(r.status.code()),
+            Message::Request(r) => panic!("a response was expected, not {:?}", r.method),
+        }
+    }
+
+    fn say(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+}
+
+fn call(target: SocketAddr) -> Dial {
+    let uri = || Uri::parse(&format!("sip:100@{target}")).unwrap();
+    let call = OutgoingCall {
+        request_uri: uri(),
+        from: NameAddr::new(uri()),
+        to: NameAddr::new(uri()),
+        headers: Vec::new(),
+        credentials: None,
+        body: Some(Body::sdp("v=0\r\n")),
+        ring_limit: Duration::from_secs(180),
+        max_forwards: 70,
+        stays_on_flow: false,
+    };
+    Dial { target: by_tcp(target), contact_user: None, call }
+}
+
+fn by_tcp(address: SocketAddr) -> Hop {
+    Hop { transport: Transport::Tcp, address }
+}
+
+fn listener() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_in_one_piece_or_byte_by_byte_are_answered_on_their_connection_rfc_3261_18_2_2() {
+    let stack = stack();
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say((text("OPTIONS", 1) + &text("INVITE", 2) + &text("FROB", 3)).as_bytes());
+    let mut heard = [far.status(), far.status(), far.status()];
+    heard.sort_unstable();
+    assert_eq!(heard, [Some(200), Some(404), Some(501)]);
+    for byte in text("OPTIONS", 4).bytes() {
+        far.say(&[byte]);
+    }
+    assert_eq!(far.status(), Some(200));
+    assert_eq!(stack.stats().await.connections, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ping_is_answered_with_a_pong_rfc_5626_3_5_1() {
+    let stack = stack();
+    let mut stream = connect_from("127.0.0.2", stack.addresses()[0]);
+    stream.write_all(b"\r\n\r\n").unwrap();
+    let mut pong = [0; 2];
+    stream.read_exact(&mut pong).unwrap();
+    assert_eq!(&pong, PONG);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_frame_is_answered_with_400_and_the_connection_closed() {
+    let stack = stack();
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say(text("OPTIONS", 1).replace("Content-Length: 0\r\n", "").as_bytes());
+    assert_eq!(far.status(), Some(400));
+    assert_eq!(far.status(), None);
+    let mut noise = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    noise.say(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(noise.status(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_tcp_is_set_up_and_ended_on_one_connection() {
+    let (listener, address) = listener();
+    let stack = stack();
+    let (handle, mut events) = stack.dial(call(address)).await;
+    let mut far = Far::new(listener.accept().unwrap().0);
+    let invite = far.request();
+    let ours = stack.addresses()[0];
+    let via = invite.headers.top_via().unwrap();
+    assert_eq!((via.transport.as_str(), via.port), ("TCP", Some(ours.port())));
+    let contact = format!("<sip:{ours};transport=tcp>");
+    assert_eq!(invite.headers.get(&HeaderName::Contact), Some(contact.as_str()));
+    let mut ok = invite.response(StatusCode::OK, Some("t"));
+    ok.headers.push(HeaderName::Contact, format!("<sip:x@{address};transport=tcp>"));
+    far.say(&ok.to_bytes());
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(far.request().method, Method::ACK);
+    handle.hangup(None).await;
+    let bye = far.request();
+    assert_eq!(bye.method, Method::BYE);
+    far.say(&bye.response(StatusCode::OK, None).to_bytes());
+    assert_eq!(events.recv().await, Some(SessionEvent::Ended(CallEnd::Local)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_and_a_connection_that_closes_fail_at_once() {
+    let (gone, address) = listener();
+    let stack = stack();
+    let start = Instant::now();
+    let asking = {
+        let stack = stack.clone();
+        tokio::spawn(async move { stack.options(by_tcp(address), None).await })
+    };
+    let mut far = Far::new(gone.accept().unwrap().0);
+    assert_eq!(far.request().method, Method::OPTIONS);
+    drop(far);
+    assert_eq!(asking.await.unwrap(), Err(Failure::Transport));
+    drop(gone);
+    let (_handle, mut events) = stack.dial(call(address)).await;
+    assert_eq!(events.recv().await, Some(SessionEvent::Failed(CallFailure::Transport)));
+    assert!(start.elapsed() < Duration::from_secs(3));
+    assert_eq!(stack.stats().await.connections, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_serves_a_target_and_a_new_one_is_made_when_it_is_gone() {
+    let (listener, address) = listener();
+    let stack = stack();
+    for _ in 0..2 {
+        let mut far = None;
+        for _ in 0..3 {
+            let stack = stack.clone();
+            let asking = tokio::spawn(async move { stack.options(by_tcp(address), None).await });
+            let far = far.get_or_insert_with(|| Far::new(listener.accept().unwrap().0));
+            let r = far.request();
+            far.say(&r.response(StatusCode::OK, Some("t")).to_bytes());
+            assert_eq!(asking.await.unwrap(), Ok(StatusCode::OK));
+        }
+        drop(far);
+        while stack.stats().await.connections > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+struct AcceptAll;
+
+impl RequestHandler for AcceptAll {
+    fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
+        Verdict::Accept(Acceptance { owner: "x".into(), credentials: None, stays_on_flow: false })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_whose_connection_is_gone_goes_to_where_via_says_rfc_3261_18_2_2() {
+    let (listener, address) = listener();
+    let stack = stack();
+    stack.set_handler(Arc::new(AcceptAll));
+    let mut calls = stack.serve("x");
+    let mut far = Far::new(connect_from("127.0.0.1", stack.addresses()[0]));
+    let invite = text("INVITE", 1).replace("127.0.0.1:9", &address.to_string());
+    far.say(invite.replace("Max-Forwards", "Contact: <sip:a@127.0.0.1>\r\nMax-Forwards").as_bytes());
+    let session = calls.recv().await.unwrap();
+    drop(far);
+    while stack.stats().await.connections > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    session.handle.command(SessionCommand::Refuse(Answer::new(StatusCode::BUSY_HERE))).await;
+    let mut far = Far::new(listener.accept().unwrap().0);
+    let statuses: Vec<_> = (0..3).map_while(|_| far.status()).take_while(|s| *s != 486).collect();
+    assert!(statuses.iter().all(|s| *s == 100), "{statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_holds_hundreds_of_silent_connections_keeps_64_and_others_are_answered() {
+    let stack = stack();
+    let to = stack.addresses()[0];
+    let silent: Vec<_> = (0..300).map(|_| connect_from("127.0.0.2", to)).collect();
+    let mut far = Far::new(connect_from("127.0.0.3", to));
+    far.say(text("OPTIONS", 1).as_bytes());
+    assert_eq!(far.status(), Some(200));
+    let is_open = |stream: &&std::net::TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.peek(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+    };
+    assert_eq!(silent.iter().filter(is_open).count(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_does_not_read_is_cut_off() {
+    let (listener, address) = listener();
+    let stack = stack();
+    let end = stack.end_towards(by_tcp(address)).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..400 {
+        let Ok(Message::Request(mut r)) = parse(text("OPTIONS", n).as_bytes(), &Limits::TCP) else {
+            panic!()
+        };
+        r.body = vec![b'x'; 40_000].into();
+        let (stack, flow) = (stack.clone(), end.flow);
+        asking.spawn(async move { stack.request(flow, r).await });
+    }
+    let (_far, _) = listener.accept().unwrap();
+    let first = timeout(Duration::from_secs(5), asking.join_next()).await.unwrap();
+    assert_eq!(first.unwrap().unwrap(), Err(Failure::Transport));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_a_stranger_ends_its_connection() {
+    let stack = stack();
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    let flood: String = (0..2_000).map(|n| text("OPTIONS", n)).collect();
+    // it may be closed while we still write
+    let _ = far.stream.write_all(flood.as_bytes());
+    while stack.stats().await.connections > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(stack.stats().await.over_budget > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_and_half_a_message_are_given_up_after_ten_seconds() {
+    for beginning in ["", "OPTIONS sip:x@y SIP/2.0\r\nVia: "] {
+        let stack = stack();
+        let start = tokio::time::Instant::now();
+        let mut stream = TcpStream::connect(stack.addresses()[0]).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+        assert!(start.elapsed() <= MESSAGE_TIMEOUT * 2);
+    }
+}
