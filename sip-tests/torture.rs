@@ -10,8 +10,14 @@
 
 use sipedge::base::Seed;
 use sipedge::sip::digest::Challenge;
-use sipedge::sip::{CSeq, HeaderName, Host, Limits, Message, NameAddr, Reason, Request, Uri, Via, parse};
+use sipedge::sip::endpoint::{Endpoint, EndpointConfig, Output, RequestHandler, Verdict};
+use sipedge::sip::transaction::LayerConfig;
+use sipedge::sip::{
+    Answer, CSeq, Flow, HeaderName, Host, Limits, Message, NameAddr, Reason, Request, StatusCode, Uri, Via,
+    parse,
+};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 fn files() -> Vec<PathBuf> {
@@ -161,7 +167,7 @@ fn read_everything(input: &[u8]) {
     if let Some(r) = request {
         let _ = r.essentials();
         let _ = sipedge::sip::answer::check(&r);
-        let response = r.response(sipedge::sip::StatusCode::BAD_REQUEST, Some("t"));
+        let response = r.response(StatusCode::BAD_REQUEST, Some("t"));
         // an answer is a message again, whatever the request was
         let limits = Limits { header_section: 1 << 20, message: 1 << 20, ..Limits::UDP };
         assert!(parse(&response.to_bytes(), &limits).is_ok());
@@ -278,5 +284,178 @@ fn time_is_linear_in_size() {
         // 16 times the size: linear is 16, quadratic 256
         let ratio = cost(1 << 19).as_secs_f64() / cost(1 << 15).as_secs_f64();
         assert!(ratio < 80.0, "shape {i}: {ratio}");
+    }
+}
+
+/// What an RFC asks of a user agent that gets a message.
+#[derive(Debug, Clone, Copy)]
+enum Want {
+    /// It is valid: understood, and answered for what it asks (or, a response, matched and found stray).
+    Take,
+    /// It is no message to act on: nothing is sent.
+    Drop,
+    /// One of these.
+    Status(&'static [u16]),
+    /// The RFC lets an element be lenient: taken, or one of these.
+    TakeOr(&'static [u16]),
+}
+use Want::{Drop, Status, Take, TakeOr};
+
+/// Every message of the two RFCs with its section and its verdict, which comes from the RFCs' text.
+///
+/// We are a user agent that serves INVITE and OPTIONS and no registrar: REGISTER is taken when it is understood
+/// and answered 405, and MESSAGE likewise.
+const VERDICTS: &[(&str, &str, Want)] = &[
+    ("rfc4475/wsinv", "3.1.1.1", Take),
+    ("rfc4475/intmeth", "3.1.1.2", Status(&[501])),
+    ("rfc4475/esc01", "3.1.1.3", Take),
+    ("rfc4475/escnull", "3.1.1.4", Take),
+    ("rfc4475/esc02", "3.1.1.5", Status(&[501])),
+    ("rfc4475/lwsdisp", "3.1.1.6", Take),
+    ("rfc4475/longreq", "3.1.1.7", Take),
+    ("rfc4475/dblreq", "3.1.1.8", Take),
+    ("rfc4475/semiuri", "3.1.1.9", Take),
+    ("rfc4475/transports", "3.1.1.10", Take),
+    ("rfc4475/mpart01", "3.1.1.11", Take),
+    ("rfc4475/unreason", "3.1.1.12", Take),
+    ("rfc4475/noreason", "3.1.1.13", Take),
+    ("rfc4475/badinv01", "3.1.2.1", Status(&[400])),
+    ("rfc4475/clerr", "3.1.2.2", Status(&[400])),
+    ("rfc4475/ncl", "3.1.2.3", Status(&[400])),
+    ("rfc4475/scalar02", "3.1.2.4", Status(&[400])),
+    ("rfc4475/scalarlg", "3.1.2.5", Drop),
+    ("rfc4475/quotbal", "3.1.2.6", TakeOr(&[400])),
+    ("rfc4475/ltgtruri", "3.1.2.7", TakeOr(&[400])),
+    ("rfc4475/lwsruri", "3.1.2.8", TakeOr(&[400])),
+    ("rfc4475/lwsstart", "3.1.2.9", TakeOr(&[400])),
+    ("rfc4475/trws", "3.1.2.10", TakeOr(&[400])),
+    ("rfc4475/escruri", "3.1.2.11", TakeOr(&[400])),
+    ("rfc4475/baddate", "3.1.2.12", TakeOr(&[400])),
+    ("rfc4475/regbadct", "3.1.2.13", TakeOr(&[400])),
+    ("rfc4475/badaspec", "3.1.2.14", TakeOr(&[400])),
+    ("rfc4475/baddn", "3.1.2.15", TakeOr(&[400])),
+    ("rfc4475/badvers", "3.1.2.16", Status(&[505])),
+    ("rfc4475/mismatch01", "3.1.2.17", Status(&[400])),
+    ("rfc4475/mismatch02", "3.1.2.18", Status(&[501, 400])),
+    ("rfc4475/bigcode", "3.1.2.19", Drop),
+    ("rfc4475/badbranch", "3.2.1", TakeOr(&[400])),
+    ("rfc4475/insuf", "3.3.1", Status(&[400])),
+    ("rfc4475/unkscm", "3.3.2", Status(&[416])),
+    ("rfc4475/novelsc", "3.3.3", Status(&[416, 404])),
+    ("rfc4475/unksm2", "3.3.4", TakeOr(&[400])),
+    ("rfc4475/bext01", "3.3.5", Status(&[420])),
+    ("rfc4475/invut", "3.3.6", Status(&[415])),
+    ("rfc4475/regaut01", "3.3.7", TakeOr(&[401])),
+    ("rfc4475/multi01", "3.3.8", Status(&[400])),
+    ("rfc4475/mcl01", "3.3.9", Status(&[400])),
+    ("rfc4475/bcast", "3.3.10", Drop),
+    ("rfc4475/zeromf", "3.3.11", TakeOr(&[483])),
+    ("rfc4475/cparam01", "3.3.12", Take),
+    ("rfc4475/cparam02", "3.3.13", Take),
+    ("rfc4475/regescrt", "3.3.14", Take),
+    ("rfc4475/sdp01", "3.3.15", Status(&[406, 400])),
+    ("rfc4475/inv2543", "3.4.1", Take),
+    ("rfc5118/4_1", "4.1", Take),
+    ("rfc5118/4_2", "4.2", Status(&[400])),
+    ("rfc5118/4_3", "4.3", Take),
+    ("rfc5118/4_4", "4.4", Take),
+    ("rfc5118/4_5_1", "4.5", Take),
+    ("rfc5118/4_5_2", "4.5", Take),
+    ("rfc5118/4_6", "4.6", Take),
+    ("rfc5118/4_7", "4.7", Take),
+    ("rfc5118/4_8", "4.8", Take),
+    ("rfc5118/4_9", "4.9", Take),
+    // three colons: allowed by the grammar of RFC 3261, a fault of it by RFC 5118
+    ("rfc5118/4_10_1", "4.10", TakeOr(&[400])),
+    ("rfc5118/4_10_2", "4.10", Take),
+];
+
+/// Answers every INVITE.
+struct AnswerAll;
+
+impl RequestHandler for AnswerAll {
+    fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
+        Verdict::Answer(Answer::new(StatusCode::OK))
+    }
+}
+
+/// What an endpoint of ours does with a datagram: the status it sends, and whether a response was understood.
+fn ours(bytes: &[u8]) -> (Option<u16>, bool) {
+    let config = EndpointConfig {
+        layer: LayerConfig::default(),
+        max_sessions: 10,
+        limits: Limits::UDP,
+        agent: "test".into(),
+        handler: Arc::new(AnswerAll),
+    };
+    let mut endpoint = Endpoint::new(config, Seed::from_number(1));
+    let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap());
+    endpoint.handle_datagram(Instant::now(), flow, bytes);
+    let mut statuses = Vec::new();
+    while let Some(output) = endpoint.poll_output() {
+        if let Output::Send { bytes, .. } = output {
+            // a long request has a long answer: its Vias come back
+            let limits = Limits { message: 1 << 16, header_section: 1 << 16, ..Limits::UDP };
+            match parse(&bytes, &limits).unwrap() {
+                Message::Response(r) => statuses.push(r.status.code()),
+                Message::Request(r) => panic!("a request was sent: {:?}", r.method),
+            }
+        }
+    }
+    assert!(statuses.len() <= 1, "{statuses:?}");
+    (statuses.first().copied(), endpoint.drops().stray_responses == 1)
+}
+
+#[test]
+fn every_message_gets_what_its_rfc_asks_for_rfc_4475_3_and_rfc_5118_4() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sip-tests/torture");
+    let mut wrong = Vec::new();
+    for (name, section, want) in VERDICTS {
+        let (status, is_stray) = ours(&std::fs::read(root.join(format!("{name}.dat"))).unwrap());
+        // a broken message is told by these; everything else is an answer to what was asked
+        let is_taken = is_stray || status.is_some_and(|s| ![400, 505, 513].contains(&s));
+        let is_right = match want {
+            Take => is_taken,
+            Drop => status.is_none() && !is_stray,
+            Status(list) => status.is_some_and(|s| list.contains(&s)),
+            TakeOr(list) => is_taken || status.is_some_and(|s| list.contains(&s)),
+        };
+        if !is_right {
+            wrong.push(format!("{name} ({section}): {want:?} is asked for, ours is {status:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    // all of them are there, and all 13 valid ones are taken
+    let count = |prefix: &str| VERDICTS.iter().filter(|(n, ..)| n.starts_with(prefix)).count();
+    assert_eq!((count("rfc4475/"), count("rfc5118/")), (49, 12));
+    for name in VALID {
+        let (status, is_stray) = ours(&bytes(name));
+        assert!(is_stray || status.is_some_and(|s| ![400, 505, 513].contains(&s)), "{name}: {status:?}");
+    }
+}
+
+#[test]
+fn no_error_text_carries_more_than_200_bytes_of_the_input() {
+    let huge = "X".repeat(20_000);
+    let mut inputs: Vec<Vec<u8>> = files().iter().map(|f| std::fs::read(f).unwrap()).collect();
+    for line in ["Via", "From", "To", "Call-ID", "CSeq", "Contact", "Content-Length", "Max-Forwards"] {
+        inputs.push(format!("INVITE sip:a@b SIP/2.0\r\n{line}: \"{huge}\r\n\r\n").into_bytes());
+    }
+    inputs.push(format!("{huge} {huge} SIP/2.0\r\n\r\n").into_bytes());
+    inputs.push(format!("SIP/2.0 {huge}\r\n\r\n").into_bytes());
+    let wide = Limits { message: 1 << 20, header_section: 1 << 20, lines_of_a_kind: 64, body: 1 << 20 };
+    for input in inputs {
+        for limits in [Limits::UDP, Limits::TCP, wide] {
+            match parse(&input, &limits) {
+                Err(e) => assert!(e.to_string().len() <= 200),
+                Ok(Message::Request(r)) => {
+                    if let Err(e) = r.essentials() {
+                        assert!(e.to_string().len() <= 200);
+                    }
+                    assert!(format!("{:?}", r.method).len() <= 200);
+                }
+                Ok(Message::Response(_)) => {}
+            }
+        }
     }
 }

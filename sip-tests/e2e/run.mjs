@@ -48,13 +48,14 @@ async function world() {
   const closedPort = await new Promise((done) => shut.bind(0, '127.0.0.1', () => done(shut.address().port)));
   shut.close();
 
-  const trunk = (name, host, codec, password = 'trunk-in-pw') => `
+  const trunk = (name, host, codec, { password = 'trunk-in-pw', qualify = '10s' } = {}) => `
 [trunk.${name}]
 host = "${host}"
 user = "trunk-in"
 password = "${password}"
 codec = "${codec}"
 inbound = "off"
+qualify = "${qualify}"
 
 [account.${name}]
 token = "${name}-token-0123456789"
@@ -66,8 +67,10 @@ to = "trunk.${name}"
   const host = `127.0.0.1:${pbx.sipPort}`;
   const extra = [
     trunk('pcmu', host, 'PCMU'), trunk('pcma', host, 'PCMA'), trunk('g722', host, 'G722'), trunk('opus', host, 'opus'),
-    trunk('wrong', host, 'PCMU', 'not-the-password'), trunk('closed', `127.0.0.1:${closedPort}`, 'PCMU'),
-    trunk('hole', `127.0.0.1:${hole.address().port}`, 'PCMU'), '[account.nowhere]\ntoken = "nowhere-token-0123456789"\n',
+    trunk('wrong', host, 'PCMU', { password: 'not-the-password' }),
+    // known to be down, they would fail at once, and it is the failing that is looked at
+    trunk('closed', `127.0.0.1:${closedPort}`, 'PCMU', { qualify: 'off' }),
+    trunk('hole', `127.0.0.1:${hole.address().port}`, 'PCMU', { qualify: 'off' }), '[account.nowhere]\ntoken = "nowhere-token-0123456789"\n',
     '[[route]]\nnumber = "1003"\nto = "account.anna"\ntimeout = "2s"\n',
   ].join('');
   const ports = { http: 21337, sip: 25080, webrtc: 27000, rtp: 40000 };

@@ -154,7 +154,19 @@ pub fn check(request: &Request) -> Option<Answer> {
             Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, required.join(", ")),
         );
     }
+    if *method == Method::INVITE && !takes_sdp(request) {
+        return Some(Answer::new(StatusCode::NOT_ACCEPTABLE));
+    }
     check_body(request)
+}
+
+/// Whether the caller would read our session description (RFC 3261 §20.1, RFC 4475 §3.3.15): who names no type
+/// does.
+fn takes_sdp(request: &Request) -> bool {
+    let accepted = request.headers.tokens(&HeaderName::Accept);
+    let range = |range: &str| range.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    accepted.is_empty()
+        || accepted.iter().any(|a| [ACCEPT, "application/*", "*/*"].contains(&range(a).as_str()))
 }
 
 /// A body must be of a type and encoding that we read, unless it may be ignored (RFC 3261 §8.2.3).
@@ -203,6 +215,10 @@ mod tests {
         assert_eq!(status("INVITE", &[sdp.clone(), (H::ContentEncoding, "gzip")], "x"), Some(415));
         let optional = (H::ContentDisposition, "render; handling = optional");
         assert_eq!(status("INVITE", &[(H::ContentType, "text/plain"), optional], "hi"), None);
+        assert_eq!(status("INVITE", &[(H::Accept, "text/plain"), (H::Accept, "image/*")], ""), Some(406));
+        for range in ["application/SDP;level=1, text/plain", "*/*", ""] {
+            assert_eq!(status("INVITE", &[(H::Accept, range)], ""), None);
+        }
         assert_eq!(status("INFO", &[(H::ContentType, "application/dtmf-relay")], "Signal=1"), Some(415));
         assert_eq!(status("UPDATE", &[], ""), Some(405));
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));

@@ -149,6 +149,8 @@ codes! {
     NOT_FOUND = 404,
     /// 405 Method Not Allowed
     METHOD_NOT_ALLOWED = 405,
+    /// 406 Not Acceptable
+    NOT_ACCEPTABLE = 406,
     /// 407 Proxy Authentication Required
     PROXY_AUTHENTICATION_REQUIRED = 407,
     /// 408 Request Timeout

@@ -1,18 +1,25 @@
 //! `[trunk.…]`.
 
 use super::io::TrunkDialer;
-use crate::base::{Excerpt, Fault, Network, Secret, Section, Services};
+use crate::base::{Excerpt, Fault, Network, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Prepared};
+use crate::sip::Transport;
 use crate::sip::digest::Algorithm;
 use serde::Deserialize;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// SIP's port where none is written (RFC 3261 §19.1.2).
-const DEFAULT_PORT: u16 = 5060;
+pub(super) const DEFAULT_PORT: u16 = 5060;
+/// A registration is refreshed every four minutes or so: often enough for most NATs' owners, cheap for any PBX.
+const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
+/// A PBX that is gone is noticed within 15 s, and answers six requests a minute for it.
+const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
 
 /// Where the caller's number stands (RFC 3261 §8.1.1.3, RFC 3325 §9.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +68,24 @@ pub(super) struct Trunk {
     pub(super) hold_music: HoldMusic,
     /// Whether P-Asserted-Identity is believed from it and sent to it.
     pub(super) is_trusted: bool,
+    pub(super) transport: Transport,
+    /// We register there, for so long at a time.
+    pub(super) register: Option<Duration>,
+    /// We look so often whether it is there.
+    pub(super) qualify: Option<Duration>,
+    /// Nobody answered lately. Clones share it.
+    is_down: Arc<AtomicBool>,
+}
+
+impl Trunk {
+    /// Whether a call to it would find nobody.
+    pub(super) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_down(&self, is_down: bool) {
+        self.is_down.store(is_down, Ordering::Relaxed);
+    }
 }
 
 /// All trunks of a configuration.
@@ -85,6 +110,10 @@ struct Raw {
     digest: Option<Vec<String>>,
     hold_music: Option<String>,
     trusted: Option<bool>,
+    transport: Option<String>,
+    register: Option<bool>,
+    register_expires: Option<String>,
+    qualify: Option<String>,
 }
 
 const KNOWN: &[&str] = &[
@@ -104,6 +133,10 @@ const KNOWN: &[&str] = &[
     "digest",
     "hold_music",
     "trusted",
+    "transport",
+    "register",
+    "register_expires",
+    "qualify",
 ];
 
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
@@ -196,6 +229,16 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             HoldMusic::Silence
         }
     };
+    let transport = match raw.transport.as_deref() {
+        None | Some("udp") => Transport::Udp, // what every PBX listens on
+        Some("tcp") => Transport::Tcp,
+        Some(_) => {
+            faults.push(section.fault("transport", "write \"udp\" or \"tcp\""));
+            Transport::Udp
+        }
+    };
+    let register = read_register(section, &raw, user.is_some(), &mut faults);
+    let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     let access = read_access(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
     match (host, codec, caller_id) {
@@ -214,8 +257,52 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             algorithms,
             hold_music,
             is_trusted: raw.trusted.unwrap_or(true), // a PBX; a carrier is not
+            transport,
+            register,
+            qualify,
+            is_down: Arc::default(),
         }),
         _ => Err(faults),
+    }
+}
+
+/// Whether and for how long we register; a PBX that knows us by address needs none.
+fn read_register(section: &Section, raw: &Raw, has_user: bool, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let is_on = raw.register.unwrap_or(false);
+    if is_on && !has_user {
+        let remedy = "registering needs `user`, and `password` where the PBX asks for it";
+        faults.push(section.fault("register", remedy));
+    }
+    if !is_on && raw.register_expires.is_some() {
+        faults.push(section.fault("register_expires", "this is for register = true"));
+    }
+    let expires = match raw.register_expires.as_deref().map(parse_duration) {
+        None => DEFAULT_EXPIRES,
+        Some(Ok(expires)) if (30..=86_400).contains(&expires.as_secs()) => expires,
+        Some(Ok(_)) => {
+            faults.push(section.fault("register_expires", "must be 30s to 24h"));
+            DEFAULT_EXPIRES
+        }
+        Some(Err(remedy)) => {
+            faults.push(section.fault("register_expires", remedy));
+            DEFAULT_EXPIRES
+        }
+    };
+    is_on.then_some(expires)
+}
+
+/// How often we look whether the PBX is there.
+fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> Option<Duration> {
+    match text {
+        None => Some(DEFAULT_QUALIFY),
+        Some("off") => None,
+        Some(text) => {
+            let interval = parse_duration(text).ok().filter(|i| (1..=3_600).contains(&i.as_secs()));
+            if interval.is_none() {
+                faults.push(section.fault("qualify", "write \"off\", or 1s to 1h as in \"10s\""));
+            }
+            interval
+        }
     }
 }
 
@@ -393,6 +480,36 @@ mod tests {
             keys(json!({"digest": ["MD4"], "hold_music": "x"})),
             ["trunk.pbx.digest", "trunk.pbx.hold_music"]
         );
+    }
+
+    #[test]
+    fn registration_qualify_and_transport_have_their_defaults_and_remedies() {
+        let with = |value: serde_json::Value| {
+            let mut all = json!({"host": "192.0.2.1", "user": "u"});
+            all.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+            let trunk = read(&Section::new("trunk.pbx", "t", all));
+            trunk.map_err(|faults| faults.into_iter().map(|f| f.key).collect::<Vec<_>>())
+        };
+        let seconds = |d: Option<Duration>| d.map(|d| d.as_secs());
+        let plain = with(json!({})).unwrap();
+        assert_eq!((seconds(plain.register), seconds(plain.qualify)), (None, Some(10)));
+        assert_eq!(plain.transport, Transport::Udp);
+        let all = json!({"register": true, "register_expires": "1h", "qualify": "off", "transport": "tcp"});
+        let all = with(all).unwrap();
+        assert_eq!((seconds(all.register), seconds(all.qualify)), (Some(3_600), None));
+        assert_eq!(all.transport, Transport::Tcp);
+        assert_eq!(seconds(with(json!({"register": true})).unwrap().register), Some(300));
+        for (value, key) in [
+            (json!({"user": "", "register": true}), "register"),
+            (json!({"register_expires": "1h"}), "register_expires"),
+            (json!({"register": true, "register_expires": "10s"}), "register_expires"),
+            (json!({"register": true, "register_expires": "soon"}), "register_expires"),
+            (json!({"qualify": "0s"}), "qualify"),
+            (json!({"qualify": "never"}), "qualify"),
+            (json!({"transport": "tls"}), "transport"),
+        ] {
+            assert_eq!(with(value).unwrap_err(), [format!("trunk.pbx.{key}")]);
+        }
     }
 
     #[test]

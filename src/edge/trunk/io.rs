@@ -1,6 +1,8 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod upkeep;
+
 use super::config::{CallerId, Trunk};
 use super::inbound::Inbound;
 use crate::base::{Cause, Seed, Services};
@@ -13,10 +15,11 @@ use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::session::{SessionCommand, SessionEvent};
-use crate::sip::{Answer, Flow, Host, Request, StatusCode};
+use crate::sip::{Answer, Flow, Hop, Host, Request, StatusCode};
 use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, cause};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,11 +49,16 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
+        // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
+        if trunk.is_down() {
+            return Err(Cause::Unreachable);
+        }
         let remote = trunk.address().await?;
         let profile = trunk.profile(vec![trunk.codec], remote.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let outgoing = OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric);
-        tokio::spawn(run(self.sip.clone(), outgoing, remote, leg, inbox));
+        let hop = Hop { transport: trunk.transport, address: remote };
+        tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
     }
 }
@@ -64,6 +72,7 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, context: EdgeContext) {
     sip.set_handler(Arc::new(Gate(Mutex::new(inbound))));
     for trunk in trunks {
         let mut sessions = sip.serve(&trunk.name);
+        tokio::spawn(upkeep::look_after(trunk.clone(), sip.clone()));
         let context = context.clone();
         tokio::spawn(async move {
             while let Some(session) = sessions.recv().await {
@@ -164,30 +173,33 @@ impl Trunk {
     }
 
     async fn address(&self) -> Result<SocketAddr, Cause> {
+        self.look_up().await.map_err(|error| {
+            warn!(trunk = self.name, host = self.host, %error, "cannot look up the trunk's host");
+            Cause::Unreachable
+        })
+    }
+
+    /// Where its host is now.
+    async fn look_up(&self) -> io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, self.port));
         }
         let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
-        match tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await {
-            Ok(Ok(mut found)) => found.next().ok_or(Cause::Unreachable),
-            Ok(Err(error)) => {
-                warn!(trunk = self.name, host = self.host, %error, "cannot look up the trunk's host");
-                Err(Cause::Unreachable)
-            }
-            Err(_) => {
-                warn!(trunk = self.name, host = self.host, "looking up the trunk's host took too long");
-                Err(Cause::Unreachable)
-            }
+        let mut found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await??;
+        found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Its host as SIP writes it.
+    fn sip_host(&self) -> Host {
+        match self.host.parse::<IpAddr>() {
+            Ok(ip) => Host::from(ip),
+            Err(_) => Host::Name(self.host.clone()),
         }
     }
 
     fn identity(&self) -> Identity {
-        let host = match self.host.parse::<IpAddr>() {
-            Ok(ip) => Host::from(ip),
-            Err(_) => Host::Name(self.host.clone()),
-        };
         Identity {
-            host,
+            host: self.sip_host(),
             port: Some(self.port),
             user: self.user.clone(),
             is_caller_in_from: self.caller_id == CallerId::From,
@@ -208,7 +220,7 @@ impl Trunk {
 async fn run(
     sip: Arc<SipStack>,
     mut leg: OutgoingLeg,
-    remote: SocketAddr,
+    target: Hop,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
@@ -231,7 +243,7 @@ async fn run(
         match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
-                session = Some(sip.dial(Dial { target: remote.into(), contact_user, call: *outgoing }).await);
+                session = Some(sip.dial(Dial { target, contact_user, call: *outgoing }).await);
             }
             Action::Session(command) => {
                 if let Some((session, _)) = &session {

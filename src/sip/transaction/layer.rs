@@ -267,7 +267,8 @@ impl Layer {
     }
 
     /// Answers a request that is not worth a transaction, once and without memory (RFC 3261 §8.2.7).
-    /// ACK is never answered, nor is a request whose Via cannot be read.
+    /// ACK is never answered, nor is a request without Via. With one that cannot be read (of another version of
+    /// SIP, RFC 4475 §3.1.2.16) the answer goes where the request came from.
     pub fn refuse(
         &mut self,
         request: &Request,
@@ -276,17 +277,18 @@ impl Layer {
         to_tag: &str,
         flow: Flow,
     ) {
-        let Ok(mut via) = request.headers.top_via() else { return };
-        if request.method == Method::ACK {
+        if request.method == Method::ACK || request.headers.count(&HeaderName::Via) == 0 {
             return;
         }
-        let source = flow.path.remote;
-        let flow = response_flow(flow, &via);
         let mut response = request.response(status, Some(to_tag));
-        via.note_source(source);
-        response.headers.replace_top_via(&via.to_string());
+        let mut answers = flow;
+        if let Ok(mut via) = request.headers.top_via() {
+            answers = response_flow(flow, &via);
+            via.note_source(flow.path.remote);
+            response.headers.replace_top_via(&via.to_string());
+        }
         why.0.clone_into(&mut response.phrase);
-        self.outputs.push_back(LayerOutput::Send { flow, bytes: response.to_bytes() });
+        self.outputs.push_back(LayerOutput::Send { flow: answers, bytes: response.to_bytes() });
     }
 
     /// A request from the network. A stranger is who is neither known by address nor part of a dialog.

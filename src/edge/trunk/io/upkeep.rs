@@ -1,0 +1,173 @@
+//! Keeps a trunk registered and knows whether its PBX is there.
+
+use super::Trunk;
+use crate::sip::io::{Locate, SipStack};
+use crate::sip::qualify::Reachability;
+use crate::sip::register::{RegisterConfig, RegisterState};
+use crate::sip::{Hop, SipUri, Transport};
+use async_trait::async_trait;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+/// Finds the trunk's host, and lets what it finds pass without the budget of strangers.
+struct Place {
+    trunk: Arc<Trunk>,
+    sip: Arc<SipStack>,
+    trusted: Mutex<Option<IpAddr>>,
+}
+
+#[async_trait]
+impl Locate for Place {
+    async fn locate(&self) -> Option<Hop> {
+        // a failure shows in the state, once; a log line for each attempt would be thousands a day
+        let address = self.trunk.look_up().await.ok()?;
+        let is_new = self.trusted.lock().unwrap_or_else(PoisonError::into_inner).replace(address.ip())
+            != Some(address.ip());
+        if is_new {
+            self.sip.trust(address.ip());
+        }
+        Some(Hop { transport: self.trunk.transport, address })
+    }
+}
+
+/// Runs until the stack ends.
+pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
+    let place = Arc::new(Place { trunk: trunk.clone(), sip: sip.clone(), trusted: Mutex::new(None) });
+    let registration = trunk
+        .register
+        .and_then(|expires| register_config(&trunk, expires))
+        .map(|config| sip.register(config, place.clone()));
+    let mut registered = registration.as_ref().map(|r| r.state());
+    let mut reached = trunk.qualify.map(|interval| sip.qualify(place, interval));
+    // a state that came before the first wait is news too
+    registered.iter_mut().for_each(watch::Receiver::mark_changed);
+    while registered.is_some() || reached.is_some() {
+        // both arms only wait for news
+        tokio::select! {
+            state = next(&mut registered) => tell(&trunk, &state),
+            state = next(&mut reached) => {
+                let was_down = trunk.is_down();
+                trunk.set_down(state == Some(Reachability::Down));
+                match (was_down, trunk.is_down()) {
+                    (false, true) => warn!(trunk = trunk.name, "the trunk is down: calls to it fail at once"),
+                    (true, false) if state.is_some() => {
+                        info!(trunk = trunk.name, "the trunk is up again");
+                        // it may have forgotten us
+                        if let Some(registration) = &registration {
+                            registration.refresh().await;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+}
+
+/// The next news; none, and no more of it, when its source has ended.
+async fn next<T: Clone>(news: &mut Option<watch::Receiver<T>>) -> Option<T> {
+    let Some(receiver) = news else { return std::future::pending().await };
+    if receiver.changed().await.is_ok() {
+        return Some(receiver.borrow_and_update().clone());
+    }
+    *news = None;
+    None
+}
+
+fn tell(trunk: &Trunk, state: &Option<RegisterState>) {
+    match state {
+        Some(RegisterState::Registered { expires }) => {
+            info!(trunk = trunk.name, expires_s = expires.as_secs(), "registered at the trunk's PBX");
+        }
+        Some(RegisterState::Failed(why)) => {
+            warn!(trunk = trunk.name, %why, "not registered at the trunk's PBX; it is tried again");
+        }
+        Some(RegisterState::Closed) => info!(trunk = trunk.name, "no longer registered at the trunk's PBX"),
+        Some(RegisterState::Registering) | None => {}
+    }
+}
+
+/// What a trunk registers; none without a user, which its configuration does not allow.
+fn register_config(trunk: &Trunk, expires: Duration) -> Option<RegisterConfig> {
+    let user = trunk.user.clone()?;
+    // 5060 goes without saying, and some registrars compare domains as text
+    let port = Some(trunk.port).filter(|p| *p != super::super::config::DEFAULT_PORT);
+    let mut registrar = SipUri::new(None, trunk.sip_host(), port);
+    if trunk.transport == Transport::Tcp {
+        registrar.params.set("transport", Some("tcp"));
+    }
+    Some(RegisterConfig {
+        registrar,
+        aor: SipUri::new(Some(&user), trunk.sip_host(), None),
+        contact_user: Some(user),
+        credentials: trunk.credentials(),
+        expires,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Section, Seed};
+    use crate::sip::io::StackConfig;
+    use crate::sip::{HeaderName, Limits, Message, Method, Request, StatusCode, parse};
+    use serde_json::json;
+    use std::net::SocketAddr;
+    use tokio::net::UdpSocket;
+
+    async fn next_request(socket: &UdpSocket) -> (Request, SocketAddr) {
+        let mut buffer = [0; 4_096];
+        let received = tokio::time::timeout(Duration::from_secs(15), socket.recv_from(&mut buffer));
+        let (n, from) = received.await.expect("a request comes").unwrap();
+        match parse(&buffer[..n], &Limits::UDP).unwrap() {
+            Message::Request(r) => (r, from),
+            Message::Response(r) => panic!("a request was expected, not {}", r.status),
+        }
+    }
+
+    /// Answers until a REGISTER came.
+    async fn registered(socket: &UdpSocket) -> Request {
+        loop {
+            let (r, from) = next_request(socket).await;
+            socket.send_to(&r.response(StatusCode::OK, Some("t")).to_bytes(), from).await.unwrap();
+            if r.method == Method::REGISTER {
+                return r;
+            }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_trunk_is_down_while_its_pbx_is_gone_and_registered_anew_when_it_is_back() {
+        let pbx = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = pbx.local_addr().unwrap();
+        let value = json!({"host": address.to_string(), "user": "edge", "register": true, "qualify": "1s"});
+        let trunk =
+            Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let sip = Arc::new(SipStack::start(StackConfig::new(listen), Seed::from_number(1)).unwrap());
+        let task = tokio::spawn(look_after(trunk.clone(), sip.clone()));
+        let r = registered(&pbx).await;
+        assert_eq!(r.headers.get(&HeaderName::To), Some("<sip:edge@127.0.0.1>"));
+        assert_eq!(r.uri.to_string(), format!("sip:{address}"));
+        // up: an OPTIONS was answered
+        let (r, from) = next_request(&pbx).await;
+        pbx.send_to(&r.response(StatusCode::OK, Some("t")).to_bytes(), from).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!trunk.is_down());
+        drop(pbx);
+        while !trunk.is_down() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let pbx = UdpSocket::bind(address).await.unwrap();
+        registered(&pbx).await;
+        assert!(!trunk.is_down());
+        let ending = sip.clone();
+        let ending = tokio::spawn(async move { ending.shutdown(Duration::from_secs(2), None).await });
+        assert_eq!(registered(&pbx).await.headers.get(&HeaderName::Expires), Some("0"));
+        ending.await.unwrap();
+        task.await.unwrap();
+    }
+}
