@@ -14,12 +14,13 @@ use crate::http::{HttpConfig, openapi};
 use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
+use crate::net::owner::{Owner, Protocol, owner_of};
 use crate::net::tls::Acceptor;
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
-use crate::sip::SipConfig;
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
+use crate::sip::{SipConfig, Transport};
 use demo::Demo;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -317,6 +318,27 @@ pub enum RunError {
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
+}
+
+impl RunError {
+    /// Who has the port that was wanted, where a port was and the system tells.
+    #[must_use]
+    pub fn port_owner(&self) -> Option<Owner> {
+        use crate::{http, media, sip};
+        let (protocol, address) = match self {
+            Self::Media(media::StartError::Taken(address)) => (Protocol::Udp, address),
+            Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Udp }) => {
+                (Protocol::Udp, address)
+            }
+            Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Tcp }) => {
+                (Protocol::Tcp, address)
+            }
+            Self::Http(http::io::StartError::Taken(_, address))
+            | Self::DemoHttp(http::io::StartError::Taken(_, address)) => (Protocol::Tcp, address),
+            _ => return None,
+        };
+        owner_of(protocol, *address)
+    }
 }
 
 /// Runs until SIGTERM or SIGINT, and through the drain.

@@ -69,6 +69,9 @@ fn run(config: Option<PathBuf>, lan: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("sipedge: {error}");
+            if let Some(owner) = error.port_owner() {
+                eprintln!("sipedge: {} (process {}) has it", owner.name, owner.process);
+            }
             ExitCode::FAILURE
         }
     }

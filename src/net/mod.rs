@@ -1,7 +1,9 @@
-//! What sockets share: the guard against strangers, TLS, and an HTTP client that goes only where it may.
+//! What sockets share: the guard against strangers, TLS, an HTTP client that goes only where it
+//! may, and who has a port that we want.
 
 pub mod client;
 pub mod guard;
+pub mod owner;
 pub mod tls;
 
 pub use tls::install_crypto;

@@ -3,8 +3,9 @@
 import { Media, microphone } from './media.mjs';
 
 export class Call {
-  constructor({ api, element, name, number, onChange, onEnd }) {
-    Object.assign(this, { api, element, name, number, onChange, onEnd });
+  /** `latest` gives the last word of an event about a call, if there was one: events may be faster than answers. */
+  constructor({ api, element, name, number, latest, onChange, onEnd }) {
+    Object.assign(this, { api, element, name, number, latest, onChange, onEnd });
     this.id = null;
     this.state = 'preparing';
     this.direction = 'outbound';
@@ -21,8 +22,8 @@ export class Call {
       const { call } = await this.api.post('/call/make', { Phone: this.number });
       this.id = call.callID;
       if (this.isOver) return void this.api.leave(this.id); // hung up meanwhile
-      this.update(call);
-      await this.media.attach(this.id);
+      this.update(this.latest(this.id) ?? call);
+      if (!this.isOver) await this.media.attach(this.id);
     });
   }
 
@@ -61,10 +62,18 @@ export class Call {
     try {
       await steps();
     } catch (error) {
+      if (error.status === 404 && this.id) return this.#askWhy(error);
       // a call that was refused at the door is over already; any other must not go on without sound
       if (this.id && !this.isOver && error.kind !== 'answered') this.api.leave(this.id);
       this.#end({ error });
     }
+  }
+
+  /** It was over before its media came: the API knows the reason for a while. */
+  async #askWhy(error) {
+    const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(() => ({}));
+    if (call?.state === 'ended') this.update(call);
+    else this.#end({ error });
   }
 
   async #open() {

@@ -123,7 +123,7 @@ function begin(name, number, steps) {
   warn('');
   audio();
   const own = new Call({
-    api, name, number, element: $('sound'),
+    api, name, number, element: $('sound'), latest: (id) => early.get(id),
     onChange() {
       if (call !== own) return;
       if (own.id) sessionStorage.setItem('call', JSON.stringify({ id: own.id, name }));
@@ -144,11 +144,8 @@ function begin(name, number, steps) {
   });
   call = own;
   render();
-  steps(own).then(() => {
-    const word = early.get(own.id);
-    if (word) own.update(word);
-    early.clear();
-  });
+  early.clear();
+  steps(own);
 }
 
 function dial(number) {
@@ -336,6 +333,7 @@ $('pad-toggle').addEventListener('click', () => {
   $('idle-pad').hidden = !isOpen;
   $('suggestions').hidden = isOpen;
   $('pad-toggle').setAttribute('aria-expanded', isOpen);
+  $('pad-text').textContent = isOpen ? 'Numbers to try' : 'Keypad';
 });
 $('answer').addEventListener('click', answer);
 $('decline').addEventListener('click', decline);
@@ -363,6 +361,10 @@ document.addEventListener('keydown', (event) => {
 });
 document.addEventListener('pointerdown', () => audio(), { once: true });
 document.addEventListener('keydown', () => audio(), { once: true });
+
+// a call must not go on that nobody can hang up any more
+addEventListener('beforeunload', (event) => call && event.preventDefault());
+addEventListener('pagehide', () => call?.hangUp());
 
 pad('idle-pad', type);
 pad('talk-pad', press);

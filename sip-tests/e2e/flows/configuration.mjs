@@ -2,6 +2,9 @@
 import { writeFileSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import path from 'node:path';
 import { Child } from '../lib/process.mjs';
 
@@ -58,6 +61,39 @@ to = "trunk.pbc"
   report.check('a taken SIP port is named', sip.code === 1 && sip.said.includes(`UDP 127.0.0.1:${udp.address().port} is taken`), sip.said.trim());
   const http = await start(base(25091, tcp.address().port));
   report.check('a taken HTTP port is named', http.code === 1 && http.said.includes(`127.0.0.1:${tcp.address().port} is taken by another program`), http.said.trim());
+  const owner = `(process ${process.pid}) has it`;
+  report.check('and who has them', sip.said.includes(owner) && http.said.includes(owner), http.said.trim().split('\n').at(-1));
   udp.close();
   tcp.close();
+
+  // ---- commands
+  const say = async (args, input = '') => {
+    const child = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
+    child.stdin.on('error', () => {}).end(input); // a program that reads nothing has ended before
+    const [code] = await once(child, 'close');
+    return { code, said };
+  };
+  const example = fileURLToPath(new URL('../../../config/sipedge.toml', import.meta.url));
+  const good = await say(['check-config', '--config', example]);
+  report.equal('check-config of the example', `${good.code} ${good.said.trim()}`, `0 ${example}: good`);
+  const bad = path.join(out, 'wrong.toml');
+  writeFileSync(bad, '[http]\nlisen = 1\n[route]\n');
+  const refused = await say(['check-config', '--config', bad]);
+  report.check('check-config names every mistake', refused.code === 78 && refused.said.trim().split('\n').length === 2, refused.said.trim());
+  const routed = await say(['route', '600', '--from', 'demo', '--config', example]);
+  report.check('route says which and why', routed.code === 0 && routed.said.includes('1. rings trunk.pbx as 600'), routed.said.trim());
+  const back = await say(['route', '1001', '--from', 'pbx', '--config', example]);
+  report.check('route of a call of the PBX', back.code === 0 && back.said.includes('it is for calls from account.demo') && back.said.includes('everything that account.demo has'), back.said.trim());
+  report.equal('no route has an exit code of its own', (await say(['route', '999', '--from', 'pbx', '--config', example])).code, 1);
+  report.equal('a source that is not there is a wrong command line', (await say(['route', '1', '--from', 'x', '--config', example])).code, 2);
+  const hashed = await say(['hash-secret', 'Mufasa', '--realm', 'http-auth@example.org'], 'Circle of Life\n');
+  // RFC 7616 §3.9.1, by md5sum
+  report.check('hash-secret prints three hashes', hashed.code === 0 && hashed.said.includes('MD5         = "3d78807defe7de2157e2b0b6573a855f"') && hashed.said.trim().split('\n').length === 3);
+  report.equal('hash-secret without a password', (await say(['hash-secret', 'a'])).code, 1);
+  report.check('--version', /^sipedge \d+\.\d+\.\d+$/.test((await say(['--version'])).said.trim()));
+  const help = await say(['--help']);
+  report.check('--help names the commands and the exit codes', ['check-config', 'route', 'hash-secret', 'Exit codes'].every((word) => help.said.includes(word)));
+  report.equal('a wrong command line', (await say(['--nonsense'])).code, 2);
 }
