@@ -71,7 +71,7 @@ to = "trunk.pbc"
     const child = spawn(binary, args, { stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
-    child.stdin.end(input);
+    child.stdin.on('error', () => {}).end(input); // a program that reads nothing has ended before
     const [code] = await once(child, 'close');
     return { code, said };
   };
