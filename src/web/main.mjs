@@ -197,7 +197,9 @@ function press(digit) {
 function onEvent({ event, call: told, displayName }) {
   const id = told.callID;
   if (event === 'call.incoming') {
-    if (!handled.has(id)) incoming.set(id, { call: told, name: displayName ?? told.from });
+    if (handled.has(id)) return;
+    incoming.set(id, { call: told, name: displayName ?? told.from });
+    if (call) say(`${displayName ?? told.from} is calling, too.`);
     return render();
   }
   if (call?.id === id) return call.update(told);

@@ -11,6 +11,7 @@ export const alone = true;
 
 const HTTP = 21380;
 const TOKEN = 'page-token-0123456789';
+const BERT = 'bert-token-0123456789';
 
 const text = (page, id) => page.locator(`#${id}`).textContent();
 const says = (page, id, wanted, ms = 10_000) => until(`the page says ${wanted}`, async () => wanted.test(await text(page, id)), ms);
@@ -41,7 +42,11 @@ async function hear(page, seconds = 1) {
 export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
   if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
-  const demo = await new Demo({ binary, http: HTTP, token: TOKEN }).start();
+  const env = {
+    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '101', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
+    SIPEDGE_ACCOUNT__BERT__DISPLAY_NAME: 'Maria do Carmo Albuquerque',
+  };
+  const demo = await new Demo({ binary, http: HTTP, token: TOKEN, env }).start();
   const stop = started({ stop: () => demo.stop() }) && (() => demo.stop());
   report.check('the demo is up within a second', demo.startedIn < 1_000, `${demo.startedIn} ms`);
   report.equal('and names its page', demo.url, `http://127.0.0.1:${HTTP}/#token=${TOKEN}`);
@@ -63,6 +68,7 @@ export async function run(ctx) {
 
   await extensions(ctx, page);
   await inbound(ctx, page, person);
+  await another(ctx, page);
   await keyboard(ctx, page);
   await controls(ctx, page);
 
@@ -204,6 +210,27 @@ async function inbound({ report, tone }, page, person) {
   await isShown(page, 'idle');
   report.check('declined at one, it rings at neither', true, await text(page, 'status'));
   await other.context().close();
+}
+
+async function another({ report }, page) {
+  console.log('  -- another person calls, first during a call, then in vain');
+  const maria = new Api(`http://127.0.0.1:${HTTP}`, BERT);
+  await dial(page, '602');
+  await talks(page);
+  const second = await maria.make('100');
+  await says(page, 'waiting-text', /^Maria do Carmo Albuquerque is calling\.$/);
+  await page.shot('desktop-light-waiting');
+  await page.getByRole('button', { name: 'End and answer' }).click();
+  await says(page, 'talking-who', /Maria/);
+  await until('answered', async () => (await maria.status(second)).state === 'active');
+  report.check('the first call is ended, the second answered', true);
+  await maria.hangup(second);
+  await says(page, 'status', /Maria do Carmo Albuquerque hung up\./);
+  const third = await maria.make('100');
+  await isShown(page, 'ringing');
+  await maria.hangup(third);
+  await says(page, 'status', /Missed call from Maria do Carmo Albuquerque\./);
+  report.check('a missed call is told', true);
 }
 
 async function keyboard({ report }, page) {
