@@ -1,6 +1,6 @@
 //! What the call asks of media and what media answers.
 
-use crate::base::{Cause, Digit, LegId};
+use crate::base::{Cause, Digit, LegId, Recording};
 use crate::sdp::SessionDescription;
 use std::time::Duration;
 
@@ -102,13 +102,15 @@ pub struct DtmfDigit {
 }
 
 /// What a party on hold hears.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum HoldMusic {
     /// Silence.
     #[default]
     Silence,
     /// Generated music, where the codec is G.711; else silence.
     Generated,
+    /// A recording, over and over, where the codec is G.711; else silence.
+    Recording(Recording),
 }
 
 /// What kind of media a leg speaks.

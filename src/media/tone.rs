@@ -1,11 +1,11 @@
-//! What sipedge plays by itself: silence, the line-up tone, the tones of keys, music. Pure; one [`Player`] belongs to
+//! What sipedge plays by itself: silence, the line-up tone, the tones of keys, music, recordings. Pure; one [`Player`] belongs to
 //! one stream and makes a packet's payload when its timer asks for one. Nothing is allocated for that.
 //!
 //! Sounds are made at 8,000 Hz for G.711; a stream of another codec gets silence until there is a transcoder.
 
 use super::codec::g711;
 use super::silence::silence;
-use crate::base::Digit;
+use crate::base::{Digit, Recording};
 use crate::call::port::Codec;
 use std::f64::consts::TAU;
 
@@ -24,7 +24,7 @@ const GAP_FRAMES: u32 = 4;
 const KEYS_MAX: usize = 32;
 
 /// What a stream gets while nobody is heard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Program {
     /// Silence.
     #[default]
@@ -35,6 +35,8 @@ pub enum Program {
     Keys,
     /// Music.
     Music,
+    /// A recording, over and over.
+    Recording(Recording),
 }
 
 /// Plays a program.
@@ -82,13 +84,14 @@ impl Player {
         let at = self.at;
         self.at = self.at.wrapping_add(RATE / 50);
         let key = self.next_key();
-        let sample = |n: u32| match (self.program, key) {
+        let sample = |n: u32| match (&self.program, key) {
             (Program::Tone, _) => TONE_PEAK * sine(TONE_HERTZ, n),
             (Program::Keys, Some(digit)) => {
                 let (low, high) = digit.tones();
                 KEY_PEAK * (sine(low, n) + sine(high, n))
             }
             (Program::Music, _) => music(n),
+            (Program::Recording(recording), _) => f64::from(recording.sample(n)),
             (Program::Silence | Program::Keys, _) => 0.0,
         };
         if self.program == Program::Silence || (self.program == Program::Keys && key.is_none()) {
@@ -223,6 +226,15 @@ mod tests {
             let level = level_dbm0(second);
             assert!((-32.0..=-14.0).contains(&level), "{level}");
         }
+    }
+
+    #[test]
+    fn a_recording_is_played_over_and_over() {
+        let tone: Vec<i16> = (0..8_000).map(|n| to_sample(5_000.0 * sine(440, n))).collect();
+        let mut player = Player::default();
+        player.set(Program::Recording(Recording::from_samples(&tone).unwrap()));
+        let samples = play(&mut player, Codec::Pcma, 125);
+        assert!(share(&samples, 440.0) > 0.99);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `[trunk.…]`.
 
 use super::io::TrunkDialer;
-use crate::base::{Excerpt, Fault, Network, Secret, Section, Services, parse_duration};
+use crate::base::{Excerpt, Fault, Network, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Prepared};
@@ -224,10 +224,10 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let hold_music = match raw.hold_music.as_deref() {
         None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
         Some("silence") => HoldMusic::Silence,
-        Some(_) => {
-            faults.push(section.fault("hold_music", "write \"generated\" or \"silence\""));
+        Some(file) => read_music(section, file).unwrap_or_else(|fault| {
+            faults.push(fault);
             HoldMusic::Silence
-        }
+        }),
     };
     let transport = match raw.transport.as_deref() {
         None | Some("udp") => Transport::Udp, // what every PBX listens on
@@ -304,6 +304,16 @@ fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) 
             interval
         }
     }
+}
+
+/// A file of music.
+fn read_music(section: &Section, file: &str) -> Result<HoldMusic, Fault> {
+    let remedy = |why: String| {
+        let file = Excerpt(file);
+        section.fault("hold_music", format!("write \"generated\", \"silence\" or a WAV file; {file}: {why}"))
+    };
+    let bytes = std::fs::read(file).map_err(|error| remedy(error.to_string()))?;
+    Recording::from_wav(&bytes).map(HoldMusic::Recording).map_err(|error| remedy(error.to_string()))
 }
 
 /// The digest algorithms that a peer may use towards us.
@@ -510,6 +520,21 @@ mod tests {
         ] {
             assert_eq!(with(value).unwrap_err(), [format!("trunk.pbx.{key}")]);
         }
+    }
+
+    #[test]
+    fn music_on_hold_may_be_a_file_and_one_that_cannot_be_played_is_named() {
+        let read = |music: &str| {
+            let value = json!({"host": "192.0.2.1", "hold_music": music});
+            read(&Section::new("trunk.pbx", "t", value)).map(|t| t.hold_music)
+        };
+        assert_eq!(read("silence"), Ok(HoldMusic::Silence));
+        let fault = read("/nonexistent/music.wav").unwrap_err().remove(0).to_string();
+        assert!(
+            fault.starts_with("t: trunk.pbx.hold_music: write \"generated\", \"silence\" or a WAV file; "),
+            "{fault}"
+        );
+        assert!(fault.contains("/nonexistent/music.wav: No such file"), "{fault}");
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl Trunk {
                 codecs,
                 towards,
                 is_symmetric: self.is_symmetric,
-                hold_music: self.hold_music,
+                hold_music: self.hold_music.clone(),
             },
             takes_offer: true,
             takes_reoffer: true,

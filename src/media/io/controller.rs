@@ -335,17 +335,18 @@ impl Controller {
 
     /// The place of a plain leg, with its ports.
     fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { towards, is_symmetric, hold_music, .. } = *profile else {
+        let MediaProfile::Rtp { towards, is_symmetric, hold_music, .. } = profile else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
         let at = self.leg(id);
         if let Some(leg) = self.legs.get_mut(at) {
-            leg.hold_music = hold_music;
+            leg.hold_music.clone_from(hold_music);
         }
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);
         }
-        let (rtp, sockets) = self.shared.open_pair(towards, is_symmetric).ok_or(MediaRefusal::Congestion)?;
+        let (rtp, sockets) =
+            self.shared.open_pair(*towards, *is_symmetric).ok_or(MediaRefusal::Congestion)?;
         let stream = self.shared.stream_id();
         let stats = Arc::new(StreamStats::default());
         let news = Some(self.news.clone());
@@ -685,8 +686,12 @@ fn direction(stream: StreamId, far: Direction, is_held: bool) -> Command {
 
 /// What a leg hears of the other one, or is played in its place.
 fn heard(listener: &Leg, other: &Leg, stream: StreamId, codec: Codec) -> (Option<StreamId>, Program) {
-    let has_music = [listener, other].iter().any(|l| l.hold_music == HoldMusic::Generated);
-    let music = if has_music { Program::Music } else { Program::Silence };
+    let chosen = [other, listener].into_iter().map(|leg| &leg.hold_music).find(|m| **m != HoldMusic::Silence);
+    let music = match chosen {
+        None | Some(HoldMusic::Silence) => Program::Silence,
+        Some(HoldMusic::Generated) => Program::Music,
+        Some(HoldMusic::Recording(recording)) => Program::Recording(recording.clone()),
+    };
     if listener.is_holding || other.is_holding {
         return (None, if other.is_holding { music } else { Program::Silence });
     }
