@@ -23,11 +23,14 @@ async function both(ctx, what, options, examine) {
 
 async function one(ctx, what, options, examine, andBack = false) {
   console.log(`  -- ${what}`);
-  const { client, browser, stop } = await ctx.variant(options);
+  const { client, browser, sipedge, stop } = await ctx.variant(options);
   const pbx = options.bind ? ctx.pbx6 : ctx.pbx;
   try {
     await toneInBrowser({ ...ctx, client, browser, pbx, codec: 'pcmu', examine });
     if (andBack) await toneInPbx({ ...ctx, client, browser, pbx });
+  } catch (error) {
+    console.log(sipedge.output.slice(-3000));
+    throw error;
   } finally {
     await stop();
   }
