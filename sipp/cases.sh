@@ -3,7 +3,7 @@
 
 SLOW='lost-acks'    # with --slow, or named
 LONG='glare-waits echo-100 register'  # start first
-SHARED='auth'       # files that several scenarios use, and that are none by themselves
+SHARED='auth bench'       # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
