@@ -1,0 +1,113 @@
+# shellcheck shell=bash disable=SC2034
+# Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
+
+SLOW='lost-acks'    # with --slow, or named
+LONG='glare-waits echo-100 register'  # start first
+SHARED='auth bench'       # files that several scenarios use, and that are none by themselves
+
+# ---- who may call
+
+digest='inbound_user = "pbx"
+inbound_password = "pbx-pw"'
+
+scenario_auth-md5() { login 'digest = ["MD5"]'; says caller.messages '^Authorization: Digest .*algorithm=MD5'; }
+scenario_auth-sha256() { login 'digest = ["SHA-256"]'; says caller.messages '^Authorization: Digest .*algorithm=SHA-256'; }
+login() {
+  configure "$digest
+$1"
+  edge
+  called basic
+  caller auth -au pbx -ap pbx-pw -auth_uri "200@$url:$sip"
+  finish
+}
+
+# What an unknown user hears is what a wrong password hears, but for the nonce and what SIPp numbers.
+scenario_auth-refused() {
+  configure "$digest"
+  edge
+  for who in 'pbx wrong' 'nobody pbx-pw'; do
+    caller auth-refused -au "${who% *}" -ap "${who#* }" -auth_uri "200@$url:$sip"
+    wait_for_peers
+    # the answer to the credentials: the last 401
+    tac "$dir/caller.messages" | sed '/^SIP\/2.0 401/q' | tac | grep -iE '^(SIP|WWW-Auth|Server|Allow|Content|Retry)' |
+      sed 's/nonce="[^"]*"/nonce=""/' >"$dir/answer.${who% *}"
+  done
+  finish
+  [ -s "$dir/answer.pbx" ] && cmp -s "$dir/answer.pbx" "$dir/answer.nobody" || fault 'a wrong password and an unknown user are told apart'
+  [ "$(grep -c 'login refused' "$dir/sipedge.log")" = 2 ] || fault 'the log does not tell of two refused logins'
+}
+
+scenario_stranger() { configure 'inbound = "off"'; common stranger; never sipedge.log 'call started'; }
+
+# ---- lost messages: SIPp shall not know a repeated message as such
+
+scenario_lost-ack() { edge; called lost-ack; caller lost-ack -nr; finish; }
+scenario_lost-acks() {
+  patience=60
+  edge
+  called lost-acks
+  caller lost-acks
+  finish
+  # 0, 0.5, 1.5, 3.5 s, then every 4 s: eleven
+  [ "$(grep -c '^SIP/2.0 200' "$dir/caller.messages")" -ge 11 ] || fault 'the 200 did not come again and again'
+}
+scenario_lost-invite() { edge; called lost-invite -nr; api make 200; finish; }
+scenario_lost-ack-of-ours() { edge; called lost-ack-of-ours -nr; api make 200; finish; }
+scenario_lost-bye() { edge; called lost-bye -nr; caller lost-bye; finish; }
+scenario_lost-200-of-bye() { edge; called lost-200-of-bye; caller lost-200-of-bye -nr; finish; }
+scenario_invite-repeated() {
+  edge
+  called invite-repeated
+  caller invite-repeated -nr
+  finish
+  [ "$(grep -c '^INVITE ' "$dir/called.messages")" = 1 ] || fault 'it rang twice'
+}
+
+# ---- addresses
+
+scenario_ipv6() { ip=::1 url='[::1]'; configure; edge; called basic; caller basic; finish; }
+
+# ---- the trunk as such
+
+# SIPp ends sipedge in the middle of it.
+scenario_register() {
+  configure '' '' 'qualify = "off"
+user = "pbx"
+password = "pbx-pw"
+register = true
+register_expires = "60s"'
+  called register
+  edge
+  finish
+}
+scenario_qualify() {
+  configure '' '' 'qualify = "1s"'
+  called qualify -m 2
+  edge
+  finish
+}
+scenario_tcp() {
+  configure '' '' 'qualify = "off"
+transport = "tcp"'
+  edge
+  called basic -t t1
+  caller basic -t t1
+  finish
+  says caller.messages '^Via: SIP/2.0/TCP'
+  says called.messages '^Via: SIP/2.0/TCP'
+}
+
+# ---- many at once
+
+# Each call sends 150 packets; SIPp compares what comes back (exit code 253), and sipedge counts.
+scenario_echo-100() {
+  rtp=$((SIPP_PORT + 10000))-$((SIPP_PORT + 10399))  # ports of this scenario alone
+  level=info
+  configure
+  edge
+  caller echo-100 -m 100 -l 100 -r 100 -min_rtp_port $((SIPP_PORT + 9000)) -max_rtp_port $((SIPP_PORT + 9999)) -audiotolerance 0.3
+  finish
+  count=$(sed -n 's/.*media stream ended.* packets_in=\([0-9]*\) packets_out=\([0-9]*\) .*/\1 \2/p' "$dir/sipedge.log" |
+    awk '$1 >= 140 && $2 >= $1 - 2 { n++ } END { print n + 0 }')
+  [ "$count" = 100 ] || fault "only $count of 100 calls have their packets back"
+}
