@@ -35,6 +35,16 @@ pub struct ProbeId(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(u64);
 
+/// How to ask whether somebody is there.
+#[derive(Debug, Clone, Default)]
+pub struct Probe {
+    /// From, without tag: who we are to the peer; none: our address. A PBX notes an OPTIONS of nobody it knows as an
+    /// intruder's.
+    pub from: Option<NameAddr>,
+    /// How long the answer is waited for; none: 64·T1.
+    pub limit: Option<Duration>,
+}
+
 /// What the endpoint asks of the world.
 #[derive(Debug)]
 pub enum Output {
@@ -268,14 +278,14 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Asks whether somebody is there (RFC 3261 §11), and waits for the answer no longer than `limit`.
+    /// Asks whether somebody is there (RFC 3261 §11).
     ///
     /// # Errors
     /// When the cap of transactions is reached.
-    pub fn probe(&mut self, now: Instant, flow: Flow, limit: Option<Duration>) -> Result<ProbeId, Full> {
+    pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
         let uri: Uri = SipUri::of_address(None, flow.path.remote).into();
         let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
-        let mut from = NameAddr::new(end.contact());
+        let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));
         let mut r = Request::new(Method::OPTIONS, uri.clone());
         let branch = format!("{MAGIC_COOKIE}{}", self.seed.token(20));
@@ -289,7 +299,7 @@ impl Endpoint {
         r.headers.push(HeaderName::Accept, answer::ACCEPT);
         r.headers.push(HeaderName::UserAgent, end.agent);
         let transaction = self.layer.send_request(now, r, flow)?;
-        limit.into_iter().for_each(|limit| self.layer.give_up_at(transaction, now + limit));
+        probe.limit.into_iter().for_each(|limit| self.layer.give_up_at(transaction, now + limit));
         self.next_id += 1;
         let probe = ProbeId(self.next_id);
         self.owners.insert(transaction, Owner::Probe(probe));

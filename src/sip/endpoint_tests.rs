@@ -142,7 +142,7 @@ fn draining_refuses_calls_and_still_answers_options() {
 #[test]
 fn a_probe_tells_the_status_or_that_none_came() {
     let (mut e, t0) = (endpoint(), Instant::now());
-    let probe = e.probe(t0, flow(), None).unwrap();
+    let probe = e.probe(t0, flow(), Probe::default()).unwrap();
     let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("a request was expected") };
     let Message::Request(r) = parse(&bytes, &Limits::UDP).unwrap() else { panic!() };
     let answer = r.response(StatusCode::OK, Some("t")).to_bytes();
@@ -150,12 +150,12 @@ fn a_probe_tells_the_status_or_that_none_came() {
     assert!(
         matches!(e.poll_output(), Some(Output::Probed { probe: p, result: Ok(StatusCode::OK) }) if p == probe)
     );
-    e.probe(t0, flow(), None).unwrap();
+    e.probe(t0, flow(), Probe::default()).unwrap();
     e.handle_timeout(t0 + T1 * 64);
     let last = std::iter::from_fn(|| e.poll_output()).last();
     assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));
     let later = t0 + T1 * 100;
-    e.probe(later, flow(), Some(T1 * 6)).unwrap();
+    e.probe(later, flow(), Probe { limit: Some(T1 * 6), ..Probe::default() }).unwrap();
     e.handle_timeout(later + T1 * 6);
     let last = std::iter::from_fn(|| e.poll_output()).last();
     assert!(matches!(last, Some(Output::Probed { result: Err(Failure::Timeout), .. })));

@@ -15,12 +15,12 @@ mod upkeep;
 
 use super::admission::AdmissionConfig;
 use super::dialog::LocalEnd;
-use super::endpoint::{Drops, EndpointConfig, Refuse, RequestHandler};
+use super::endpoint::{Drops, EndpointConfig, Probe, Refuse, RequestHandler};
 use super::qualify::{Qualify, Reachability};
 use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Flow, Hop, Limits, Reason, Request, Response, StatusCode, Transport};
+use super::{Flow, Hop, Limits, NameAddr, Reason, Request, Response, StatusCode, Transport};
 use crate::base::Seed;
 use owner::{Command, Known, Owner, ReaderStats};
 use served::{Served, Switch};
@@ -301,13 +301,9 @@ impl SipStack {
     ///
     /// # Errors
     /// Nobody answered within 64·T1, or within the limit; or nobody is there.
-    pub async fn options(
-        &self,
-        target: impl Into<Hop>,
-        limit: Option<Duration>,
-    ) -> Result<StatusCode, Failure> {
+    pub async fn options(&self, target: impl Into<Hop>, probe: Probe) -> Result<StatusCode, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Probe { target: target.into(), limit, reply }).await;
+        let _ = self.commands.send(Command::Probe { target: target.into(), probe, reply }).await;
         answer.await.unwrap_or(Err(Failure::Transport))
     }
 
@@ -316,9 +312,15 @@ impl SipStack {
         self.upkeep.register(self.clone(), peer, Registration::start(config, self.fork_seed()))
     }
 
-    /// Watches whether somebody is there, until the receiver is dropped or the stack is shut down.
-    pub fn qualify(&self, peer: Arc<dyn Locate>, interval: Duration) -> watch::Receiver<Reachability> {
-        self.upkeep.qualify(self.clone(), peer, Qualify::start(interval, self.fork_seed()))
+    /// Watches whether somebody is there, until the receiver is dropped or the stack is shut down; `from` says who
+    /// asks, see [`Probe::from`].
+    pub fn qualify(
+        &self,
+        peer: Arc<dyn Locate>,
+        from: Option<NameAddr>,
+        interval: Duration,
+    ) -> watch::Receiver<Reachability> {
+        self.upkeep.qualify(self.clone(), peer, from, Qualify::start(interval, self.fork_seed()))
     }
 
     fn fork_seed(&self) -> Seed {

@@ -3,7 +3,7 @@
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::answer::Answer;
 use super::super::dialog::LocalEnd;
-use super::super::endpoint::{Endpoint, EndpointConfig, Output, ProbeId, RequestId, SessionId};
+use super::super::endpoint::{Endpoint, EndpointConfig, Output, Probe, ProbeId, RequestId, SessionId};
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
 use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode, Transport};
@@ -49,7 +49,7 @@ pub(super) fn next_token() -> u64 {
 /// From handles to the owner.
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
-    Probe { target: Hop, limit: Option<Duration>, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    Probe { target: Hop, probe: Probe, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
@@ -367,8 +367,8 @@ impl Owner {
                     self.endpoint.command(now, *session, command);
                 }
             }
-            Command::Probe { target, limit, reply } => match self.flow_to(target) {
-                Some(flow) => match self.endpoint.probe(now, flow, limit) {
+            Command::Probe { target, probe, reply } => match self.flow_to(target) {
+                Some(flow) => match self.endpoint.probe(now, flow, probe) {
                     Ok(probe) => {
                         self.feed.known.add(target.address.ip());
                         self.probes.insert(probe, (target.address.ip(), reply));

@@ -4,6 +4,7 @@ use super::super::{Dial, SipStack, StackConfig};
 use super::*;
 use crate::base::Seed;
 use crate::sip::answer::{Answer, Body};
+use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
 use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionCommand, SessionEvent};
 use crate::sip::transaction::Failure;
@@ -169,7 +170,7 @@ async fn nobody_there_and_a_connection_that_closes_fail_at_once() {
     let start = Instant::now();
     let asking = {
         let stack = stack.clone();
-        tokio::spawn(async move { stack.options(by_tcp(address), None).await })
+        tokio::spawn(async move { stack.options(by_tcp(address), Probe::default()).await })
     };
     let mut far = Far::new(gone.accept().unwrap().0);
     assert_eq!(far.request().method, Method::OPTIONS);
@@ -190,7 +191,7 @@ async fn one_connection_serves_a_target_and_a_new_one_is_made_when_it_is_gone() 
         let mut far = None;
         for _ in 0..3 {
             let stack = stack.clone();
-            let asking = tokio::spawn(async move { stack.options(by_tcp(address), None).await });
+            let asking = tokio::spawn(async move { stack.options(by_tcp(address), Probe::default()).await });
             let far = far.get_or_insert_with(|| Far::new(listener.accept().unwrap().0));
             let r = far.request();
             far.say(&r.response(StatusCode::OK, Some("t")).to_bytes());

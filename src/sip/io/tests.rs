@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sip::answer::Body;
+use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, Refuse, Verdict};
 use crate::sip::session::{CallEnd, CallFailure};
 use crate::sip::{Flow, HeaderName, Message, Method, NameAddr, Request, Response, Uri, parse};
@@ -67,7 +68,7 @@ async fn a_call_to_a_closed_port_fails_within_a_second() {
         assert!(start.elapsed() < Duration::from_secs(1));
         assert_eq!(events.recv().await, None);
     }
-    assert_eq!(stack.options(closed, None).await, Err(Failure::Transport));
+    assert_eq!(stack.options(closed, Probe::default()).await, Err(Failure::Transport));
 }
 
 #[tokio::test(flavor = "multi_thread")]

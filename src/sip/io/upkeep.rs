@@ -1,6 +1,8 @@
 //! The tasks that keep registrations and watch peers: one each, driving [`Registration`] and [`Qualify`].
 
 use super::super::Hop;
+use super::super::NameAddr;
+use super::super::endpoint::Probe;
 use super::super::qualify::{self, PROBE_LIMIT, Qualify, Reachability};
 use super::super::register::{self, RegisterFailure, RegisterState, Registration};
 use super::super::transaction::Failure;
@@ -86,10 +88,11 @@ impl Upkeep {
         &self,
         stack: SipStack,
         peer: Arc<dyn Locate>,
+        from: Option<NameAddr>,
         machine: Qualify,
     ) -> watch::Receiver<Reachability> {
         let (news, state) = watch::channel(machine.state());
-        self.tasks.spawn(watch_peer(stack, peer, machine, news, self.closing.clone()));
+        self.tasks.spawn(watch_peer(stack, peer, from, machine, news, self.closing.clone()));
         state
     }
 
@@ -183,6 +186,7 @@ async fn next_order(
 async fn watch_peer(
     stack: SipStack,
     peer: Arc<dyn Locate>,
+    from: Option<NameAddr>,
     mut machine: Qualify,
     news: watch::Sender<Reachability>,
     closing: CancellationToken,
@@ -192,9 +196,10 @@ async fn watch_peer(
             match output {
                 qualify::Output::State(state) => drop(news.send_replace(state)),
                 qualify::Output::Probe => {
+                    let probe = Probe { from: from.clone(), limit: Some(PROBE_LIMIT) };
                     let probe = async {
                         match peer.locate().await {
-                            Some(hop) => stack.options(hop, Some(PROBE_LIMIT)).await,
+                            Some(hop) => stack.options(hop, probe).await,
                             None => Err(Failure::Transport),
                         }
                     };

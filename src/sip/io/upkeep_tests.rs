@@ -114,7 +114,7 @@ async fn a_registrar_that_comes_back_knows_us_again_within_about_four_seconds() 
 async fn a_peer_is_up_while_it_answers_and_down_when_it_is_gone() {
     let (socket, address) = peer().await;
     let stack = stack();
-    let mut state = stack.qualify(Arc::new(Hop::from(address)), Duration::from_secs(1));
+    let mut state = stack.qualify(Arc::new(Hop::from(address)), None, Duration::from_secs(1));
     let r = answer(&socket, 404).await;
     assert_eq!(r.method, Method::OPTIONS);
     state.wait_for(|s| *s == Reachability::Up).await.unwrap();

@@ -4,7 +4,7 @@ use super::Trunk;
 use crate::sip::io::{Locate, SipStack};
 use crate::sip::qualify::Reachability;
 use crate::sip::register::{RegisterConfig, RegisterState};
-use crate::sip::{Hop, SipUri, Transport};
+use crate::sip::{Hop, NameAddr, SipUri, Transport};
 use async_trait::async_trait;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,7 +41,7 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
         .and_then(|expires| register_config(&trunk, expires))
         .map(|config| sip.register(config, place.clone()));
     let mut registered = registration.as_ref().map(|r| r.state());
-    let mut reached = trunk.qualify.map(|interval| sip.qualify(place, interval));
+    let mut reached = trunk.qualify.map(|interval| sip.qualify(place, asker(&trunk), interval));
     // a state that came before the first wait is news too
     registered.iter_mut().for_each(watch::Receiver::mark_changed);
     let mut is_registered = false;
@@ -83,6 +83,11 @@ async fn next<T: Clone>(news: &mut Option<watch::Receiver<T>>) -> Option<T> {
     }
     *news = None;
     None
+}
+
+/// Who asks: the trunk's user, by which the PBX knows us.
+fn asker(trunk: &Trunk) -> Option<NameAddr> {
+    trunk.user.as_deref().map(|user| NameAddr::new(SipUri::new(Some(user), trunk.sip_host(), None)))
 }
 
 fn tell(trunk: &Trunk, state: &Option<RegisterState>) {
@@ -162,6 +167,7 @@ mod tests {
         assert_eq!(r.uri.to_string(), format!("sip:{address}"));
         // up: an OPTIONS was answered
         let (r, from) = next_request(&pbx).await;
+        assert_eq!(r.headers.from().unwrap().uri.to_string(), "sip:edge@127.0.0.1", "the PBX knows who asks");
         pbx.send_to(&r.response(StatusCode::OK, Some("t")).to_bytes(), from).await.unwrap();
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert!(!trunk.is_down());
