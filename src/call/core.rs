@@ -175,34 +175,6 @@ pub struct Call {
     outputs: VecDeque<Output>,
 }
 
-/// Whether a failure lets the next attempt be tried: the party is busy, did not answer, or could not be reached.
-#[must_use]
-pub const fn falls_through(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Busy
-            | Cause::NoAnswer
-            | Cause::Unavailable
-            | Cause::Unreachable
-            | Cause::Unauthorized
-            | Cause::Congestion
-            | Cause::RemoteFailure
-    )
-}
-
-/// How much a failure says to the caller when several differ: a person's word before a machine's.
-const fn weight(cause: Cause) -> u8 {
-    match cause {
-        Cause::Declined => 6,
-        Cause::Busy => 5,
-        Cause::NoAnswer => 4,
-        Cause::NoCommonCodec | Cause::BadMedia => 3,
-        Cause::Forbidden | Cause::NotFound | Cause::Moved => 2,
-        Cause::Unavailable => 1,
-        _ => 0,
-    }
-}
-
 impl Call {
     /// A call that `caller` begins; the [`LEGS_PER_CALL`] ids from the caller's on are this call's.
     #[must_use]
@@ -583,94 +555,6 @@ impl Call {
         self.ring_deadline.map(|at| (at, Timer::Ring))
     }
 
-    // ---- attempts
-
-    /// Rings the targets of the next attempt; without one the call has failed.
-    fn try_next(&mut self, now: Instant) {
-        while self.state == State::Trying && self.callees.is_empty() {
-            let Some(attempt) = self.attempts.pop_front() else {
-                return self.end(self.failure.unwrap_or(Cause::Unavailable), None);
-            };
-            for target in attempt.targets {
-                if self.next_leg >= LEGS_PER_CALL {
-                    break;
-                }
-                let leg = LegId(self.caller.party.leg.0 + self.next_leg);
-                self.next_leg += 1;
-                self.callees.push(Callee { leg, target, progress: Progress::Opening, party: None });
-            }
-            if self.callees.is_empty() {
-                self.note_failure(Cause::Unavailable);
-                continue;
-            }
-            let patience = self.caller.incoming.ring_timeout.unwrap_or(DEFAULT_RING_TIMEOUT);
-            let ring = attempt.ring_timeout.map_or(patience, |t| t.min(patience));
-            self.ring_deadline = Some(now + ring);
-            let open = self.callees.iter().map(|c| Output::Open { leg: c.leg, target: c.target.clone() });
-            self.outputs.extend(open);
-        }
-    }
-
-    /// A party that is rung came to nothing; `is_gone`: it said so itself, or never was.
-    fn give_up(&mut self, now: Instant, leg: LegId, cause: Cause, is_gone: bool) {
-        let Some(at) = self.callees.iter().position(|c| c.leg == leg) else { return };
-        let callee = self.callees.swap_remove(at);
-        self.outputs.push_back(Output::Note(Note::Failed(leg, cause)));
-        if is_gone {
-            self.release(&callee);
-        } else {
-            self.close(&callee, cause);
-        }
-        self.note_failure(cause);
-        // a person who declines does so at all places where the call rings
-        if cause == Cause::Declined {
-            let others = std::mem::take(&mut self.callees);
-            others.iter().for_each(|c| self.close(c, cause));
-        }
-        if !self.callees.is_empty() {
-            return;
-        }
-        if falls_through(cause) {
-            self.try_next(now);
-        } else {
-            self.end(self.failure.unwrap_or(cause), None);
-        }
-    }
-
-    fn note_failure(&mut self, cause: Cause) {
-        if self.failure.is_none_or(|known| weight(cause) > weight(known)) {
-            self.failure = Some(cause);
-        }
-    }
-
-    /// Ends a leg that is rung.
-    fn close(&mut self, callee: &Callee, cause: Cause) {
-        if callee.progress != Progress::Opening {
-            self.tell(callee.leg, LegCommand::Hangup(cause));
-        }
-        self.release(callee);
-    }
-
-    fn release(&mut self, callee: &Callee) {
-        if self.bridged == Some(callee.leg) {
-            self.bridged = None;
-        }
-        if callee.party.is_some() {
-            self.media(MediaCommand::Release(callee.leg));
-        }
-    }
-
-    fn dial(&mut self, leg: LegId, offer: Option<Box<SessionDescription>>) {
-        let Some(callee) = self.callees.iter_mut().find(|c| c.leg == leg) else { return };
-        callee.progress = Progress::Dialed;
-        let target = callee.target.clone();
-        self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
-        let Incoming { source, from, .. } = &self.caller.incoming;
-        let hops = self.caller.incoming.hops.saturating_sub(1);
-        let dial = Dial { target, source: source.clone(), from: from.clone(), hops, offer };
-        self.tell(leg, LegCommand::Dial(Box::new(dial)));
-    }
-
     // ---- media
 
     fn bridge(&mut self, leg: LegId) {
@@ -778,6 +662,10 @@ impl Caller {
         self.offer.is_none() && self.answer.is_none()
     }
 }
+
+mod attempts;
+
+pub use attempts::falls_through;
 
 #[cfg(test)]
 #[path = "core_tests.rs"]
