@@ -110,7 +110,7 @@ pub struct Drops {
 pub struct EndpointConfig {
     /// Transactions.
     pub layer: LayerConfig,
-    /// Most sessions at once.
+    /// Most calls at once.
     pub max_sessions: usize,
     /// Bounds of a datagram; messages of a stream have [`Limits::TCP`].
     pub limits: Limits,
@@ -141,6 +141,8 @@ struct Live {
     key: (String, String),
     remote: SocketAddr,
     deadline: Option<Instant>,
+    /// It lives on for retransmissions alone, and is no call any more.
+    is_over: bool,
 }
 
 /// The machine.
@@ -150,6 +152,8 @@ pub struct Endpoint {
     layer: Layer,
     next_id: u64,
     sessions: BTreeMap<SessionId, Live>,
+    /// How many of these are over.
+    over: usize,
     /// By Call-ID and our tag.
     index: HashMap<(String, String), SessionId>,
     owners: BTreeMap<TransactionId, Owner>,
@@ -173,6 +177,7 @@ impl Endpoint {
             seed,
             next_id: 0,
             sessions: BTreeMap::new(),
+            over: 0,
             index: HashMap::new(),
             owners: BTreeMap::new(),
             invites: BTreeMap::new(),
@@ -226,7 +231,7 @@ impl Endpoint {
         contact_user: Option<String>,
         call: OutgoingCall,
     ) -> Result<SessionId, Full> {
-        if self.is_draining || self.sessions.len() >= self.config.max_sessions {
+        if self.is_draining || self.is_full() {
             return Err(Full);
         }
         let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
@@ -235,6 +240,11 @@ impl Endpoint {
         self.settle(now, id);
         self.drain_layer(now);
         Ok(id)
+    }
+
+    /// Whether there are as many calls as may be. Sessions that are over are bounded by their transactions.
+    fn is_full(&self) -> bool {
+        self.sessions.len().saturating_sub(self.over) >= self.config.max_sessions
     }
 
     /// Asks something of a call; harmless when it is over.
@@ -534,7 +544,7 @@ impl Endpoint {
         if is_loop || self.merged.contains(&merge_key(e)) {
             return Some(Answer::new(StatusCode::LOOP_DETECTED));
         }
-        if self.is_draining || self.sessions.len() >= self.config.max_sessions {
+        if self.is_draining || self.is_full() {
             return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
         }
         let acceptance = match self.config.handler.handle(now, request, &flow) {
@@ -583,7 +593,7 @@ impl Endpoint {
         let id = SessionId(self.next_id);
         let key = (session.call_id().to_owned(), session.local_tag().to_owned());
         self.index.insert(key.clone(), id);
-        self.sessions.insert(id, Live { session, key, remote, deadline: None });
+        self.sessions.insert(id, Live { session, key, remote, deadline: None, is_over: false });
         id
     }
 
@@ -641,6 +651,9 @@ impl Endpoint {
             }
         }
         let Some(live) = self.sessions.get_mut(&id) else { return };
+        if live.session.is_over() && !std::mem::replace(&mut live.is_over, true) {
+            self.over += 1;
+        }
         let next = if is_done { None } else { live.session.poll_timeout().map(|(at, _)| at) };
         if next != live.deadline {
             if let Some(old) = live.deadline {
@@ -650,6 +663,7 @@ impl Endpoint {
             self.deadlines.extend(next.map(|at| (at, id)));
         }
         if is_done && let Some(live) = self.sessions.remove(&id) {
+            self.over -= usize::from(live.is_over);
             self.index.remove(&live.key);
             self.outputs.push_back(Output::Done { session: id, remote: live.remote });
         }

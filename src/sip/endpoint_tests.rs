@@ -249,3 +249,44 @@ fn a_stranger_is_refused_once_for_each_invite_it_sends_so_that_a_forged_source_i
     e.handle_stranger(t0 + T1, flow(), text("INVITE", "").as_bytes());
     assert_eq!(sent(&mut e).len(), 2, "a lost answer comes again when it is asked for again");
 }
+
+#[test]
+fn a_call_that_is_over_takes_no_place_among_the_calls_at_once() {
+    let (t0, mut e) = (Instant::now(), endpoint());
+    let dial = |e: &mut Endpoint| {
+        let id = e.dial(t0, flow(), None, outgoing());
+        let invite = std::iter::from_fn(|| e.poll_output()).find_map(|o| match o {
+            Output::Send { bytes, .. } => match parse(&bytes, &Limits::UDP) {
+                Ok(Message::Request(r)) if r.method == Method::INVITE => Some(r),
+                _ => None,
+            },
+            _ => None,
+        });
+        id.map(|_| invite.unwrap())
+    };
+    for _ in 0..10 {
+        let invite = dial(&mut e).unwrap();
+        e.handle_datagram(t0, flow(), &invite.response(StatusCode::BUSY_HERE, Some("x")).to_bytes());
+    }
+    assert_eq!(e.live().0, 10, "they absorb what comes again");
+    assert!(dial(&mut e).is_ok() && dial(&mut e).is_ok());
+    assert!(dial(&mut e).is_err(), "two are still calls");
+    e.handle_timeout(t0 + T1 * 64);
+    e.handle_timeout(t0 + T1 * 64);
+    assert!(dial(&mut e).is_ok());
+}
+
+fn outgoing() -> OutgoingCall {
+    let address = NameAddr::parse("<sip:600@192.0.2.4>").unwrap();
+    OutgoingCall {
+        request_uri: Uri::parse("sip:600@192.0.2.4").unwrap(),
+        from: address.clone(),
+        to: address,
+        headers: Vec::new(),
+        credentials: None,
+        body: None,
+        max_forwards: 70,
+        ring_limit: Duration::from_secs(60),
+        stays_on_flow: false,
+    }
+}

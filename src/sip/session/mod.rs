@@ -142,6 +142,12 @@ impl Session {
         &self.line.local_tag
     }
 
+    /// Whether the call is over; what follows only answers retransmissions.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.line.is_over()
+    }
+
     /// What the user wants. A command that does not fit the state is harmless.
     pub fn command(&mut self, now: Instant, command: SessionCommand) {
         if let SessionCommand::Hangup(reason) = command {

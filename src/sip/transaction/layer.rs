@@ -24,16 +24,16 @@ use std::time::Instant;
 pub struct LayerConfig {
     /// Base times.
     pub timings: Timings,
-    /// Most client transactions.
+    /// Most client transactions. When there are so many, the oldest of those that linger makes room.
     pub max_clients: usize,
-    /// Most server transactions.
+    /// Most server transactions; likewise.
     pub max_servers: usize,
     /// Most of these that strangers may have.
     pub max_strangers: usize,
 }
 
 impl Default for LayerConfig {
-    /// Room for 2,000 calls with their lingering transactions, twice over.
+    /// Room for 2,000 calls at once, and for what lingers of some hundred calls a second.
     fn default() -> Self {
         Self { timings: Timings::default(), max_clients: 16_384, max_servers: 16_384, max_strangers: 4_096 }
     }
@@ -127,6 +127,12 @@ struct Entry {
     is_stranger: bool,
 }
 
+impl Entry {
+    const fn is_client(&self) -> bool {
+        matches!(self.machine, Machine::ClientInvite(_) | Machine::ClientRequest(_))
+    }
+}
+
 /// The layer.
 #[derive(Debug)]
 pub struct Layer {
@@ -136,6 +142,9 @@ pub struct Layer {
     clients: HashMap<String, TransactionId>,
     servers: HashMap<String, TransactionId>,
     strangers: usize,
+    /// Client transactions that only absorb retransmissions, and server transactions that do, the oldest first.
+    lingering_clients: BTreeSet<TransactionId>,
+    lingering_servers: BTreeSet<TransactionId>,
     deadlines: BTreeSet<(Instant, TransactionId)>,
     outputs: VecDeque<LayerOutput>,
     drops: LayerDrops,
@@ -152,6 +161,8 @@ impl Layer {
             clients: HashMap::new(),
             servers: HashMap::new(),
             strangers: 0,
+            lingering_clients: BTreeSet::new(),
+            lingering_servers: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
             drops: LayerDrops::default(),
@@ -173,20 +184,7 @@ impl Layer {
     /// Whether every transaction has had its final answer; those that linger only absorb retransmissions.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.entries.values().all(|e| match &e.machine {
-            Machine::ClientInvite(m) => {
-                !matches!(m.state(), client_invite::State::Calling | client_invite::State::Proceeding)
-            }
-            Machine::ClientRequest(m) => {
-                !matches!(m.state(), client_request::State::Trying | client_request::State::Proceeding)
-            }
-            Machine::ServerInvite(m) => {
-                !matches!(m.state(), server_invite::State::Proceeding | server_invite::State::Completed)
-            }
-            Machine::ServerRequest(m) => {
-                !matches!(m.state(), server_request::State::Trying | server_request::State::Proceeding)
-            }
-        })
+        self.entries.len() == self.lingering_clients.len() + self.lingering_servers.len()
     }
 
     /// What was dropped so far.
@@ -207,8 +205,12 @@ impl Layer {
     ) -> Result<TransactionId, Full> {
         let branch = request.headers.top_via().ok().and_then(|v| v.branch().map(str::to_owned));
         let key = client_key(branch.as_deref().unwrap_or_default(), &request.method);
-        if self.clients.len() >= self.config.max_clients || self.clients.contains_key(&key) {
+        if self.clients.contains_key(&key) {
             return Err(Full);
+        }
+        if self.clients.len() >= self.config.max_clients {
+            let oldest = self.lingering_clients.first().copied().ok_or(Full)?;
+            self.forget(oldest);
         }
         let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
         let machine = if request.method == Method::INVITE {
@@ -333,10 +335,13 @@ impl Layer {
             return Ok(());
         }
         let is_over = is_stranger && self.strangers >= self.config.max_strangers;
-        if is_over || self.servers.len() >= self.config.max_servers {
+        let is_full = self.servers.len() >= self.config.max_servers;
+        let oldest = if is_full { self.lingering_servers.first().copied() } else { None };
+        if is_over || (is_full && oldest.is_none()) {
             self.drops.full += 1;
             return Ok(());
         }
+        oldest.into_iter().for_each(|oldest| self.forget(oldest));
         let is_cancel = request.method == Method::CANCEL;
         let invite = is_cancel.then(|| self.servers.get(&key(&Method::INVITE)).copied()).flatten();
         let answers = response_flow(flow, &essentials.via);
@@ -481,7 +486,15 @@ impl Layer {
                 }
             });
         }
-        let next = if is_over { None } else { next_deadline(&entry.machine).map(|(at, _)| at) };
+        if is_over {
+            return self.remove(id);
+        }
+        if lingers(&entry.machine) {
+            let lingering =
+                if entry.is_client() { &mut self.lingering_clients } else { &mut self.lingering_servers };
+            lingering.insert(id);
+        }
+        let next = next_deadline(&entry.machine).map(|(at, _)| at);
         if next != entry.deadline {
             if let Some(old) = entry.deadline {
                 self.deadlines.remove(&(old, id));
@@ -489,12 +502,44 @@ impl Layer {
             entry.deadline = next;
             self.deadlines.extend(next.map(|at| (at, id)));
         }
-        if is_over && let Some(entry) = self.entries.remove(&id) {
-            self.strangers = self.strangers.saturating_sub(usize::from(entry.is_stranger));
-            match entry.machine {
-                Machine::ClientInvite(_) | Machine::ClientRequest(_) => self.clients.remove(&entry.key),
-                Machine::ServerInvite(_) | Machine::ServerRequest(_) => self.servers.remove(&entry.key),
-            };
+    }
+
+    /// Ends a transaction that lingers, before its time.
+    fn forget(&mut self, id: TransactionId) {
+        self.outputs.push_back(LayerOutput::Terminated { id });
+        self.remove(id);
+    }
+
+    fn remove(&mut self, id: TransactionId) {
+        let Some(entry) = self.entries.remove(&id) else { return };
+        self.strangers = self.strangers.saturating_sub(usize::from(entry.is_stranger));
+        if let Some(at) = entry.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        if entry.is_client() {
+            self.clients.remove(&entry.key);
+            self.lingering_clients.remove(&id);
+        } else {
+            self.servers.remove(&entry.key);
+            self.lingering_servers.remove(&id);
+        }
+    }
+}
+
+/// Whether a transaction has had its final answer and only absorbs retransmissions.
+const fn lingers(machine: &Machine) -> bool {
+    match machine {
+        Machine::ClientInvite(m) => {
+            !matches!(m.state(), client_invite::State::Calling | client_invite::State::Proceeding)
+        }
+        Machine::ClientRequest(m) => {
+            !matches!(m.state(), client_request::State::Trying | client_request::State::Proceeding)
+        }
+        Machine::ServerInvite(m) => {
+            !matches!(m.state(), server_invite::State::Proceeding | server_invite::State::Completed)
+        }
+        Machine::ServerRequest(m) => {
+            !matches!(m.state(), server_request::State::Trying | server_request::State::Proceeding)
         }
     }
 }

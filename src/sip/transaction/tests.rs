@@ -409,6 +409,36 @@ fn the_table_is_capped_and_empties_by_itself() {
 }
 
 #[test]
+fn what_lingers_makes_room_for_what_is_new_the_oldest_first() {
+    let (t0, mut l) = (Instant::now(), layer(2));
+    let ours = |n: u32| {
+        let mut r = request(Method::OPTIONS);
+        r.headers.set(HeaderName::Via, format!("SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK{n}"));
+        r
+    };
+    let mut ids = Vec::new();
+    for n in 0..4 {
+        ids.push(l.send_request(t0, ours(n), flow()).unwrap());
+        l.handle_response(t0, ours(n).response(StatusCode::OK, Some("x")));
+    }
+    let over: Vec<_> =
+        drain(&mut l).into_iter().filter(|o| matches!(o, LayerOutput::Terminated { .. })).collect();
+    assert_eq!(over, [LayerOutput::Terminated { id: ids[0] }, LayerOutput::Terminated { id: ids[1] }]);
+    for n in 4..8 {
+        l.handle_request(t0, ours(n), flow(), false).unwrap();
+        let Some(LayerOutput::Request { id, request, .. }) =
+            drain(&mut l).into_iter().find(|o| matches!(o, LayerOutput::Request { .. }))
+        else {
+            panic!()
+        };
+        l.respond(t0, id, &request.response(StatusCode::OK, Some("x")));
+    }
+    assert_eq!((l.len(), l.drops().full, l.is_quiet()), (4, 0, true));
+    l.handle_timeout(t0 + T1 * 64);
+    assert_eq!((l.len(), l.poll_timeout()), (0, None));
+}
+
+#[test]
 fn a_response_needs_branch_and_method_of_a_request_of_ours_rfc_3261_17_1_3() {
     let (t0, mut l) = (Instant::now(), layer(10));
     let id = l.send_request(t0, request(Method::INVITE), flow()).unwrap();
