@@ -135,6 +135,8 @@ struct Caller {
     offer: Option<Box<SessionDescription>>,
     /// Its answer, once media made it: sent with progress, and again with the answer.
     answer: Option<Box<SessionDescription>>,
+    /// An offer that came before there was another leg: which codecs it may be answered with is not known yet.
+    early: Option<Box<SessionDescription>>,
     incoming: Incoming,
 }
 
@@ -183,7 +185,7 @@ impl Call {
         let party = Party::new(caller, incoming.profile.clone());
         Self {
             state: State::New,
-            caller: Caller { party, offer, answer: None, incoming },
+            caller: Caller { party, offer, answer: None, early: None, incoming },
             callees: Vec::new(),
             attempts: VecDeque::new(),
             next_leg: 1,
@@ -261,6 +263,10 @@ impl Call {
         } else {
             self.dial(leg, None);
         }
+        if let Some(sdp) = self.caller.early.take() {
+            let (leg, profile) = (self.caller.party.leg, self.caller.party.profile.media.clone());
+            self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+        }
     }
 
     /// What a leg said.
@@ -289,6 +295,11 @@ impl Call {
                 }
             }
             LegEvent::Detached => {
+                if leg == self.caller.party.leg && self.caller.early.take().is_some() {
+                    self.caller.party.is_asking = false;
+                    let refusal = MediaRefusal::Unusable("the offer was taken back before it was answered");
+                    self.tell(leg, LegCommand::RefuseOffer(refusal));
+                }
                 if self.party_mut(leg).is_some() {
                     self.media(MediaCommand::Detach(leg));
                 }
@@ -384,7 +395,11 @@ impl Call {
         }
         party.is_asking = true;
         let profile = party.profile.media.clone();
-        self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+        if leg == self.caller.party.leg && self.bridged.is_none() {
+            self.caller.early = Some(sdp);
+        } else {
+            self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+        }
     }
 
     fn handle_offer_requested(&mut self, leg: LegId) {

@@ -414,6 +414,36 @@ fn a_callee_that_takes_no_offer_is_called_without_one_and_attaches_like_a_caller
 }
 
 #[test]
+fn an_offer_that_comes_before_the_other_leg_is_there_waits_for_what_that_one_speaks() {
+    let mut call = call(None);
+    call.start();
+    call.handle_leg(now(), A, LegEvent::Offer(sdp(1)));
+    call.handle_leg(now(), A, LegEvent::Offer(sdp(2)));
+    assert_eq!(drain(&mut call), ["route 600", "L1 refuse-offer"], "one at a time (RFC 3264 §4)");
+    call.handle_route(now(), Ok(vec![attempt()]));
+    call.handle_opened(now(), B, Ok(plain()));
+    assert_eq!(
+        drain(&mut call),
+        ["open L2 600", "media bridge L1 L2", "media create-offer L2", "media accept-offer L1 v1"]
+    );
+    call.handle_media(now(), MediaEvent::Answer { leg: A, sdp: sdp(3) });
+    assert_eq!(drain(&mut call), ["L1 answer-offer v3"]);
+}
+
+#[test]
+fn an_early_offer_that_is_taken_back_is_answered_all_the_same() {
+    let mut call = call(None);
+    call.start();
+    call.handle_leg(now(), A, LegEvent::Offer(sdp(1)));
+    call.handle_leg(now(), A, LegEvent::Detached);
+    assert_eq!(drain(&mut call), ["route 600", "L1 refuse-offer", "media detach L1"]);
+    call.handle_leg(now(), A, LegEvent::Offer(sdp(2)));
+    call.handle_route(now(), Ok(vec![attempt()]));
+    ring(&mut call, B);
+    assert_eq!(drain(&mut call).last().unwrap(), "media accept-offer L1 v2");
+}
+
+#[test]
 fn an_application_answers_in_place_of_a_description() {
     let mut call = routed(Some(sdp(1)), now(), &[1]);
     let media = MediaProfile::Application(Application::Echo);
