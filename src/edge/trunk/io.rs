@@ -40,6 +40,7 @@ impl TrunkDialer {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
+        trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
         Ok(Self { trunks, sip })
     }
