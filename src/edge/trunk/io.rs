@@ -201,6 +201,7 @@ impl Trunk {
         Identity {
             host: self.sip_host(),
             port: Some(self.port),
+            transport: self.transport,
             user: self.user.clone(),
             is_caller_in_from: self.caller_id == CallerId::From,
             is_trusted: self.is_trusted,
