@@ -5,6 +5,7 @@ mod upkeep;
 
 use super::config::{CallerId, Trunk};
 use super::inbound::Inbound;
+use super::logins::FailedLogins;
 use crate::base::{Cause, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
@@ -90,8 +91,13 @@ impl RequestHandler for Gate {
         let (verdict, failed) =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
         if let Some(failed) = failed {
-            let transport = flow.transport.as_str();
-            warn!(source = %failed.source, user = failed.user, transport, method = %request.method, "login refused");
+            let FailedLogins { source, user, attempts, is_shut } = failed;
+            let (transport, method) = (flow.transport.as_str(), &request.method);
+            if is_shut {
+                warn!(%source, user, transport, %method, attempts, "login refused; too many, further ones get 403 for a while");
+            } else {
+                warn!(%source, user, transport, %method, attempts, "login refused");
+            }
         }
         verdict
     }
