@@ -145,8 +145,9 @@ pub struct StackStats {
 /// full; the answer and the end always have room.
 const EVENT_QUEUE: usize = 32;
 
-/// Calls to one owner that may wait to be taken; further ones are refused with 503.
-const INCOMING_QUEUE: usize = 64;
+/// Calls to one owner that may wait to be taken; further ones are refused with 503. A queue of datagrams is read in
+/// one go, and every one of them may be a call.
+const INCOMING_QUEUE: usize = 1_024;
 
 /// Commands that may wait for the owner.
 const COMMAND_QUEUE: usize = 4_096;

@@ -290,6 +290,23 @@ async fn a_call_to_us_reaches_who_serves_its_owner_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_calls_waits_to_be_taken() {
+    let stack = stack();
+    let (socket, _) = peer();
+    stack.set_handler(Arc::new(Take("pbx")));
+    stack.trust(socket.local_addr().unwrap().ip());
+    let mut incoming = stack.serve("pbx");
+    for n in 0..200 {
+        send_to_stack(&socket, stack.addresses()[0], "INVITE", n + 1, &format!("burst{n}"), "");
+    }
+    while stack.stats().await.transactions < 200 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let taken = std::iter::from_fn(|| incoming.try_recv().ok()).count();
+    assert_eq!(taken, 200, "nobody took one before all had come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_nobody_takes_is_refused_and_one_whose_events_nobody_reads_is_ended() {
     let stack = stack();
     let (socket, _) = peer();
