@@ -9,7 +9,9 @@ use sipedge::http::io::HttpServer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 /// A connection from one of the addresses of the loopback network.
 fn connect(from: &str, to: SocketAddr) -> TcpStream {
@@ -66,10 +68,14 @@ impl Ports {
 
 impl Program {
     fn start(name: &str, ports: &Ports) -> Self {
+        Self::start_with(name, ports, "")
+    }
+
+    fn start_with(name: &str, ports: &Ports, more: &str) -> Self {
         let file = std::env::temp_dir().join(format!("sipedge-{name}-{}.toml", std::process::id()));
         let text = format!(
             "[http]\nlisten = \"127.0.0.1:{}\"\n[sip]\nlisten = [\"127.0.0.1:{}\"]\n[media]\nwebrtc_port = {}\n\
-             workers = 1\naddresses = [\"127.0.0.1\"]\n[ice]\nloopback = true\n",
+             workers = 1\naddresses = [\"127.0.0.1\"]\n[ice]\nloopback = true\n{more}",
             ports.http, ports.sip, ports.webrtc
         );
         std::fs::write(&file, text).unwrap();
@@ -93,6 +99,11 @@ impl Program {
                 return line;
             }
         }
+    }
+
+    fn bytes_resident(&self) -> usize {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
     }
 
     fn signal(&self, name: &str) {
@@ -154,4 +165,234 @@ fn an_environment_variable_that_is_no_text_does_not_stop_the_start() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("environment variable SIPEDGE_LOG__FORMAT: log.format: "), "{said}");
+}
+
+/// The trunk's address, and one that nobody knows.
+const PBX: &str = "127.0.0.2";
+const STRANGER: &str = "127.0.0.9";
+/// How long an answer may take, on a machine with other things to do.
+const SOON: Duration = Duration::from_secs(8);
+/// A request is sent again after this, as by T1 (RFC 3261 §17.1.1.1): a flood may fill the kernel's buffer.
+const REPEAT: Duration = Duration::from_millis(500);
+
+/// A PBX known by its address, whose calls are echoed.
+fn with_a_trunk(name: &str, ports: &Ports) -> Program {
+    let more = format!(
+        "[local]\nenabled = true\n[trunk.pbx]\nhost = \"{PBX}\"\nqualify = \"off\"\n\
+         [[route]]\nnumber = \"echo\"\nto = \"local.echo\"\n"
+    );
+    let mut program = Program::start_with(name, ports, &more);
+    program.reads_until("sipedge is ready");
+    program
+}
+
+/// Somebody who speaks SIP and RTP.
+struct Party {
+    sip: UdpSocket,
+    rtp: UdpSocket,
+    to: SocketAddr,
+    next: u32,
+}
+
+impl Party {
+    fn new(from: &str, ports: &Ports) -> Self {
+        let socket = || {
+            let socket = UdpSocket::bind((from, 0)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+            socket
+        };
+        Self { sip: socket(), rtp: socket(), to: ([127, 0, 0, 1], ports.sip).into(), next: 0 }
+    }
+
+    /// A request of no dialog, or of one whose Call-ID and To tag are given.
+    fn request(&mut self, method: &str, transport: &str, dialog: Option<(&str, &str)>, sdp: &str) -> String {
+        self.next += 1;
+        let (n, here, to) = (self.next, self.sip.local_addr().unwrap(), self.to);
+        let own = format!("attack{n}-{here}");
+        let (call_id, tag) = dialog.map_or((own.as_str(), String::new()), |(c, t)| (c, format!(";tag={t}")));
+        format!(
+            "{method} sip:echo@{to} SIP/2.0\r\nVia: SIP/2.0/{transport} {here};branch=z9hG4bK{n}\r\n\
+             Max-Forwards: 70\r\nFrom: <sip:a@{here}>;tag=a\r\nTo: <sip:echo@{to}>{tag}\r\n\
+             Call-ID: {call_id}\r\nCSeq: {n} {method}\r\nContact: <sip:a@{here}>\r\n\
+             Refer-To: <sip:b@{here}>\r\nEvent: presence\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{sdp}",
+            sdp.len()
+        )
+    }
+
+    fn sdp(&self) -> String {
+        let rtp = self.rtp.local_addr().unwrap();
+        format!(
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
+            rtp.port(),
+            ip = rtp.ip()
+        )
+    }
+
+    /// The final response to a request.
+    fn ask(&self, request: &str) -> Option<String> {
+        let until = Instant::now() + SOON;
+        let mut repeat = Instant::now();
+        let mut buffer = [0; 8_192];
+        while Instant::now() < until {
+            if Instant::now() >= repeat {
+                self.sip.send_to(request.as_bytes(), self.to).unwrap();
+                repeat += REPEAT;
+            }
+            let Ok((n, _)) = self.sip.recv_from(&mut buffer) else { continue };
+            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
+            if text.starts_with("SIP/2.0 ")
+                && header(&text, "CSeq") == header(request, "CSeq")
+                && !text.starts_with("SIP/2.0 1")
+            {
+                return Some(text);
+            }
+        }
+        None
+    }
+
+    fn status(&self, request: &str) -> u16 {
+        self.ask(request).map_or(0, |answer| answer[8..11].parse().unwrap())
+    }
+
+    /// A call that is up: its Call-ID, our tag of it, and where it hears.
+    fn call(&mut self) -> (String, String, SocketAddr) {
+        let sdp = self.sdp();
+        let invite = self.request("INVITE", "UDP", None, &sdp);
+        let answer = self.ask(&invite).expect("the call is answered");
+        assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+        let call_id = header(&invite, "Call-ID").to_owned();
+        let tag = header(&answer, "To").split("tag=").nth(1).unwrap().to_owned();
+        let port = answer.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+        let cseq = header(&invite, "CSeq").split(' ').next().unwrap().to_owned();
+        let ack = self.request("ACK", "UDP", Some((&call_id, &tag)), "");
+        let ack = ack.replace(header(&ack, "CSeq"), &format!("{cseq} ACK"));
+        self.sip.send_to(ack.as_bytes(), self.to).unwrap();
+        (call_id, tag, ([127, 0, 0, 1], port).into())
+    }
+
+    /// Sends 50 packets in a second and says how many came back.
+    fn echoes(&self, to: SocketAddr) -> usize {
+        let mut buffer = [0; 2_000];
+        let mut heard = 0;
+        self.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        for n in 0..50_u16 {
+            let mut packet = vec![0x80, 0];
+            packet.extend(n.to_be_bytes());
+            packet.extend((u32::from(n) * 160).to_be_bytes());
+            packet.extend([0, 0, 0, 7]);
+            packet.extend([0x55; 160]);
+            let _ = self.rtp.send_to(&packet, to);
+            let sent = Instant::now();
+            heard += usize::from(self.rtp.recv_from(&mut buffer).is_ok());
+            std::thread::sleep(Duration::from_millis(20).saturating_sub(sent.elapsed()));
+        }
+        heard
+    }
+}
+
+fn header<'a>(message: &'a str, name: &str) -> &'a str {
+    message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
+}
+
+#[test]
+fn a_flood_of_invites_leaves_a_trunks_call_and_its_next_ones_alone_and_memory_where_it_was() {
+    let ports = Ports::free();
+    let program = with_a_trunk("flood", &ports);
+    let mut pbx = Party::new(PBX, &ports);
+    let (_, _, media) = pbx.call();
+    assert!(pbx.echoes(media) > 40);
+    let before = program.bytes_resident();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..4)
+        .map(|n| {
+            let (mut stranger, is_over) =
+                (Party::new(&format!("127.0.1.{}", n + 1), &ports), is_over.clone());
+            std::thread::spawn(move || {
+                let mut sent = 0_usize;
+                while !is_over.load(Ordering::Relaxed) {
+                    let sdp = stranger.sdp();
+                    let invite = stranger.request("INVITE", "UDP", None, &sdp);
+                    sent += usize::from(stranger.sip.send_to(invite.as_bytes(), stranger.to).is_ok());
+                    // some 17,000 a second of all four, so that the machine has time left to measure by
+                    if sent.is_multiple_of(5) {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                sent
+            })
+        })
+        .collect();
+    let until = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < until {
+        let options = pbx.request("OPTIONS", "UDP", None, "");
+        assert_eq!(pbx.status(&options), 200);
+        pbx.call();
+        assert!(pbx.echoes(media) > 25, "the call goes on");
+    }
+    let grown = program.bytes_resident().saturating_sub(before);
+    is_over.store(true, Ordering::Relaxed);
+    let sent: usize = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
+    println!("{sent} INVITEs of strangers in 5 s; {} KiB more", grown / 1_024);
+    assert!(sent > 10_000 && grown < 32 << 20, "{sent} INVITEs, {grown} bytes more");
+}
+
+#[test]
+fn strangers_are_refused_whatever_they_ask_for_and_guessed_tags_reach_no_call() {
+    let ports = Ports::free();
+    let _program = with_a_trunk("strangers", &ports);
+    let mut stranger = Party::new(STRANGER, &ports);
+    for method in ["INVITE", "REGISTER", "MESSAGE", "SUBSCRIBE", "REFER", "PUBLISH", "NOTIFY"] {
+        let request = stranger.request(method, "UDP", None, "");
+        assert!([401, 405, 481].contains(&stranger.status(&request)), "{method}");
+    }
+    let mut pbx = Party::new(PBX, &ports);
+    let (call_id, tag, media) = pbx.call();
+    let guesses = ["", "a", &tag[1..], &tag.to_uppercase()].map(|guess| format!("{guess}x"));
+    for method in ["BYE", "INVITE", "REFER", "INFO"] {
+        for guess in &guesses {
+            let request = stranger.request(method, "UDP", Some((&call_id, guess)), "");
+            assert_eq!(stranger.status(&request), 481, "{method}");
+        }
+    }
+    // a stranger's packets on the call's port: none comes back to it, and none reaches the PBX
+    assert_eq!(stranger.echoes(media), 0);
+    let mut buffer = [0; 2_000];
+    assert!(pbx.rtp.recv_from(&mut buffer).is_err(), "nothing was relayed");
+    assert!(pbx.echoes(media) > 40, "the call goes on");
+}
+
+#[test]
+fn thousands_of_silent_connections_of_one_source_and_a_slow_one_do_not_keep_the_trunks_call_out() {
+    rlimit::increase_nofile_limit(8_192).unwrap();
+    let ports = Ports::free();
+    let _program = with_a_trunk("silent", &ports);
+    let sip = SocketAddr::from(([127, 0, 0, 1], ports.sip));
+    let mut slow = connect(STRANGER, sip);
+    let silent: Vec<TcpStream> = (0..2_000).map(|_| connect(STRANGER, sip)).collect();
+    let mut pbx = Party::new(PBX, &ports);
+    let mut stream = connect(PBX, sip);
+    let sdp = pbx.sdp();
+    let begin = Instant::now();
+    stream.write_all(pbx.request("INVITE", "TCP", None, &sdp).as_bytes()).unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    let is_answered =
+        |line: &std::io::Result<String>| line.as_ref().is_ok_and(|l| l.starts_with("SIP/2.0 200"));
+    assert!(lines.any(|line| is_answered(&line)), "the call over TCP is answered");
+    println!("answered after {:?}, beside {} silent connections", begin.elapsed(), silent.len());
+    // a message that trickles in is cut off, however steadily
+    slow.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let is_cut = |slow: &mut TcpStream| {
+        let is_refused = slow.write_all(b"I").is_err();
+        let mut one = [0];
+        is_refused
+            || match slow.read(&mut one) {
+                Ok(n) => n == 0,
+                Err(e) => !matches!(e.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut),
+            }
+    };
+    while !is_cut(&mut slow) {
+        assert!(Instant::now() < until, "a slow connection is still open");
+    }
 }

@@ -1,12 +1,13 @@
 //! Nothing is left after calls that ended in many ways: the whole program in one process, driven over its HTTP
-//! API on loopback, with a scripted PBX and browsers of another stack.
+//! API on loopback, with a scripted PBX, its telephones, and browsers of another stack.
 //!
 //! sipedge has a runtime of its own, so that its tasks can be counted apart from the test's. Every wait is for
-//! a condition, with a deadline. A round is 200 calls, at most 40 at once, eight of each account. SIP's T1 is
-//! 20 ms, so that transactions are forgotten after 1.3 s; media times out after 2 s (6 s before the first packet).
+//! a condition, with a deadline. A round is 200 calls of accounts, at most 40 at once, eight of each account, and
+//! beside them 80 that the PBX makes to us, at most 16 at once, and 24 to extensions of sipedge's own. SIP's T1 is
+//! 50 ms, so that transactions are forgotten after 3.2 s; media times out after 2 s (6 s before the first packet).
 //!
-//! Memory: the first three rounds fill what is bounded and kept on purpose (ended calls of the API, open STUN
-//! requests, SIP sockets of targets) and the allocator's arenas; the last is held against the third. Resident
+//! Memory: the first five rounds fill what is bounded and kept on purpose (ended calls of the API, open STUN
+//! requests, SIP sockets of targets) and the allocator's arenas; the last is held against the one before. Resident
 //! memory may grow by 5 % of what the first round took at its peak, allocated bytes by 1 KiB a call, which is
 //! both sipedge's and the test's (it notes each call: about 150 bytes).
 
@@ -16,9 +17,12 @@
 mod browser;
 #[path = "leftovers_pbx.rs"]
 mod pbx;
+#[path = "leftovers_phones.rs"]
+mod phones;
 
 use browser::{Browser, Progress};
 use pbx::{LOCAL, Pbx};
+use phones::Manner;
 use serde_json::{Value, json};
 use sipedge::app::{self, Counts, Running};
 use sipedge::base::Seed;
@@ -41,13 +45,19 @@ const ACCOUNTS: usize = 5;
 const CALLS: usize = 200;
 const AT_ONCE: usize = 40;
 /// Rounds that only warm up: by then each account has ended more calls than are kept for it.
-const WARM_UP: usize = 3;
+const WARM_UP: usize = 5;
 /// Ended calls that the API keeps for an account.
 const KEPT: usize = 100;
 /// Targets of the trunks: each has a connected SIP socket, of which there are 256 at most.
 const SIP_TARGETS: usize = 2;
 /// Bytes that a call of the last round may leave allocated, in sipedge and in the test.
 const KEPT_OF_A_CALL: isize = 1_024;
+/// Calls of the PBX in a round, and how many of them at once.
+const INCOMING: usize = 80;
+const INCOMING_AT_ONCE: usize = 16;
+/// Calls to our own extensions in a round, and how many of them at once.
+const OWN: usize = 24;
+const OWN_AT_ONCE: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Bytes allocated and not yet released, by sipedge and the test together.
@@ -111,6 +121,10 @@ enum Act {
     NoCommonCodec,
     /// The HTTP client vanishes after half an offer, and another one before it reads the answer.
     HalfOffer,
+    /// Hold, resume, hang up.
+    HoldResume,
+    /// Keys are pressed; hang up.
+    Keys,
 }
 
 /// Way to end → the reason the API must give.
@@ -148,6 +162,25 @@ const WAYS: [(&str, Act, &str); 33] = [
     ("rings", Act::OfferWhileRinging, "cancelled"),
     ("later", Act::HalfOffer, "remote_ended"),
     ("echo", Act::NoCommonCodec, "user_ended"),
+];
+
+/// Accounts that the PBX calls, and what they do with it.
+const LISTENERS: [(&str, Manner); 5] = [
+    ("silent", Manner::Silent),
+    ("busy", Manner::Busy),
+    ("declines", Manner::Declines),
+    ("leaves", Manner::Leaves),
+    ("talks", Manner::Talks),
+];
+
+/// As [`WAYS`], to extensions of sipedge's own.
+const OWN_WAYS: [(&str, Act, &str); 6] = [
+    ("local-echo", Act::HoldResume, "user_ended"),
+    ("local-dtmf", Act::Keys, "user_ended"),
+    ("local-tone", Act::TwoBrowsers, "user_ended"),
+    ("local-callback", Act::Wait, "remote_ended"),
+    ("local-music", Act::HangUpAnswered, "user_ended"),
+    ("local-echo", Act::HangUpDuringIce, "user_ended"),
 ];
 
 /// Each call's `call ended` lines in the log, by id.
@@ -250,6 +283,12 @@ impl Api {
         self.until(id, state, |call| call["state"] == state).await
     }
 
+    /// Waits until the PBX has been asked. FIXME: a browser that offers before that may bind the call to its own
+    /// first codec, which the trunk may not have; the call then fails for want of a common one.
+    async fn until_dialled(&self, id: &str) {
+        self.until(id, "dialled", |call| call["state"] == "ringing" || call["state"] == "active").await;
+    }
+
     async fn until_webrtc(&self, id: &str, state: &str) {
         self.until(id, state, |call| call["media"]["webrtc"] == state).await;
     }
@@ -301,6 +340,7 @@ async fn call(api: Api, number: &str, act: Act) -> (String, String) {
         }
         Act::Replace => {
             let (mut first, mut second) = (Browser::new().await, Browser::new().await);
+            api.until_dialled(&id).await;
             api.attach(&id, &mut first).await;
             first.reach(Progress::Connected).await;
             api.attach(&id, &mut second).await;
@@ -344,10 +384,30 @@ async fn call(api: Api, number: &str, act: Act) -> (String, String) {
         }
         Act::HalfOffer => {
             let browser = Browser::new().await;
+            api.until_dialled(&id).await;
             let body = json!({"callID": id, "type": "offer", "sdp": browser.offer}).to_string();
             let half = body.split_at(body.len() / 2).0;
             drop(api.send("POST", "/call/webrtc/offer", half, body.len()).await.unwrap());
             drop(api.send("POST", "/call/webrtc/offer", &body, body.len()).await.unwrap());
+        }
+        Act::HoldResume => {
+            let mut browser = Browser::new().await;
+            api.until_state(&id, "active").await;
+            api.attach(&id, &mut browser).await;
+            browser.reach(Progress::Connected).await;
+            for (path, state) in [("/call/hold", "on_hold"), ("/call/resume", "active")] {
+                let (status, answer) = api.ask("POST", path, json!({"callID": id})).await;
+                assert_eq!(status, 200, "{path}: {answer}");
+                api.until_state(&id, state).await;
+            }
+            api.hang_up(&id).await;
+        }
+        Act::Keys => {
+            api.until_state(&id, "active").await;
+            let keys = json!({"callID": id, "digits": "12", "duration": 100});
+            let (status, answer) = api.ask("POST", "/call/dtmf", keys).await;
+            assert_eq!(status, 200, "{answer}");
+            api.hang_up(&id).await;
         }
     }
     let ended = match act {
@@ -380,7 +440,13 @@ fn descriptors() -> usize {
 struct House {
     runtime: Runtime,
     running: Running,
+    /// Of the accounts that call.
     apis: Vec<Api>,
+    /// Of the account that calls our own extensions, and is called back.
+    own: Api,
+    /// Calls that a listener's account could not deal with as it must.
+    faults: Arc<AtomicUsize>,
+    sip: SocketAddr,
 }
 
 /// What is there when nothing happens.
@@ -414,10 +480,29 @@ fn start(pbx: SocketAddr) -> House {
             json!({"token": format!("token-of-account-{n}"), "max_calls": AT_ONCE / ACCOUNTS + 1}),
         )
     };
-    let accounts: serde_json::Map<String, Value> = (0..ACCOUNTS).map(account).collect();
+    let mut accounts: serde_json::Map<String, Value> = (0..ACCOUNTS).map(account).collect();
+    let listeners = LISTENERS.iter().map(|(name, _)| *name).chain(["not", "own"]);
+    accounts.extend(listeners.map(|name| {
+        let token = format!("token-of-account-{name}");
+        let value =
+            json!({"token": token, "numbers": [format!("listens-{name}")], "max_calls": INCOMING_AT_ONCE});
+        (name.to_owned(), value)
+    }));
+    let sip: SocketAddr = (LOCAL, free_port()).into();
+    let mut routes = vec![
+        json!({"number": "gone", "to": "trunk.gone", "last": true}),
+        json!({"number": "secret", "to": "trunk.secret", "last": true}),
+        // no longer than an account lets it ring
+        json!({"number": "listens-silent", "to": "account.silent", "timeout": "1s", "last": true}),
+    ];
+    let own = ["echo", "tone", "dtmf", "music", "callback"];
+    routes.extend(own.map(|name| json!({"number": format!("local-{name}"), "to": format!("local.{name}")})));
+    // what the PBX calls does not go back to it
+    let to_pbx = |n| json!({"from": format!("account.a{n}"), "to": "trunk.pbx"});
+    routes.extend((0..ACCOUNTS).map(to_pbx));
     let root = json!({
         "http": {"listen": ["127.0.0.1:0"]},
-        "sip": {"listen": [format!("127.0.0.1:{}", free_port())]},
+        "sip": {"listen": [sip.to_string()]},
         "media": {
             "webrtc_port": free_port(), "workers": 1, "addresses": ["127.0.0.1"],
             "rtp_ports": "20000-20999", "timeout": "2s"
@@ -430,11 +515,8 @@ fn start(pbx: SocketAddr) -> House {
             "gone": {"host": gone.to_string(), "qualify": "off"},
         },
         "account": accounts,
-        "route": [
-            {"number": "gone", "to": "trunk.gone", "last": true},
-            {"number": "secret", "to": "trunk.secret", "last": true},
-            {"to": "trunk.pbx"},
-        ],
+        "local": {"enabled": true},
+        "route": routes,
     });
     let Value::Object(root) = root else { unreachable!() };
     let mut configured = app::judge(&Config::from_value("test", root), Seed::from_number(7)).unwrap();
@@ -448,7 +530,43 @@ fn start(pbx: SocketAddr) -> House {
     let running = runtime.block_on(Running::start(configured)).unwrap();
     let at = running.http_addresses()[0];
     let apis = (0..ACCOUNTS).map(|n| Api { at, token: format!("token-of-account-{n}") }).collect();
-    House { runtime, running, apis }
+    let api = |name: &str| Api { at, token: format!("token-of-account-{name}") };
+    let faults = Arc::<AtomicUsize>::default();
+    House { runtime, running, apis, own: api("own"), faults, sip }
+}
+
+/// Has the accounts listen that the PBX calls.
+async fn start_listeners(house: &House) {
+    let at = house.own.at;
+    for (name, manner) in LISTENERS {
+        let api = Api { at, token: format!("token-of-account-{name}") };
+        phones::listen(api, manner, house.faults.clone()).await;
+    }
+    // who is called back is busy
+    phones::listen(house.own.clone(), Manner::Busy, house.faults.clone()).await;
+}
+
+/// The calls of a round that no account of [`round`] makes.
+fn others(house: &House) -> Vec<tokio::task::JoinHandle<()>> {
+    let (sip, own) = (house.sip, house.own.clone());
+    let places = Arc::new(Semaphore::new(INCOMING_AT_ONCE));
+    let own_places = Arc::new(Semaphore::new(OWN_AT_ONCE));
+    let incoming = phones::WAYS.iter().copied().cycle().take(INCOMING).map(|(number, way)| {
+        let places = places.clone();
+        tokio::spawn(async move {
+            let _place = places.acquire().await.unwrap();
+            phones::call(sip, number, way).await;
+        })
+    });
+    let to_ourselves = OWN_WAYS.iter().copied().cycle().take(OWN).map(|(number, act, expected)| {
+        let (api, places) = (own.clone(), own_places.clone());
+        tokio::spawn(async move {
+            let _place = places.acquire().await.unwrap();
+            let (_, reason) = Box::pin(call(api, number, act)).await;
+            assert_eq!(reason, expected, "{number}, {act:?}");
+        })
+    });
+    incoming.chain(to_ourselves).collect()
 }
 
 /// Makes the calls of a round; their ids with the account that made them.
@@ -464,10 +582,11 @@ async fn round(house: &House) -> Vec<(usize, String)> {
         calls.push(tokio::spawn(async move {
             let _places = (of_all.acquire().await.unwrap(), of_account.acquire().await.unwrap());
             let (id, reason) = Box::pin(call(api, number, act)).await;
-            assert_eq!(reason, expected, "{number}, {act:?}");
+            assert_eq!(reason, expected, "{number}, {act:?}, {id}");
             (account, id)
         }));
     }
+    let others = others(house);
     let (mut ended, mut failed) = (Vec::new(), 0);
     for call in calls {
         match call.await {
@@ -475,6 +594,10 @@ async fn round(house: &House) -> Vec<(usize, String)> {
             Err(_) => failed += 1,
         }
     }
+    for call in others {
+        failed += usize::from(call.await.is_err());
+    }
+    failed += house.faults.load(Ordering::Relaxed);
     assert_eq!(failed, 0, "calls that ended in another way; see above");
     ended
 }
@@ -524,6 +647,7 @@ async fn nothing_is_left_after_calls_that_ended_in_many_ways() {
     let pbx = Pbx::start().await;
     let address = pbx.address;
     let house = tokio::task::spawn_blocking(move || start(address)).await.unwrap();
+    start_listeners(&house).await;
     let before = settled(&house).await;
     let is_done = Arc::new(AtomicBool::new(false));
     let peak = Arc::new(AtomicUsize::new(0));
@@ -567,7 +691,12 @@ async fn nothing_is_left_after_calls_that_ended_in_many_ways() {
     for (_, id) in &calls {
         assert_eq!(counted.get(id), Some(&1), "ends of {id}");
     }
-    assert_eq!(counted.len(), calls.len(), "calls that nobody knows of");
+    assert!(counted.values().all(|ends| *ends == 1), "{counted:?}");
+    // each round has the same others, and the calls back of one of them
+    let called_back =
+        OWN_WAYS.iter().cycle().take(OWN).filter(|(number, ..)| *number == "local-callback").count();
+    let others = (WARM_UP + 1) * (INCOMING + OWN + called_back);
+    assert_eq!(counted.len(), calls.len() + others, "calls that nobody knows of");
 
     // of each account's calls at most the last hundred can still be read, and all of them have ended
     for (account, api) in house.apis.iter().enumerate() {
@@ -593,7 +722,7 @@ async fn nothing_is_left_after_calls_that_ended_in_many_ways() {
 
     let [.., first, second] = allocated[..] else { panic!("two rounds at least") };
     assert!(
-        second - first <= KEPT_OF_A_CALL * CALLS.cast_signed(),
+        second - first <= KEPT_OF_A_CALL * (CALLS + INCOMING + OWN).cast_signed(),
         "the last round left {} bytes allocated; after each round: {allocated:?}",
         second - first
     );

@@ -79,7 +79,7 @@ to = "trunk.${name}"
 
   let next = 0;
   return {
-    report, started, microphone, program, pbx, pbx6, browser, tone, sipedge, out, binary, origin: browser.origin,
+    report, started, microphone, program, pbx, pbx6, browser, tone, sipedge, out, binary, home, origin: browser.origin,
     account: (name) => `${name}-token-0123456789`,
     api: (token) => new Api(`http://127.0.0.1:${ports.http}`, token),
     /** A sipedge and a browser of their own, for one flow. */
@@ -99,10 +99,10 @@ to = "trunk.${name}"
 
 let failure = null;
 try {
-  // a flow that says it is alone brings all it needs: those run without a PBX
+  // a flow that says it is alone brings all it needs: those run without the shared world
   const files = readdirSync(new URL('./flows', import.meta.url)).filter((f) => f.endsWith('.mjs') && (!values.only || f.startsWith(values.only))).sort();
   const flows = await Promise.all(files.map(async (file) => ({ file, flow: await import(`./flows/${file}`) })));
-  const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, program, out, binary, started } : await world();
+  const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, program, out, binary, home, started } : await world();
   for (const { file, flow } of flows) {
     console.log(`\n${flow.name} (${file})`);
     const begin = Date.now();

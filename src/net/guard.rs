@@ -65,6 +65,18 @@ struct Failures {
     counted_at: Instant,
 }
 
+impl Failures {
+    /// How many of them count no more.
+    fn forgiven(&self, now: Instant, interval: Duration) -> u32 {
+        let intervals = now
+            .saturating_duration_since(self.counted_at)
+            .as_millis()
+            .checked_div(interval.as_millis())
+            .unwrap_or_default();
+        u32::try_from(intervals).unwrap_or(u32::MAX)
+    }
+}
+
 /// The tables.
 #[derive(Debug)]
 pub struct Guard {
@@ -138,17 +150,9 @@ impl Guard {
     pub fn may_fail(&mut self, now: Instant, source: IpAddr) -> bool {
         let source = network(source);
         let GuardConfig { failures, failure_interval, sources, .. } = self.config;
-        let forgiven = |f: &Failures| {
-            let intervals = now
-                .saturating_duration_since(f.counted_at)
-                .as_millis()
-                .checked_div(failure_interval.as_millis())
-                .unwrap_or_default();
-            u32::try_from(intervals).unwrap_or(u32::MAX)
-        };
-        make_room(&mut self.failing, source, sources, |f| forgiven(f) < f.count);
+        make_room(&mut self.failing, source, sources, |f| f.forgiven(now, failure_interval) < f.count);
         let entry = self.failing.entry(source).or_insert(Failures { count: 0, counted_at: now });
-        let less = forgiven(entry);
+        let less = entry.forgiven(now, failure_interval);
         if less > 0 {
             entry.count = entry.count.saturating_sub(less);
             entry.counted_at += failure_interval.saturating_mul(less);
@@ -158,6 +162,14 @@ impl Guard {
         }
         entry.count = entry.count.saturating_add(1);
         true
+    }
+
+    /// Whether this source has failed too often lately. Counts nothing.
+    #[must_use]
+    pub fn must_wait(&self, now: Instant, source: IpAddr) -> bool {
+        let GuardConfig { failures, failure_interval, .. } = self.config;
+        let failing = self.failing.get(&network(source));
+        failing.is_some_and(|f| f.count.saturating_sub(f.forgiven(now, failure_interval)) >= failures)
     }
 
     fn is_known(&self, now: Instant, source: IpAddr) -> bool {
@@ -247,6 +259,8 @@ mod tests {
         let (t0, mut guard) = (Instant::now(), Guard::new(GuardConfig::default()));
         assert_eq!((0..10_000).filter(|_| guard.may_fail(t0, ip(1))).count(), 200);
         assert!(guard.may_fail(t0, ip(2)));
+        assert!(guard.must_wait(t0, ip(1)) && !guard.must_wait(t0, ip(2)) && !guard.must_wait(t0, ip(3)));
+        assert!(!guard.must_wait(t0 + Duration::from_secs(1), ip(1)));
         let in_a_minute = (0..60_000).filter(|ms| guard.may_fail(t0 + Duration::from_millis(*ms), ip(1)));
         assert_eq!(in_a_minute.count(), 59);
         guard.good_login(t0, ip(1));

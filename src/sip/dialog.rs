@@ -1,8 +1,7 @@
 //! Dialogs (RFC 3261 §12): identity, route set, remote target and the two sequences of CSeq.
 
 use super::{
-    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Transport, Uri,
-    Via,
+    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri, Via,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -24,12 +23,7 @@ impl LocalEnd {
     /// Our Contact.
     #[must_use]
     pub fn contact(&self) -> SipUri {
-        let mut uri = SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local);
-        // UDP is what a URI means that says nothing (RFC 3263 §4.1)
-        if self.flow.transport != Transport::Udp {
-            uri.params.set("transport", Some(&self.flow.transport.as_str().to_ascii_lowercase()));
-        }
-        uri
+        SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local).by(self.flow.transport)
     }
 
     /// A Via with this branch.

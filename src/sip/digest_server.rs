@@ -78,8 +78,19 @@ pub struct Denied {
     pub answer: Answer,
     /// Credentials were given and are wrong.
     pub is_failed_login: bool,
+    /// As [`Named::is_source_proved`].
+    pub is_source_proved: bool,
     /// The user that was named, fit to be printed.
     pub user: Option<String>,
+}
+
+/// What credentials say, right or wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// The user, as it came.
+    pub user: String,
+    /// They answer a challenge that was sent to this source: nobody forges its address.
+    pub is_source_proved: bool,
 }
 
 /// What was computed so far; equal for all users, so that time tells nothing of them.
@@ -119,6 +130,17 @@ struct Given {
     algorithm: Algorithm,
     /// Count as written, as a number, and the client's nonce.
     qop: Option<(String, u32, String)>,
+}
+
+/// What is wrong with a request's credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// There are none.
+    Missing,
+    /// Another password, or another user.
+    Wrong { is_source_proved: bool },
+    /// They are right, and their nonce is too old or was used.
+    Stale,
 }
 
 impl DigestServer {
@@ -169,20 +191,34 @@ impl DigestServer {
         secrets: impl FnOnce(&str) -> Option<&'s Ha1Set>,
     ) -> Result<String, Box<Denied>> {
         let Some(given) = self.given(request, offered) else {
-            return Err(self.deny(now, source, offered, None, false));
+            return Err(self.deny(now, source, offered, None, Fault::Missing));
         };
         let known = secrets(&given.user).and_then(|set| set.0.get(&given.algorithm));
         let is_right = self.is_right(&given, request.method.as_str(), known);
-        let is_fresh = self.fresh(now, &given.nonce, source);
+        let ours = self.ours(&given.nonce, source);
         if !is_right {
-            return Err(self.deny(now, source, offered, Some(&given.user), false));
+            let fault = Fault::Wrong { is_source_proved: ours.is_some() };
+            return Err(self.deny(now, source, offered, Some(&given.user), fault));
         }
         // RFC 7616 §3.4: a count must rise; without one, the nonce is used up at once
         let count = given.qop.as_ref().map_or(u32::MAX, |(_, count, _)| *count);
-        match is_fresh {
+        match ours.filter(|id| self.is_young(now, *id)) {
             Some(id) if self.take(now, id, count) => Ok(given.user),
-            _ => Err(self.deny(now, source, offered, Some(&given.user), true)),
+            _ => Err(self.deny(now, source, offered, Some(&given.user), Fault::Stale)),
         }
+    }
+
+    /// What a request's credentials say, without a look at whether they are right; none when [`Self::check`]
+    /// would see none.
+    pub fn named(&mut self, request: &Request, source: IpAddr, offered: &[Algorithm]) -> Option<Named> {
+        let given = self.given(request, offered)?;
+        let is_source_proved = self.ours(&given.nonce, source).is_some();
+        Some(Named { user: given.user, is_source_proved })
+    }
+
+    /// A challenge, as for a request without credentials.
+    pub fn challenge(&mut self, now: Instant, source: IpAddr, offered: &[Algorithm]) -> Answer {
+        self.deny(now, source, offered, None, Fault::Missing).answer
     }
 
     /// The first Digest credentials for our realm that use what we offered.
@@ -229,16 +265,21 @@ impl DigestServer {
         is_equal & known.is_some()
     }
 
-    /// The nonce's identity, when we made it for this source and not too long ago.
-    fn fresh(&mut self, now: Instant, nonce: &str, source: IpAddr) -> Option<NonceId> {
+    /// The nonce's identity, when we made it for this source.
+    fn ours(&mut self, nonce: &str, source: IpAddr) -> Option<NonceId> {
         let hex = |range| u64::from_str_radix(nonce.get(range)?, 16).ok();
         let (made_at, number) = (hex(0..16).unwrap_or_default(), hex(16..24).unwrap_or_default());
         let number = u32::try_from(number).unwrap_or_default();
         let ours = self.nonce(made_at, number, source);
         self.work.bytes_compared += ours.len() as u64;
         let is_ours: bool = ours.as_bytes().ct_eq(nonce.as_bytes()).into();
-        let age = self.clock(now).checked_sub(made_at)?;
-        (is_ours && Duration::from_millis(age) < self.config.lifetime).then_some((made_at, number))
+        is_ours.then_some((made_at, number))
+    }
+
+    /// Whether it may be used still.
+    fn is_young(&self, now: Instant, (made_at, _): NonceId) -> bool {
+        let age = self.clock(now).checked_sub(made_at);
+        age.is_some_and(|age| Duration::from_millis(age) < self.config.lifetime)
     }
 
     /// Notes a count; false when it did not rise, or when nothing is known of so old a nonce any more.
@@ -273,11 +314,11 @@ impl DigestServer {
         source: IpAddr,
         offered: &[Algorithm],
         user: Option<&str>,
-        is_stale: bool,
+        fault: Fault,
     ) -> Box<Denied> {
         self.made = self.made.wrapping_add(1);
         let nonce = self.nonce(self.clock(now), self.made, source);
-        let stale = if is_stale { ", stale=true" } else { "" };
+        let stale = if fault == Fault::Stale { ", stale=true" } else { "" };
         let realm = quote(&self.config.realm);
         let answer = offered.iter().fold(Answer::new(StatusCode::UNAUTHORIZED), |answer, algorithm| {
             let value = format!(
@@ -286,8 +327,12 @@ impl DigestServer {
             );
             answer.with(HeaderName::WwwAuthenticate, value)
         });
-        let is_failed_login = user.is_some() && !is_stale;
-        Box::new(Denied { answer, is_failed_login, user: user.map(|u| Excerpt(u).to_string()) })
+        Box::new(Denied {
+            answer,
+            is_failed_login: matches!(fault, Fault::Wrong { .. }),
+            is_source_proved: fault == Fault::Wrong { is_source_proved: true },
+            user: user.map(|u| Excerpt(u).to_string()),
+        })
     }
 
     /// `time number mac`, in hex; the MAC is over the other two and the source's network.

@@ -293,7 +293,7 @@ impl Endpoint {
     /// # Errors
     /// When the cap of transactions is reached.
     pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
-        let uri: Uri = SipUri::of_address(None, flow.path.remote).into();
+        let uri: Uri = SipUri::of_address(None, flow.path.remote).by(flow.transport).into();
         let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));

@@ -1,6 +1,7 @@
 //! SIP and SIPS URIs (RFC 3261 §19.1), IPv6 references (RFC 5118) and any other scheme kept whole (tel:,
 //! RFC 3966). The user part stays as it came, escapes included; [`SipUri::user_text`] decodes it.
 
+use super::flow::Transport;
 use super::lex::{Malformed, Params, percent_decode, percent_encode};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -122,6 +123,15 @@ impl SipUri {
     #[must_use]
     pub fn of_address(user: Option<&str>, address: SocketAddr) -> Self {
         Self::new(user, address.ip().into(), Some(address.port()))
+    }
+
+    /// The same with the transport that reaches it. UDP is what a URI means that says nothing (RFC 3263 §4.1).
+    #[must_use]
+    pub fn by(mut self, transport: Transport) -> Self {
+        if transport != Transport::Udp {
+            self.params.set("transport", Some(&transport.as_str().to_ascii_lowercase()));
+        }
+        self
     }
 
     /// The user part as written.

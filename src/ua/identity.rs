@@ -1,7 +1,7 @@
 //! Who we are towards a peer, and where the caller's number stands.
 
 use crate::call::leg::Party;
-use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Uri};
+use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Transport, Uri};
 
 /// How calls towards a peer are addressed.
 #[derive(Debug, Clone)]
@@ -10,6 +10,8 @@ pub struct Identity {
     pub host: Host,
     /// Its port; none for the default.
     pub port: Option<u16>,
+    /// How it is reached; one that is reached by UDP, the default, is not told so.
+    pub transport: Transport,
     /// Our user at the peer; none when we are known by address.
     pub user: Option<String>,
     /// The caller's number stands in From, whatever our user is.
@@ -19,10 +21,11 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Where a number is at the peer.
+    /// Where a number is at the peer. It names the transport, so that a proxy in between keeps to it (RFC 3261
+    /// §19.1.1); To and From may not (table 1 there).
     #[must_use]
     pub fn request_uri(&self, number: &str) -> Uri {
-        SipUri::new(Some(number), self.host.clone(), self.port).into()
+        SipUri::new(Some(number), self.host.clone(), self.port).by(self.transport).into()
     }
 
     /// To, without tag.
@@ -63,6 +66,7 @@ mod tests {
         Identity {
             host: Host::parse("pbx.example").unwrap(),
             port: Some(5070),
+            transport: Transport::Udp,
             user: user.map(str::to_owned),
             is_caller_in_from,
             is_trusted: true,
@@ -81,6 +85,14 @@ mod tests {
         assert_eq!(i.from(&caller()).to_string(), "\"Anna \\\"A\\\"\" <sip:trunk-in@pbx.example>");
         let header = i.asserted(&caller()).unwrap();
         assert_eq!(header.value(), "\"Anna \\\"A\\\"\" <sip:+551130000001@pbx.example>");
+    }
+
+    #[test]
+    fn a_peer_that_is_reached_by_tcp_is_told_so_in_the_request_uri_alone() {
+        let i = Identity { transport: Transport::Tcp, ..identity(None, false) };
+        assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tcp");
+        assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
+        assert!(!i.from(&caller()).to_string().contains("transport"));
     }
 
     #[test]

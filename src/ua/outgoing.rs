@@ -171,7 +171,7 @@ mod tests {
     use crate::sip::answer::Body;
     use crate::sip::digest::DigestError;
     use crate::sip::session::CallEnd;
-    use crate::sip::{Host, StatusCode};
+    use crate::sip::{Host, StatusCode, Transport};
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
@@ -179,6 +179,7 @@ mod tests {
         let identity = Identity {
             host: Host::parse("192.0.2.9").unwrap(),
             port: Some(5060),
+            transport: Transport::Udp,
             user: Some("trunk".into()),
             is_caller_in_from: false,
             is_trusted: true,

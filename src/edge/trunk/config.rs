@@ -42,6 +42,14 @@ pub(super) enum Access {
 }
 
 impl Access {
+    /// The networks that are let in.
+    pub(super) fn networks(&self) -> &[Network] {
+        match self {
+            Self::Address(networks) => networks,
+            Self::Digest { .. } | Self::Off => &[],
+        }
+    }
+
     /// Whether a source is let in by its address alone.
     pub(super) fn admits(&self, source: IpAddr) -> bool {
         matches!(self, Self::Address(networks) if networks.iter().any(|n| n.contains(source)))

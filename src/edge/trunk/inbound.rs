@@ -4,7 +4,8 @@
 //! tells a stranger which trunks or users there are.
 
 use super::config::{Access, Trunk};
-use crate::base::Seed;
+use super::logins::{FailedLogins, Logins, Look};
+use crate::base::{Excerpt, Seed};
 use crate::sip::digest::{Algorithm, Credentials};
 use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
 use crate::sip::endpoint::{Acceptance, Verdict};
@@ -14,19 +15,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A refused login, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct FailedLogin {
-    /// Who it came from.
-    pub(super) source: IpAddr,
-    /// The user it named, fit to be printed.
-    pub(super) user: String,
-}
-
 /// A trunk's door.
 struct Door {
     trunk: Arc<Trunk>,
     credentials: Option<Credentials>,
+}
+
+/// A login that is not let in.
+struct Refused {
+    answer: Answer,
+    log: Option<FailedLogins>,
 }
 
 /// All doors.
@@ -35,6 +33,7 @@ pub(super) struct Inbound {
     /// Digest user → its hashes and its door.
     users: BTreeMap<String, (Ha1Set, usize)>,
     digest: DigestServer,
+    logins: Logins,
 }
 
 impl Inbound {
@@ -49,36 +48,27 @@ impl Inbound {
             }
         }
         let door = |trunk: &Arc<Trunk>| Door { trunk: trunk.clone(), credentials: trunk.credentials() };
-        Self { doors: trunks.iter().map(door).collect(), users, digest }
+        Self { doors: trunks.iter().map(door).collect(), users, digest, logins: Logins::new() }
     }
 
-    /// What becomes of a request of no dialog, and the failed login that it was.
+    /// What becomes of a request of no dialog, and what the log is to hear of it.
     pub(super) fn handle(
         &mut self,
         now: Instant,
         request: &Request,
         flow: &Flow,
-    ) -> (Verdict, Option<FailedLogin>) {
+    ) -> (Verdict, Option<FailedLogins>) {
         let source = flow.path.remote.ip().to_canonical();
         let by_address = self.doors.iter().find(|d| d.trunk.access.admits(source));
         let door = match by_address {
             Some(door) => door,
-            None => {
-                let users = &self.users;
-                let offered = self.offered(flow);
-                let secrets = |user: &str| users.get(user).map(|(hashes, _)| hashes);
-                match self.digest.check(now, request, source, &offered, secrets) {
-                    Ok(user) => match self.users.get(&user).and_then(|(_, at)| self.doors.get(*at)) {
-                        Some(door) => door,
-                        None => return (Verdict::Answer(Answer::new(StatusCode::SERVER_ERROR)), None),
-                    },
-                    Err(denied) => {
-                        let user = denied.user.unwrap_or_default();
-                        let failed = denied.is_failed_login.then_some(FailedLogin { source, user });
-                        return (Verdict::Answer(denied.answer), failed);
-                    }
-                }
-            }
+            None => match self.logged_in(now, request, source, &self.offered(flow)) {
+                Ok(user) => match self.users.get(&user).and_then(|(_, at)| self.doors.get(*at)) {
+                    Some(door) => door,
+                    None => return (Verdict::Answer(Answer::new(StatusCode::SERVER_ERROR)), None),
+                },
+                Err(refused) => return (Verdict::Answer(refused.answer), refused.log),
+            },
         };
         if request.method != Method::INVITE {
             return (Verdict::Answer(crate::sip::answer::not_served(&request.method)), None);
@@ -89,6 +79,44 @@ impl Inbound {
             stays_on_flow: door.trunk.is_symmetric,
         };
         (Verdict::Accept(acceptance), None)
+    }
+
+    /// The user that a request proves to come from.
+    fn logged_in(
+        &mut self,
+        now: Instant,
+        request: &Request,
+        source: IpAddr,
+        offered: &[Algorithm],
+    ) -> Result<String, Box<Refused>> {
+        if self.logins.is_suspect(now, source)
+            && let Some(named) = self.digest.named(request, source, offered)
+        {
+            let answer = match self.logins.look(now, source, &named) {
+                Look::Check => None,
+                Look::Challenge => Some(self.digest.challenge(now, source, offered)),
+                Look::Refuse => Some(Answer::new(StatusCode::FORBIDDEN)),
+            };
+            if let Some(answer) = answer {
+                let user = Excerpt(&named.user).to_string();
+                let log = self.logins.failed(now, source, user, named.is_source_proved);
+                return Err(Box::new(Refused { answer, log }));
+            }
+        }
+        let users = &self.users;
+        let secrets = |user: &str| users.get(user).map(|(hashes, _)| hashes);
+        match self.digest.check(now, request, source, offered, secrets) {
+            Ok(user) => {
+                self.logins.succeeded(now, source, &user);
+                Ok(user)
+            }
+            Err(denied) if denied.is_failed_login => {
+                let user = denied.user.unwrap_or_default();
+                let log = self.logins.failed(now, source, user, denied.is_source_proved);
+                Err(Box::new(Refused { answer: denied.answer, log }))
+            }
+            Err(denied) => Err(Box::new(Refused { answer: denied.answer, log: None })),
+        }
     }
 
     /// The algorithms of a challenge: those of the transport that some trunk takes.
@@ -156,7 +184,7 @@ mod tests {
         from: &str,
         user: &str,
         password: &str,
-    ) -> (Verdict, Option<FailedLogin>) {
+    ) -> (Verdict, Option<FailedLogins>) {
         let mut r = request(Method::INVITE);
         let (Verdict::Answer(challenge), None) = inbound.handle(Instant::now(), &r, &flow(from)) else {
             panic!("a challenge was expected")
@@ -186,16 +214,48 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_password_and_an_unknown_user_get_the_same_answer_and_a_line_each() {
+    fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
         let mut i = inbound();
         for (user, password) in [("pbx", "wrong"), ("nobody", "wrong")] {
             let (verdict, failed) = login(&mut i, "203.0.113.5:5060", user, password);
             let source = "203.0.113.5".parse().unwrap();
-            assert_eq!(failed, Some(FailedLogin { source, user: user.to_owned() }));
+            let line = FailedLogins { source, user: user.to_owned(), attempts: 1, is_shut: false };
+            assert_eq!(failed, Some(line).filter(|_| user == "pbx"), "the first of a source");
             let Verdict::Answer(answer) = verdict else { panic!() };
             let names: Vec<&str> = answer.headers.iter().map(|h| h.name().as_str()).collect();
             assert_eq!((answer.status.code(), names), (401, vec!["WWW-Authenticate"; 2]));
         }
+    }
+
+    #[test]
+    fn who_guesses_is_refused_unread_and_a_trunk_behind_the_same_address_still_calls() {
+        let mut i = inbound();
+        let here = "203.0.113.5:5060";
+        assert_eq!(owner(&login(&mut i, here, "pbx", "pbx-secret").0), Ok("pbx"));
+        let status = |i: &mut Inbound, user: &str| owner(&login(i, here, user, "guess").0).unwrap_err();
+        assert!((0..30).all(|n| status(&mut i, &format!("u{n}")) == 401));
+        let before = i.digest.work();
+        assert_eq!(status(&mut i, "admin"), 403);
+        // the challenge and a look at whose nonce it is: nothing about the password
+        assert_eq!(i.digest.work().hashes - before.hashes, 2);
+        assert_eq!(owner(&login(&mut i, here, "pbx", "pbx-secret").0), Ok("pbx"));
+        assert_eq!(owner(&login(&mut i, "203.0.113.6:5060", "pbx", "pbx-secret").0), Ok("pbx"));
+    }
+
+    #[test]
+    fn datagrams_with_a_forged_address_do_not_shut_a_pbx_out() {
+        let mut i = inbound();
+        let mut forged = request(Method::INVITE);
+        let credentials = "Digest username=\"pbx\", realm=\"sipedge\", nonce=\"0\", \
+                           uri=\"sip:1001@192.0.2.10:5080\", response=\"0\", algorithm=SHA-256";
+        forged.headers.push(HeaderName::Authorization, credentials);
+        let lines = (0..1_000).filter_map(|_| {
+            let (verdict, line) = i.handle(Instant::now(), &forged, &flow("192.0.2.1:5060"));
+            assert_eq!(owner(&verdict), Err(401));
+            line
+        });
+        assert_eq!(lines.count(), 1);
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret").0), Ok("pbx"));
     }
 
     #[test]

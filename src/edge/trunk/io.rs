@@ -5,6 +5,7 @@ mod upkeep;
 
 use super::config::{CallerId, Trunk};
 use super::inbound::Inbound;
+use super::logins::FailedLogins;
 use crate::base::{Cause, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
@@ -40,6 +41,7 @@ impl TrunkDialer {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
+        trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
         Ok(Self { trunks, sip })
     }
@@ -90,8 +92,13 @@ impl RequestHandler for Gate {
         let (verdict, failed) =
             self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
         if let Some(failed) = failed {
-            let transport = flow.transport.as_str();
-            warn!(source = %failed.source, user = failed.user, transport, method = %request.method, "login refused");
+            let FailedLogins { source, user, attempts, is_shut } = failed;
+            let (transport, method) = (flow.transport.as_str(), &request.method);
+            if is_shut {
+                warn!(%source, user, transport, %method, attempts, "login refused; too many, further ones get 403 for a while");
+            } else {
+                warn!(%source, user, transport, %method, attempts, "login refused");
+            }
         }
         verdict
     }
@@ -201,6 +208,7 @@ impl Trunk {
         Identity {
             host: self.sip_host(),
             port: Some(self.port),
+            transport: self.transport,
             user: self.user.clone(),
             is_caller_in_from: self.caller_id == CallerId::From,
             is_trusted: self.is_trusted,

@@ -1,12 +1,13 @@
 //! SIP trunks: PBXs and carriers that are called by address, with digest where they ask for it, and that call us with
 //! digest or from their network.
 //!
-//! `config` reads `[trunk.…]`, `inbound` decides who may call, `io` dials, takes calls, keeps the trunk registered and
-//! knows whether it is up; everything SIP is `sip/`'s and `ua/`'s.
+//! `config` reads `[trunk.…]`, `inbound` decides who may call, `logins` who failed too often, `io` dials, takes calls,
+//! keeps the trunk registered and knows whether it is up; everything SIP is `sip/`'s and `ua/`'s.
 
 mod config;
 mod inbound;
 mod io;
+mod logins;
 
 use super::contract::{Edge, Table};
 

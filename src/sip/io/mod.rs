@@ -21,7 +21,7 @@ use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
 use super::{Flow, Hop, Limits, NameAddr, Reason, Request, Response, StatusCode, Transport};
-use crate::base::Seed;
+use crate::base::{Network, Seed};
 use owner::{Command, Known, Owner, ReaderStats};
 use served::{Served, Switch};
 use std::io;
@@ -285,6 +285,11 @@ impl SipStack {
     /// Lets a source pass without the budget of strangers, for the life of the stack.
     pub fn trust(&self, source: IpAddr) {
         self.known.add(source);
+    }
+
+    /// The same for a network.
+    pub fn trust_network(&self, network: Network) {
+        self.known.add_network(network);
     }
 
     /// Dials. What becomes of the call comes as events, a failure to send it too; the last event is `Failed`

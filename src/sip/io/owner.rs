@@ -10,7 +10,7 @@ use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode,
 use super::served::Served;
 use super::tcp::Streams;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
-use crate::base::{Path, Seed};
+use crate::base::{Network, Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
@@ -60,19 +60,27 @@ pub(super) enum Command {
 type Reply = oneshot::Sender<Result<Box<Response>, Failure>>;
 
 /// Sources that need no budget, counted by what makes them known.
-pub(super) struct Known(RwLock<HashMap<IpAddr, usize>>);
+pub(super) struct Known {
+    sources: RwLock<HashMap<IpAddr, usize>>,
+    /// Known for the life of the stack.
+    networks: RwLock<Vec<Network>>,
+}
 
 impl Known {
     pub(super) fn new(always: &[IpAddr]) -> Self {
-        Self(RwLock::new(always.iter().map(|ip| (*ip, 1)).collect()))
+        Self { sources: RwLock::new(always.iter().map(|ip| (*ip, 1)).collect()), networks: RwLock::default() }
+    }
+
+    pub(super) fn add_network(&self, network: Network) {
+        self.networks.write().unwrap_or_else(PoisonError::into_inner).push(network);
     }
 
     pub(super) fn add(&self, ip: IpAddr) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
+        *self.sources.write().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
     }
 
     fn remove(&self, ip: IpAddr) {
-        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = map.get_mut(&ip) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -82,7 +90,9 @@ impl Known {
     }
 
     fn contains(&self, ip: IpAddr) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains_key(&ip)
+        let is_source = self.sources.read().unwrap_or_else(PoisonError::into_inner).contains_key(&ip);
+        is_source
+            || self.networks.read().unwrap_or_else(PoisonError::into_inner).iter().any(|n| n.contains(ip))
     }
 }
 
@@ -595,5 +605,24 @@ impl Owner {
             transactions,
             connections: self.streams.len(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_known_while_something_makes_it_so_and_a_network_always() {
+        let (ip, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([198, 51, 100, 1]));
+        let known = Known::new(&[]);
+        known.add(ip);
+        known.add(ip);
+        known.remove(ip);
+        assert!(known.contains(ip) && !known.contains(other));
+        known.remove(ip);
+        assert!(!known.contains(ip));
+        known.add_network("198.51.100.0/24".parse().unwrap());
+        assert!(known.contains(other) && !known.contains(ip));
     }
 }

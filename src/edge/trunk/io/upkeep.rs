@@ -4,7 +4,7 @@ use super::Trunk;
 use crate::sip::io::{Locate, SipStack};
 use crate::sip::qualify::Reachability;
 use crate::sip::register::{RegisterConfig, RegisterState};
-use crate::sip::{Hop, NameAddr, SipUri, Transport};
+use crate::sip::{Hop, NameAddr, SipUri};
 use async_trait::async_trait;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,12 +108,8 @@ fn register_config(trunk: &Trunk, expires: Duration) -> Option<RegisterConfig> {
     let user = trunk.user.clone()?;
     // 5060 goes without saying, and some registrars compare domains as text
     let port = Some(trunk.port).filter(|p| *p != super::super::config::DEFAULT_PORT);
-    let mut registrar = SipUri::new(None, trunk.sip_host(), port);
-    if trunk.transport == Transport::Tcp {
-        registrar.params.set("transport", Some("tcp"));
-    }
     Some(RegisterConfig {
-        registrar,
+        registrar: SipUri::new(None, trunk.sip_host(), port).by(trunk.transport),
         aor: SipUri::new(Some(&user), trunk.sip_host(), None),
         contact_user: Some(user),
         credentials: trunk.credentials(),
