@@ -21,6 +21,12 @@ struct Door {
     credentials: Option<Credentials>,
 }
 
+/// Who proved nothing: the answer, and what the log is to hear.
+struct Refused {
+    answer: Answer,
+    line: Option<FailedLogins>,
+}
+
 /// All doors.
 pub(super) struct Inbound {
     doors: Vec<Door>,
@@ -61,7 +67,7 @@ impl Inbound {
                     Some(door) => door,
                     None => return (Verdict::Answer(Answer::new(StatusCode::SERVER_ERROR)), None),
                 },
-                Err((answer, failed)) => return (Verdict::Answer(answer), failed),
+                Err(refused) => return (Verdict::Answer(refused.answer), refused.line),
             },
         };
         if request.method != Method::INVITE {
@@ -82,7 +88,7 @@ impl Inbound {
         request: &Request,
         source: IpAddr,
         offered: &[Algorithm],
-    ) -> Result<String, (Answer, Option<FailedLogins>)> {
+    ) -> Result<String, Box<Refused>> {
         if self.logins.is_suspect(now, source)
             && let Some(named) = self.digest.named(request, source, offered)
         {
@@ -93,7 +99,8 @@ impl Inbound {
             };
             if let Some(answer) = answer {
                 let user = Excerpt(&named.user).to_string();
-                return Err((answer, self.logins.failed(now, source, user, named.is_source_proved)));
+                let line = self.logins.failed(now, source, user, named.is_source_proved);
+                return Err(Box::new(Refused { answer, line }));
             }
         }
         let users = &self.users;
@@ -105,9 +112,10 @@ impl Inbound {
             }
             Err(denied) if denied.is_failed_login => {
                 let user = denied.user.unwrap_or_default();
-                Err((denied.answer, self.logins.failed(now, source, user, denied.is_source_proved)))
+                let line = self.logins.failed(now, source, user, denied.is_source_proved);
+                Err(Box::new(Refused { answer: denied.answer, line }))
             }
-            Err(denied) => Err((denied.answer, None)),
+            Err(denied) => Err(Box::new(Refused { answer: denied.answer, line: None })),
         }
     }
 
