@@ -4,6 +4,7 @@
 
 mod cause;
 mod digit;
+mod fresh;
 mod id;
 mod network;
 mod path;
@@ -17,6 +18,7 @@ mod text;
 
 pub use cause::Cause;
 pub use digit::Digit;
+pub use fresh::Fresh;
 pub use id::{CallId, LegId, StreamId};
 pub use network::{Network, NetworkError};
 pub use path::{Family, Path};

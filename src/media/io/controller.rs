@@ -24,7 +24,7 @@ use crate::peer::{self, DtlsRole, IceCredentials, LocalParameters, PeerEvent, Pe
 use crate::sdp::{Direction, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::mpsc;
 
@@ -130,6 +130,8 @@ pub(super) struct Controller {
     bridge: Option<(LegId, LegId)>,
     news: mpsc::Sender<(StreamId, News)>,
     told: mpsc::Receiver<(StreamId, News)>,
+    /// The media thread has commands of ours that should not wait, and was not woken since.
+    has_queued: AtomicBool,
 }
 
 /// However the task ends, by a fault too: streams, ports and the place among the calls are given back.
@@ -138,6 +140,7 @@ impl Drop for Controller {
         for leg in std::mem::take(&mut self.legs) {
             self.close_leg(leg);
         }
+        self.wake_thread();
         self.shared.close(self.thread);
         self.shared.tasks.fetch_sub(1, Ordering::Relaxed);
     }
@@ -152,7 +155,18 @@ impl Controller {
         seed: Seed,
     ) -> Self {
         let (news, told) = mpsc::channel(NEWS_LIMIT);
-        Self { call, shared, thread, events, seed, legs: Vec::new(), bridge: None, news, told }
+        Self {
+            call,
+            shared,
+            thread,
+            events,
+            seed,
+            legs: Vec::new(),
+            bridge: None,
+            news,
+            told,
+            has_queued: AtomicBool::new(false),
+        }
     }
 
     /// Runs until the call drops its port.
@@ -166,6 +180,11 @@ impl Controller {
                 Some((stream, event)) = next_event(&mut self.legs) => self.handle_peer(stream, event).await,
                 Some((stream, news)) = self.told.recv() => self.handle_news(stream, news).await,
             }
+            // those that came together go to the thread together
+            while let Ok(command) = commands.try_recv() {
+                self.handle_command(command).await;
+            }
+            self.wake_thread();
         }
     }
 
@@ -665,12 +684,24 @@ impl Controller {
         self.shared.threads.get(self.thread)
     }
 
+    /// Hands a command to the media thread, which takes it at [`Self::wake_thread`] or before. A plain stream by itself
+    /// is no reason to wake it: the kernel keeps what comes to its ports until the far side is known.
     fn tell(&self, command: Command) -> bool {
-        let is_taken = self.media_thread().is_some_and(|t| t.send(command));
+        let is_urgent = !matches!(command, Command::AddPlain { .. });
+        let is_taken = self.media_thread().is_some_and(|t| t.queue(command));
+        self.has_queued.fetch_or(is_urgent, Ordering::Relaxed);
         if !is_taken {
             tracing::error!(call = %self.call, "the media thread takes no commands");
         }
         is_taken
+    }
+
+    fn wake_thread(&self) {
+        if self.has_queued.swap(false, Ordering::Relaxed)
+            && let Some(thread) = self.media_thread()
+        {
+            thread.wake();
+        }
     }
 
     async fn say(&self, event: MediaEvent) {

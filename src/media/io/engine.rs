@@ -3,7 +3,7 @@
 use super::controller::Controller;
 use super::sockets;
 use super::thread::MediaThread;
-use crate::base::{CallId, Cause, Family, Seed, StreamId};
+use crate::base::{CallId, Cause, Family, Fresh, Seed, StreamId};
 use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
@@ -13,12 +13,16 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 /// Commands of one call that may wait for its controller: far more than a call has at once.
 const COMMAND_LIMIT: usize = 64;
+
+/// How long the system's word on our address towards a host holds: to ask takes a socket, as dear as one of the call's
+/// own, and an address that moved is used by the calls of the next second.
+const ADDRESS_HOLDS: Duration = Duration::from_secs(1);
 
 /// Why media did not start.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +76,8 @@ pub(super) struct Shared {
     pub(super) certificate: Arc<Certificate>,
     pub(super) threads: Vec<MediaThread>,
     pool: Mutex<PortPool>,
+    /// Which of our addresses reaches a host.
+    locals: Mutex<Fresh<IpAddr, IpAddr>>,
     seed: Mutex<Seed>,
     next_stream: AtomicU64,
     calls: AtomicUsize,
@@ -95,7 +101,10 @@ impl Shared {
         towards: IpAddr,
         is_symmetric: bool,
     ) -> Option<(SocketAddr, super::PlainSockets)> {
-        let local = sockets::local_address_towards(towards).ok().or_else(|| {
+        let mut locals = self.locals.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = locals.get(Instant::now(), towards, |host| sockets::local_address_towards(*host));
+        drop(locals);
+        let local = asked.ok().or_else(|| {
             self.config.addresses().iter().copied().find(|a| Family::of(*a) == Family::of(towards))
         })?;
         let (port, mut pair) = sockets::bind_pair(&self.pool, local, is_symmetric)?;
@@ -153,6 +162,7 @@ impl Engine {
             certificate,
             threads,
             pool,
+            locals: Mutex::new(Fresh::new(ADDRESS_HOLDS)),
             seed: Mutex::new(seed),
             next_stream: AtomicU64::new(1),
             calls: AtomicUsize::new(0),
@@ -289,7 +299,6 @@ mod tests {
     use super::*;
     use crate::base::{LegId, Section};
     use crate::call::port::{Codec, HoldMusic, MediaProfile};
-    use std::time::Duration;
 
     fn engine() -> Engine {
         let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -15,11 +15,10 @@ const TRIES: usize = 64;
 
 /// A non-blocking UDP socket at that address. `buffer_bytes` is a wish (0: the system's default).
 pub(super) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.set_nonblocking(true)?;
     if buffer_bytes > 0 {
         // the system's limit may be lower; it then gives what it allows
         let _ = socket.set_recv_buffer_size(buffer_bytes);

@@ -7,6 +7,7 @@ use crate::media::packet::PacketBuf;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Most datagrams taken or sent by one call.
@@ -72,7 +73,11 @@ impl Epoll {
 }
 
 /// Wakes a thread that waits in [`Epoll::wait`].
-pub struct Waker(OwnedFd);
+pub struct Waker {
+    fd: OwnedFd,
+    /// A wake-up is on its way: further ones need no system call.
+    is_pending: AtomicBool,
+}
 
 impl Waker {
     /// A waker nobody has used.
@@ -83,27 +88,32 @@ impl Waker {
         // SAFETY: no pointers; the descriptor is checked and then owned here alone.
         let fd = unsafe { check(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK))? };
         // SAFETY: as above.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) }, is_pending: AtomicBool::new(false) })
     }
 
-    /// Wakes; a thread that is awake already loses nothing.
+    /// Wakes; what was handed over before is seen after [`Self::clear`], also when the thread is awake already.
     pub fn wake(&self) {
+        if self.is_pending.swap(true, Ordering::AcqRel) {
+            return;
+        }
         let one = 1_u64;
         // SAFETY: eight bytes of a live local; a full counter (EAGAIN) is a wake-up that is still pending.
-        unsafe { libc::write(self.0.as_raw_fd(), (&raw const one).cast(), 8) };
+        unsafe { libc::write(self.fd.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Takes note of all wake-ups so far.
+    /// Takes note of all wake-ups so far. To be called before what was handed over is looked at.
     pub fn clear(&self) {
         let mut count = 0_u64;
         // SAFETY: eight bytes of a live local; EAGAIN leaves it as it is.
-        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+        unsafe { libc::read(self.fd.as_raw_fd(), (&raw mut count).cast(), 8) };
+        // last: a wake-up that finds the flag set is before what is looked at now, one that finds it cleared writes anew
+        self.is_pending.swap(false, Ordering::AcqRel);
     }
 
     /// What to watch.
     #[must_use]
     pub fn as_fd(&self) -> BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+        std::os::fd::AsFd::as_fd(&self.fd)
     }
 }
 
@@ -333,5 +343,7 @@ mod tests {
         assert_eq!(epoll.wait(None).unwrap(), 1);
         waker.clear();
         assert_eq!(epoll.wait(Some(Duration::ZERO)).unwrap(), 0);
+        waker.wake();
+        assert_eq!(epoll.wait(None).unwrap(), 1, "and wakes again after it was taken note of");
     }
 }

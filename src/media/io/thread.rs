@@ -192,9 +192,19 @@ impl MediaThread {
 
     /// Hands over a command; false when the queue is full or the thread has ended.
     pub fn send(&self, command: Command) -> bool {
-        let is_taken = self.commands.try_send(command).is_ok();
-        self.waker.wake();
+        let is_taken = self.queue(command);
+        self.wake();
         is_taken
+    }
+
+    /// The same for one of several: it may wait until [`Self::wake`].
+    pub(super) fn queue(&self, command: Command) -> bool {
+        self.commands.try_send(command).is_ok()
+    }
+
+    /// Has the thread take what was queued. One of these for several commands saves system calls.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
     }
 
     /// The addresses of the shared sockets.

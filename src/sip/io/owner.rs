@@ -10,7 +10,7 @@ use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode,
 use super::served::Served;
 use super::tcp::Streams;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
-use crate::base::{Network, Path, Seed};
+use crate::base::{Fresh, Network, Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
@@ -35,6 +35,9 @@ const TRUSTED_RUN: u32 = 64;
 const DATAGRAM: usize = 24 * 1024 + 1;
 /// Free places in a queue of events below which provisional events are dropped.
 const RESERVED_EVENTS: usize = 4;
+
+/// How long the system's word on our address towards a host holds: to ask takes a socket.
+const SOURCE_HOLDS: Duration = Duration::from_secs(1);
 
 /// How often calls are looked for whose reader has gone without a word.
 const UNREAD_INTERVAL: Duration = Duration::from_secs(1);
@@ -235,6 +238,8 @@ pub(super) struct Owner {
     tokens: BTreeMap<u64, SessionId>,
     probes: BTreeMap<ProbeId, (IpAddr, oneshot::Sender<Result<StatusCode, Failure>>)>,
     requests: BTreeMap<RequestId, (IpAddr, Reply)>,
+    /// Which of our addresses reaches a host.
+    sources: Fresh<IpAddr, IpAddr>,
     unsent: u64,
     deadline: Option<Instant>,
     /// When to look for calls without a reader; none when there are no calls.
@@ -274,6 +279,7 @@ impl Owner {
             tokens: BTreeMap::new(),
             probes: BTreeMap::new(),
             requests: BTreeMap::new(),
+            sources: Fresh::new(SOURCE_HOLDS),
             unsent: 0,
             deadline: None,
             unread_check: None,
@@ -347,7 +353,7 @@ impl Owner {
                 // an INVITE may become a dialog, whose Contact must name an address of ours
                 if flow.path.local.ip().is_unspecified()
                     && bytes.starts_with(b"INVITE ")
-                    && let Ok(ip) = udp::source_towards(flow.path.remote)
+                    && let Ok(ip) = self.source_towards(now, flow.path.remote)
                 {
                     flow.path.local.set_ip(ip);
                 }
@@ -444,6 +450,11 @@ impl Owner {
         self.carry_out(now);
     }
 
+    /// Our address that reaches a host.
+    fn source_towards(&mut self, now: Instant, target: SocketAddr) -> io::Result<IpAddr> {
+        self.sources.get(now, target.ip(), |_| udp::source_towards(target))
+    }
+
     /// The flow towards a target. By UDP from its connected socket, made when there is none.
     fn flow_to(&mut self, target: Hop) -> Option<Flow> {
         let Hop { transport, address } = target;
@@ -451,7 +462,7 @@ impl Owner {
             return Some(Flow::udp(known.local, address));
         }
         // the listen address that the kernel itself would send from goes first, then the wildcard
-        let preferred = udp::source_towards(address).ok();
+        let preferred = self.source_towards(Instant::now(), address).ok();
         let rank = |local: &SocketAddr| match Some(local.ip()) {
             ip if ip == preferred => 0,
             _ if local.ip().is_unspecified() => 1,

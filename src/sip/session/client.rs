@@ -208,6 +208,8 @@ impl Client {
         self.state = State::Answered;
         self.deadline = None;
         self.early.clear();
+        // it does not go again; its own headers make the ACKs of forks
+        (self.call.headers, self.call.body, self.invite.body) = (Vec::new(), None, Bytes::new());
         let mut confirmed = Confirmed::as_caller(dialog);
         if line.hangup.is_some() {
             confirmed.hangup(now, line);

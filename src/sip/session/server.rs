@@ -8,6 +8,7 @@ use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Res
 use super::confirmed::{Accepted, Confirmed};
 use super::line::Line;
 use super::{CallEnd, SessionEvent, SessionTimer, q850_of, sdp_of};
+use bytes::Bytes;
 use std::time::{Duration, Instant};
 
 /// A caller is told once a minute that it still rings: a proxy on the way gives up otherwise
@@ -94,6 +95,8 @@ impl Server {
         self.is_answered = true;
         let answer = Answer { body: body.or_else(|| self.early.take()), ..Answer::new(StatusCode::OK) };
         let response = self.response(line, &answer);
+        // nothing more is answered to it, and it stays as long as its 2xx may be asked for
+        (self.request.headers, self.request.body, self.last) = (Headers::default(), Bytes::new(), None);
         let mut accepted = Accepted::start(now, line, self.id, self.seq, response);
         accepted.is_late = !self.has_offer;
         Some(Confirmed::as_callee(self.dialog.clone(), accepted))

@@ -31,7 +31,9 @@ pub struct ClientInvite {
     state: State,
     timings: Timings,
     is_reliable: bool,
-    request: Request,
+    /// As long as an ACK may have to be made of it.
+    request: Option<Request>,
+    /// As long as it may have to go again.
     wire: Bytes,
     ack: Option<Bytes>,
     interval: Duration,
@@ -48,7 +50,7 @@ impl ClientInvite {
             state: State::Calling,
             timings,
             is_reliable,
-            request,
+            request: Some(request),
             outputs: VecDeque::from([ClientOutput::Send(wire.clone())]),
             wire,
             ack: None,
@@ -68,12 +70,6 @@ impl ClientInvite {
         self.state
     }
 
-    /// The request.
-    #[must_use]
-    pub const fn request(&self) -> &Request {
-        &self.request
-    }
-
     /// A response that matches this transaction.
     pub fn handle_response(&mut self, now: Instant, response: Response) {
         let status = response.status;
@@ -81,18 +77,21 @@ impl ClientInvite {
             State::Calling | State::Proceeding if status.is_provisional() => {
                 self.deadlines.clear();
                 self.state = State::Proceeding;
+                self.wire = Bytes::new();
                 self.outputs.push_back(ClientOutput::Deliver(response));
             }
             State::Calling | State::Proceeding if status.is_success() => {
                 self.deadlines.clear();
                 self.deadlines.set(Timer::M, now + self.timings.give_up());
                 self.state = State::Accepted;
+                // many calls linger here for 32 s
+                (self.request, self.wire) = (None, Bytes::new());
                 self.outputs.push_back(ClientOutput::Deliver(response));
             }
             State::Calling | State::Proceeding => {
-                let ack = ack_for_failure(&self.request, &response).to_bytes();
-                self.ack = Some(ack.clone());
-                self.outputs.push_back(ClientOutput::Send(ack));
+                self.ack = self.request.take().map(|r| ack_for_failure(&r, &response).to_bytes());
+                self.wire = Bytes::new();
+                self.outputs.extend(self.ack.clone().map(ClientOutput::Send));
                 self.outputs.push_back(ClientOutput::Deliver(response));
                 self.deadlines.clear();
                 if self.is_reliable {

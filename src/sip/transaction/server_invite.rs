@@ -112,7 +112,9 @@ impl ServerInvite {
         }
         let wire = response.to_bytes();
         self.outputs.push_back(ServerOutput::Send(wire.clone()));
-        self.last = Some(wire);
+        // of a 2xx the user repeats its own
+        self.last = (!status.is_success()).then_some(wire);
+        self.trying = Bytes::new();
         self.deadlines.clear();
         if status.is_success() {
             self.deadlines.set(Timer::L, now + self.timings.give_up());
