@@ -206,6 +206,8 @@ pub struct Stream {
     pub(super) is_expected: bool,
     pub(super) is_timed_out: bool,
     pub(super) next_report: Instant,
+    /// A report of ours went out.
+    pub(super) has_reported: bool,
     pub(super) stats: Arc<StreamStats>,
     pub(super) source: OwnSource,
 }

@@ -36,6 +36,7 @@ impl Worker {
             last_heard: now,
             is_expected: false,
             is_timed_out: false,
+            has_reported: false,
             next_report: now + INTERVAL / 5,
             stats,
             source,

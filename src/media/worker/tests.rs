@@ -397,6 +397,11 @@ fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
     let mut world = world();
     let t0 = world.t0;
     assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
+    let slot = world.pbx_slot;
+    assert!(matches!(
+        world.worker.handle_plain(t0, slot, false, pbx(), &mut packet(9, 5, 0)),
+        Verdict::Send(_)
+    ));
     world.worker.handle_shared(t0, 0, address("198.51.100.9:40000"), &mut request("ours:x"));
     let mut buf = PacketBuf::default();
     assert!(world.worker.remove(t0, WEB, &mut buf).is_some());
@@ -407,6 +412,17 @@ fn a_removed_stream_says_goodbye_and_leaves_no_trace_in_the_tables() {
     assert!(worker.is_empty() && worker.by_id.is_empty() && worker.by_ufrag.is_empty());
     assert!(worker.by_path.is_empty() && worker.by_hint.is_empty() && worker.by_ssrc.is_empty());
     assert!(worker.silent.is_empty() && worker.poll_timeout().is_none());
+}
+
+#[test]
+fn a_stream_that_never_sent_leaves_without_a_word_rfc3550_6_3_7() {
+    let mut world = world();
+    let t0 = world.t0;
+    let mut buf = PacketBuf::default();
+    assert_eq!(world.worker.remove(t0, PBX, &mut buf), None, "no packet and no report of ours went there");
+    let later = t0 + Duration::from_secs(6);
+    assert!(!world.outputs(later).is_empty());
+    assert!(world.worker.remove(later, WEB, &mut buf).is_some(), "a report did");
 }
 
 #[test]

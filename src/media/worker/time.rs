@@ -153,19 +153,25 @@ impl Worker {
             cname: &stream.source.cname,
             is_goodbye,
         };
-        match &mut stream.transport {
+        // who never sent anything leaves without a word (RFC 3550 §6.3.7)
+        if is_goodbye && report.sent.is_none() && !stream.has_reported {
+            return None;
+        }
+        let transmit = match &mut stream.transport {
             Transport::WebRtc(webrtc) => {
                 let (socket, to) = webrtc.selected?;
                 let sealer = webrtc.sealer.as_mut()?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
                 sealer.protect_rtcp(buf).ok()?;
-                Some(Transmit { via: Via::Shared(socket), to })
+                Transmit { via: Via::Shared(socket), to }
             }
             Transport::Plain(plain) => {
                 let to = plain.rtcp?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
-                Some(Transmit { via: Via::Rtcp(slot), to })
+                Transmit { via: Via::Rtcp(slot), to }
             }
-        }
+        };
+        stream.has_reported = true;
+        Some(transmit)
     }
 }
