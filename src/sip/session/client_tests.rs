@@ -38,6 +38,8 @@ struct Bench {
     events: Vec<SessionEvent>,
     abandoned: usize,
     is_done: bool,
+    /// Requests that [`Self::short`] has told.
+    told: usize,
 }
 
 impl Bench {
@@ -54,6 +56,7 @@ impl Bench {
             events: vec![],
             abandoned: 0,
             is_done: false,
+            told: 0,
         };
         bench.drain();
         bench
@@ -108,6 +111,12 @@ impl Bench {
 
     /// The far side asks something in the dialog with this tag.
     fn ask(&mut self, method: &str, number: u32, tag: &str, lines: &[(HeaderName, &str)]) -> u16 {
+        self.send(method, number, tag, lines);
+        self.answers.last().unwrap().status.code()
+    }
+
+    /// The same, whether it is answered at once or not.
+    fn send(&mut self, method: &str, number: u32, tag: &str, lines: &[(HeaderName, &str)]) {
         let method = Method::parse(method).unwrap();
         let mut r = Request::new(method.clone(), Uri::parse("sip:edge@192.0.2.1:5080").unwrap());
         r.headers.push(HeaderName::Via, "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKfar");
@@ -125,7 +134,6 @@ impl Bench {
         };
         self.session.handle_request(self.now, id, &r, &e);
         self.drain();
-        self.answers.last().unwrap().status.code()
     }
 
     fn end_all(&mut self) {
@@ -413,4 +421,114 @@ fn credentials_never_follow_a_contact_to_another_host() {
     b.answer(Method::BYE, 401, "t1", &[(HeaderName::WwwAuthenticate, CHALLENGE)]);
     assert_eq!(b.methods(), ["INVITE", "INVITE", "BYE"]);
     assert_eq!(b.events.last(), Some(&SessionEvent::Ended(CallEnd::Local)));
+}
+
+type Make = fn() -> Bench;
+type Act = fn(&mut Bench);
+
+/// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2.
+#[rustfmt::skip]
+const TABLE: [(&str, [&str; 12]); 8] = [
+    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE
+    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481"]),
+    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
+    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
+    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481"]),
+    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481"]),
+    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE"]),
+    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE"]),
+    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481"]),
+];
+
+impl Bench {
+    /// What came out since the last look, in short: ACKs, requests by method, answers by status, events by name.
+    fn short(&mut self) -> String {
+        let mut out: Vec<String> = self.acks.drain(..).map(|_| "ACK".into()).collect();
+        out.extend(self.sent.iter().skip(self.told).map(|(_, r)| r.method.to_string()));
+        self.told = self.sent.len();
+        out.extend(self.answers.drain(..).map(|r| r.status.to_string()));
+        out.extend((0..std::mem::take(&mut self.abandoned)).map(|_| "abandoned".into()));
+        out.extend(self.events.drain(..).map(|event| match event {
+            SessionEvent::Ended(end) => format!("{end:?}").split([' ', '{']).next().unwrap().to_uppercase(),
+            event => format!("{event:?}").split([' ', '{', '(']).next().unwrap().to_lowercase(),
+        }));
+        if out.is_empty() { "—".into() } else { out.join(" ") }
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let (ticket, _) = self.last(Method::INVITE);
+        self.session.handle_failure(self.now, ticket, failure);
+        self.drain();
+    }
+}
+
+#[test]
+fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
+    let states: [(&str, Make); 8] = [
+        ("calling", || Bench::new(call())),
+        ("ringing", || {
+            let mut b = Bench::new(call());
+            b.answer(Method::INVITE, 180, "a", &[]);
+            b
+        }),
+        ("early", || {
+            let mut b = Bench::new(call());
+            b.answer(Method::INVITE, 183, "a", &[]);
+            b
+        }),
+        ("held back", || {
+            let mut b = Bench::new(call());
+            b.hangup();
+            b
+        }),
+        ("cancelling", || {
+            let mut b = Bench::new(call());
+            b.answer(Method::INVITE, 180, "a", &[]);
+            b.hangup();
+            b
+        }),
+        ("talking", || {
+            let mut b = Bench::new(call());
+            b.answer_200("a");
+            b
+        }),
+        ("ending", || {
+            let mut b = Bench::new(call());
+            b.answer_200("a");
+            b.hangup();
+            b
+        }),
+        ("over", || {
+            let mut b = Bench::new(call());
+            b.answer(Method::INVITE, 486, "a", &[]);
+            b
+        }),
+    ];
+    let inputs: [(&str, Act); 12] = [
+        ("100", |b| b.answer(Method::INVITE, 100, "", &[])),
+        ("180", |b| b.answer(Method::INVITE, 180, "a", &[])),
+        ("183", |b| b.answer(Method::INVITE, 183, "a", &[])),
+        ("200", |b| b.answer_200("a")),
+        ("200 of a fork", |b| b.answer_200("b")),
+        ("486", |b| b.answer(Method::INVITE, 486, "a", &[])),
+        ("no answer", |b| b.fail(Failure::Timeout)),
+        ("nobody there", |b| b.fail(Failure::Transport)),
+        ("hangup", Bench::hangup),
+        ("a minute", |b| {
+            b.now += Duration::from_secs(60);
+            b.session.handle_timeout(b.now);
+            b.drain();
+        }),
+        ("INVITE", |b| b.send("INVITE", 1, "a", &[])),
+        ("BYE", |b| b.send("BYE", 1, "a", &[])),
+    ];
+    for ((state, make), row) in states.into_iter().zip(TABLE) {
+        assert_eq!(state, row.0);
+        for ((input, act), expected) in inputs.into_iter().zip(row.1) {
+            let mut b = make();
+            b.short();
+            act(&mut b);
+            assert_eq!(b.short(), expected, "{state} + {input}");
+        }
+    }
 }
