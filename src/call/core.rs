@@ -329,11 +329,19 @@ impl Call {
         }
         match answer {
             Some(sdp) => {
+                self.close_first_offer(leg);
                 self.media(MediaCommand::AcceptAnswer { leg, sdp });
                 self.bridge(leg);
                 self.answer_caller_media();
             }
             None => self.tell(self.caller.party.leg, LegCommand::Progress { answer: None }),
+        }
+    }
+
+    /// The offer that the leg was called with has its answer: it may offer now (RFC 3264 §4).
+    fn close_first_offer(&mut self, leg: LegId) {
+        if let Some(party) = self.party_mut(leg) {
+            party.is_asked = false;
         }
     }
 
@@ -350,6 +358,7 @@ impl Call {
             std::mem::take(&mut self.callees).into_iter().partition::<Vec<_>, _>(|c| c.leg == leg);
         self.callees = winner;
         others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere));
+        self.close_first_offer(leg);
         self.bridge(leg);
         match answer {
             Answered::Sdp(sdp) => self.media(MediaCommand::AcceptAnswer { leg, sdp }),
@@ -683,5 +692,8 @@ mod attempts;
 pub use attempts::falls_through;
 
 #[cfg(test)]
+#[path = "core_table_tests.rs"]
+mod core_table_tests;
+#[cfg(test)]
 #[path = "core_tests.rs"]
-mod tests;
+mod core_tests;

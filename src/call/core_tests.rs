@@ -5,10 +5,10 @@ use crate::call::leg::Party as Person;
 use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
-const A: LegId = LegId(1);
-const B: LegId = LegId(2);
+pub(super) const A: LegId = LegId(1);
+pub(super) const B: LegId = LegId(2);
 
-fn sdp(version: u64) -> Box<SessionDescription> {
+pub(super) fn sdp(version: u64) -> Box<SessionDescription> {
     let text = format!("v=0\r\no=- 1 {version} IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n");
     Box::new(SessionDescription::parse(&text).unwrap())
 }
@@ -36,7 +36,7 @@ fn attempt() -> Attempt {
     Attempt { targets: vec![target()], ring_timeout: None }
 }
 
-fn call(offer: Option<Box<SessionDescription>>) -> Call {
+pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
     let incoming = Incoming {
         source: Source::Account("anna".into()),
         from: Person { user: "anna".into(), display: None },
@@ -50,7 +50,7 @@ fn call(offer: Option<Box<SessionDescription>>) -> Call {
 }
 
 /// Outputs in short words.
-fn drain(call: &mut Call) -> Vec<String> {
+pub(super) fn drain(call: &mut Call) -> Vec<String> {
     std::iter::from_fn(|| call.poll_output())
         .map(|output| match output {
             Output::Route(q) => format!("route {}", q.to),
@@ -101,7 +101,7 @@ fn word(command: &LegCommand) -> String {
 }
 
 /// A call whose callee was dialled, outputs drained.
-fn dialed(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
+pub(super) fn dialed(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     let mut call = call(offer);
     call.start();
     call.handle_route(t0, Ok(vec![attempt()]));
@@ -111,7 +111,7 @@ fn dialed(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     call
 }
 
-fn active(t0: Instant) -> Call {
+pub(super) fn active(t0: Instant) -> Call {
     let mut call = dialed(None, t0);
     call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut call);

@@ -109,6 +109,9 @@ impl Call {
     pub(super) fn dial(&mut self, leg: LegId, offer: Option<Box<SessionDescription>>) {
         let Some(callee) = self.callees.iter_mut().find(|c| c.leg == leg) else { return };
         callee.progress = Progress::Dialed;
+        if let Some(party) = &mut callee.party {
+            party.is_asked = offer.is_some();
+        }
         let target = callee.target.clone();
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
         let Incoming { source, from, .. } = &self.caller.incoming;
