@@ -2,8 +2,8 @@
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
 SLOW='lost-acks'    # with --slow, or named
-LONG='glare-waits echo-100 register'  # start first
-SHARED='auth bench'       # files that several scenarios use, and that are none by themselves
+LONG='glare-waits echo-100 register drain'  # start first
+SHARED='auth bench drained'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
@@ -87,6 +87,18 @@ scenario_qualify() {
   called qualify -m 2
   edge
   finish
+}
+# While the call lives, nobody else is let in.
+scenario_drain() {
+  configure '' '[call]
+drain = "20s"'
+  edge
+  called drain
+  caller drain
+  await 'the drain' logs 'ending.*calls=1'
+  peer drained uac "$home/drained.uac.xml" "$shut" -s 200
+  finish
+  says sipedge.log 'call ended.*cause=normal'
 }
 scenario_tcp() {
   configure '' '' 'qualify = "off"

@@ -354,6 +354,12 @@ impl SipStack {
         answer.await.unwrap_or_default()
     }
 
+    /// From now on calls to us are refused, and OPTIONS of no dialog is answered likewise: 503, with a Retry-After
+    /// that names what is left of `limit`. Calls that live go on.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = self.commands.send(Command::Drain { limit }).await;
+    }
+
     /// Ends: takes registrations away, refuses new calls, hangs up those that live, waits until nothing is
     /// unanswered, at most `limit`, of which half is the registrars'.
     pub async fn shutdown(&self, limit: Duration, reason: Option<Reason>) {

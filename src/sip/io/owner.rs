@@ -54,6 +54,7 @@ pub(super) enum Command {
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
     Stats { reply: oneshot::Sender<StackStats> },
+    Drain { limit: Duration },
     Shutdown { limit: Duration, reason: Option<Reason> },
 }
 
@@ -401,8 +402,9 @@ impl Owner {
                 Err(_) => drop(reply.send(Err(Failure::Timeout))),
             },
             Command::Stats { reply } => drop(reply.send(self.stats())),
+            Command::Drain { limit } => self.endpoint.drain(now + limit),
             Command::Shutdown { limit, reason } => {
-                self.endpoint.drain();
+                self.endpoint.close(now + limit);
                 self.endpoint.hangup_all(now, reason.as_ref());
                 self.deadline = Some(now + limit);
             }
