@@ -11,7 +11,7 @@ use super::stream::OwnSource;
 use crate::base::Secret;
 use crate::call::port::{Codec, MediaRefusal};
 use crate::peer::{DtlsRole, Fingerprint, IceCredentials, IceRole, RemoteParameters};
-use crate::sdp::{Attribute, Direction, Media, MediaCodec, Origin, SessionDescription, Setup};
+use crate::sdp::{Attribute, Direction, Media, MediaCodec, Origin, SessionDescription, Setup, codec_label};
 use std::net::{IpAddr, SocketAddr};
 
 /// Most candidates of the far side that are probed.
@@ -440,10 +440,15 @@ fn choose<'a>(
 ) -> Result<(Codec, &'a MediaCodec), MediaRefusal> {
     lines.iter().find_map(|line| wanted.iter().find(|c| is_codec(line, **c)).map(|c| (*c, line))).ok_or_else(
         || MediaRefusal::NoCommonCodec {
-            offered: offered.iter().map(ToString::to_string).collect(),
-            wanted: wanted.iter().map(|c| c.name().to_owned()).collect(),
+            offered: offered.iter().map(MediaCodec::label).collect(),
+            wanted: wanted.iter().copied().map(label).collect(),
         },
     )
+}
+
+/// A codec in words for people.
+pub(super) fn label(codec: Codec) -> String {
+    codec_label(codec.name(), codec.clock_rate(), codec.channels())
 }
 
 /// telephone-event as the far side has it: the clock of the audio first (RFC 4733 §2.1), else 8,000 Hz.

@@ -1,11 +1,11 @@
 //! A leg that calls us by SIP.
 
 use super::cause;
-use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
+use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable};
 use crate::base::Cause;
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::route::Source;
-use crate::sdp::SessionDescription;
+use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
 use crate::sip::{HeaderName, NameAddr, Reason, StatusCode};
@@ -151,9 +151,7 @@ impl IncomingLeg {
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
         SessionCommand::Refuse(match (why, &self.offered) {
-            (Cause::NoCommonCodec, Some(offered)) => {
-                answer.warning(305, &format!("no common codec: {} offered", offered.join(" ")))
-            }
+            (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
             (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
             _ => answer,
@@ -169,13 +167,13 @@ fn party_of(address: &NameAddr, from: &NameAddr) -> Party {
 
 fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
     let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
-    audio.into_iter().map(|codec| codec.name).collect()
+    audio.iter().map(MediaCodec::label).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::port::{Codec, HoldMusic, MediaProfile};
+    use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
     use crate::sip::{Flow, Headers, Uri};
@@ -289,6 +287,24 @@ mod tests {
         }
         let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn what_was_offered_is_named_alike_before_the_answer_and_after_it() {
+        const OTHER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18 96\r\n\
+                             a=rtpmap:18 G729/8000\r\na=rtpmap:96 opus/48000/2\r\n";
+        let mut first = start(&invite("sip:600@192.0.2.1", "", Some(OTHER)), true).0;
+        let answer = refusal(first.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let warning = "305 sipedge \"no common codec: G729 opus/48000/2 offered";
+        assert_eq!(answer.headers[1].value(), format!("{warning}\""));
+        let mut later = leg();
+        later.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        later.handle_session(SessionEvent::Offer { body: Some(Body::sdp(OTHER)) });
+        let offered = codecs_of(&SessionDescription::parse(OTHER).unwrap());
+        let refused = MediaRefusal::NoCommonCodec { offered, wanted: vec!["PCMU".into()] };
+        let action = later.handle_command(LegCommand::RefuseOffer(refused));
+        let Action::Session(SessionCommand::RefuseOffer(answer)) = action else { panic!("{action:?}") };
+        assert_eq!(answer.headers[0].value(), format!("{warning}, PCMU possible\""));
     }
 
     #[test]

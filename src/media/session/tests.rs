@@ -207,7 +207,9 @@ fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving
     assert_eq!(remote.format.event_out, Some(EventFormat { payload_type: 96, clock_rate: 8_000 }));
     assert_eq!(remote.format.events_in[0], Some(EventFormat { payload_type: 101, clock_rate: 8_000 }));
     let refusal = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Opus])).unwrap_err();
-    assert!(matches!(refusal, MediaRefusal::NoCommonCodec { .. }));
+    let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+    let (offered, wanted) = (names(&["PCMA", "telephone-event"]), names(&["opus/48000/2"]));
+    assert_eq!(refusal, MediaRefusal::NoCommonCodec { offered, wanted });
 }
 
 #[test]
