@@ -21,6 +21,17 @@ $1"
   finish
 }
 
+# With what hash-secret prints in place of the password; SIPp knows no SHA-512-256.
+scenario_auth-hashes() {
+  configure "inbound_user = \"pbx\"
+$(printf %s pbx-pw | "$SIPEDGE" hash-secret pbx)
+digest = [\"SHA-256\"]"
+  edge
+  called basic
+  caller auth -au pbx -ap pbx-pw -auth_uri "200@$url:$sip"
+  finish
+}
+
 # What an unknown user hears is what a wrong password hears, but for the nonce and what SIPp numbers.
 scenario_auth-refused() {
   configure "$digest"
@@ -67,6 +78,15 @@ scenario_invite-repeated() {
 
 # ---- addresses
 
+scenario_hold-null-ipv6() {
+  ip=::1 url='[::1]'
+  configure
+  edge
+  called hold-null
+  sed 's/addr=0\.0\.0\.0/addr=::/' "$home/hold-null.uac.xml" >"$dir/hold-null.xml"
+  peer caller uac "$dir/hold-null.xml" "$a" -s 200
+  finish
+}
 scenario_ipv6() { ip=::1 url='[::1]'; configure; edge; called basic; caller basic; finish; }
 
 # ---- the trunk as such
