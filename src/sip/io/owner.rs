@@ -50,6 +50,7 @@ pub(super) fn next_token() -> u64 {
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
     Probe { target: Hop, probe: Probe, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    Meet { target: Hop },
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
@@ -388,6 +389,7 @@ impl Owner {
                 },
                 None => drop(reply.send(Err(Failure::Transport))),
             },
+            Command::Meet { target } => drop(self.flow_to(target)),
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();
                 let flow = self.flow_to(target);
