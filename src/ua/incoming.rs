@@ -1,6 +1,7 @@
 //! A leg that calls us by SIP.
 
 use super::cause;
+use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable};
 use crate::base::Cause;
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
@@ -17,9 +18,7 @@ pub struct IncomingLeg {
     offered: Option<Vec<String>>,
     is_answered: bool,
     offers: Offers,
-    is_over: bool,
-    /// We ended it, and the session has yet to hear why.
-    parting: Option<Cause>,
+    ending: Ending,
 }
 
 impl IncomingLeg {
@@ -41,8 +40,7 @@ impl IncomingLeg {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
-            is_over: false,
-            parting: None,
+            ending: Ending::default(),
         };
         let incoming = Incoming {
             source,
@@ -58,7 +56,7 @@ impl IncomingLeg {
 
     /// What the call commands.
     pub fn handle_command(&mut self, command: LegCommand) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if self.is_answered
@@ -78,7 +76,7 @@ impl IncomingLeg {
                 Action::Session(SessionCommand::Answer(answer.as_deref().map(body_of)))
             }
             LegCommand::Hangup(why) => {
-                self.is_over = true;
+                self.ending.silence();
                 Action::Session(self.hangup(why))
             }
             // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
@@ -93,23 +91,20 @@ impl IncomingLeg {
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if let Some(action) = self.offers.handle_session(&event) {
             return action;
         }
         match event {
-            SessionEvent::Ended(end) => Action::Tell(self.over(cause::from_end(&end))),
+            SessionEvent::Ended(end) => Action::Tell(self.ending.over(cause::from_end(&end))),
             // the answer to the offer in our 2xx
             SessionEvent::Confirmed { body } if self.offered.is_none() => match read_sdp(body.as_ref()) {
                 Ok(Some(sdp)) => Action::Tell(LegEvent::OfferAnswered(sdp)),
-                Ok(None) | Err(Unreadable) => {
-                    self.parting = Some(Cause::BadMedia);
-                    Action::Tell(self.over(Cause::BadMedia))
-                }
+                Ok(None) | Err(Unreadable) => Action::Tell(self.ending.part(Cause::BadMedia)),
             },
-            SessionEvent::Failed(_) => Action::Tell(self.over(Cause::Unreachable)),
+            SessionEvent::Failed(_) => Action::Tell(self.ending.over(Cause::Unreachable)),
             SessionEvent::Confirmed { .. }
             | SessionEvent::Ringing
             | SessionEvent::Progress { .. }
@@ -122,25 +117,20 @@ impl IncomingLeg {
 
     /// The leg cannot go on: its session is gone.
     pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
-        if self.is_over { None } else { Some(self.over(cause)) }
+        self.ending.fail(cause)
     }
 
     /// Why the session is to be hung up, when the leg ended by itself while its session lives: an ACK without an
     /// answer that is of use.
     #[must_use]
     pub fn parting(&self) -> Option<Reason> {
-        self.parting.map(cause::reason)
+        self.ending.parting()
     }
 
     /// Whether the last word was said.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    fn over(&mut self, cause: Cause) -> LegEvent {
-        self.is_over = true;
-        LegEvent::Ended(cause)
+        self.ending.is_over()
     }
 
     /// A refusal before the answer, with the cause for who understands it (RFC 6432), BYE after it.
