@@ -233,19 +233,7 @@ fn strangers_fill_their_part_of_the_transactions_and_a_known_source_is_heard_all
 #[test]
 fn a_bye_within_a_dialog_is_heard_whatever_strangers_do() {
     let (t0, mut e) = (Instant::now(), endpoint());
-    let uri = Uri::parse("sip:600@192.0.2.4").unwrap();
-    let call = OutgoingCall {
-        request_uri: uri.clone(),
-        from: NameAddr::new(uri.clone()),
-        to: NameAddr::new(uri),
-        headers: Vec::new(),
-        credentials: None,
-        body: None,
-        ring_limit: Duration::from_secs(60),
-        max_forwards: 70,
-        stays_on_flow: false,
-    };
-    e.dial(t0, flow(), None, call).unwrap();
+    e.dial(t0, flow(), None, outgoing()).unwrap();
     let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("no INVITE") };
     let Ok(Message::Request(invite)) = parse(&bytes, &Limits::UDP) else { panic!("no INVITE") };
     let mut ok = invite.response(StatusCode::OK, Some("far"));
@@ -312,16 +300,6 @@ fn a_call_that_is_over_takes_no_place_among_the_calls_at_once() {
 }
 
 fn outgoing() -> OutgoingCall {
-    let address = NameAddr::parse("<sip:600@192.0.2.4>").unwrap();
-    OutgoingCall {
-        request_uri: Uri::parse("sip:600@192.0.2.4").unwrap(),
-        from: address.clone(),
-        to: address,
-        headers: Vec::new(),
-        credentials: None,
-        body: None,
-        max_forwards: 70,
-        ring_limit: Duration::from_secs(60),
-        stays_on_flow: false,
-    }
+    let uri = Uri::parse("sip:600@192.0.2.4").unwrap();
+    OutgoingCall::new(uri.clone(), NameAddr::new(uri))
 }
