@@ -177,8 +177,12 @@ const REPEAT: Duration = Duration::from_millis(500);
 
 /// A PBX known by its address, whose calls are echoed.
 fn with_a_trunk(name: &str, ports: &Ports) -> Program {
+    with_a_trunk_at(PBX, name, ports)
+}
+
+fn with_a_trunk_at(host: &str, name: &str, ports: &Ports) -> Program {
     let more = format!(
-        "[local]\nenabled = true\n[trunk.pbx]\nhost = \"{PBX}\"\nqualify = \"off\"\n\
+        "[local]\nenabled = true\n[trunk.pbx]\nhost = \"{host}\"\nqualify = \"off\"\n\
          [[route]]\nnumber = \"echo\"\nto = \"local.echo\"\n"
     );
     let mut program = Program::start_with(name, ports, &more);
@@ -231,13 +235,21 @@ impl Party {
 
     /// The final response to a request.
     fn ask(&self, request: &str) -> Option<String> {
-        let until = Instant::now() + SOON;
         let mut repeat = Instant::now();
+        self.ask_as(request, |now| {
+            let is_due = now >= repeat;
+            repeat += if is_due { REPEAT } else { Duration::ZERO };
+            is_due
+        })
+    }
+
+    /// The same, sent whenever it is due.
+    fn ask_as(&self, request: &str, mut is_due: impl FnMut(Instant) -> bool) -> Option<String> {
+        let until = Instant::now() + SOON;
         let mut buffer = [0; 8_192];
         while Instant::now() < until {
-            if Instant::now() >= repeat {
+            if is_due(Instant::now()) {
                 self.sip.send_to(request.as_bytes(), self.to).unwrap();
-                repeat += REPEAT;
             }
             let Ok((n, _)) = self.sip.recv_from(&mut buffer) else { continue };
             let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
@@ -335,6 +347,71 @@ fn a_flood_of_invites_leaves_a_trunks_call_and_its_next_ones_alone_and_memory_wh
     let sent: usize = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
     println!("{sent} INVITEs of strangers in 5 s; {} KiB more", grown / 1_024);
     assert!(sent > 10_000 && grown < 32 << 20, "{sent} INVITEs, {grown} bytes more");
+}
+
+/// Datagrams that the kernel had no room for, of each socket on a port by its far side: columns of `/proc/net/udp`.
+fn kernel_drops(port: u16) -> Vec<(String, u64)> {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let local = format!(":{port:04X}");
+    let rows = table.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row[1].ends_with(&local))
+        .map(|row| (row[2].to_owned(), row.last().unwrap().parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_trunks_call_gets_through_a_flood_as_fast_as_it_can_be_sent_by_its_own_retransmissions() {
+    let ports = Ports::free();
+    let mut pbx = Party::new(PBX, &ports);
+    // it calls from where it is called
+    let host = pbx.sip.local_addr().unwrap().to_string();
+    let _program = with_a_trunk_at(&host, "unpaced", &ports);
+    let is_over = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..4)
+        .map(|n| {
+            let mut stranger = Party::new(&format!("127.0.1.{}", n + 1), &ports);
+            let (sdp, is_over) = (stranger.sdp(), is_over.clone());
+            let invite = stranger.request("INVITE", "UDP", None, &sdp);
+            std::thread::spawn(move || {
+                let mut sent = 0_u64;
+                while !is_over.load(Ordering::Relaxed) {
+                    sent += u64::from(stranger.sip.send_to(invite.as_bytes(), stranger.to).is_ok());
+                }
+                sent
+            })
+        })
+        .collect();
+    // until it is a flood: the first datagrams are lost, or a machine with room for all has taken many
+    let until = Instant::now() + SOON;
+    let is_lost = || kernel_drops(ports.sip).iter().any(|(_, drops)| *drops > 0);
+    while !is_lost() && Instant::now() < until {
+        std::thread::yield_now();
+    }
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        let sdp = pbx.sdp();
+        let invite = pbx.request("INVITE", "UDP", None, &sdp);
+        // RFC 3261 §17.1.1.2: again after T1, then after twice as long each time
+        let (begin, mut wait) = (Instant::now(), REPEAT);
+        let mut next = begin;
+        let answer = pbx.ask_as(&invite, |now| {
+            let is_due = now >= next;
+            if is_due && now > begin + REPEAT {
+                wait *= 2;
+            }
+            next += if is_due { wait } else { Duration::ZERO };
+            is_due
+        });
+        assert!(answer.is_some_and(|a| a.starts_with("SIP/2.0 200")), "the call is answered");
+        slowest = slowest.max(begin.elapsed());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    let sent: u64 = floods.into_iter().map(|flood| flood.join().unwrap()).sum();
+    println!(
+        "{sent} INVITEs of strangers, lost: {:?}; the slowest call took {slowest:?}",
+        kernel_drops(ports.sip)
+    );
+    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }
 
 #[test]

@@ -363,8 +363,6 @@ async fn deal(api: Api, id: String, manner: Manner) {
         Manner::Declines => ask("/call/reject", call).await,
         Manner::Leaves => {
             ask("/call/answer", call.clone()).await;
-            // who hangs up before the answer has left has declined
-            tokio::time::sleep(Duration::from_millis(300)).await;
             ask("/call/hangup", call).await;
         }
         Manner::Talks => {

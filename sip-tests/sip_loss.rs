@@ -19,7 +19,7 @@ use bytes::Bytes;
 use net::{Net, Weather};
 use sipedge::base::Seed;
 use sipedge::sip::answer::Body;
-use sipedge::sip::endpoint::{Endpoint, EndpointConfig, Output, Refuse, SessionId};
+use sipedge::sip::endpoint::{Endpoint, EndpointConfig, Output, Refuse, RequestHandler, SessionId};
 use sipedge::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
 use sipedge::sip::transaction::{Layer, LayerConfig, LayerOutput, TransactionId};
 use sipedge::sip::{
@@ -31,6 +31,25 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const T1: Duration = Duration::from_millis(500);
+
+/// An endpoint whose calls `handler` decides on.
+fn endpoint(handler: Arc<dyn RequestHandler>, seed: Seed) -> Endpoint {
+    let config = EndpointConfig {
+        layer: LayerConfig::default(),
+        max_sessions: 10,
+        limits: Limits::UDP,
+        agent: "test".into(),
+        handler,
+    };
+    Endpoint::new(config, seed)
+}
+
+/// What is dialled.
+fn call(offer: &'static str) -> OutgoingCall {
+    let uri = Uri::parse("sip:100@192.0.2.4").unwrap();
+    let call = OutgoingCall::new(uri.clone(), NameAddr::new(uri));
+    OutgoingCall { body: Some(Body::sdp(offer)), ..call }
+}
 
 /// What the UAS does with a call.
 #[derive(Clone, Copy, PartialEq)]
@@ -189,28 +208,9 @@ impl Run {
         let mut seed = Seed::from_number(n);
         let (uac_at, uas_at): (SocketAddr, SocketAddr) =
             ("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap());
-        let config = EndpointConfig {
-            layer: LayerConfig::default(),
-            max_sessions: 10,
-            limits: Limits::UDP,
-            agent: "test".into(),
-            handler: Arc::new(Refuse(StatusCode::NOT_FOUND)),
-        };
-        let mut uac = Endpoint::new(config, seed.fork());
+        let mut uac = endpoint(Arc::new(Refuse(StatusCode::NOT_FOUND)), seed.fork());
         let t0 = Instant::now();
-        let uri = || Uri::parse("sip:100@192.0.2.4").unwrap();
-        let call = OutgoingCall {
-            request_uri: uri(),
-            from: NameAddr::new(uri()),
-            to: NameAddr::new(uri()),
-            headers: vec![],
-            credentials: None,
-            body: Some(Body::sdp("v=0\r\n")),
-            ring_limit: Duration::from_secs(180),
-            max_forwards: 70,
-            stays_on_flow: false,
-        };
-        let session = uac.dial(t0, Flow::udp(uac_at, uas_at), None, call).unwrap();
+        let session = uac.dial(t0, Flow::udp(uac_at, uas_at), None, call("v=0\r\n")).unwrap();
         Self {
             t0,
             now: t0,

@@ -2,16 +2,13 @@
 //! offers and hang up. Each offer has one outcome, each call one end on either side, and nothing is left.
 
 use crate::net::{Net, Weather};
-use crate::{CALM, STORM};
+use crate::{CALM, STORM, call, endpoint};
 use bytes::Bytes;
 use sipedge::base::Seed;
 use sipedge::sip::answer::{Answer, Body};
-use sipedge::sip::endpoint::{
-    Acceptance, Endpoint, EndpointConfig, Output, RequestHandler, SessionId, Verdict,
-};
-use sipedge::sip::session::{CallEnd, OutgoingCall, SessionCommand, SessionEvent};
-use sipedge::sip::transaction::LayerConfig;
-use sipedge::sip::{Flow, Limits, Message, NameAddr, Request, StatusCode, Uri, parse};
+use sipedge::sip::endpoint::{Acceptance, Endpoint, Output, RequestHandler, SessionId, Verdict};
+use sipedge::sip::session::{CallEnd, SessionCommand, SessionEvent};
+use sipedge::sip::{Flow, Limits, Message, Request, StatusCode, parse};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -65,16 +62,9 @@ struct Side {
 
 impl Side {
     fn new(at: &str, seed: Seed) -> Self {
-        let config = EndpointConfig {
-            layer: LayerConfig::default(),
-            max_sessions: 10,
-            limits: Limits::UDP,
-            agent: "test".into(),
-            handler: Arc::new(TakeAll),
-        };
         Self {
             at: at.parse().unwrap(),
-            endpoint: Endpoint::new(config, seed),
+            endpoint: endpoint(Arc::new(TakeAll), seed),
             session: None,
             events: Vec::new(),
             agreed: Agreed::default(),
@@ -151,18 +141,7 @@ impl Pair {
     }
 
     fn dial(&mut self) {
-        let uri = || Uri::parse("sip:100@192.0.2.4").unwrap();
-        let call = OutgoingCall {
-            request_uri: uri(),
-            from: NameAddr::new(uri()),
-            to: NameAddr::new(uri()),
-            headers: vec![],
-            credentials: None,
-            body: Some(body("first offer".into())),
-            ring_limit: Duration::from_secs(180),
-            max_forwards: 70,
-            stays_on_flow: false,
-        };
+        let call = call("first offer");
         let flow = Flow::udp(self.caller.at, self.callee.at);
         self.caller.session = Some(self.caller.endpoint.dial(self.now, flow, None, call).unwrap());
     }

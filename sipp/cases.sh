@@ -2,8 +2,8 @@
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
 SLOW='lost-acks'    # with --slow, or named
-LONG='glare-waits echo-100 register'  # start first
-SHARED='auth bench'       # files that several scenarios use, and that are none by themselves
+LONG='glare-waits echo-100 register drain'  # start first
+SHARED='auth bench drained'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
@@ -15,6 +15,17 @@ scenario_auth-sha256() { login 'digest = ["SHA-256"]'; says caller.messages '^Au
 login() {
   configure "$digest
 $1"
+  edge
+  called basic
+  caller auth -au pbx -ap pbx-pw -auth_uri "200@$url:$sip"
+  finish
+}
+
+# With what hash-secret prints in place of the password; SIPp knows no SHA-512-256.
+scenario_auth-hashes() {
+  configure "inbound_user = \"pbx\"
+$(printf %s pbx-pw | "$SIPEDGE" hash-secret pbx)
+digest = [\"SHA-256\"]"
   edge
   called basic
   caller auth -au pbx -ap pbx-pw -auth_uri "200@$url:$sip"
@@ -67,6 +78,15 @@ scenario_invite-repeated() {
 
 # ---- addresses
 
+scenario_hold-null-ipv6() {
+  ip=::1 url='[::1]'
+  configure
+  edge
+  called hold-null
+  sed 's/addr=0\.0\.0\.0/addr=::/' "$home/hold-null.uac.xml" >"$dir/hold-null.xml"
+  peer caller uac "$dir/hold-null.xml" "$a" -s 200
+  finish
+}
 scenario_ipv6() { ip=::1 url='[::1]'; configure; edge; called basic; caller basic; finish; }
 
 # ---- the trunk as such
@@ -87,6 +107,18 @@ scenario_qualify() {
   called qualify -m 2
   edge
   finish
+}
+# While the call lives, nobody else is let in.
+scenario_drain() {
+  configure '' '[call]
+drain = "20s"'
+  edge
+  called drain
+  caller drain
+  await 'the drain' logs 'ending.*calls=1'
+  peer drained uac "$home/drained.uac.xml" "$shut" -s 200
+  finish
+  says sipedge.log 'call ended.*cause=normal'
 }
 scenario_tcp() {
   configure '' '' 'qualify = "off"

@@ -410,7 +410,7 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     }
     info!(calls = running.switch.live(), drain_s = drain.as_secs(), "ending");
     tokio::select! {
-        () = running.switch.shutdown(drain) => {}
+        () = running.drain(drain) => {}
         // a second signal ends now
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -500,10 +500,15 @@ impl Running {
         }
     }
 
-    /// Ends: takes no new calls, lets those that live end for `drain`, then ends them, and says the last words
-    /// of SIP and HTTP.
+    /// Takes no new calls and says so to PBXs that ask, lets those that live end for `limit`, and ends the rest.
+    pub async fn drain(&self, limit: Duration) {
+        self.sip.drain(limit).await;
+        self.switch.shutdown(limit).await;
+    }
+
+    /// Ends: drains, and says the last words of SIP and HTTP.
     pub async fn stop(self, drain: Duration) {
-        self.switch.shutdown(drain).await;
+        self.drain(drain).await;
         self.http.stop(LAST_WORDS).await;
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();

@@ -82,6 +82,8 @@ pub enum Note {
 pub enum Timer {
     /// The attempt has rung long enough.
     Ring,
+    /// Who answered has hung up, and media has yet to make the caller's answer.
+    Parting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,6 +139,8 @@ struct Caller {
     answer: Option<Box<SessionDescription>>,
     /// An offer that came before there was another leg: which codecs it may be answered with is not known yet.
     early: Option<Box<SessionDescription>>,
+    /// It was told that the call is answered.
+    is_answered: bool,
     incoming: Incoming,
 }
 
@@ -171,6 +175,8 @@ pub struct Call {
     /// What says most of why the attempts so far failed.
     failure: Option<Cause>,
     ring_deadline: Option<Instant>,
+    /// Who answered and hung up before the caller could be told of the answer.
+    parting: Option<Parting>,
     is_ringing: bool,
     /// Whose media the caller's is joined to.
     bridged: Option<LegId>,
@@ -185,12 +191,13 @@ impl Call {
         let party = Party::new(caller, incoming.profile.clone());
         Self {
             state: State::New,
-            caller: Caller { party, offer, answer: None, early: None, incoming },
+            caller: Caller { party, offer, answer: None, early: None, is_answered: false, incoming },
             callees: Vec::new(),
             attempts: VecDeque::new(),
             next_leg: 1,
             failure: None,
             ring_deadline: None,
+            parting: None,
             is_ringing: false,
             bridged: None,
             outputs: VecDeque::new(),
@@ -376,7 +383,7 @@ impl Call {
             self.offer(caller);
         } else {
             let answer = self.caller.answer.clone();
-            self.tell(caller, LegCommand::Answer { answer });
+            self.answer_caller(answer);
         }
     }
 
@@ -387,7 +394,7 @@ impl Call {
             self.end(if is_cancel { Cause::Cancelled } else { cause }, Some(leg));
         } else if self.callee(leg).is_some() {
             if self.state == State::Active {
-                self.end(cause, Some(leg));
+                self.part(now, leg, cause);
             } else {
                 self.give_up(now, leg, cause, true);
             }
@@ -482,7 +489,7 @@ impl Call {
         }
         if is_first {
             self.caller.answer = Some(sdp.clone());
-            self.tell(leg, LegCommand::Answer { answer: Some(sdp) });
+            self.answer_caller(Some(sdp));
         } else {
             self.tell(leg, LegCommand::Offer(sdp));
         }
@@ -494,10 +501,11 @@ impl Call {
             self.caller.party.is_asking = false;
             self.caller.answer = Some(sdp.clone());
             let answer = Some(sdp);
-            let is_answered = self.state == State::Active;
-            let command =
-                if is_answered { LegCommand::Answer { answer } } else { LegCommand::Progress { answer } };
-            return self.tell(leg, command);
+            return if self.state == State::Active {
+                self.answer_caller(answer)
+            } else {
+                self.tell(leg, LegCommand::Progress { answer })
+            };
         }
         if let Some(party) = self.party_mut(leg)
             && std::mem::take(&mut party.is_asking)
@@ -550,6 +558,9 @@ impl Call {
 
     /// The clock. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if let Some(parting) = self.parting.as_ref().filter(|p| p.until <= now) {
+            return self.end(parting.cause, None);
+        }
         if self.ring_deadline.is_none_or(|at| now < at) {
             return;
         }
@@ -576,7 +587,8 @@ impl Call {
     /// When to call [`Call::handle_timeout`], and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
-        self.ring_deadline.map(|at| (at, Timer::Ring))
+        let parting = self.parting.as_ref().map(|p| (p.until, Timer::Parting));
+        parting.or(self.ring_deadline.map(|at| (at, Timer::Ring)))
     }
 
     // ---- media
@@ -657,19 +669,20 @@ impl Call {
         self.outputs.push_back(Output::Media(command));
     }
 
-    /// Ends all legs, the one that is `gone` excepted, and frees their media.
+    /// Ends all legs, those that are gone excepted, and frees their media.
     fn end(&mut self, cause: Cause, gone: Option<LegId>) {
         if self.state == State::Ended {
             return;
         }
         self.state = State::Ended;
         self.ring_deadline = None;
+        let parted = self.parting.take().map(|p| p.leg);
         let caller = self.caller.party.leg;
         if gone != Some(caller) {
             self.tell(caller, LegCommand::Hangup(cause));
         }
         for callee in std::mem::take(&mut self.callees) {
-            if gone == Some(callee.leg) {
+            if [gone, parted].contains(&Some(callee.leg)) {
                 self.release(&callee);
             } else {
                 self.close(&callee, cause);
@@ -688,6 +701,9 @@ impl Caller {
 }
 
 mod attempts;
+mod parting;
+
+use parting::Parting;
 
 pub use attempts::falls_through;
 

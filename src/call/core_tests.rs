@@ -175,6 +175,56 @@ fn a_caller_with_an_offer_is_answered_once_media_has_its_answer() {
     assert_eq!(drain(&mut call), ["L1 answer v2"]);
 }
 
+/// A caller that offers, or wants our offer, and a callee that answers and at once hangs up; outputs drained.
+fn parting(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
+    let mut call = call(offer);
+    call.caller.party.profile = plain();
+    call.start();
+    call.handle_route(t0, Ok(vec![attempt()]));
+    call.handle_opened(t0, B, Ok(webrtc()));
+    call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Nothing });
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    // the io finds its task gone, too
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Internal));
+    let words = drain(&mut call);
+    assert!(!words.iter().any(|w| w.contains("hangup") || w.contains("release")), "{words:?}");
+    call
+}
+
+#[test]
+fn a_callee_that_hangs_up_right_after_its_answer_has_answered_rfc_3261_15() {
+    let over = ["L1 hangup normal", "media release L2", "media release L1", "ended normal"];
+    let mut offered = parting(Some(sdp(1)), Instant::now());
+    offered.handle_media(Instant::now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
+    assert_eq!(drain(&mut offered), [&["L1 answer v2"][..], &over].concat());
+    let mut asked = parting(None, Instant::now());
+    asked.handle_media(Instant::now(), MediaEvent::Offer { leg: A, sdp: sdp(3) });
+    assert_eq!(drain(&mut asked), [&["L1 answer v3"][..], &over].concat());
+    assert_eq!(asked.poll_timeout(), None);
+}
+
+#[test]
+fn a_callee_that_hung_up_ends_the_call_once_though_its_caller_can_never_be_answered() {
+    let t0 = Instant::now();
+    let mut late = parting(Some(sdp(1)), t0);
+    assert_eq!(late.poll_timeout(), Some((t0 + Duration::from_secs(2), Timer::Parting)));
+    late.handle_timeout(t0 + Duration::from_millis(1_999));
+    assert!(drain(&mut late).is_empty());
+    late.handle_timeout(t0 + Duration::from_secs(2));
+    let over = |cause| {
+        let hangup = format!("L1 hangup {cause}");
+        [hangup, "media release L2".into(), "media release L1".into(), format!("ended {cause}")]
+    };
+    assert_eq!(drain(&mut late), over("normal"));
+    let mut refused = parting(Some(sdp(1)), t0);
+    let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
+    refused.handle_media(t0, MediaEvent::Refused { leg: A, refusal });
+    assert_eq!(drain(&mut refused), over("no-common-codec"));
+    let mut gone = parting(Some(sdp(1)), t0);
+    gone.handle_leg(t0, A, LegEvent::Ended(Cause::Cancelled));
+    assert_eq!(drain(&mut gone), over("cancelled")[1..]);
+}
+
 #[test]
 fn a_first_offer_without_a_common_codec_ends_the_call_a_later_one_is_refused() {
     let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };

@@ -1,18 +1,15 @@
 //! `sipedge hash-secret USER`.
 
 use crate::base::Secret;
-use crate::sip::digest::{Algorithm, ha1};
+use crate::edge::trunk;
 use clap::Args;
 use std::io::{BufRead, IsTerminal};
 use std::process::ExitCode;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The user whose password it is
+    /// The user whose password it is, as in `inbound_user`
     user: String,
-    /// The realm that the password is for; sipedge's own unless it is somebody else's
-    #[arg(long, default_value = crate::sip::REALM)]
-    realm: String,
 }
 
 /// Reads the password from standard input, so that it stands in no list of processes and no history.
@@ -33,33 +30,44 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
         );
         return ExitCode::FAILURE;
     }
-    print!("{}", hashes(&arguments.user, &arguments.realm, &Secret::new(password)));
+    print!("{}", printed(&arguments.user, &Secret::new(password)));
     ExitCode::SUCCESS
 }
 
-/// As they stand in a configuration: `H(user:realm:password)` for each algorithm (RFC 7616 §3.4.2).
-fn hashes(user: &str, realm: &str, password: &Secret) -> String {
-    Algorithm::ALL
-        .iter()
-        .map(|a| format!("{:<11} = \"{}\"\n", a.as_str(), ha1(*a, user, realm, password).expose()))
-        .collect()
+/// To be pasted: lines of a configuration, and where they belong.
+fn printed(user: &str, password: &Secret) -> String {
+    let lines = trunk::hash_lines(user, password);
+    format!(
+        "# below inbound_user of [trunk.NAME], in place of inbound_password; any of them will do\n{lines}"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Seed;
+    use crate::config::Config;
+
+    /// The keys that are wrong in a configuration whose trunk has these lines.
+    fn faults(lines: &str) -> Vec<String> {
+        let place = format!("sipedge-hash-{}-{:p}.toml", std::process::id(), lines);
+        let file = std::env::temp_dir().join(place);
+        std::fs::write(&file, format!("[trunk.pbx]\nhost = \"192.0.2.1\"\n{lines}")).unwrap();
+        let config = Config::load(Some(&file), std::iter::empty()).unwrap();
+        let _ = std::fs::remove_file(&file);
+        let faults = crate::app::judge(&config, Seed::from_number(1)).err().unwrap_or_default();
+        faults.into_iter().map(|fault| fault.key).collect()
+    }
 
     #[test]
-    fn all_three_hashes_are_those_of_the_rfcs_examples() {
-        // RFC 7616 §3.9.1; the hashes are those of md5sum and sha256sum over the text
-        let text = hashes("Mufasa", "http-auth@example.org", &Secret::new("Circle of Life"));
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 3);
-        assert_eq!(lines[0], "MD5         = \"3d78807defe7de2157e2b0b6573a855f\"");
-        assert_eq!(
-            lines[1],
-            "SHA-256     = \"7987c64c30e25f1b74be53f966b49b90f2808aa92faf9a00262392d7b4794232\""
-        );
-        assert!(lines[2].starts_with("SHA-512-256 = \""));
+    fn what_it_prints_can_be_pasted_below_the_user_that_it_is_for_and_no_other() {
+        for user in ["pbx", "a \"quoted\\ name\""] {
+            let printed = printed(user, &Secret::new("a password"));
+            let quoted = serde_json::Value::from(user);
+            assert!(faults(&format!("inbound_user = {quoted}\n{printed}")).is_empty());
+            let other = faults(&format!("inbound_user = \"other\"\n{printed}"));
+            let keys = ["md5", "sha256", "sha512_256"].map(|a| format!("trunk.pbx.inbound_ha1_{a}"));
+            assert_eq!(other, keys);
+        }
     }
 }

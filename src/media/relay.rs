@@ -208,19 +208,7 @@ impl Outgoing {
             }
         }
         let is_marked = header.is_marked || std::mem::take(&mut self.is_marker_due);
-        self.write(
-            buf,
-            RtpHeader {
-                is_marked,
-                payload_type,
-                sequence: low16(index),
-                timestamp,
-                ssrc: self.ssrc,
-                header_len: RTP_FIXED,
-                is_padded: false,
-            },
-        );
-        Ok(Placed { index })
+        Ok(self.write(buf, is_marked, payload_type, index, timestamp))
     }
 
     /// Makes a packet of our own (silence) behind all that was sent: `payload` lasts one [`FRAME`].
@@ -232,27 +220,8 @@ impl Outgoing {
             Some((last, _)) if !is_first => last.wrapping_add(frame),
             _ => self.timestamp_at(now),
         };
-        self.map = None;
-        self.event = None;
-        let index = self.next_index;
-        self.next_index += 1;
         self.last = Some((timestamp, now));
-        buf.fill(&[0; RTP_FIXED]);
-        buf.append(payload);
-        self.is_marker_due = true;
-        self.write(
-            buf,
-            RtpHeader {
-                is_marked: is_first,
-                payload_type: format.payload_out,
-                sequence: low16(index),
-                timestamp,
-                ssrc: self.ssrc,
-                header_len: RTP_FIXED,
-                is_padded: false,
-            },
-        );
-        Placed { index }
+        self.append(buf, is_first, format.payload_out, timestamp, payload)
     }
 
     /// Makes a telephone-event packet behind all that was sent (RFC 4733 §2.5.1). All packets of an event carry the
@@ -266,26 +235,8 @@ impl Outgoing {
         buf: &mut PacketBuf,
     ) -> (Placed, u32) {
         let timestamp = start.unwrap_or_else(|| self.timestamp_at(now));
-        // the source's next packet is placed anew, behind the event
-        self.switch();
         self.is_generating = false;
-        let index = self.next_index;
-        self.next_index += 1;
-        buf.fill(&[0; RTP_FIXED]);
-        buf.append(&payload);
-        self.write(
-            buf,
-            RtpHeader {
-                is_marked: start.is_none(),
-                payload_type,
-                sequence: low16(index),
-                timestamp,
-                ssrc: self.ssrc,
-                header_len: RTP_FIXED,
-                is_padded: false,
-            },
-        );
-        (Placed { index }, timestamp)
+        (self.append(buf, start.is_none(), payload_type, timestamp, &payload), timestamp)
     }
 
     /// Figures for a sender report; none before the first packet.
@@ -296,13 +247,47 @@ impl Outgoing {
         Some(SenderFigures { ssrc: self.ssrc, timestamp, packets: self.packets, octets: self.octets })
     }
 
-    fn write(&mut self, buf: &mut PacketBuf, header: RtpHeader) {
+    /// A packet of our own behind all that was sent; the source's next one is placed anew, behind it.
+    fn append(
+        &mut self,
+        buf: &mut PacketBuf,
+        is_marked: bool,
+        payload_type: u8,
+        timestamp: u32,
+        payload: &[u8],
+    ) -> Placed {
+        self.switch();
+        let index = self.next_index;
+        self.next_index += 1;
+        buf.fill(&[0; RTP_FIXED]);
+        buf.append(payload);
+        self.write(buf, is_marked, payload_type, index, timestamp)
+    }
+
+    fn write(
+        &mut self,
+        buf: &mut PacketBuf,
+        is_marked: bool,
+        payload_type: u8,
+        index: u64,
+        timestamp: u32,
+    ) -> Placed {
+        let header = RtpHeader {
+            is_marked,
+            payload_type,
+            sequence: low16(index),
+            timestamp,
+            ssrc: self.ssrc,
+            header_len: RTP_FIXED,
+            is_padded: false,
+        };
         if let Some(fixed) = buf.bytes_mut().first_chunk_mut::<RTP_FIXED>() {
             *fixed = header.to_fixed();
         }
         self.packets = self.packets.wrapping_add(1);
         let octets = u32::try_from(buf.len().saturating_sub(RTP_FIXED)).unwrap_or(0);
         self.octets = self.octets.wrapping_add(octets);
+        Placed { index }
     }
 
     /// The mapping for a packet and its extended sequence number; a new mapping when the source is new or

@@ -11,7 +11,7 @@ use super::stream::OwnSource;
 use crate::base::Secret;
 use crate::call::port::{Codec, MediaRefusal};
 use crate::peer::{DtlsRole, Fingerprint, IceCredentials, IceRole, RemoteParameters};
-use crate::sdp::{Attribute, Direction, Media, MediaCodec, Origin, SessionDescription, Setup};
+use crate::sdp::{Attribute, Direction, Media, MediaCodec, Origin, SessionDescription, Setup, codec_label};
 use std::net::{IpAddr, SocketAddr};
 
 /// Most candidates of the far side that are probed.
@@ -61,7 +61,7 @@ pub struct WebRtcOffer {
 pub struct PlainRemote {
     /// What the stream will speak.
     pub format: Format,
-    /// The far side's direction; a null address takes away that it receives (RFC 3264 §8.4).
+    /// The far side's direction; with a null address it holds the call, and nothing is expected of it (RFC 3264 §8.4).
     pub direction: Direction,
     /// Where it wants RTP; none with a null address.
     pub rtp: Option<SocketAddr>,
@@ -374,9 +374,11 @@ pub fn answer_plain(
     media.attributes.clear();
     describe_codec(media, &remote.format, remote.event, remote.fmtp.as_deref());
     media.attributes.push(Attribute::new("ptime", "20"));
-    // the direction as written: a null address alone is answered by sendrecv (RFC 3264 §8.4)
     let direction = sdp.media.get(remote.section).map_or(Direction::SendRecv, |m| sdp.direction_of(m));
     let direction = match direction.reversed() {
+        // RFC 3264 §8.4: to a null address neither RTP nor RTCP is sent, whatever the direction beside it says
+        Direction::SendRecv | Direction::RecvOnly if remote.rtp.is_none() && !is_held => Direction::RecvOnly,
+        Direction::SendRecv | Direction::SendOnly if remote.rtp.is_none() => Direction::Inactive,
         Direction::SendRecv if is_held => Direction::SendOnly,
         Direction::RecvOnly if is_held => Direction::Inactive,
         direction => direction,
@@ -415,11 +417,8 @@ fn plain_addresses(
 }
 
 fn plain_direction(sdp: &SessionDescription, media: &Media, rtp: Option<SocketAddr>) -> Direction {
-    match (sdp.direction_of(media), rtp) {
-        (direction, Some(_)) => direction,
-        (Direction::SendRecv | Direction::SendOnly, None) => Direction::SendOnly,
-        (Direction::RecvOnly | Direction::Inactive, None) => Direction::Inactive,
-    }
+    // who holds by a null address says so with `sendrecv` beside it, and mostly sends nothing
+    if rtp.is_some() { sdp.direction_of(media) } else { Direction::Inactive }
 }
 
 // ---- both
@@ -440,10 +439,15 @@ fn choose<'a>(
 ) -> Result<(Codec, &'a MediaCodec), MediaRefusal> {
     lines.iter().find_map(|line| wanted.iter().find(|c| is_codec(line, **c)).map(|c| (*c, line))).ok_or_else(
         || MediaRefusal::NoCommonCodec {
-            offered: offered.iter().map(ToString::to_string).collect(),
-            wanted: wanted.iter().map(|c| c.name().to_owned()).collect(),
+            offered: offered.iter().map(MediaCodec::label).collect(),
+            wanted: wanted.iter().copied().map(label).collect(),
         },
     )
+}
+
+/// A codec in words for people.
+pub(super) fn label(codec: Codec) -> String {
+    codec_label(codec.name(), codec.clock_rate(), codec.channels())
 }
 
 /// telephone-event as the far side has it: the clock of the audio first (RFC 4733 §2.1), else 8,000 Hz.

@@ -111,6 +111,23 @@ impl MediaCodec {
     pub fn is(&self, name: &str, clock_rate: u32, channels: u8) -> bool {
         self.name.eq_ignore_ascii_case(name) && self.clock_rate == clock_rate && self.channels == channels
     }
+
+    /// As [`codec_label`].
+    #[must_use]
+    pub fn label(&self) -> String {
+        codec_label(&self.name, self.clock_rate, self.channels)
+    }
+}
+
+/// A codec in words for people: `G729`, `opus/48000/2`. Clock and channels are said where they are not those of a
+/// telephone, 8,000 Hz and one.
+#[must_use]
+pub fn codec_label(name: &str, clock_rate: u32, channels: u8) -> String {
+    match (clock_rate, channels) {
+        (8_000, 1) => name.to_owned(),
+        (_, 1) => format!("{name}/{clock_rate}"),
+        _ => format!("{name}/{clock_rate}/{channels}"),
+    }
 }
 
 impl std::fmt::Display for MediaCodec {

@@ -13,7 +13,7 @@ mod attribute;
 mod parse;
 mod print;
 
-pub use attribute::{Candidate, Direction, MediaCodec, Setup};
+pub use attribute::{Candidate, Direction, MediaCodec, Setup, codec_label};
 pub use parse::{MAX_SDP_BYTES, SdpError};
 
 use attribute::{parse_candidate, parse_fmtp, parse_rtpmap, static_codec};

@@ -5,6 +5,7 @@ use super::lex::quote;
 use super::{Header, HeaderName, Method, Request, StatusCode};
 use crate::base::Seed;
 use bytes::Bytes;
+use std::time::Duration;
 
 /// Methods we serve.
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
@@ -124,6 +125,13 @@ pub fn in_dialog(method: &Method) -> Answer {
 #[must_use]
 pub fn try_later(seed: &mut Seed) -> Answer {
     Answer::new(StatusCode::SERVER_ERROR).with(HeaderName::RetryAfter, seed.below(11).to_string())
+}
+
+/// 503 that says when to ask again: after so long, in whole seconds and never at once (RFC 3261 §20.33, §21.5.4).
+#[must_use]
+pub fn out_of_service(wait: Duration) -> Answer {
+    let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+    Answer::new(StatusCode::SERVICE_UNAVAILABLE).with(HeaderName::RetryAfter, seconds.to_string())
 }
 
 /// The checks of RFC 3261 §8.2 in its order: method, Max-Forwards, URI scheme, Require, body. `None`: go on.

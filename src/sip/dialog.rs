@@ -1,7 +1,9 @@
 //! Dialogs (RFC 3261 §12): identity, route set, remote target and the two sequences of CSeq.
 
+use super::answer::{self, Answer};
 use super::{
-    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, Uri, Via,
+    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, StatusCode,
+    Uri, Via,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -145,9 +147,19 @@ impl Dialog {
             && e.from.tag().unwrap_or_default() == self.remote_tag()
     }
 
+    /// A request of the far side: its answer, or none for an INVITE, which the call has to answer (RFC 3261 §12.2.2). The
+    /// order is that of the checks: its number, what every UAS refuses, its method.
+    pub fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
+        if !self.take_remote_seq(e) {
+            return Some(Answer::new(StatusCode::SERVER_ERROR));
+        }
+        let refusal = answer::check(request);
+        refusal.or_else(|| (request.method != Method::INVITE).then(|| answer::in_dialog(&request.method)))
+    }
+
     /// Takes the number of a request from the far side; false when it is out of order and gets 500
     /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted.
-    pub fn take_remote_seq(&mut self, e: &Essentials) -> bool {
+    fn take_remote_seq(&mut self, e: &Essentials) -> bool {
         if e.cseq.method == Method::ACK || e.cseq.method == Method::CANCEL {
             return true;
         }

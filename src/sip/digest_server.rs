@@ -69,6 +69,12 @@ impl Ha1Set {
         self.0.insert(algorithm, ha1);
         self
     }
+
+    /// Whether there is a hash of this algorithm.
+    #[must_use]
+    pub fn has(&self, algorithm: Algorithm) -> bool {
+        self.0.contains_key(&algorithm)
+    }
 }
 
 /// Why a request is not let in.

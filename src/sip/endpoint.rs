@@ -162,7 +162,10 @@ pub struct Endpoint {
     tickets: BTreeMap<(SessionId, Ticket), TransactionId>,
     deadlines: BTreeSet<(Instant, SessionId)>,
     outputs: VecDeque<Output>,
-    is_draining: bool,
+    /// No call comes in any more; others are told to ask again then.
+    drains_until: Option<Instant>,
+    /// No call goes out either.
+    is_closed: bool,
     malformed: u64,
     stray_acks: u64,
 }
@@ -185,7 +188,8 @@ impl Endpoint {
             tickets: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             outputs: VecDeque::new(),
-            is_draining: false,
+            drains_until: None,
+            is_closed: false,
             malformed: 0,
             stray_acks: 0,
         }
@@ -215,15 +219,22 @@ impl Endpoint {
         self.layer.is_quiet()
     }
 
-    /// From now on calls are refused with 503, ours too.
-    pub const fn drain(&mut self) {
-        self.is_draining = true;
+    /// From now on calls to us are refused with 503, and whoever asks whether we are there hears the same, so that a
+    /// PBX sends its calls elsewhere. Retry-After says `until` when (RFC 3261 §21.5.4). Calls that live go on.
+    pub const fn drain(&mut self, until: Instant) {
+        self.drains_until = Some(until);
+    }
+
+    /// The same, and from now on no call of ours goes out.
+    pub const fn close(&mut self, until: Instant) {
+        self.drain(until);
+        self.is_closed = true;
     }
 
     /// Dials. The flow says from which of our addresses and to whom.
     ///
     /// # Errors
-    /// When the cap of sessions is reached or the endpoint is draining.
+    /// When the cap of sessions is reached or the endpoint is closed.
     pub fn dial(
         &mut self,
         now: Instant,
@@ -231,7 +242,7 @@ impl Endpoint {
         contact_user: Option<String>,
         call: OutgoingCall,
     ) -> Result<SessionId, Full> {
-        if self.is_draining || self.is_full() {
+        if self.is_closed || self.is_full() {
             return Err(Full);
         }
         let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
@@ -490,7 +501,8 @@ impl Endpoint {
         let answer = match answer::check(request) {
             Some(refusal) => refusal,
             None => match request.method {
-                Method::OPTIONS => answer::options(),
+                // RFC 3261 §11.2: as an INVITE would be answered now
+                Method::OPTIONS => self.drained(now).unwrap_or_else(answer::options),
                 // they live in dialogs alone
                 Method::BYE | Method::INFO => Answer::new(StatusCode::NO_SUCH_CALL),
                 Method::INVITE => match self.handle_invite(now, id, request, e, flow) {
@@ -544,7 +556,10 @@ impl Endpoint {
         if is_loop || self.merged.contains(&merge_key(e)) {
             return Some(Answer::new(StatusCode::LOOP_DETECTED));
         }
-        if self.is_draining || self.is_full() {
+        if let Some(refusal) = self.drained(now) {
+            return Some(refusal);
+        }
+        if self.is_full() {
             return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
         }
         let acceptance = match self.config.handler.handle(now, request, &flow) {
@@ -586,6 +601,11 @@ impl Endpoint {
         self.outputs.push_back(Output::Incoming { session, invite: Box::new(invite) });
         self.settle(now, session);
         None
+    }
+
+    /// What asks for a call hears while there are none to be had.
+    fn drained(&self, now: Instant) -> Option<Answer> {
+        self.drains_until.map(|until| answer::out_of_service(until.saturating_duration_since(now)))
     }
 
     fn insert(&mut self, session: Session, remote: SocketAddr) -> SessionId {

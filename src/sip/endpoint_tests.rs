@@ -130,13 +130,48 @@ fn a_refused_invite_is_repeated_until_ack_and_a_cancel_of_it_is_200_rfc_3261_17_
 }
 
 #[test]
-fn draining_refuses_calls_and_still_answers_options() {
+fn draining_refuses_calls_and_says_so_to_who_asks_whether_we_are_there_rfc_3261_11_2() {
     let (mut e, t0) = (endpoint(), Instant::now());
-    e.drain();
-    e.handle_datagram(t0, flow(), text("INVITE", "").as_bytes());
-    assert_eq!(sent(&mut e)[0].1.status, StatusCode::SERVICE_UNAVAILABLE);
-    e.handle_datagram(t0, flow(), text("OPTIONS", "").as_bytes());
-    assert_eq!(sent(&mut e)[0].1.status, StatusCode::OK);
+    e.drain(t0 + Duration::from_secs(30));
+    let said = |e: &mut Endpoint, after, message: String| {
+        e.handle_datagram(t0 + Duration::from_millis(after), flow(), message.as_bytes());
+        let r = sent(e).remove(0).1;
+        (r.status.code(), r.headers.get(&HeaderName::RetryAfter).map(str::to_owned))
+    };
+    let later = |seconds: &str| (503, Some(seconds.to_owned()));
+    assert_eq!(said(&mut e, 0, numbered("INVITE", 1)), later("30"));
+    assert_eq!(said(&mut e, 0, numbered("OPTIONS", 2)), later("30"));
+    assert_eq!(said(&mut e, 10_001, numbered("OPTIONS", 3)), later("20"), "as long as it takes yet");
+    assert_eq!(said(&mut e, 99_000, numbered("OPTIONS", 4)), later("1"), "never at once");
+    assert_eq!(said(&mut e, 99_000, numbered("BYE", 5)).0, 481, "what asks for no call is answered as ever");
+    assert!(e.dial(t0, flow(), None, outgoing()).is_ok(), "a call that began before may ring the next party");
+    e.close(t0);
+    assert!(e.dial(t0, flow(), None, outgoing()).is_err());
+}
+
+#[test]
+fn draining_leaves_requests_within_a_dialog_alone() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    e.dial(t0, flow(), None, outgoing()).unwrap();
+    let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("no INVITE") };
+    let Ok(Message::Request(invite)) = parse(&bytes, &Limits::UDP) else { panic!("no INVITE") };
+    let mut ok = invite.response(StatusCode::OK, Some("far"));
+    ok.headers.push(HeaderName::Contact, "<sip:600@192.0.2.4:6060>");
+    e.handle_datagram(t0, flow(), &ok.to_bytes());
+    let _ = sent(&mut e);
+    e.drain(t0 + Duration::from_secs(30));
+    let head = |name| invite.headers.get(&name).unwrap().to_owned();
+    for (cseq, method) in [(8, "OPTIONS"), (9, "BYE")] {
+        let request = format!(
+            "{method} sip:us@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4:6060;branch=z9hG4bK{cseq}\r\n\
+             From: {};tag=far\r\nTo: {}\r\nCall-ID: {}\r\nCSeq: {cseq} {method}\r\n\r\n",
+            head(HeaderName::To),
+            head(HeaderName::From),
+            head(HeaderName::CallId)
+        );
+        e.handle_datagram(t0, flow(), request.as_bytes());
+        assert_eq!(sent(&mut e)[0].1.status, StatusCode::OK, "{method}");
+    }
 }
 
 #[test]
@@ -198,19 +233,7 @@ fn strangers_fill_their_part_of_the_transactions_and_a_known_source_is_heard_all
 #[test]
 fn a_bye_within_a_dialog_is_heard_whatever_strangers_do() {
     let (t0, mut e) = (Instant::now(), endpoint());
-    let uri = Uri::parse("sip:600@192.0.2.4").unwrap();
-    let call = OutgoingCall {
-        request_uri: uri.clone(),
-        from: NameAddr::new(uri.clone()),
-        to: NameAddr::new(uri),
-        headers: Vec::new(),
-        credentials: None,
-        body: None,
-        ring_limit: Duration::from_secs(60),
-        max_forwards: 70,
-        stays_on_flow: false,
-    };
-    e.dial(t0, flow(), None, call).unwrap();
+    e.dial(t0, flow(), None, outgoing()).unwrap();
     let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("no INVITE") };
     let Ok(Message::Request(invite)) = parse(&bytes, &Limits::UDP) else { panic!("no INVITE") };
     let mut ok = invite.response(StatusCode::OK, Some("far"));
@@ -277,16 +300,6 @@ fn a_call_that_is_over_takes_no_place_among_the_calls_at_once() {
 }
 
 fn outgoing() -> OutgoingCall {
-    let address = NameAddr::parse("<sip:600@192.0.2.4>").unwrap();
-    OutgoingCall {
-        request_uri: Uri::parse("sip:600@192.0.2.4").unwrap(),
-        from: address.clone(),
-        to: address,
-        headers: Vec::new(),
-        credentials: None,
-        body: None,
-        max_forwards: 70,
-        ring_limit: Duration::from_secs(60),
-        stays_on_flow: false,
-    }
+    let uri = Uri::parse("sip:600@192.0.2.4").unwrap();
+    OutgoingCall::new(uri.clone(), NameAddr::new(uri))
 }

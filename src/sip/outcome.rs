@@ -32,6 +32,25 @@ pub struct OutgoingCall {
     pub stays_on_flow: bool,
 }
 
+impl OutgoingCall {
+    /// A call to somebody by his own address, without an offer, credentials or further headers: it may ring for three
+    /// minutes and be passed on 70 times.
+    #[must_use]
+    pub fn new(request_uri: Uri, from: NameAddr) -> Self {
+        Self {
+            to: NameAddr::new(request_uri.clone()),
+            request_uri,
+            from,
+            headers: Vec::new(),
+            credentials: None,
+            body: None,
+            ring_limit: Duration::from_secs(180),
+            max_forwards: 70,
+            stays_on_flow: false,
+        }
+    }
+}
+
 /// A call to us: what its INVITE says.
 #[derive(Debug, Clone)]
 pub struct IncomingInvite {

@@ -1,11 +1,12 @@
 //! A leg that calls us by SIP.
 
 use super::cause;
-use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
+use super::ending::Ending;
+use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable};
 use crate::base::Cause;
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::route::Source;
-use crate::sdp::SessionDescription;
+use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
 use crate::sip::{HeaderName, NameAddr, Reason, StatusCode};
@@ -17,9 +18,7 @@ pub struct IncomingLeg {
     offered: Option<Vec<String>>,
     is_answered: bool,
     offers: Offers,
-    is_over: bool,
-    /// We ended it, and the session has yet to hear why.
-    parting: Option<Cause>,
+    ending: Ending,
 }
 
 impl IncomingLeg {
@@ -41,8 +40,7 @@ impl IncomingLeg {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
-            is_over: false,
-            parting: None,
+            ending: Ending::default(),
         };
         let incoming = Incoming {
             source,
@@ -58,7 +56,7 @@ impl IncomingLeg {
 
     /// What the call commands.
     pub fn handle_command(&mut self, command: LegCommand) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if self.is_answered
@@ -78,7 +76,7 @@ impl IncomingLeg {
                 Action::Session(SessionCommand::Answer(answer.as_deref().map(body_of)))
             }
             LegCommand::Hangup(why) => {
-                self.is_over = true;
+                self.ending.silence();
                 Action::Session(self.hangup(why))
             }
             // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
@@ -93,23 +91,20 @@ impl IncomingLeg {
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if let Some(action) = self.offers.handle_session(&event) {
             return action;
         }
         match event {
-            SessionEvent::Ended(end) => Action::Tell(self.over(cause::from_end(&end))),
+            SessionEvent::Ended(end) => Action::Tell(self.ending.over(cause::from_end(&end))),
             // the answer to the offer in our 2xx
             SessionEvent::Confirmed { body } if self.offered.is_none() => match read_sdp(body.as_ref()) {
                 Ok(Some(sdp)) => Action::Tell(LegEvent::OfferAnswered(sdp)),
-                Ok(None) | Err(Unreadable) => {
-                    self.parting = Some(Cause::BadMedia);
-                    Action::Tell(self.over(Cause::BadMedia))
-                }
+                Ok(None) | Err(Unreadable) => Action::Tell(self.ending.part(Cause::BadMedia)),
             },
-            SessionEvent::Failed(_) => Action::Tell(self.over(Cause::Unreachable)),
+            SessionEvent::Failed(_) => Action::Tell(self.ending.over(Cause::Unreachable)),
             SessionEvent::Confirmed { .. }
             | SessionEvent::Ringing
             | SessionEvent::Progress { .. }
@@ -122,25 +117,20 @@ impl IncomingLeg {
 
     /// The leg cannot go on: its session is gone.
     pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
-        if self.is_over { None } else { Some(self.over(cause)) }
+        self.ending.fail(cause)
     }
 
     /// Why the session is to be hung up, when the leg ended by itself while its session lives: an ACK without an
     /// answer that is of use.
     #[must_use]
     pub fn parting(&self) -> Option<Reason> {
-        self.parting.map(cause::reason)
+        self.ending.parting()
     }
 
     /// Whether the last word was said.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    fn over(&mut self, cause: Cause) -> LegEvent {
-        self.is_over = true;
-        LegEvent::Ended(cause)
+        self.ending.is_over()
     }
 
     /// A refusal before the answer, with the cause for who understands it (RFC 6432), BYE after it.
@@ -151,9 +141,7 @@ impl IncomingLeg {
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
         SessionCommand::Refuse(match (why, &self.offered) {
-            (Cause::NoCommonCodec, Some(offered)) => {
-                answer.warning(305, &format!("no common codec: {} offered", offered.join(" ")))
-            }
+            (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
             (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
             _ => answer,
@@ -169,13 +157,13 @@ fn party_of(address: &NameAddr, from: &NameAddr) -> Party {
 
 fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
     let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
-    audio.into_iter().map(|codec| codec.name).collect()
+    audio.iter().map(MediaCodec::label).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::port::{Codec, HoldMusic, MediaProfile};
+    use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
     use crate::sip::{Flow, Headers, Uri};
@@ -289,6 +277,24 @@ mod tests {
         }
         let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn what_was_offered_is_named_alike_before_the_answer_and_after_it() {
+        const OTHER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18 96\r\n\
+                             a=rtpmap:18 G729/8000\r\na=rtpmap:96 opus/48000/2\r\n";
+        let mut first = start(&invite("sip:600@192.0.2.1", "", Some(OTHER)), true).0;
+        let answer = refusal(first.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let warning = "305 sipedge \"no common codec: G729 opus/48000/2 offered";
+        assert_eq!(answer.headers[1].value(), format!("{warning}\""));
+        let mut later = leg();
+        later.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        later.handle_session(SessionEvent::Offer { body: Some(Body::sdp(OTHER)) });
+        let offered = codecs_of(&SessionDescription::parse(OTHER).unwrap());
+        let refused = MediaRefusal::NoCommonCodec { offered, wanted: vec!["PCMU".into()] };
+        let action = later.handle_command(LegCommand::RefuseOffer(refused));
+        let Action::Session(SessionCommand::RefuseOffer(answer)) = action else { panic!("{action:?}") };
+        assert_eq!(answer.headers[0].value(), format!("{warning}, PCMU possible\""));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! Left out as yet: INFO, REFER.
 
 pub mod cause;
+mod ending;
 mod identity;
 mod incoming;
 mod offers;

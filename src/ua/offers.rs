@@ -120,16 +120,20 @@ pub(super) fn unreadable() -> Answer {
     Answer::new(StatusCode::NOT_ACCEPTABLE_HERE).warning(399, UNREADABLE)
 }
 
+/// Warning of an offer whose codecs nobody here speaks (RFC 3261 §20.43).
+pub(super) fn no_common_codec(offered: &[String]) -> String {
+    format!("no common codec: {} offered", offered.join(" "))
+}
+
 /// What an INVITE hears whose offer media cannot serve, with words on what is wrong.
 fn refuse(refusal: &MediaRefusal) -> Answer {
     let status =
         StatusCode::new(cause::to_status(refusal.cause())).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
     let answer = Answer::new(status);
     match refusal {
-        MediaRefusal::NoCommonCodec { offered, wanted } => answer.warning(
-            305,
-            &format!("no common codec: {} offered, {} possible", offered.join(" "), wanted.join(" ")),
-        ),
+        MediaRefusal::NoCommonCodec { offered, wanted } => {
+            answer.warning(305, &format!("{}, {} possible", no_common_codec(offered), wanted.join(" ")))
+        }
         MediaRefusal::Unusable(why) => answer.warning(399, why),
         MediaRefusal::Congestion => answer,
     }

@@ -1,5 +1,6 @@
 //! A leg that we call by SIP.
 
+use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, read_sdp};
 use super::{Identity, cause};
 use crate::base::Cause;
@@ -21,9 +22,7 @@ pub struct OutgoingLeg {
     is_ringing: bool,
     has_answer: bool,
     offers: Offers,
-    is_over: bool,
-    /// We ended it, and the session has yet to hear why.
-    parting: Option<Cause>,
+    ending: Ending,
 }
 
 impl OutgoingLeg {
@@ -37,14 +36,13 @@ impl OutgoingLeg {
             is_ringing: false,
             has_answer: false,
             offers: Offers::default(),
-            is_over: false,
-            parting: None,
+            ending: Ending::default(),
         }
     }
 
     /// What the call commands.
     pub fn handle_command(&mut self, command: LegCommand) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if let Some(action) = self.offers.handle_command(&command) {
@@ -53,7 +51,7 @@ impl OutgoingLeg {
         match command {
             LegCommand::Dial(dial) => Action::Dial(Box::new(self.outgoing(&dial))),
             LegCommand::Hangup(why) => {
-                self.is_over = true;
+                self.ending.silence();
                 Action::Session(SessionCommand::Hangup(Some(cause::reason(why))))
             }
             // a called leg is neither rung nor answered, and its media is no news to SIP
@@ -70,7 +68,7 @@ impl OutgoingLeg {
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
-        if self.is_over {
+        if self.is_over() {
             return Action::None;
         }
         if let Some(action) = self.offers.handle_session(&event) {
@@ -94,16 +92,13 @@ impl OutgoingLeg {
                 Ok(None) if self.has_answer => LegEvent::Answered { answer: Answered::Nothing },
                 // RFC 3261 §13.2.1: our offer must have its answer by now; without one nobody would ever hear
                 // anything
-                Ok(None) | Err(Unreadable) => {
-                    self.parting = Some(Cause::BadMedia);
-                    self.over(Cause::BadMedia)
-                }
+                Ok(None) | Err(Unreadable) => self.ending.part(Cause::BadMedia),
             },
             SessionEvent::Failed(failure) => {
                 let cause = self.failure_cause(&failure);
-                self.over(cause)
+                self.ending.over(cause)
             }
-            SessionEvent::Ended(end) => self.over(cause::from_end(&end)),
+            SessionEvent::Ended(end) => self.ending.over(cause::from_end(&end)),
             SessionEvent::Confirmed { .. }
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
@@ -114,25 +109,20 @@ impl OutgoingLeg {
 
     /// The leg cannot go on: its peer was not found, its session is gone.
     pub fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
-        if self.is_over { None } else { Some(self.over(cause)) }
+        self.ending.fail(cause)
     }
 
     /// Why the session is to be hung up, when the leg ended by itself while its session lives: an answer that
     /// is of no use was acknowledged, and a BYE must follow (RFC 3261 §13.2.2.4).
     #[must_use]
     pub fn parting(&self) -> Option<Reason> {
-        self.parting.map(cause::reason)
+        self.ending.parting()
     }
 
     /// Whether the last word was said.
     #[must_use]
     pub const fn is_over(&self) -> bool {
-        self.is_over
-    }
-
-    fn over(&mut self, cause: Cause) -> LegEvent {
-        self.is_over = true;
-        LegEvent::Ended(cause)
+        self.ending.is_over()
     }
 
     fn failure_cause(&self, failure: &CallFailure) -> Cause {

@@ -88,9 +88,9 @@ to = "trunk.pbc"
   report.check('route of a call of the PBX', back.code === 0 && back.said.includes('it is for calls from account.demo') && back.said.includes('everything that account.demo has'), back.said.trim());
   report.equal('no route has an exit code of its own', (await say(['route', '999', '--from', 'pbx', '--config', example])).code, 1);
   report.equal('a source that is not there is a wrong command line', (await say(['route', '1', '--from', 'x', '--config', example])).code, 2);
-  const hashed = await say(['hash-secret', 'Mufasa', '--realm', 'http-auth@example.org'], 'Circle of Life\n');
-  // RFC 7616 §3.9.1, by md5sum
-  report.check('hash-secret prints three hashes', hashed.code === 0 && hashed.said.includes('MD5         = "3d78807defe7de2157e2b0b6573a855f"') && hashed.said.trim().split('\n').length === 3);
+  const hashed = await say(['hash-secret', 'pbx'], 'Circle of Life\n');
+  // by md5sum over pbx:sipedge:Circle of Life
+  report.check('hash-secret prints lines of a configuration', hashed.code === 0 && hashed.said.includes('inbound_ha1_md5 = "pbx:sipedge:c9e80c1e353af183fef1886bc8ebe939"') && hashed.said.match(/^inbound_ha1_/gm).length === 3, hashed.said);
   report.equal('hash-secret without a password', (await say(['hash-secret', 'a'])).code, 1);
   report.check('--version', /^sipedge \d+\.\d+\.\d+$/.test((await say(['--version'])).said.trim()));
   const help = await say(['--help']);

@@ -1,14 +1,17 @@
 //! `[trunk.…]`.
 
+mod access;
+
+pub(super) use access::Access;
+pub use access::hash_lines;
+
 use super::io::TrunkDialer;
-use crate::base::{Excerpt, Fault, Network, Recording, Secret, Section, Services, parse_duration};
+use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Prepared};
 use crate::sip::Transport;
-use crate::sip::digest::Algorithm;
 use serde::Deserialize;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,32 +33,6 @@ pub(super) enum CallerId {
     From,
 }
 
-/// Who may call us by a trunk.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Access {
-    /// Who has this user's password.
-    Digest { user: String, password: Secret },
-    /// Who sends from these networks.
-    Address(Vec<Network>),
-    /// Nobody.
-    Off,
-}
-
-impl Access {
-    /// The networks that are let in.
-    pub(super) fn networks(&self) -> &[Network] {
-        match self {
-            Self::Address(networks) => networks,
-            Self::Digest { .. } | Self::Off => &[],
-        }
-    }
-
-    /// Whether a source is let in by its address alone.
-    pub(super) fn admits(&self, source: IpAddr) -> bool {
-        matches!(self, Self::Address(networks) if networks.iter().any(|n| n.contains(source)))
-    }
-}
-
 /// One trunk.
 #[derive(Debug, Clone)]
 pub(super) struct Trunk {
@@ -71,8 +48,6 @@ pub(super) struct Trunk {
     pub(super) access: Access,
     /// The configuration says so, and it does not follow from the host alone.
     has_own_access: bool,
-    /// Digest algorithms that the peer may use towards us.
-    pub(super) algorithms: Vec<Algorithm>,
     pub(super) hold_music: HoldMusic,
     /// Whether P-Asserted-Identity is believed from it and sent to it.
     pub(super) is_trusted: bool,
@@ -114,6 +89,9 @@ struct Raw {
     inbound_user: Option<String>,
     inbound_password: Option<Secret>,
     inbound_password_file: Option<PathBuf>,
+    inbound_ha1_md5: Option<Secret>,
+    inbound_ha1_sha256: Option<Secret>,
+    inbound_ha1_sha512_256: Option<Secret>,
     inbound_networks: Option<Vec<String>>,
     digest: Option<Vec<String>>,
     hold_music: Option<String>,
@@ -137,6 +115,9 @@ const KNOWN: &[&str] = &[
     "inbound_user",
     "inbound_password",
     "inbound_password_file",
+    "inbound_ha1_md5",
+    "inbound_ha1_sha256",
+    "inbound_ha1_sha512_256",
     "inbound_networks",
     "digest",
     "hold_music",
@@ -228,7 +209,6 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if caller_id.is_none() {
         faults.push(section.fault("caller_id", "write \"pai\" (P-Asserted-Identity) or \"from\""));
     }
-    let algorithms = read_algorithms(section, raw.digest.take(), &mut faults);
     let hold_music = match raw.hold_music.as_deref() {
         None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
         Some("silence") => HoldMusic::Silence,
@@ -248,7 +228,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let register = read_register(section, &raw, user.is_some(), &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
-    let access = read_access(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
+    let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
     match (host, codec, caller_id) {
         (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
@@ -262,7 +242,6 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             caller_id,
             access,
             has_own_access,
-            algorithms,
             hold_music,
             is_trusted: raw.trusted.unwrap_or(true), // a PBX; a carrier is not
             transport,
@@ -324,83 +303,6 @@ fn read_music(section: &Section, file: &str) -> Result<HoldMusic, Fault> {
     Recording::from_wav(&bytes).map(HoldMusic::Recording).map_err(|error| remedy(error.to_string()))
 }
 
-/// The digest algorithms that a peer may use towards us.
-fn read_algorithms(section: &Section, names: Option<Vec<String>>, faults: &mut Vec<Fault>) -> Vec<Algorithm> {
-    let Some(names) = names else { return Algorithm::ALL.to_vec() };
-    let read: Vec<Algorithm> = names.iter().filter_map(|n| Algorithm::parse(n)).collect();
-    if read.len() != names.len() || read.is_empty() {
-        let known: Vec<&str> = Algorithm::ALL.iter().map(|a| a.as_str()).collect();
-        faults.push(section.fault("digest", format!("write a list of these: {}", known.join(", "))));
-    }
-    read
-}
-
-/// Who may call us by it: by default who has the password, where one is given, else who sends from its host.
-fn read_access(section: &Section, raw: &mut Raw, host: Option<&str>, faults: &mut Vec<Fault>) -> Access {
-    let file = raw.inbound_password_file.as_deref();
-    let password = match section.secret("inbound_password", raw.inbound_password.take(), file) {
-        Ok(password) => password,
-        Err(fault) => {
-            faults.push(fault);
-            None
-        }
-    };
-    let user = raw.inbound_user.take().filter(|u| !u.is_empty());
-    let has_digest = user.is_some() || password.is_some();
-    let kind = raw.inbound.as_deref().unwrap_or(if has_digest { "digest" } else { "address" });
-    if kind != "digest" && has_digest {
-        faults
-            .push(section.fault("inbound", "inbound_user and inbound_password are for inbound = \"digest\""));
-    }
-    if kind != "address" && raw.inbound_networks.is_some() {
-        faults.push(section.fault("inbound_networks", "these are for inbound = \"address\""));
-    }
-    match kind {
-        "digest" => match (user, password) {
-            (Some(user), Some(password)) => Access::Digest { user, password },
-            (None, _) => {
-                faults.push(section.fault("inbound_user", "name the user that the PBX logs in with"));
-                Access::Off
-            }
-            (_, None) => {
-                let remedy = "write the password that the PBX logs in with, or inbound_password_file";
-                faults.push(section.fault("inbound_password", remedy));
-                Access::Off
-            }
-        },
-        "address" => match raw.inbound_networks.take() {
-            Some(texts) => Access::Address(
-                texts
-                    .iter()
-                    .filter_map(|text| match text.parse() {
-                        Ok(network) => Some(network),
-                        Err(error) => {
-                            let remedy = format!("{}: {error}", Excerpt(text));
-                            faults.push(section.fault("inbound_networks", remedy));
-                            None
-                        }
-                    })
-                    .collect(),
-            ),
-            None => match host.map(str::parse::<IpAddr>) {
-                Some(Ok(ip)) => Access::Address(vec![Network::of(ip)]),
-                // a name may lead to any address: it proves nothing by itself
-                Some(Err(_)) if raw.inbound.is_some() => {
-                    let remedy = "the host is a name; list the addresses that it calls from";
-                    faults.push(section.fault("inbound_networks", remedy));
-                    Access::Off
-                }
-                _ => Access::Off,
-            },
-        },
-        "off" => Access::Off,
-        _ => {
-            faults.push(section.fault("inbound", "write \"digest\", \"address\" or \"off\""));
-            Access::Off
-        }
-    }
-}
-
 /// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
 fn split_host(text: &str) -> Option<(String, u16)> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
@@ -460,44 +362,6 @@ mod tests {
             Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
         let keys: Vec<String> = read(&section).unwrap_err().into_iter().map(|f| f.key).collect();
         assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codec", "trunk.pbx.caller_id"]);
-    }
-
-    fn access(value: serde_json::Value) -> Result<Access, Vec<String>> {
-        let mut all = json!({"host": "192.0.2.1"});
-        all.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
-        let read = read(&Section::new("trunk.pbx", "t", all));
-        read.map(|t| t.access).map_err(|faults| faults.into_iter().map(|f| f.key).collect())
-    }
-
-    #[test]
-    fn who_may_call_is_who_has_the_password_else_who_sends_from_the_host_unless_it_says_otherwise() {
-        assert_eq!(access(json!({})), Ok(Access::Address(vec!["192.0.2.1".parse().unwrap()])));
-        assert_eq!(access(json!({"host": "pbx.example"})), Ok(Access::Off));
-        assert_eq!(access(json!({"inbound": "off"})), Ok(Access::Off));
-        let digest = access(json!({"inbound_user": "u", "inbound_password": "p"})).unwrap();
-        assert_eq!(digest, Access::Digest { user: "u".into(), password: Secret::new("p") });
-        let networks = json!({"inbound": "address", "inbound_networks": ["10.0.0.0/8", "::1"]});
-        assert!(access(networks).unwrap().admits("10.9.9.9".parse().unwrap()));
-    }
-
-    #[test]
-    fn every_mistake_about_who_may_call_has_its_remedy() {
-        let keys = |value| access(value).unwrap_err();
-        assert_eq!(keys(json!({"inbound": "digest"})), ["trunk.pbx.inbound_user"]);
-        assert_eq!(keys(json!({"inbound_user": "u"})), ["trunk.pbx.inbound_password"]);
-        assert_eq!(keys(json!({"inbound": "maybe"})), ["trunk.pbx.inbound"]);
-        assert_eq!(
-            keys(json!({"host": "pbx.example", "inbound": "address"})),
-            ["trunk.pbx.inbound_networks"]
-        );
-        assert_eq!(keys(json!({"inbound_networks": ["10.0.0.1/8"]})), ["trunk.pbx.inbound_networks"]);
-        assert_eq!(keys(json!({"inbound": "off", "inbound_networks": []})), ["trunk.pbx.inbound_networks"]);
-        let both = json!({"inbound": "address", "inbound_user": "u", "inbound_password": "p"});
-        assert_eq!(keys(both), ["trunk.pbx.inbound"]);
-        assert_eq!(
-            keys(json!({"digest": ["MD4"], "hold_music": "x"})),
-            ["trunk.pbx.digest", "trunk.pbx.hold_music"]
-        );
     }
 
     #[test]

@@ -42,9 +42,8 @@ impl Inbound {
         let digest = DigestServer::new(DigestServerConfig::new(REALM), now, seed);
         let mut users = BTreeMap::new();
         for (at, trunk) in trunks.iter().enumerate() {
-            if let Access::Digest { user, password } = &trunk.access {
-                let hashes = Ha1Set::of_password(user, digest.realm(), password, &trunk.algorithms);
-                users.insert(user.clone(), (hashes, at));
+            if let Access::Digest { user, hashes } = &trunk.access {
+                users.insert(user.clone(), (hashes.clone(), at));
             }
         }
         let door = |trunk: &Arc<Trunk>| Door { trunk: trunk.clone(), credentials: trunk.credentials() };
@@ -119,14 +118,14 @@ impl Inbound {
         }
     }
 
-    /// The algorithms of a challenge: those of the transport that some trunk takes.
+    /// The algorithms of a challenge, the strongest first (RFC 8760 §2.4): those that some trunk's login has a hash
+    /// of. Who asks is not known yet, so all hear the same.
     fn offered(&self, flow: &Flow) -> Vec<Algorithm> {
-        let is_taken = |a: &Algorithm| {
-            let digest = |d: &&Door| matches!(d.trunk.access, Access::Digest { .. });
-            let mut doors = self.doors.iter().filter(digest).peekable();
-            doors.peek().is_none() || doors.any(|d| d.trunk.algorithms.contains(a))
-        };
-        offer(flow.transport).iter().copied().filter(is_taken).collect()
+        if self.users.is_empty() {
+            return offer(flow.transport).to_vec();
+        }
+        let is_taken = |a: &Algorithm| self.users.values().any(|(hashes, _)| hashes.has(*a));
+        Algorithm::ALL.into_iter().rev().filter(is_taken).collect()
     }
 }
 
@@ -270,14 +269,78 @@ mod tests {
     fn a_trunk_that_takes_md5_alone_is_challenged_with_it_alone() {
         let section =
             json!({"host": "192.0.2.1", "inbound_user": "u", "inbound_password": "p", "digest": ["MD5"]});
-        let trunk = super::super::config::read(&Section::new("trunk.a", "t", section)).unwrap();
-        let mut i = Inbound::new(&[Arc::new(trunk)], Instant::now(), Seed::from_number(1));
-        let (Verdict::Answer(answer), _) =
-            i.handle(Instant::now(), &request(Method::INVITE), &flow("192.0.2.1:5060"))
+        assert_eq!(
+            challenged(&mut Inbound::new(&[trunk(section)], Instant::now(), Seed::from_number(1))),
+            ["MD5"]
+        );
+    }
+
+    fn trunk(value: serde_json::Value) -> Arc<Trunk> {
+        Arc::new(super::super::config::read(&Section::new("trunk.a", "t", value)).unwrap())
+    }
+
+    /// The algorithms that a stranger hears, in their order.
+    fn challenged(inbound: &mut Inbound) -> Vec<String> {
+        let (Verdict::Answer(answer), None) =
+            inbound.handle(Instant::now(), &request(Method::INVITE), &flow("203.0.113.1:5060"))
         else {
             panic!()
         };
-        assert_eq!(answer.headers.len(), 1);
-        assert!(answer.headers[0].value().contains("algorithm=MD5"));
+        let algorithm = |value: &str| value.split("algorithm=").nth(1)?.split(',').next().map(str::to_owned);
+        answer.headers.iter().map(|h| algorithm(h.value()).unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_offered_is_what_there_are_hashes_for_the_strongest_first_rfc_8760_2_4() {
+        let start = |value| Inbound::new(&[trunk(value)], Instant::now(), Seed::from_number(1));
+        let lines = super::super::hash_lines("pbx", &Secret::new("pbx-secret"));
+        let hash = |algorithm: &str| {
+            let line = lines.lines().find(|l| l.starts_with(&format!("inbound_ha1_{algorithm} "))).unwrap();
+            line.split('"').nth(1).unwrap().to_owned()
+        };
+        let all = json!({
+            "host": "192.0.2.1", "inbound_user": "pbx", "inbound_ha1_md5": hash("md5"),
+            "inbound_ha1_sha256": hash("sha256"), "inbound_ha1_sha512_256": hash("sha512_256"),
+        });
+        let mut i = start(all.clone());
+        assert_eq!(challenged(&mut i), ["SHA-512-256", "SHA-256", "MD5"]);
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret").0), Ok("a"));
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "wrong").0), Err(401));
+        let mut one = json!({"host": "192.0.2.1", "inbound_user": "pbx", "inbound_ha1_md5": hash("md5")});
+        let mut i = start(one.clone());
+        assert_eq!(challenged(&mut i), ["MD5"]);
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret").0), Ok("a"));
+        one["inbound_ha1_md5"] = serde_json::Value::Null;
+        one["inbound_password"] = json!("pbx-secret");
+        assert_eq!(challenged(&mut start(one.clone())), ["SHA-256", "MD5"], "unless it is configured");
+        one["digest"] = json!(["MD5", "SHA-512-256"]);
+        let mut i = start(one);
+        assert_eq!(challenged(&mut i), ["SHA-512-256", "MD5"]);
+        assert_eq!(owner(&login(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret").0), Ok("a"));
+    }
+
+    #[test]
+    fn a_login_costs_the_same_work_whoever_asks_and_whether_there_is_a_hash_of_its_algorithm() {
+        let lines = super::super::hash_lines("pbx", &Secret::new("pbx-secret"));
+        let md5 = lines.split('"').nth(1).unwrap();
+        let mut other = json!({"host": "192.0.2.1", "inbound_user": "pbx", "inbound_ha1_md5": md5});
+        let few = trunk(other.clone());
+        other["inbound_user"] = json!("all");
+        other["inbound_ha1_md5"] = serde_json::Value::Null;
+        other["inbound_password"] = json!("all-secret");
+        let mut i = Inbound::new(&[few, trunk(other)], Instant::now(), Seed::from_number(1));
+        // all of them by SHA-256, the first that is offered
+        let logins =
+            [("all", "all-secret"), ("all", "wrong"), ("pbx", "pbx-secret"), ("nobody", "all-secret")];
+        let work = logins.map(|(user, password)| {
+            let before = i.digest.work();
+            let is_in = owner(&login(&mut i, "203.0.113.5:5060", user, password).0).is_ok();
+            assert_eq!(is_in, password == "all-secret" && user == "all", "{user}");
+            let after = i.digest.work();
+            // a refusal makes one nonce more
+            let hashes = after.hashes - before.hashes - u64::from(!is_in);
+            (hashes, after.bytes_compared - before.bytes_compared)
+        });
+        assert!(work.iter().all(|w| *w == work[0]), "{work:?}");
     }
 }

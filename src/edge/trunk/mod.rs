@@ -11,6 +11,8 @@ mod logins;
 
 use super::contract::{Edge, Table};
 
+pub use config::hash_lines;
+
 /// The row of this edge.
 pub const EDGE: Edge =
     Edge { name: "trunk", table: Table::Named("trunk"), prepare: config::prepare, openapi: None };

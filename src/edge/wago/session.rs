@@ -374,12 +374,10 @@ mod tests {
         assert!(outcome.unwrap().unwrap().starts_with("v=0\r\n"));
         assert_eq!(show(&c).2, "connecting");
         assert!(c.close() && !c.close());
-        let refusal = MediaRefusal::NoCommonCodec {
-            offered: vec!["opus/48000/2".into()],
-            wanted: vec!["PCMU/8000".into()],
-        };
+        let refusal =
+            MediaRefusal::NoCommonCodec { offered: vec!["opus/48000/2".into()], wanted: vec!["PCMU".into()] };
         let refused = c.handle_command(LegCommand::RefuseOffer(refusal), at(2)).unwrap().unwrap_err();
-        assert_eq!(refused.text, "no common codec: the offer has opus/48000/2; this call takes PCMU/8000");
+        assert_eq!(refused.text, "no common codec: the offer has opus/48000/2; this call takes PCMU");
     }
 
     fn incoming() -> WagoCall {

@@ -15,7 +15,7 @@ use crate::call::port::{
 use crate::media::relay::Format;
 use crate::media::session::{
     LocalTransport, OwnOrigin, PlainOffer, PlainRemote, TransportKey, WebRtcOffer, answer_plain,
-    answer_webrtc, offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
+    answer_webrtc, label, offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
 };
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
@@ -742,7 +742,7 @@ fn heard(listener: &Leg, other: &Leg, stream: StreamId, codec: Codec) -> (Option
 fn common(codecs: &[Codec], beside: &[Codec]) -> Result<Vec<Codec>, MediaRefusal> {
     let common: Vec<Codec> = codecs.iter().copied().filter(|c| beside.contains(c)).collect();
     if common.is_empty() {
-        let names = |list: &[Codec]| list.iter().map(|c| c.name().to_owned()).collect();
+        let names = |list: &[Codec]| list.iter().copied().map(label).collect();
         return Err(MediaRefusal::NoCommonCodec { offered: names(codecs), wanted: names(beside) });
     }
     Ok(common)

@@ -207,7 +207,9 @@ fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving
     assert_eq!(remote.format.event_out, Some(EventFormat { payload_type: 96, clock_rate: 8_000 }));
     assert_eq!(remote.format.events_in[0], Some(EventFormat { payload_type: 101, clock_rate: 8_000 }));
     let refusal = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Opus])).unwrap_err();
-    assert!(matches!(refusal, MediaRefusal::NoCommonCodec { .. }));
+    let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
+    let (offered, wanted) = (names(&["PCMA", "telephone-event"]), names(&["opus/48000/2"]));
+    assert_eq!(refusal, MediaRefusal::NoCommonCodec { offered, wanted });
 }
 
 #[test]
@@ -229,17 +231,34 @@ fn rtcp_goes_where_a_rtcp_says_rfc3605() {
 fn hold_by_direction_or_null_address_is_understood_and_answered_in_kind_rfc3264_8_4() {
     let read = |text: &str| read_plain_offer(&parse(text), &[Codec::Pcma]).unwrap();
     let mut origin = OwnOrigin::new(1);
-    let mut answer = |text: &str| {
-        let answer = answer_plain(&parse(text), &read(text), false, ours(), &mut origin);
+    let mut answer = |text: &str, is_held| {
+        let answer = answer_plain(&parse(text), &read(text), is_held, ours(), &mut origin);
         answer.direction_of(&answer.media[0])
     };
     let sendonly = PBX.replace("sendrecv", "sendonly");
-    let null = PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP4 0.0.0.0");
     assert_eq!(read(&sendonly).direction, Direction::SendOnly);
-    assert_eq!(answer(&sendonly), Direction::RecvOnly);
-    assert_eq!(answer(&PBX.replace("sendrecv", "inactive")), Direction::Inactive);
-    assert_eq!((read(&null).direction, read(&null).rtp), (Direction::SendOnly, None));
-    assert_eq!(answer(&null), Direction::SendRecv);
+    assert_eq!(answer(&sendonly, false), Direction::RecvOnly);
+    assert_eq!(answer(&PBX.replace("sendrecv", "inactive"), false), Direction::Inactive);
+    for null in ["c=IN IP4 0.0.0.0", "c=IN IP6 ::"] {
+        let text = PBX.replace("c=IN IP4 192.0.2.20", null);
+        // what it says, and what is answered while the other side holds and while it does not
+        for (written, held, not_held) in [
+            ("sendrecv", Direction::Inactive, Direction::RecvOnly),
+            ("sendonly", Direction::Inactive, Direction::RecvOnly),
+            ("recvonly", Direction::Inactive, Direction::Inactive),
+            ("inactive", Direction::Inactive, Direction::Inactive),
+        ] {
+            let text = text.replace("sendrecv", written);
+            let remote = read(&text);
+            assert_eq!((remote.direction, remote.rtp), (Direction::Inactive, None), "{null} {written}");
+            assert_eq!((answer(&text, true), answer(&text, false)), (held, not_held), "{null} {written}");
+        }
+    }
+    let held = read_plain_answer(
+        &parse(&PBX.replace("192.0.2.20\nt", "0.0.0.0\nt")),
+        &PlainOffer::first(&[Codec::Pcma]),
+    );
+    assert_eq!(held.map(|r| (r.direction, r.rtp)), Ok((Direction::Inactive, None)));
 }
 
 #[test]

@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::info;
 use upkeep::Upkeep;
 
 pub use upkeep::{Locate, RegistrationHandle};
@@ -242,6 +243,13 @@ impl SipStack {
                 _ => StartError::Listen { address: *address, reason },
             })?);
         }
+        if let Some((granted, wanted)) = bound.first().and_then(|b| udp::narrow_buffer(&b.udp)) {
+            info!(
+                granted_kib = granted >> 10,
+                wanted_kib = wanted >> 10,
+                "the kernel grants SIP by UDP little room for bursts; sysctl net.core.rmem_max={wanted} gives it all"
+            );
+        }
         let addresses: Arc<[SocketAddr]> = bound.iter().map(|b| b.address).collect();
         let known = Arc::new(Known::new(&config.known));
         let (served, handler) = (Arc::new(Served::default()), Arc::new(Switch::new(config.handler)));
@@ -290,6 +298,12 @@ impl SipStack {
     /// The same for a network.
     pub fn trust_network(&self, network: Network) {
         self.known.add_network(network);
+    }
+
+    /// Readies the way to a peer: by UDP, what comes from its address and port has a socket of its own from now on,
+    /// and waits behind nobody else's datagrams in the kernel.
+    pub async fn meet(&self, peer: Hop) {
+        let _ = self.commands.send(Command::Meet { target: peer }).await;
     }
 
     /// Dials. What becomes of the call comes as events, a failure to send it too; the last event is `Failed`
@@ -352,6 +366,12 @@ impl SipStack {
         let (reply, answer) = oneshot::channel();
         let _ = self.commands.send(Command::Stats { reply }).await;
         answer.await.unwrap_or_default()
+    }
+
+    /// From now on calls to us are refused, and OPTIONS of no dialog is answered likewise: 503, with a Retry-After
+    /// that names what is left of `limit`. Calls that live go on.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = self.commands.send(Command::Drain { limit }).await;
     }
 
     /// Ends: takes registrations away, refuses new calls, hangs up those that live, waits until nothing is

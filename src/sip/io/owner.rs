@@ -53,10 +53,12 @@ pub(super) fn next_token() -> u64 {
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
     Probe { target: Hop, probe: Probe, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    Meet { target: Hop },
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
     Stats { reply: oneshot::Sender<StackStats> },
+    Drain { limit: Duration },
     Shutdown { limit: Duration, reason: Option<Reason> },
 }
 
@@ -393,6 +395,7 @@ impl Owner {
                 },
                 None => drop(reply.send(Err(Failure::Transport))),
             },
+            Command::Meet { target } => drop(self.flow_to(target)),
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();
                 let flow = self.flow_to(target);
@@ -407,8 +410,9 @@ impl Owner {
                 Err(_) => drop(reply.send(Err(Failure::Timeout))),
             },
             Command::Stats { reply } => drop(reply.send(self.stats())),
+            Command::Drain { limit } => self.endpoint.drain(now + limit),
             Command::Shutdown { limit, reason } => {
-                self.endpoint.drain();
+                self.endpoint.close(now + limit);
                 self.endpoint.hangup_all(now, reason.as_ref());
                 self.deadline = Some(now + limit);
             }

@@ -1,14 +1,15 @@
 //! Connections on real sockets, loopback only.
 
-use super::super::{Dial, SipStack, StackConfig};
+use super::super::tests::call;
+use super::super::{SipStack, StackConfig};
 use super::*;
 use crate::base::Seed;
-use crate::sip::answer::{Answer, Body};
+use crate::sip::answer::Answer;
 use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
-use crate::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionCommand, SessionEvent};
+use crate::sip::session::{CallEnd, CallFailure, SessionCommand, SessionEvent};
 use crate::sip::transaction::Failure;
-use crate::sip::{HeaderName, Hop, Method, NameAddr, Request, StatusCode, Transport, Uri};
+use crate::sip::{HeaderName, Hop, Method, Request, StatusCode, Transport};
 use std::io::{Read, Write};
 
 fn stack() -> SipStack {
@@ -76,22 +77,6 @@ impl Far {
     }
 }
 
-fn call(target: SocketAddr) -> Dial {
-    let uri = || Uri::parse(&format!("sip:100@{target}")).unwrap();
-    let call = OutgoingCall {
-        request_uri: uri(),
-        from: NameAddr::new(uri()),
-        to: NameAddr::new(uri()),
-        headers: Vec::new(),
-        credentials: None,
-        body: Some(Body::sdp("v=0\r\n")),
-        ring_limit: Duration::from_secs(180),
-        max_forwards: 70,
-        stays_on_flow: false,
-    };
-    Dial { target: by_tcp(target), contact_user: None, call }
-}
-
 fn by_tcp(address: SocketAddr) -> Hop {
     Hop { transport: Transport::Tcp, address }
 }
@@ -143,7 +128,7 @@ async fn a_broken_frame_is_answered_with_400_and_the_connection_closed() {
 async fn a_call_by_tcp_is_set_up_and_ended_on_one_connection() {
     let (listener, address) = listener();
     let stack = stack();
-    let (handle, mut events) = stack.dial(call(address)).await;
+    let (handle, mut events) = stack.dial(call(by_tcp(address))).await;
     let mut far = Far::new(listener.accept().unwrap().0);
     let invite = far.request();
     let ours = stack.addresses()[0];
@@ -177,7 +162,7 @@ async fn nobody_there_and_a_connection_that_closes_fail_at_once() {
     drop(far);
     assert_eq!(asking.await.unwrap(), Err(Failure::Transport));
     drop(gone);
-    let (_handle, mut events) = stack.dial(call(address)).await;
+    let (_handle, mut events) = stack.dial(call(by_tcp(address))).await;
     assert_eq!(events.recv().await, Some(SessionEvent::Failed(CallFailure::Transport)));
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(stack.stats().await.connections, 0);

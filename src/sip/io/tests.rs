@@ -19,20 +19,11 @@ fn stack() -> SipStack {
     SipStack::start(config("127.0.0.1:0"), Seed::from_number(1)).unwrap()
 }
 
-fn call(target: SocketAddr) -> Dial {
-    let uri = || Uri::parse(&format!("sip:100@{target}")).unwrap();
-    let call = OutgoingCall {
-        request_uri: uri(),
-        from: NameAddr::new(uri()),
-        to: NameAddr::new(uri()),
-        headers: Vec::new(),
-        credentials: None,
-        body: Some(Body::sdp("v=0\r\n")),
-        ring_limit: Duration::from_secs(180),
-        max_forwards: 70,
-        stays_on_flow: false,
-    };
-    Dial { target: target.into(), contact_user: None, call }
+pub(super) fn call(target: impl Into<Hop>) -> Dial {
+    let target = target.into();
+    let uri = Uri::parse(&format!("sip:100@{}", target.address)).unwrap();
+    let call = OutgoingCall::new(uri.clone(), NameAddr::new(uri));
+    Dial { target, contact_user: None, call: OutgoingCall { body: Some(Body::sdp("v=0\r\n")), ..call } }
 }
 
 fn peer() -> (UdpSocket, SocketAddr) {

@@ -1,7 +1,7 @@
 //! UDP sockets of the stack.
 //!
-//! Every listen address has a main socket. Towards each target that we dial there is also a **connected**
-//! socket on the same local address and port: Linux gives datagrams of that peer to it, and reports an ICMP
+//! Every listen address has a main socket. Towards each target that we dial, and each trunk, there is also a
+//! **connected** socket on the same local address and port, with a kernel buffer that nobody else fills: Linux gives datagrams of that peer to it, and reports an ICMP
 //! error there as `ECONNREFUSED`, so a call to a closed port fails at once instead of after 32 s. (The error
 //! queue of `IP_RECVERR` would say the same for one socket, but reading it needs `unsafe`.) The port is shared
 //! by `SO_REUSEADDR`, set on the main socket only while a connected one is bound: at all other times the
@@ -16,8 +16,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::net::UdpSocket;
 
-/// Kernel buffer of a socket, in bytes: a burst of a thousand messages.
-const BUFFER: usize = 1 << 20;
+/// Kernel buffer of a socket, in bytes: a burst of some thousand messages.
+const BUFFER: usize = 4 << 20;
 
 fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -26,9 +26,16 @@ fn open(address: SocketAddr) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     socket.set_nonblocking(true)?;
-    // the kernel may grant less; that is no error
+    // the kernel may grant less; that is no error, see `narrow_buffer`
     let _ = socket.set_recv_buffer_size(BUFFER);
     Ok(socket)
+}
+
+/// The bytes of a socket's kernel buffer and those that were asked for, where the kernel granted less.
+pub(super) fn narrow_buffer(socket: &UdpSocket) -> Option<(usize, usize)> {
+    // Linux tells twice what it granted: half is for its own bookkeeping (socket(7))
+    let granted = socket2::SockRef::from(socket).recv_buffer_size().ok()? / 2;
+    (granted < BUFFER).then_some((granted, BUFFER))
 }
 
 /// Binds a listen address.

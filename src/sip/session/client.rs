@@ -1,6 +1,6 @@
 //! The INVITE that we send (RFC 3261 §9, §13.2), digest retries, CANCEL and forks included.
 
-use super::super::answer::{self, Answer, Body};
+use super::super::answer::{Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::Failure;
 use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
@@ -115,14 +115,9 @@ impl Client {
             // not for the callee of an early dialog (RFC 3261 §15)
             return None;
         }
-        if !dialog.take_remote_seq(e) {
-            return Some(Answer::new(StatusCode::SERVER_ERROR));
-        }
-        Some(answer::check(request).unwrap_or_else(|| match request.method {
-            // ours has no answer yet (RFC 3261 §14.2)
-            Method::INVITE => Answer::new(StatusCode::REQUEST_PENDING),
-            _ => answer::in_dialog(&request.method),
-        }))
+        // an INVITE: ours has no answer yet (RFC 3261 §14.2)
+        let pending = || Answer::new(StatusCode::REQUEST_PENDING);
+        Some(dialog.handle_request(request, e).unwrap_or_else(pending))
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, line: &mut Line) {

@@ -190,18 +190,8 @@ impl Confirmed {
         request: &Request,
         e: &Essentials,
     ) {
-        let answer = if !self.dialog.take_remote_seq(e) {
-            Answer::new(StatusCode::SERVER_ERROR)
-        } else if let Some(refusal) = answer::check(request) {
-            refusal
-        } else if request.method == Method::INVITE {
-            match self.handle_offer(now, line, id, request, e) {
-                Some(refusal) => refusal,
-                None => return,
-            }
-        } else {
-            answer::in_dialog(&request.method)
-        };
+        let answer = self.dialog.handle_request(request, e);
+        let Some(answer) = answer.or_else(|| self.handle_offer(now, line, id, request, e)) else { return };
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
             let (q850, text) = q850_of(&request.headers);

@@ -133,15 +133,8 @@ impl Server {
         request: &Request,
         e: &Essentials,
     ) {
-        let answer = if !self.dialog.take_remote_seq(e) {
-            Answer::new(StatusCode::SERVER_ERROR)
-        } else if let Some(refusal) = answer::check(request) {
-            refusal
-        } else if request.method == Method::INVITE {
-            answer::try_later(&mut line.seed)
-        } else {
-            answer::in_dialog(&request.method)
-        };
+        let answer = self.dialog.handle_request(request, e);
+        let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
             // the caller may end an early dialog so; the INVITE is still to be answered (RFC 3261 §15.1.2)

@@ -244,18 +244,8 @@ fn an_invite_that_was_refused_may_come_again_with_the_same_number() {
 fn an_invite_of_ours_that_comes_back_is_a_loop() {
     let mut b = Bench::new();
     let mut r = Request::new(Method::INVITE, Uri::parse("sip:600@192.0.2.4").unwrap());
-    let address = || crate::sip::NameAddr::new(r.uri.clone());
-    let call = crate::sip::session::OutgoingCall {
-        request_uri: r.uri.clone(),
-        from: address(),
-        to: address(),
-        headers: vec![],
-        credentials: None,
-        body: sdp(),
-        ring_limit: Duration::from_secs(60),
-        max_forwards: 70,
-        stays_on_flow: false,
-    };
+    let call = super::OutgoingCall::new(r.uri.clone(), crate::sip::NameAddr::new(r.uri.clone()));
+    let call = super::OutgoingCall { body: sdp(), ..call };
     b.endpoint.dial(b.now, flow(), None, call).unwrap();
     b.drain();
     r = b.requests.pop().unwrap();

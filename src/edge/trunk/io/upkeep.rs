@@ -24,18 +24,24 @@ impl Locate for Place {
     async fn locate(&self) -> Option<Hop> {
         // a failure shows in the state, once; a log line for each attempt would be thousands a day
         let address = self.trunk.look_up().await.ok()?;
+        let hop = Hop { transport: self.trunk.transport, address };
         let is_new = self.trusted.lock().unwrap_or_else(PoisonError::into_inner).replace(address.ip())
             != Some(address.ip());
         if is_new {
             self.sip.trust(address.ip());
+            self.sip.meet(hop).await;
         }
-        Some(Hop { transport: self.trunk.transport, address })
+        Some(hop)
     }
 }
 
 /// Runs until the stack ends.
 pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
     let place = Arc::new(Place { trunk: trunk.clone(), sip: sip.clone(), trusted: Mutex::new(None) });
+    if trunk.register.is_none() && trunk.qualify.is_none() {
+        // nobody else will look, and its calls shall not wait behind strangers
+        let _ = place.locate().await;
+    }
     let registration = trunk
         .register
         .and_then(|expires| register_config(&trunk, expires))

@@ -1,0 +1,35 @@
+//! Who hangs up right after its answer: the call was answered, so its caller is told of the answer first, and of the
+//! end after it. Nobody hears a refusal of a call that somebody took.
+
+use super::*;
+
+/// Media makes an answer at once; a caller does not wait longer for one that ends the call.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// A callee that is gone, and why.
+#[derive(Debug)]
+pub(super) struct Parting {
+    pub(super) leg: LegId,
+    pub(super) cause: Cause,
+    pub(super) until: Instant,
+}
+
+impl Call {
+    /// Tells the caller that the call is answered, and that it is over, if it is by now.
+    pub(super) fn answer_caller(&mut self, answer: Option<Box<SessionDescription>>) {
+        self.caller.is_answered = true;
+        self.tell(self.caller.party.leg, LegCommand::Answer { answer });
+        if let Some(Parting { leg, cause, .. }) = self.parting.take() {
+            self.end(cause, Some(leg));
+        }
+    }
+
+    /// Who answered is gone: the call ends, as soon as its caller knows that it was answered.
+    pub(super) fn part(&mut self, now: Instant, leg: LegId, cause: Cause) {
+        if self.caller.is_answered {
+            self.end(cause, Some(leg));
+        } else if self.parting.is_none() {
+            self.parting = Some(Parting { leg, cause, until: now + LIMIT });
+        }
+    }
+}
