@@ -1,6 +1,8 @@
 # shellcheck shell=bash
-# SIPp and sipedge, for `run` and `bench`: sets $SIPP and $SIPEDGE from $binary, in the repository's folder.
+# SIPp and sipedge, for `run` and `bench`: sets $SIPP and $SIPEDGE from $binary, in the repository's folder. Without $binary
+# sipedge is built in $profile.
 
+: "${profile:=ci}"
 if [ -n "$binary" ]; then
   [ -x "$binary" ] || { echo "sipp: $binary is no program" >&2; exit 2; }
   binary=$(readlink -f -- "$binary")
@@ -24,8 +26,8 @@ for tool in curl awk xargs; do
   command -v "$tool" >/dev/null || { echo "sipp: no $tool here; install it first" >&2; exit 3; }
 done
 if [ -z "$binary" ]; then
-  cargo build --locked --profile ci --quiet || exit 3
+  cargo build --locked --profile "$profile" --quiet || exit 3
   target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-  binary=$target/ci/sipedge
+  binary=$target/$profile/sipedge
 fi
 export SIPP SIPEDGE=$binary
