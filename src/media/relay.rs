@@ -9,6 +9,7 @@
 //! when the two sides count events by different clocks. Header extensions, CSRCs and padding are not passed.
 
 use super::packet::{PacketBuf, RTP_FIXED, RtpHeader, low16, low32};
+use super::srtp::Window;
 use super::stats::Drop;
 use crate::call::port::Codec;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use std::time::{Duration, Instant};
 pub const FRAME: Duration = Duration::from_millis(20);
 /// A jump of sequence numbers beyond this, either way, is a source that began anew (RFC 3550 appendix A.1).
 const JUMP_MAX: i64 = 3_000;
+/// The longest duration that a telephone-event packet can tell (RFC 4733 §2.3.5).
+const SEGMENT: i32 = 0xffff;
 
 /// A payload type of telephone-event and the clock its durations count by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,9 @@ pub struct Outgoing {
     first_timestamp: u32,
     map: Option<Map>,
     event: Option<Event>,
+    /// The numbers that left: none leaves twice, for two packets sealed under one SRTP index give away both, and with
+    /// GCM the key of the tags too (RFC 3711 §9.1, RFC 7714 §13.3).
+    sent: Window,
     is_marker_due: bool,
     /// The last packet was one of our own making.
     is_generating: bool,
@@ -141,6 +147,7 @@ impl Outgoing {
             first_timestamp,
             map: None,
             event: None,
+            sent: Window::default(),
             is_marker_due: true,
             is_generating: false,
             packets: 0,
@@ -170,8 +177,9 @@ impl Outgoing {
     /// Rewrites an unprotected packet in place.
     ///
     /// # Errors
-    /// [`Drop::Late`] for a packet from before the source took over, [`Drop::UnknownPayload`] for an event the
-    /// far side did not ask for, [`Drop::BadPadding`].
+    /// [`Drop::Late`] for a packet from before the source took over or of an event that is over, [`Drop::Replayed`]
+    /// for a number that left before, [`Drop::UnknownPayload`] for an event the far side did not ask for,
+    /// [`Drop::BadPadding`].
     pub fn rewrite(
         &mut self,
         now: Instant,
@@ -188,18 +196,18 @@ impl Outgoing {
         let (map, extended) = self.place(now, header)?;
         let index = extended.checked_add(map.sequence_offset).and_then(|i| u64::try_from(i).ok());
         let index = index.ok_or(Drop::Late)?;
+        self.sent.check(index)?;
         let mut timestamp = header.timestamp.wrapping_add(map.timestamp_offset);
         let mut payload_type = format.payload_out;
         if let Some((clock, out)) = event_out {
             if clock != self.clock_rate {
-                timestamp = self.event_start(now, header.timestamp);
+                timestamp = self.event_start(now, header.timestamp, clock)?;
             }
             payload_type = out.payload_type;
             scale_duration(buf, clock, out.clock_rate);
-        } else {
-            self.event = None;
         }
         self.is_generating = false;
+        self.sent.accept(index);
         let is_newest = index >= self.next_index;
         if is_newest {
             self.next_index = index + 1;
@@ -236,6 +244,7 @@ impl Outgoing {
         self.event = None;
         let index = self.next_index;
         self.next_index += 1;
+        self.sent.accept(index);
         self.last = Some((timestamp, now));
         buf.fill(&[0; RTP_FIXED]);
         buf.append(payload);
@@ -271,6 +280,7 @@ impl Outgoing {
         self.is_generating = false;
         let index = self.next_index;
         self.next_index += 1;
+        self.sent.accept(index);
         buf.fill(&[0; RTP_FIXED]);
         buf.append(&payload);
         self.write(
@@ -342,16 +352,22 @@ impl Outgoing {
         }
     }
 
-    /// Start of an event on our timeline: one value for all packets of the event (RFC 4733 §2.2).
-    fn event_start(&mut self, now: Instant, theirs: u32) -> u32 {
-        match self.event {
-            Some(event) if event.theirs == theirs => event.ours,
-            _ => {
-                let ours = self.timestamp_at(now);
-                self.event = Some(Event { theirs, ours });
-                ours
+    /// Start of an event on our timeline: one value for all packets of the event (RFC 4733 §2.2). One that begins no
+    /// longer after the last than a segment lasts keeps its distance, as the next segment of a long event must
+    /// (§2.5.1.3).
+    fn event_start(&mut self, now: Instant, theirs: u32, clock: u32) -> Result<u32, Drop> {
+        let ours = match self.event.map(|e| (e, theirs.wrapping_sub(e.theirs).cast_signed())) {
+            Some((event, 0)) => return Ok(event.ours),
+            // an event ends where the next one begins (RFC 4733 §2.5.2.3)
+            Some((_, step)) if (-SEGMENT..0).contains(&step) => return Err(Drop::Late),
+            Some((event, step @ 1..=SEGMENT)) => {
+                let step = u64::from(step.unsigned_abs()) * u64::from(self.clock_rate);
+                event.ours.wrapping_add(low32(step / u64::from(clock.max(1))))
             }
-        }
+            _ => self.timestamp_at(now),
+        };
+        self.event = Some(Event { theirs, ours });
+        Ok(ours)
     }
 
     fn units(&self, time: Duration) -> u32 {
@@ -529,6 +545,77 @@ mod tests {
         let mut long = packet(1, 9, 8_160, 126, &[5, 10, 0xff, 0xff]);
         scale_duration(&mut long, 8_000, 48_000);
         assert_eq!(long.bytes()[14..16], [0xff, 0xff]);
+    }
+
+    #[test]
+    fn a_number_that_left_does_not_leave_again_for_another_packet_rfc3711_9_1() {
+        let t0 = Instant::now();
+        let mut out = Outgoing::new(7, 10, 0, Codec::Pcmu);
+        let mut try_send = |s: u16, payload: &[u8]| {
+            send(&mut out, t0, &PCMU, packet(1, s, 0, 0, payload)).map(|h| h.sequence)
+        };
+        assert_eq!(try_send(1000, b"first"), Ok(10));
+        assert_eq!(try_send(1001, b"x"), Ok(11));
+        // the network doubles packets, and who guesses the numbers may write others under them
+        assert_eq!(try_send(1000, b"other"), Err(Drop::Replayed));
+        assert_eq!(try_send(1001, b"other"), Err(Drop::Replayed));
+        assert_eq!(try_send(1200, b"x"), Ok(210));
+        assert_eq!(try_send(1073, b"x"), Ok(83), "127 behind the newest");
+        assert_eq!(try_send(1073, b"other"), Err(Drop::Replayed));
+        assert_eq!(try_send(1072, b"x"), Err(Drop::Replayed), "too old to tell");
+        let silence = silence(&mut out, t0);
+        assert_eq!(silence.sequence, 211);
+        assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1199, 0, 0, b"x")).map(|h| h.sequence), Ok(212));
+    }
+
+    /// Opus with events of 8,000 Hz on one side and of 48,000 on the other.
+    const OPUS: Format = Format {
+        codec: Codec::Opus,
+        payload_in: 111,
+        payload_out: 107,
+        events_in: [Some(EventFormat { payload_type: 126, clock_rate: 8_000 }), None],
+        event_out: Some(EventFormat { payload_type: 101, clock_rate: 48_000 }),
+    };
+
+    /// Sends an event packet 20 ms after the last; its timestamp.
+    fn event(out: &mut Outgoing, now: &mut Instant, sequence: u16, start: u32) -> Result<u32, Drop> {
+        *now += FRAME;
+        send(out, *now, &OPUS, packet(1, sequence, start, 126, &[5, 10, 0, 160])).map(|h| h.timestamp)
+    }
+
+    #[test]
+    fn audio_between_the_packets_of_an_event_of_another_clock_does_not_begin_it_anew_rfc4733_2_2() {
+        let mut now = Instant::now();
+        let mut out = Outgoing::new(7, 0, 1_000, Codec::Opus);
+        send(&mut out, now, &OPUS, packet(1, 1, 48_000, 111, b"opus")).unwrap();
+        let first = event(&mut out, &mut now, 2, 8_160);
+        send(&mut out, now, &OPUS, packet(1, 3, 48_960, 111, b"opus")).unwrap();
+        assert_eq!(event(&mut out, &mut now, 4, 8_160), first);
+        assert!(first.is_ok());
+    }
+
+    #[test]
+    fn of_two_events_of_another_clock_a_late_packet_of_the_first_is_no_third_one() {
+        let mut now = Instant::now();
+        let mut out = Outgoing::new(7, 0, 1_000, Codec::Opus);
+        send(&mut out, now, &OPUS, packet(1, 1, 48_000, 111, b"opus")).unwrap();
+        let first = event(&mut out, &mut now, 2, 8_160).unwrap();
+        let second = event(&mut out, &mut now, 4, 8_960).unwrap();
+        assert_eq!(second.wrapping_sub(first), 4_800, "100 ms");
+        assert_eq!(event(&mut out, &mut now, 3, 8_160), Err(Drop::Late));
+        assert_eq!(event(&mut out, &mut now, 5, 8_960), Ok(second));
+    }
+
+    #[test]
+    fn the_second_segment_of_a_long_event_begins_where_the_first_ends_rfc4733_2_5_1_3() {
+        let mut now = Instant::now();
+        let mut out = Outgoing::new(7, 0, 1_000, Codec::Opus);
+        send(&mut out, now, &OPUS, packet(1, 1, 48_000, 111, b"opus")).unwrap();
+        let first = event(&mut out, &mut now, 2, 8_160).unwrap();
+        // some packets of the first segment later, by a clock that is not quite ours
+        now += Duration::from_millis(8_150);
+        let second = event(&mut out, &mut now, 3, 8_160 + 0xffff).unwrap();
+        assert_eq!(second.wrapping_sub(first), 0xffff * 6);
     }
 
     #[test]

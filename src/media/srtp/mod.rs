@@ -13,7 +13,7 @@ use super::packet::{PacketBuf, RtpHeader};
 use super::stats::Drop;
 use crate::peer::{MasterKey, SrtpProfile};
 use cipher::Cipher;
-use window::Window;
+pub(super) use window::Window;
 
 /// SSRCs an opener keeps state for: a browser's audio, and the ones it changes to.
 pub const SOURCES_MAX: usize = 8;
