@@ -298,6 +298,9 @@ impl Worker {
         }
         let listener = stream.heard_by;
         let may_receive = stream.may_receive;
+        if std::mem::take(&mut stream.is_mute) {
+            self.refresh_around(slot);
+        }
         let Some((to, listener)) = listener.and_then(|l| Some((l, self.streams.get_mut(l)?))) else {
             return self.dropped(slot, Drop::NoSink);
         };
