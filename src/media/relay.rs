@@ -18,6 +18,9 @@ use std::time::{Duration, Instant};
 pub const FRAME: Duration = Duration::from_millis(20);
 /// A jump of sequence numbers beyond this, either way, is a source that began anew (RFC 3550 appendix A.1).
 const JUMP_MAX: i64 = 3_000;
+/// What lies further back is no reordering; two in a row are a source that began anew. Such packets could not be sent
+/// in any case: nobody can tell whether their numbers left before.
+const MISORDER_MAX: i64 = 127;
 /// The longest duration that a telephone-event packet can tell (RFC 4733 §2.3.5).
 const SEGMENT: i32 = 0xffff;
 
@@ -83,6 +86,8 @@ struct Map {
     timestamp_offset: u32,
     /// First extended number of the source; what is before belongs to nobody.
     first: i64,
+    /// The number that follows one which came from too far back.
+    behind: Option<u16>,
 }
 
 /// A telephone-event under way: where it began in the source's timestamps and in ours.
@@ -321,7 +326,13 @@ impl Outgoing {
         if let Some(map) = self.map.as_mut().filter(|m| m.ssrc == header.ssrc) {
             let delta =
                 i64::from(header.sequence.wrapping_sub(low16(map.highest.cast_unsigned())).cast_signed());
-            if delta.abs() <= JUMP_MAX {
+            let follows = map.behind.take() == Some(header.sequence);
+            let is_behind = (-JUMP_MAX..-MISORDER_MAX).contains(&delta);
+            if is_behind && !follows {
+                map.behind = Some(header.sequence.wrapping_add(1));
+                return Err(Drop::Late);
+            }
+            if delta.abs() <= JUMP_MAX && !is_behind {
                 let extended = map.highest + delta;
                 if extended < map.first {
                     return Err(Drop::Late);
@@ -337,6 +348,7 @@ impl Outgoing {
             sequence_offset: i64::try_from(self.next_index).unwrap_or(i64::MAX).saturating_sub(extended),
             timestamp_offset: self.timestamp_at(now).wrapping_sub(header.timestamp),
             first: extended,
+            behind: None,
         };
         self.map = Some(map);
         self.event = None;
@@ -497,6 +509,23 @@ mod tests {
     }
 
     #[test]
+    fn a_source_that_goes_back_is_heard_from_its_second_packet_and_a_straggler_changes_nothing_rfc3550_a_1() {
+        let t0 = Instant::now();
+        let mut out = Outgoing::new(7, 10, 0, Codec::Pcmu);
+        let mut try_send =
+            |s: u16| send(&mut out, t0, &PCMU, packet(1, s, u32::from(s) * 160, 0, b"x")).map(|h| h.sequence);
+        assert_eq!(try_send(1_000), Ok(10));
+        assert_eq!(try_send(1_600), Ok(610));
+        assert_eq!(try_send(1_100), Err(Drop::Late), "a straggler");
+        assert_eq!(try_send(1_601), Ok(611));
+        assert_eq!(try_send(1_101), Err(Drop::Late), "two stragglers are no row with the party between them");
+        assert_eq!(try_send(1_602), Ok(612));
+        assert_eq!(try_send(1_000), Err(Drop::Late));
+        assert_eq!(try_send(1_001), Ok(613), "it began anew");
+        assert_eq!(try_send(1_002), Ok(614));
+    }
+
+    #[test]
     fn sequence_numbers_go_on_over_the_rollover() {
         let t0 = Instant::now();
         let mut out = Outgoing::new(7, 0x7fff, 0, Codec::Pcmu);
@@ -562,7 +591,7 @@ mod tests {
         assert_eq!(try_send(1200, b"x"), Ok(210));
         assert_eq!(try_send(1073, b"x"), Ok(83), "127 behind the newest");
         assert_eq!(try_send(1073, b"other"), Err(Drop::Replayed));
-        assert_eq!(try_send(1072, b"x"), Err(Drop::Replayed), "too old to tell");
+        assert_eq!(try_send(1072, b"x"), Err(Drop::Late), "too old to tell");
         let silence = silence(&mut out, t0);
         assert_eq!(silence.sequence, 211);
         assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1199, 0, 0, b"x")).map(|h| h.sequence), Ok(212));

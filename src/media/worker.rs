@@ -505,11 +505,16 @@ fn learn_ssrc(by_ssrc: &mut KeyedMap<u32, usize>, webrtc: &mut WebRtc, slot: usi
             let last = webrtc.ssrcs.len().saturating_sub(1);
             webrtc.ssrcs.swap(at, last);
         }
-        None if webrtc.ssrcs.len() < SOURCES_MAX => {
+        None => {
+            if webrtc.ssrcs.len() >= SOURCES_MAX {
+                let oldest = webrtc.ssrcs.remove(0);
+                if by_ssrc.get(&oldest) == Some(&slot) {
+                    by_ssrc.remove(&oldest);
+                }
+            }
             webrtc.ssrcs.push(ssrc);
             by_ssrc.entry(ssrc).or_insert(slot);
         }
-        None => {}
     }
 }
 
