@@ -1,6 +1,7 @@
 //! A browser by another stack (str0m) on a real socket: a task that offers, and may go away in rude ways.
 
 use crate::pbx::LOCAL;
+use sipedge::sdp::SessionDescription;
 use std::time::{Duration, Instant};
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::media::{Direction, MediaKind, Mid, Pt};
@@ -30,6 +31,9 @@ pub(crate) struct Browser {
     with_dtls: bool,
     progress: watch::Receiver<Progress>,
     says: watch::Sender<Progress>,
+    /// Packets of its own that came back.
+    echoes: watch::Receiver<usize>,
+    echo: watch::Sender<usize>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -61,16 +65,30 @@ impl Browser {
         let mid = api.add_media(MediaKind::Audio, Direction::SendRecv, None, None, None);
         let (offer, pending) = api.apply().unwrap();
         let (says, progress) = watch::channel(Progress::Offered);
+        let (echo, echoes) = watch::channel(0);
         let rtc = Some((rtc, socket, mid, pending));
-        Self { offer: offer.to_sdp_string(), rtc, with_dtls, progress, says, task: None }
+        let offer = offer.to_sdp_string();
+        Self { offer, rtc, with_dtls, progress, says, echoes, echo, task: None }
     }
 
     /// Takes the answer and runs until dropped.
     pub(crate) fn accept(&mut self, answer: &str) {
         let (mut rtc, socket, mid, pending) = self.rtc.take().unwrap();
+        // what the answer names first is what is spoken (RFC 3264 §6.1); others are dropped as not agreed
+        let spoken = &SessionDescription::parse(answer).unwrap().media[0].formats[0];
+        let payload_type = Pt::from(spoken.parse::<u8>().unwrap());
         let answer = SdpAnswer::from_sdp_string(answer).unwrap();
         rtc.sdp_api().accept_answer(pending, answer).unwrap();
-        self.task = Some(tokio::spawn(run(rtc, socket, mid, self.with_dtls, self.says.clone())));
+        let talk = Talk { mid, payload_type, says: self.says.clone(), echo: self.echo.clone() };
+        self.task = Some(tokio::spawn(run(rtc, socket, self.with_dtls, talk)));
+    }
+
+    /// Waits until more of its own packets came back.
+    pub(crate) async fn hear_echo(&mut self) {
+        let wanted = *self.echoes.borrow() + TALK;
+        let heard =
+            tokio::time::timeout(Duration::from_secs(20), self.echoes.wait_for(|n| *n >= wanted)).await;
+        assert!(heard.is_ok_and(|r| r.is_ok()), "the browser never heard its echo");
     }
 
     /// Waits until it got this far.
@@ -95,7 +113,19 @@ fn is_dtls(bytes: &[u8]) -> bool {
     bytes.first().is_some_and(|b| (20..64).contains(b))
 }
 
-async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: watch::Sender<Progress>) {
+/// What it says, and to whom it tells what it heard.
+struct Talk {
+    mid: Mid,
+    payload_type: Pt,
+    says: watch::Sender<Progress>,
+    echo: watch::Sender<usize>,
+}
+
+/// What every packet of its carries.
+const PAYLOAD: [u8; 160] = [0x55; 160];
+
+async fn run(mut rtc: Rtc, socket: UdpSocket, with_dtls: bool, talk: Talk) {
+    let Talk { mid, payload_type, says, echo } = talk;
     let local = socket.local_addr().unwrap();
     let mut buffer = vec![0; 2_000];
     let (mut sequence, mut next, mut heard) = (0_u16, Instant::now(), 0);
@@ -112,8 +142,11 @@ async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: w
                     says.send_if_modified(|p| (*p < Progress::Ice).then(|| *p = Progress::Ice).is_some());
                 }
                 Ok(Output::Event(Event::Connected)) => drop(says.send_replace(Progress::Connected)),
-                Ok(Output::Event(Event::RtpPacket(_))) => {
+                Ok(Output::Event(Event::RtpPacket(packet))) => {
                     heard += 1;
+                    if packet.payload[..] == PAYLOAD {
+                        echo.send_modify(|n| *n += 1);
+                    }
                     if heard == TALK {
                         says.send_replace(Progress::Talking);
                     }
@@ -127,7 +160,7 @@ async fn run(mut rtc: Rtc, socket: UdpSocket, mid: Mid, with_dtls: bool, says: w
             next = now + Duration::from_millis(20);
             sequence = sequence.wrapping_add(1);
             let time = u32::from(sequence) * 160;
-            let packet = RtpWrite::new(Pt::from(0), u64::from(sequence).into(), time, now, vec![0x55; 160]);
+            let packet = RtpWrite::new(payload_type, u64::from(sequence).into(), time, now, PAYLOAD.to_vec());
             rtc.direct_api().stream_tx_by_mid(mid, None).unwrap().write_rtp(packet);
             continue;
         }

@@ -141,9 +141,9 @@ impl Phone {
         self.ack(&invite, &answer, late).await;
         match way {
             Way::Waits => return self.until_over().await,
-            Way::Vanishes => return self.talk().await,
+            Way::Vanishes => return self.talk(false).await,
             Way::Holds => {
-                self.talk().await;
+                self.talk(false).await;
                 let offer = self.sdp("sendonly");
                 let hold = self.request(&Method::INVITE, Some(offer));
                 let answer = self.answer(&hold, |status| status >= 200).await;
@@ -152,7 +152,7 @@ impl Phone {
                 self.ack(&hold, &answer, None).await;
             }
             Way::Keys => {
-                self.talk().await;
+                self.talk(true).await;
                 for key in [1_u8, 2] {
                     for n in 1..=5_u16 {
                         // the last ones say that it was let go (RFC 4733 §2.3)
@@ -163,7 +163,7 @@ impl Phone {
                     }
                 }
             }
-            _ => self.talk().await,
+            _ => self.talk(false).await,
         }
         let bye = self.request(&Method::BYE, None);
         assert_eq!(self.answer(&bye, |status| status >= 200).await.status, StatusCode::OK, "BYE");
@@ -186,7 +186,7 @@ impl Phone {
         r.headers.push(HeaderName::MaxForwards, "70");
         r.headers.push(HeaderName::From, format!("<sip:phone@{here}>;tag={}", self.tag));
         r.headers.push(HeaderName::To, self.callee.clone());
-        r.headers.push(HeaderName::CallId, format!("{}@phones", self.tag));
+        r.headers.push(HeaderName::CallId, self.call_id());
         r.headers.push(HeaderName::CSeq, format!("{cseq} {method}"));
         r.headers.push(HeaderName::Contact, format!("<sip:phone@{here}>"));
         if let Some(sdp) = sdp {
@@ -194,6 +194,10 @@ impl Phone {
             r.body = sdp.into();
         }
         r
+    }
+
+    fn call_id(&self) -> String {
+        format!("{}@phones", self.tag)
     }
 
     async fn ack(&mut self, invite: &Request, answer: &Response, sdp: Option<String>) {
@@ -256,8 +260,20 @@ impl Phone {
     async fn next(&mut self) -> Option<Response> {
         let mut buffer = vec![0; 8_192];
         let (n, from) = self.sip.recv_from(&mut buffer).await.unwrap();
+        // this port may have been another telephone's, or is the RTCP port beside one's RTP
+        if from != self.to {
+            return None;
+        }
         match parse(&buffer[..n], &Limits::UDP).unwrap() {
-            Message::Response(response) => Some(response),
+            Message::Response(response) => {
+                let is_ours = response.headers.get(&HeaderName::CallId) == Some(self.call_id().as_str());
+                is_ours.then_some(response)
+            }
+            Message::Request(request)
+                if request.headers.get(&HeaderName::CallId) != Some(self.call_id().as_str()) =>
+            {
+                None
+            }
             Message::Request(request) => {
                 self.is_over |= request.method == Method::BYE;
                 self.sip.send_to(&request.response(StatusCode::OK, None).to_bytes(), from).await.unwrap();
@@ -285,17 +301,18 @@ impl Phone {
         let _ = self.rtp.send_to(&packet, self.media.unwrap()).await;
     }
 
-    /// Sends until it has heard something.
-    async fn talk(&mut self) {
+    /// Sends until it has heard something; silence counts where nothing else comes, for whoever answers may be a moment
+    /// behind.
+    async fn talk(&mut self, with_silence: bool) {
         let until = Instant::now() + PATIENCE;
         let mut buffer = [0; 2_000];
         let mut heard = 0;
         while heard < TALK {
             let time = u32::from(self.sequence) * 160;
             self.rtp(0, false, time, &[0x55; 160]).await;
-            if matches!(timeout(Duration::from_millis(20), self.rtp.recv_from(&mut buffer)).await, Ok(Ok(_)))
-            {
-                heard += 1;
+            let next = timeout(Duration::from_millis(20), self.rtp.recv_from(&mut buffer)).await;
+            if let Ok(Ok((n, _))) = next {
+                heard += usize::from(with_silence || buffer[..n].iter().skip(12).any(|b| *b != 0xff));
             }
             assert!(Instant::now() < until, "{}: silence", self.number);
         }

@@ -339,3 +339,46 @@ async fn a_pbx_that_holds_and_sends_nothing_leaves_music_to_the_browser_and_come
     });
     call.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_holds_and_might_send_is_passed_on_and_what_it_does_not_send_is_made_here() {
+    let mut call = call("41600-41699");
+    let mut pbx = Pbx::start();
+    let towards = pbx.address().ip();
+    let profile = MediaProfile::Rtp {
+        codecs: vec![Codec::Pcmu],
+        towards,
+        is_symmetric: false,
+        hold_music: HoldMusic::Generated,
+    };
+    let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
+    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+    let browser = Browser::start(b'k');
+    call.attach(&browser).await;
+    let written = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n");
+    let mut null = written.clone();
+    // the old way (RFC 3264 §8.4): the direction stays as it is
+    null.connection = Some("0.0.0.0".parse().unwrap());
+    let sendonly = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=sendonly\r\n");
+    for hold in [null, sendonly] {
+        let sdp = Box::new(hold);
+        call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile: profile.clone(), sdp });
+        let MediaEvent::Answer { .. } = call.next().await else { panic!() };
+        tokio::task::block_in_place(|| {
+            browser.hear_sound();
+            // music of its own takes the place of ours
+            (0..5).for_each(|_| pbx.say(port, b'm'));
+            browser.hear(b'm');
+            browser.hear_sound();
+        });
+        let sdp = Box::new(written.clone());
+        call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile: profile.clone(), sdp });
+        let MediaEvent::Answer { .. } = call.next().await else { panic!() };
+        tokio::task::block_in_place(|| {
+            pbx.hear(b'k');
+            (0..5).for_each(|_| pbx.say(port, b'z'));
+            browser.hear(b'z');
+        });
+    }
+    call.end().await;
+}

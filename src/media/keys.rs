@@ -20,27 +20,47 @@ const END_BIT: u8 = 0x80;
 /// Shortest and longest key: what receivers must take for one, and what two octets of 48,000 Hz can count.
 const KEY_RANGE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(1_300));
 
+/// What a segment of a long key lasts, in timestamp units (RFC 4733 §2.5.1.3).
+const SEGMENT: i32 = 0xffff;
+/// A start that lies further back than late packets do is of a source that began its timestamps anew.
+const LATEST: i32 = -2 * SEGMENT;
+
+/// An event of a far side.
+#[derive(Debug, Clone, Copy)]
+struct HeardEvent {
+    ssrc: u32,
+    start: u32,
+    code: u8,
+    is_ended: bool,
+}
+
 /// The keys a far side presses.
 #[derive(Debug, Default)]
 pub struct Heard {
-    /// Source and start of the last event.
-    last: Option<(u32, u32)>,
+    last: Option<HeardEvent>,
 }
 
 impl Heard {
     /// A telephone-event packet: the key, if this packet is the first seen of its event. Later packets of the event,
-    /// repeated ends and late ones of an event before say nothing.
+    /// further segments of it, repeated ends and late ones of an event before say nothing.
     pub fn handle(&mut self, header: &RtpHeader, payload: &[u8]) -> Option<Digit> {
-        let code = *payload.first()?;
-        let start = (header.ssrc, header.timestamp);
-        let is_new = self.last.is_none_or(|(ssrc, timestamp)| {
-            ssrc != header.ssrc || header.timestamp.wrapping_sub(timestamp).cast_signed() > 0
-        });
-        if !is_new {
-            return None;
+        let [code, flags, _, _] = *payload.first_chunk::<4>()?;
+        let is_end = flags & END_BIT != 0;
+        let mut is_new = true;
+        if let Some(last) = self.last.as_mut().filter(|l| l.ssrc == header.ssrc) {
+            match header.timestamp.wrapping_sub(last.start).cast_signed() {
+                0 => {
+                    last.is_ended |= is_end;
+                    return None;
+                }
+                LATEST..0 => return None,
+                SEGMENT if last.code == code && !last.is_ended => is_new = false,
+                _ => {}
+            }
         }
-        self.last = Some(start);
-        Digit::from_event(code)
+        let event = HeardEvent { ssrc: header.ssrc, start: header.timestamp, code, is_ended: is_end };
+        self.last = Some(event);
+        Digit::from_event(code).filter(|_| is_new)
     }
 }
 
@@ -194,6 +214,36 @@ mod tests {
         assert_eq!(told, ['1', '5', '5'], "an event that is no key is none");
         assert!(heard.handle(&header(8, 50), &[2, 0, 0, 0]).is_some(), "another source counts anew");
         assert!(heard.handle(&header(8, 60), &[]).is_none());
+    }
+
+    #[test]
+    fn a_key_held_longer_than_a_segment_is_one_key_rfc4733_2_5_1_3() {
+        let mut heard = Heard::default();
+        // 8.19 s of 8,000 Hz fit into a segment; it ends without its end bit, and the next one begins where it ended
+        assert!(heard.handle(&header(7, 100), &[5, 10, 0, 160]).is_some());
+        assert!(heard.handle(&header(7, 100), &[5, 10, 0xff, 0xff]).is_none());
+        assert!(heard.handle(&header(7, 100 + 0xffff), &[5, 10, 0, 160]).is_none());
+        assert!(heard.handle(&header(7, 100 + 2 * 0xffff), &[5, 0x8a, 0, 160]).is_none());
+        assert!(
+            heard.handle(&header(7, 100 + 3 * 0xffff), &[5, 10, 0, 160]).is_some(),
+            "it was let go before"
+        );
+        assert!(heard.handle(&header(7, 100 + 4 * 0xffff), &[6, 10, 0, 160]).is_some(), "another key");
+    }
+
+    #[test]
+    fn keys_are_heard_again_after_a_source_began_its_timestamps_anew() {
+        let mut heard = Heard::default();
+        assert!(heard.handle(&header(7, 2_000_000), &[1, 0x8a, 0, 160]).is_some());
+        assert!(heard.handle(&header(7, 1_990_000), &[1, 0x8a, 0, 160]).is_none(), "a late packet");
+        assert!(heard.handle(&header(7, 500), &[1, 0x8a, 0, 160]).is_some());
+    }
+
+    #[test]
+    fn what_is_shorter_than_an_event_is_none_rfc4733_2_3() {
+        let mut heard = Heard::default();
+        assert!(heard.handle(&header(7, 100), &[1, 10, 0]).is_none());
+        assert!(heard.handle(&header(7, 100), &[1, 10, 0, 160]).is_some());
     }
 
     #[test]

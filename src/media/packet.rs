@@ -172,20 +172,28 @@ impl RtpHeader {
         [0x80, b1, s0, s1, t0, t1, t2, t3, i0, i1, i2, i3]
     }
 
+    /// The payload of an unprotected packet, without padding.
+    ///
+    /// # Errors
+    /// [`Drop::BadPadding`] when the padding count is zero or exceeds the payload (RFC 3550 §5.1).
+    pub fn payload<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Drop> {
+        let payload = bytes.get(self.header_len..).ok_or(Drop::BadHeader)?;
+        if !self.is_padded {
+            return Ok(payload);
+        }
+        let count = payload.last().copied().filter(|count| *count > 0).ok_or(Drop::BadPadding)?;
+        let len = payload.len().checked_sub(usize::from(count)).ok_or(Drop::BadPadding)?;
+        payload.get(..len).ok_or(Drop::BadPadding)
+    }
+
     /// Cuts an unprotected packet down to the 12 fixed bytes and the payload: no CSRCs, no extension, no
     /// padding. The caller then writes the fixed bytes anew ([`Self::to_fixed`]).
     ///
     /// # Errors
-    /// [`Drop::BadPadding`] when the padding count is zero or exceeds the payload (RFC 3550 §5.1).
+    /// As [`Self::payload`].
     pub fn strip(&self, buf: &mut PacketBuf) -> Result<(), Drop> {
-        if self.is_padded {
-            let count = usize::from(*buf.bytes().last().ok_or(Drop::BadPadding)?);
-            let payload = buf.len().saturating_sub(self.header_len);
-            if count == 0 || count > payload {
-                return Err(Drop::BadPadding);
-            }
-            buf.truncate(buf.len() - count);
-        }
+        let payload = self.payload(buf.bytes())?.len();
+        buf.truncate(self.header_len.saturating_add(payload));
         buf.cut_front(self.header_len.saturating_sub(RTP_FIXED));
         Ok(())
     }

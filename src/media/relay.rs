@@ -9,6 +9,7 @@
 //! when the two sides count events by different clocks. Header extensions, CSRCs and padding are not passed.
 
 use super::packet::{PacketBuf, RTP_FIXED, RtpHeader, low16, low32};
+use super::srtp::Window;
 use super::stats::Drop;
 use crate::call::port::Codec;
 use std::time::{Duration, Instant};
@@ -17,6 +18,11 @@ use std::time::{Duration, Instant};
 pub const FRAME: Duration = Duration::from_millis(20);
 /// A jump of sequence numbers beyond this, either way, is a source that began anew (RFC 3550 appendix A.1).
 const JUMP_MAX: i64 = 3_000;
+/// What lies further back is no reordering; two in a row are a source that began anew. Such packets could not be sent
+/// in any case: nobody can tell whether their numbers left before.
+const MISORDER_MAX: i64 = 127;
+/// The longest duration that a telephone-event packet can tell (RFC 4733 §2.3.5).
+const SEGMENT: i32 = 0xffff;
 
 /// A payload type of telephone-event and the clock its durations count by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +86,8 @@ struct Map {
     timestamp_offset: u32,
     /// First extended number of the source; what is before belongs to nobody.
     first: i64,
+    /// The number that follows one which came from too far back.
+    behind: Option<u16>,
 }
 
 /// A telephone-event under way: where it began in the source's timestamps and in ours.
@@ -101,6 +109,9 @@ pub struct Outgoing {
     first_timestamp: u32,
     map: Option<Map>,
     event: Option<Event>,
+    /// The numbers that left: none leaves twice, for two packets sealed under one SRTP index give away both, and with
+    /// GCM the key of the tags too (RFC 3711 §9.1, RFC 7714 §13.3).
+    sent: Window,
     is_marker_due: bool,
     /// The last packet was one of our own making.
     is_generating: bool,
@@ -141,6 +152,7 @@ impl Outgoing {
             first_timestamp,
             map: None,
             event: None,
+            sent: Window::default(),
             is_marker_due: true,
             is_generating: false,
             packets: 0,
@@ -170,8 +182,9 @@ impl Outgoing {
     /// Rewrites an unprotected packet in place.
     ///
     /// # Errors
-    /// [`Drop::Late`] for a packet from before the source took over, [`Drop::UnknownPayload`] for an event the
-    /// far side did not ask for, [`Drop::BadPadding`].
+    /// [`Drop::Late`] for a packet from before the source took over or of an event that is over, [`Drop::Replayed`]
+    /// for a number that left before, [`Drop::UnknownPayload`] for an event the far side did not ask for,
+    /// [`Drop::BadPadding`].
     pub fn rewrite(
         &mut self,
         now: Instant,
@@ -188,18 +201,18 @@ impl Outgoing {
         let (map, extended) = self.place(now, header)?;
         let index = extended.checked_add(map.sequence_offset).and_then(|i| u64::try_from(i).ok());
         let index = index.ok_or(Drop::Late)?;
+        self.sent.check(index)?;
         let mut timestamp = header.timestamp.wrapping_add(map.timestamp_offset);
         let mut payload_type = format.payload_out;
         if let Some((clock, out)) = event_out {
             if clock != self.clock_rate {
-                timestamp = self.event_start(now, header.timestamp);
+                timestamp = self.event_start(now, header.timestamp, clock)?;
             }
             payload_type = out.payload_type;
             scale_duration(buf, clock, out.clock_rate);
-        } else {
-            self.event = None;
         }
         self.is_generating = false;
+        self.sent.accept(index);
         let is_newest = index >= self.next_index;
         if is_newest {
             self.next_index = index + 1;
@@ -259,6 +272,7 @@ impl Outgoing {
         self.switch();
         let index = self.next_index;
         self.next_index += 1;
+        self.sent.accept(index);
         buf.fill(&[0; RTP_FIXED]);
         buf.append(payload);
         self.write(buf, is_marked, payload_type, index, timestamp)
@@ -296,7 +310,13 @@ impl Outgoing {
         if let Some(map) = self.map.as_mut().filter(|m| m.ssrc == header.ssrc) {
             let delta =
                 i64::from(header.sequence.wrapping_sub(low16(map.highest.cast_unsigned())).cast_signed());
-            if delta.abs() <= JUMP_MAX {
+            let follows = map.behind.take() == Some(header.sequence);
+            let is_behind = (-JUMP_MAX..-MISORDER_MAX).contains(&delta);
+            if is_behind && !follows {
+                map.behind = Some(header.sequence.wrapping_add(1));
+                return Err(Drop::Late);
+            }
+            if delta.abs() <= JUMP_MAX && !is_behind {
                 let extended = map.highest + delta;
                 if extended < map.first {
                     return Err(Drop::Late);
@@ -312,6 +332,7 @@ impl Outgoing {
             sequence_offset: i64::try_from(self.next_index).unwrap_or(i64::MAX).saturating_sub(extended),
             timestamp_offset: self.timestamp_at(now).wrapping_sub(header.timestamp),
             first: extended,
+            behind: None,
         };
         self.map = Some(map);
         self.event = None;
@@ -327,16 +348,22 @@ impl Outgoing {
         }
     }
 
-    /// Start of an event on our timeline: one value for all packets of the event (RFC 4733 §2.2).
-    fn event_start(&mut self, now: Instant, theirs: u32) -> u32 {
-        match self.event {
-            Some(event) if event.theirs == theirs => event.ours,
-            _ => {
-                let ours = self.timestamp_at(now);
-                self.event = Some(Event { theirs, ours });
-                ours
+    /// Start of an event on our timeline: one value for all packets of the event (RFC 4733 §2.2). One that begins no
+    /// longer after the last than a segment lasts keeps its distance, as the next segment of a long event must
+    /// (§2.5.1.3).
+    fn event_start(&mut self, now: Instant, theirs: u32, clock: u32) -> Result<u32, Drop> {
+        let ours = match self.event.map(|e| (e, theirs.wrapping_sub(e.theirs).cast_signed())) {
+            Some((event, 0)) => return Ok(event.ours),
+            // an event ends where the next one begins (RFC 4733 §2.5.2.3)
+            Some((_, step)) if (-SEGMENT..0).contains(&step) => return Err(Drop::Late),
+            Some((event, step @ 1..=SEGMENT)) => {
+                let step = u64::from(step.unsigned_abs()) * u64::from(self.clock_rate);
+                event.ours.wrapping_add(low32(step / u64::from(clock.max(1))))
             }
-        }
+            _ => self.timestamp_at(now),
+        };
+        self.event = Some(Event { theirs, ours });
+        Ok(ours)
     }
 
     fn units(&self, time: Duration) -> u32 {
@@ -360,179 +387,4 @@ fn scale_duration(buf: &mut PacketBuf, from: u32, to: u32) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::packet::RtcpParts;
-
-    const PCMU: Format = Format {
-        codec: Codec::Pcmu,
-        payload_in: 0,
-        payload_out: 0,
-        events_in: [Some(EventFormat { payload_type: 101, clock_rate: 8_000 }), None],
-        event_out: Some(EventFormat { payload_type: 96, clock_rate: 8_000 }),
-    };
-
-    fn packet(ssrc: u32, sequence: u16, timestamp: u32, payload_type: u8, payload: &[u8]) -> PacketBuf {
-        let header = RtpHeader {
-            is_marked: false,
-            payload_type,
-            sequence,
-            timestamp,
-            ssrc,
-            header_len: 12,
-            is_padded: false,
-        };
-        PacketBuf::from_bytes(&[&header.to_fixed()[..], payload].concat()).unwrap()
-    }
-
-    fn send(
-        out: &mut Outgoing,
-        now: Instant,
-        format: &Format,
-        mut buf: PacketBuf,
-    ) -> Result<RtpHeader, Drop> {
-        let header = RtpHeader::parse(buf.bytes()).unwrap();
-        let kind = format.kind_of(header.payload_type)?;
-        let placed = out.rewrite(now, &header, kind, format, &mut buf)?;
-        let header = RtpHeader::parse(buf.bytes()).unwrap();
-        assert_eq!(header.sequence, low16(placed.index));
-        Ok(header)
-    }
-
-    fn silence(out: &mut Outgoing, now: Instant) -> RtpHeader {
-        let mut buf = PacketBuf::default();
-        out.generate(now, &PCMU, &[0xff; 160], &mut buf);
-        assert_eq!(buf.len(), 172);
-        RtpHeader::parse(buf.bytes()).unwrap()
-    }
-
-    #[test]
-    fn silence_then_media_then_silence_then_another_source_is_one_stream_to_the_far_side() {
-        let t0 = Instant::now();
-        let at = |ms: u64| t0 + Duration::from_millis(ms);
-        let mut out = Outgoing::new(77, 100, 5_000, Codec::Pcmu);
-        let mut seen = vec![silence(&mut out, at(0)), silence(&mut out, at(21))];
-        out.switch();
-        seen.push(send(&mut out, at(50), &PCMU, packet(1, 65_535, 900_000, 0, b"a")).unwrap());
-        seen.push(send(&mut out, at(70), &PCMU, packet(1, 0, 900_160, 0, b"b")).unwrap());
-        out.switch();
-        seen.push(silence(&mut out, at(95)));
-        out.switch();
-        seen.push(send(&mut out, at(1_095), &PCMU, packet(2, 9, 3, 0, b"c")).unwrap());
-        assert!(seen.iter().all(|h| h.ssrc == 77 && h.payload_type == 0));
-        assert_eq!(seen.iter().map(|h| h.sequence).collect::<Vec<_>>(), [100, 101, 102, 103, 104, 105]);
-        let stamps: Vec<_> = seen.iter().map(|h| h.timestamp - 5_000).collect();
-        // 29 ms after the second silence: 232 units; 25 ms after `b`: 200; a second after the third silence
-        assert_eq!(stamps, [0, 160, 392, 552, 752, 8_752]);
-        assert_eq!(
-            seen.iter().map(|h| h.is_marked).collect::<Vec<_>>(),
-            [true, false, true, false, true, true]
-        );
-    }
-
-    #[test]
-    fn loss_and_reordering_of_the_source_stay_visible() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(7, 10, 0, Codec::Pcmu);
-        let order = [1000_u16, 1001, 1004, 1003, 1005, 1002];
-        let sent: Vec<_> = order
-            .iter()
-            .map(|s| send(&mut out, t0, &PCMU, packet(1, *s, u32::from(*s) * 160, 0, b"x")).unwrap())
-            .collect();
-        let gaps: Vec<_> = sent.iter().map(|h| h.sequence - 10 + 1000).collect();
-        assert_eq!(gaps, order);
-        assert!(sent.iter().all(|h| h.timestamp == (u32::from(h.sequence) - 10) * 160));
-    }
-
-    #[test]
-    fn what_was_sent_before_a_source_took_over_is_not_sent_after_it() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(7, 10, 0, Codec::Pcmu);
-        assert!(send(&mut out, t0, &PCMU, packet(1, 500, 0, 0, b"x")).is_ok());
-        assert_eq!(send(&mut out, t0, &PCMU, packet(1, 499, 0, 0, b"x")), Err(Drop::Late));
-    }
-
-    #[test]
-    fn a_source_that_begins_anew_goes_on_behind_all_that_was_sent() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(7, 10, 0, Codec::Pcmu);
-        for s in [500_u16, 501] {
-            send(&mut out, t0, &PCMU, packet(1, s, u32::from(s) * 160, 0, b"x")).unwrap();
-        }
-        let jumped =
-            send(&mut out, t0 + Duration::from_millis(40), &PCMU, packet(1, 30_000, 9, 0, b"x")).unwrap();
-        assert_eq!((jumped.sequence, jumped.timestamp), (12, 160 + 320));
-        assert!(jumped.is_marked);
-    }
-
-    #[test]
-    fn sequence_numbers_go_on_over_the_rollover() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(7, 0x7fff, 0, Codec::Pcmu);
-        let mut buf;
-        let mut last = None;
-        for n in 0..140_000_u32 {
-            buf = packet(1, (n & 0xffff) as u16, n * 160, 0, b"x");
-            let header = RtpHeader::parse(buf.bytes()).unwrap();
-            last = Some(out.rewrite(t0, &header, Kind::Audio, &PCMU, &mut buf).unwrap());
-        }
-        assert_eq!(last, Some(Placed { index: 0x7fff + 139_999 }));
-    }
-
-    #[test]
-    fn payload_types_not_negotiated_are_refused_and_events_get_the_far_sides_type() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(7, 0, 0, Codec::Pcmu);
-        assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1, 0, 13, b"x")), Err(Drop::UnknownPayload));
-        let event = send(&mut out, t0, &PCMU, packet(1, 1, 0, 101, &[5, 0x8a, 0, 160])).unwrap();
-        assert_eq!(event.payload_type, 96);
-    }
-
-    #[test]
-    fn an_event_of_another_clock_keeps_one_start_on_the_audios_timeline_and_its_duration_is_scaled() {
-        let t0 = Instant::now();
-        let opus = Format {
-            codec: Codec::Opus,
-            payload_in: 111,
-            payload_out: 107,
-            events_in: [Some(EventFormat { payload_type: 126, clock_rate: 8_000 }), None],
-            event_out: Some(EventFormat { payload_type: 101, clock_rate: 48_000 }),
-        };
-        let mut out = Outgoing::new(7, 0, 1_000, Codec::Opus);
-        send(&mut out, t0, &opus, packet(1, 1, 48_000, 111, b"opus")).unwrap();
-        let mut stamps = Vec::new();
-        for (n, duration) in [(0_u16, 160_u16), (1, 320), (2, 480)] {
-            let payload = [5, 10, duration.to_be_bytes()[0], duration.to_be_bytes()[1]];
-            let mut buf = packet(1, 2 + n, 8_160, 126, &payload);
-            let header = RtpHeader::parse(buf.bytes()).unwrap();
-            let now = t0 + Duration::from_millis(20 + 20 * u64::from(n));
-            out.rewrite(now, &header, Kind::Event(8_000), &opus, &mut buf).unwrap();
-            assert_eq!(buf.bytes()[14..16], (duration * 6).to_be_bytes());
-            stamps.push(RtpHeader::parse(buf.bytes()).unwrap().timestamp);
-        }
-        assert_eq!(stamps, [1_960; 3]);
-        let mut long = packet(1, 9, 8_160, 126, &[5, 10, 0xff, 0xff]);
-        scale_duration(&mut long, 8_000, 48_000);
-        assert_eq!(long.bytes()[14..16], [0xff, 0xff]);
-    }
-
-    #[test]
-    fn extensions_csrcs_and_padding_are_not_passed() {
-        let t0 = Instant::now();
-        let mut out = Outgoing::new(0x0a0b_0c0d, 3, 4, Codec::Pcmu);
-        let full =
-            [
-                &[
-                    0xb1, 0x80, 0x12, 0x34, 0, 0, 0x10, 0, 0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 0xbe, 0xde, 0,
-                    1,
-                ][..],
-                &[0x10, 0xff, 0, 0, b'a', b'b', b'c', 0, 2],
-            ]
-            .concat();
-        let mut buf = PacketBuf::from_bytes(&full).unwrap();
-        let header = RtpHeader::parse(buf.bytes()).unwrap();
-        out.rewrite(t0, &header, Kind::Audio, &PCMU, &mut buf).unwrap();
-        assert_eq!(buf.bytes(), [0x80, 0x80, 0, 3, 0, 0, 0, 4, 0x0a, 0x0b, 0x0c, 0x0d, b'a', b'b', b'c']);
-        assert_eq!(RtcpParts::new(buf.bytes()).count(), 0);
-    }
-}
+mod tests;

@@ -12,7 +12,7 @@ use crate::base::{Path, StreamId};
 use crate::peer::PeerInput;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where STUN and DTLS of a stream go: its association. Never blocks; drops when full.
 pub trait PeerInlet: Send + Sync {
@@ -175,6 +175,38 @@ impl Plain {
     }
 }
 
+/// A far side that holds without music of its own is told from one with it after so long.
+const MUTE_AFTER: Duration = Duration::from_secs(1);
+
+/// A far side that takes nothing and may send (RFC 3264 §8.4: `sendonly`, or a null address): what it sends is
+/// its music on hold. Many send none.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holding {
+    since: Instant,
+    /// Packets that had come, and when the last of them was seen.
+    count: u64,
+    heard_at: Instant,
+    /// More came than what was on its way when the hold began.
+    has_music: bool,
+}
+
+impl Holding {
+    /// Since now, when that many packets had come.
+    pub(super) const fn new(now: Instant, count: u64) -> Self {
+        Self { since: now, count, heard_at: now, has_music: false }
+    }
+
+    /// So many packets have come by now; whether the far side is mute.
+    pub(super) fn look(&mut self, now: Instant, count: u64) -> bool {
+        if self.count != count {
+            self.count = count;
+            self.heard_at = now;
+            self.has_music |= now.saturating_duration_since(self.since) >= MUTE_AFTER;
+        }
+        now.saturating_duration_since(self.heard_at) >= MUTE_AFTER
+    }
+}
+
 /// One media transport.
 pub struct Stream {
     /// Its name.
@@ -200,6 +232,10 @@ pub struct Stream {
     /// The far side sends media.
     pub(super) may_receive: bool,
     pub(super) is_silent: bool,
+    /// The far side holds the call and may send music of its own.
+    pub(super) holding: Option<Holding>,
+    /// It holds the call and sends nothing.
+    pub(super) is_mute: bool,
     /// When RTP or RTCP last came, or became able to come. A PBX that records sends reports alone.
     pub(super) last_heard: Instant,
     /// Whether the far side should send: only then does the media timeout count.
@@ -219,7 +255,12 @@ impl Stream {
             Transport::WebRtc(w) => w.opener.is_some(),
             Transport::Plain(p) => p.rtp.is_some(),
         };
-        is_open && self.may_receive && self.format.is_some()
+        is_open && self.may_receive && self.format.is_some() && !self.is_mute
+    }
+
+    /// Whether the far side may be given up for lost when it sends nothing: one that holds the call need not send.
+    pub(super) fn must_send(&self) -> bool {
+        self.is_expected && (self.is_live() || self.holding.is_some_and(|h| self.is_mute && h.has_music))
     }
 
     /// Whether media can go out to the far side.

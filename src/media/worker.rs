@@ -270,6 +270,8 @@ impl Worker {
         let since = now.saturating_duration_since(self.started.0);
         let Some(stream) = self.streams.get_mut(slot) else { return self.stray(Drop::WrongSource) };
         let opened = open_rtp(stream, plain_from, buf).and_then(|header| {
+            // a sign of life, whatever it carries: a PBX may send comfort noise that nobody asked for
+            stream.last_heard = now;
             let format = stream.format.as_ref().ok_or(Drop::NotReady)?;
             Ok((header, format.kind_of(header.payload_type)?, format.codec.clock_rate()))
         });
@@ -277,7 +279,6 @@ impl Worker {
             Ok(opened) => opened,
             Err(reason) => return self.dropped(slot, reason),
         };
-        stream.last_heard = now;
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);
         stream.reception.receive(since, &header, clock_rate);
@@ -288,7 +289,7 @@ impl Worker {
         }
         if matches!(kind, Kind::Event(_))
             && let Some(digit) =
-                buf.bytes().get(header.header_len..).and_then(|p| stream.heard.handle(&header, p))
+                header.payload(buf.bytes()).ok().and_then(|p| stream.heard.handle(&header, p))
         {
             stream.player.press(digit);
             if self.pressed.len() < PRESSED_MAX {
@@ -297,6 +298,9 @@ impl Worker {
         }
         let listener = stream.heard_by;
         let may_receive = stream.may_receive;
+        if std::mem::take(&mut stream.is_mute) {
+            self.refresh_around(slot);
+        }
         let Some((to, listener)) = listener.and_then(|l| Some((l, self.streams.get_mut(l)?))) else {
             return self.dropped(slot, Drop::NoSink);
         };
@@ -501,11 +505,16 @@ fn learn_ssrc(by_ssrc: &mut KeyedMap<u32, usize>, webrtc: &mut WebRtc, slot: usi
             let last = webrtc.ssrcs.len().saturating_sub(1);
             webrtc.ssrcs.swap(at, last);
         }
-        None if webrtc.ssrcs.len() < SOURCES_MAX => {
+        None => {
+            if webrtc.ssrcs.len() >= SOURCES_MAX {
+                let oldest = webrtc.ssrcs.remove(0);
+                if by_ssrc.get(&oldest) == Some(&slot) {
+                    by_ssrc.remove(&oldest);
+                }
+            }
             webrtc.ssrcs.push(ssrc);
             by_ssrc.entry(ssrc).or_insert(slot);
         }
-        None => {}
     }
 }
 

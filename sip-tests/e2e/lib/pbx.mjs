@@ -1,8 +1,13 @@
 // The real Asterisk of the tests, by the recipe in ../../pbx.
 import { fileURLToPath } from 'node:url';
-import { readFileSync, readdirSync, existsSync } from 'node:fs';
+import { readFileSync, readdirSync, existsSync, mkdirSync } from 'node:fs';
 import path from 'node:path';
+import { bursts } from './signal.mjs';
+import { writeWav } from './wav.mjs';
 import { Child, run, until } from './process.mjs';
+
+/** The music on hold that endpoint `holder` suggests: a tone. */
+export const MUSIC_HERTZ = 523;
 
 const recipe = fileURLToPath(new URL('../../pbx', import.meta.url));
 
@@ -23,6 +28,9 @@ export class Pbx {
   }
 
   async start() {
+    const music = path.join(this.run, 'moh-tone');
+    mkdirSync(music, { recursive: true });
+    writeWav(path.join(music, 'tone.wav'), bursts(8_000, 30, MUSIC_HERTZ, 0.25, 30, 0), 8_000);
     this.child = new Child(path.join(recipe, 'run-asterisk.sh'), this.args, { env: this.env, name: 'asterisk' });
     await Promise.race([
       run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--wait', '30'], { env: this.env }),

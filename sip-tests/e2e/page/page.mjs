@@ -97,6 +97,17 @@ window.hear = async (seconds) => {
   return { ...strongest(recent, audio.sampleRate), level: rmsDb(recent), seconds: recent.length / audio.sampleRate };
 };
 
+/** The same of each `step` seconds of what was heard last; every fourth sample is enough for a telephone's band. */
+window.hearEach = (seconds, step) => {
+  const recent = samples(heard, seconds).filter((_, i) => i % 4 === 0);
+  const rate = audio.sampleRate / 4;
+  const size = Math.round(step * rate);
+  return Array.from({ length: Math.floor(recent.length / size) }, (_, i) => {
+    const part = recent.subarray(i * size, (i + 1) * size);
+    return { ...strongest(part, rate), level: rmsDb(part) };
+  });
+};
+
 /** Level of the microphone track in windows of `ms`, over the last `seconds`. */
 window.microphoneEnvelope = (seconds, ms) => envelope(samples(microphone, seconds), audio.sampleRate, ms);
 

@@ -82,9 +82,9 @@ struct Plain {
 }
 
 impl Plain {
-    /// Whether the far side holds the call by its description, and sends nothing.
+    /// Whether the far side holds the call by its description; it may send music of its own all the same.
     fn is_on_hold(&self) -> bool {
-        self.format.is_some() && !self.far.sends()
+        self.format.is_some() && self.far != Direction::SendRecv
     }
 }
 

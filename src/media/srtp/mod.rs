@@ -3,7 +3,7 @@
 //!
 //! Profiles: AES_CM_128_HMAC_SHA1_80, AEAD_AES_128_GCM, AEAD_AES_256_GCM. An opener keeps state for a few
 //! SSRCs only, and makes it after the first good tag: a stranger cannot fill it, move a rollover counter or
-//! a replay window. Left out: MKI, key derivation rates other than 0, re-keying (a new handshake makes a new
+//! a replay window. Of more, the one that was heard longest ago gives way and never comes back. Left out: MKI, key derivation rates other than 0, re-keying (a new handshake makes a new
 //! pair of these).
 
 mod cipher;
@@ -13,10 +13,12 @@ use super::packet::{PacketBuf, RtpHeader};
 use super::stats::Drop;
 use crate::peer::{MasterKey, SrtpProfile};
 use cipher::Cipher;
-use window::Window;
+pub(super) use window::Window;
 
 /// SSRCs an opener keeps state for: a browser's audio, and the ones it changes to.
 pub const SOURCES_MAX: usize = 8;
+/// SSRCs that gave way to others. They are refused: what they sent could be sent again unnoticed.
+const RETIRED_MAX: usize = 64;
 
 /// A master key or salt of a wrong length for the profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -66,15 +68,61 @@ impl Sealer {
 #[derive(Clone, Copy)]
 struct Source {
     ssrc: u32,
+    /// When it was heard, counted in packets.
+    heard_at: u64,
     window: Window,
+}
+
+/// The SSRCs of one kind of packets.
+struct Sources {
+    live: [Option<Source>; SOURCES_MAX],
+    retired: [u32; RETIRED_MAX],
+    retired_len: usize,
+    heard: u64,
+}
+
+impl Sources {
+    const fn new() -> Self {
+        Self { live: [None; SOURCES_MAX], retired: [0; RETIRED_MAX], retired_len: 0, heard: 0 }
+    }
+
+    /// The state of an SSRC, or a fresh one; with the place it has, or will take once its tag proved good.
+    fn find(&self, ssrc: u32) -> Result<(usize, Source), Drop> {
+        let known = self.live.iter().position(|s| s.is_some_and(|s| s.ssrc == ssrc));
+        if let Some(at) = known {
+            return Ok((at, self.live.get(at).copied().flatten().ok_or(Drop::TooManySources)?));
+        }
+        if self.retired.iter().take(self.retired_len).any(|s| *s == ssrc) {
+            return Err(Drop::Replayed);
+        }
+        let heard_at = |s: &Option<Source>| s.map_or(0, |s| s.heard_at);
+        let (at, oldest) =
+            self.live.iter().enumerate().min_by_key(|(_, s)| heard_at(s)).ok_or(Drop::TooManySources)?;
+        if oldest.is_some() && self.retired_len >= RETIRED_MAX {
+            return Err(Drop::TooManySources);
+        }
+        Ok((at, Source { ssrc, heard_at: 0, window: Window::default() }))
+    }
+
+    /// A packet of that source was good.
+    fn keep(&mut self, at: usize, mut source: Source) {
+        self.heard += 1;
+        source.heard_at = self.heard;
+        let Some(slot) = self.live.get_mut(at) else { return };
+        let before = slot.replace(source).filter(|b| b.ssrc != source.ssrc);
+        if let (Some(before), Some(place)) = (before, self.retired.get_mut(self.retired_len)) {
+            *place = before.ssrc;
+            self.retired_len += 1;
+        }
+    }
 }
 
 /// Checks and decrypts the packets of one direction.
 pub struct Opener {
     rtp: Cipher,
     rtcp: Cipher,
-    rtp_sources: [Option<Source>; SOURCES_MAX],
-    rtcp_sources: [Option<Source>; SOURCES_MAX],
+    rtp_sources: Sources,
+    rtcp_sources: Sources,
 }
 
 impl Opener {
@@ -84,7 +132,7 @@ impl Opener {
     /// [`KeyError`] when the lengths are not the profile's.
     pub fn new(profile: SrtpProfile, master: &MasterKey) -> Result<Self, KeyError> {
         let [rtp, rtcp] = Cipher::pair(profile, master)?;
-        Ok(Self { rtp, rtcp, rtp_sources: [None; SOURCES_MAX], rtcp_sources: [None; SOURCES_MAX] })
+        Ok(Self { rtp, rtcp, rtp_sources: Sources::new(), rtcp_sources: Sources::new() })
     }
 
     /// Checks and decrypts an RTP packet in place: replay, tag, then state (RFC 3711 §3.3).
@@ -94,12 +142,12 @@ impl Opener {
     /// buffer is changed then.
     pub fn unprotect_rtp(&mut self, buf: &mut PacketBuf) -> Result<RtpHeader, Drop> {
         let header = RtpHeader::parse(buf.bytes())?;
-        let (slot, mut source) = find(&mut self.rtp_sources, header.ssrc)?;
+        let (at, mut source) = self.rtp_sources.find(header.ssrc)?;
         let index = source.window.guess(header.sequence).ok_or(Drop::Replayed)?;
         source.window.check(index)?;
         self.rtp.open_rtp(buf, header.header_len, header.ssrc, index)?;
         source.window.accept(index);
-        *slot = Some(source);
+        self.rtp_sources.keep(at, source);
         Ok(header)
     }
 
@@ -109,12 +157,12 @@ impl Opener {
     /// As [`Self::unprotect_rtp`].
     pub fn unprotect_rtcp(&mut self, buf: &mut PacketBuf) -> Result<(), Drop> {
         let ssrc = rtcp_ssrc(buf.bytes())?;
-        let (slot, mut source) = find(&mut self.rtcp_sources, ssrc)?;
+        let (at, mut source) = self.rtcp_sources.find(ssrc)?;
         let index = self.rtcp.rtcp_index(buf)?;
         source.window.check(u64::from(index & 0x7fff_ffff))?;
         self.rtcp.open_rtcp(buf, ssrc, index)?;
         source.window.accept(u64::from(index & 0x7fff_ffff));
-        *slot = Some(source);
+        self.rtcp_sources.keep(at, source);
         Ok(())
     }
 }
@@ -123,15 +171,6 @@ impl Opener {
 fn rtcp_ssrc(bytes: &[u8]) -> Result<u32, Drop> {
     let (head, _) = bytes.split_first_chunk::<8>().ok_or(Drop::BadHeader)?;
     Ok(u32::from_be_bytes([head[4], head[5], head[6], head[7]]))
-}
-
-/// The state of an SSRC, or a fresh one with the free place it will take once its tag proved good.
-fn find(sources: &mut [Option<Source>], ssrc: u32) -> Result<(&mut Option<Source>, Source), Drop> {
-    let known = sources.iter().position(|s| s.is_some_and(|s| s.ssrc == ssrc));
-    let at = known.or_else(|| sources.iter().position(Option::is_none)).ok_or(Drop::TooManySources)?;
-    let slot = sources.get_mut(at).ok_or(Drop::TooManySources)?;
-    let source = slot.unwrap_or(Source { ssrc, window: Window::default() });
-    Ok((slot, source))
 }
 
 #[cfg(test)]

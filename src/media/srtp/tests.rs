@@ -144,23 +144,66 @@ fn a_bad_tag_moves_neither_window_nor_rollover_counter_nor_takes_a_place() {
     }
 }
 
-#[test]
-fn a_session_has_room_for_eight_sources_and_no_more() {
-    let profile = SrtpProfile::AeadAes128Gcm;
-    let mut seed = Seed::from_number(9);
-    let master = master(profile, &mut seed);
-    let mut sealer = Sealer::new(profile, &master).unwrap();
-    let mut opener = Opener::new(profile, &master).unwrap();
-    let mut results = Vec::new();
-    for ssrc in 0..9_u32 {
-        let mut plain = packet(1, 20, &mut seed);
+/// Sealed packets of any source, and the opener of their session.
+struct Session {
+    seed: Seed,
+    sealer: Sealer,
+    opener: Opener,
+}
+
+impl Session {
+    fn new() -> Self {
+        let profile = SrtpProfile::AeadAes128Gcm;
+        let mut seed = Seed::from_number(9);
+        let master = master(profile, &mut seed);
+        let sealer = Sealer::new(profile, &master).unwrap();
+        Self { seed, sealer, opener: Opener::new(profile, &master).unwrap() }
+    }
+
+    fn packet(&mut self, ssrc: u32, sequence: u16) -> PacketBuf {
+        let mut plain = packet(sequence, 20, &mut self.seed);
         plain[8..12].copy_from_slice(&ssrc.to_be_bytes());
         let mut buf = PacketBuf::from_bytes(&plain).unwrap();
-        sealer.protect_rtp(&mut buf, 1).unwrap();
-        results.push(opener.unprotect_rtp(&mut buf).map(|h| h.ssrc));
+        self.sealer.protect_rtp(&mut buf, u64::from(sequence)).unwrap();
+        buf
     }
-    assert!(results[..8].iter().all(Result::is_ok));
-    assert_eq!(results[8], Err(Drop::TooManySources));
+
+    fn opens(&mut self, ssrc: u32, sequence: u16) -> Result<u32, Drop> {
+        let mut buf = self.packet(ssrc, sequence);
+        self.opener.unprotect_rtp(&mut buf).map(|h| h.ssrc)
+    }
+}
+
+#[test]
+fn a_source_that_changes_often_is_heard_and_what_it_sent_before_is_not_heard_again() {
+    let mut session = Session::new();
+    for n in 0..40_u16 {
+        // one goes on all the time, the other changes its SSRC each time, as some do at every hold
+        assert_eq!(session.opens(7, n), Ok(7), "{n}");
+        assert_eq!(session.opens(1_000 + u32::from(n), 5), Ok(1_000 + u32::from(n)), "{n}");
+    }
+    for n in 0..40_u16 {
+        assert_eq!(session.opens(1_000 + u32::from(n), 5), Err(Drop::Replayed), "{n}");
+    }
+    assert_eq!(session.opens(7, 40), Ok(7));
+    // whose state is gone is not heard at all, for its window is gone too
+    assert_eq!(session.opens(1_000, 6), Err(Drop::Replayed));
+}
+
+#[test]
+fn a_session_has_an_end_of_sources_and_those_that_are_forged_take_no_place() {
+    let mut session = Session::new();
+    for ssrc in 0..1_000_u32 {
+        let mut forged = session.packet(ssrc, 1);
+        forged.bytes_mut()[20] ^= 1;
+        assert_eq!(session.opener.unprotect_rtp(&mut forged), Err(Drop::BadTag));
+    }
+    let heard: Vec<bool> = (0..200).map(|ssrc| session.opens(ssrc, 1).is_ok()).collect();
+    let most = SOURCES_MAX + RETIRED_MAX;
+    assert_eq!(heard.iter().position(|h| !h), Some(most));
+    assert!(heard[most..].iter().all(|h| !h));
+    assert_eq!(session.opens(500, 1), Err(Drop::TooManySources));
+    assert!(session.opens(u32::try_from(most).unwrap() - 1, 2).is_ok(), "the last ones go on");
 }
 
 #[test]

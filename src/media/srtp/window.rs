@@ -7,7 +7,7 @@ const INDEX_MAX: u64 = 0xffff_ffff_ffff;
 
 /// The highest authenticated index of a source and the 128 up to it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Window {
+pub(in crate::media) struct Window {
     /// Highest index; none before the first packet.
     highest: Option<u64>,
     /// Bit n: `highest - n` was seen.
@@ -17,7 +17,7 @@ pub(super) struct Window {
 impl Window {
     /// The index a sequence number most likely means (RFC 3711 §3.3.1); none when it would lie before 0 or
     /// beyond the last.
-    pub(super) fn guess(&self, sequence: u16) -> Option<u64> {
+    pub(in crate::media) fn guess(&self, sequence: u16) -> Option<u64> {
         let Some(highest) = self.highest else { return Some(u64::from(sequence)) };
         let last = highest & 0xffff;
         let sequence = u64::from(sequence);
@@ -33,7 +33,7 @@ impl Window {
     }
 
     /// Refuses an index that was seen or is too old to tell.
-    pub(super) fn check(&self, index: u64) -> Result<(), Drop> {
+    pub(in crate::media) fn check(&self, index: u64) -> Result<(), Drop> {
         let Some(highest) = self.highest else { return Ok(()) };
         match highest.checked_sub(index) {
             None => Ok(()),
@@ -43,7 +43,7 @@ impl Window {
     }
 
     /// Notes an index whose tag was good.
-    pub(super) fn accept(&mut self, index: u64) {
+    pub(in crate::media) fn accept(&mut self, index: u64) {
         let highest = self.highest.unwrap_or(index);
         if let Some(age) = highest.checked_sub(index) {
             self.seen |= u32::try_from(age).ok().and_then(|a| 1_u128.checked_shl(a)).unwrap_or(0);

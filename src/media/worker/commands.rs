@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::port::DtmfDigit;
 use crate::media::keys::{Heard, Sending};
+use crate::media::stream::Holding;
 use crate::media::tone::{Player, Program};
 
 impl Worker {
@@ -33,6 +34,8 @@ impl Worker {
             may_send: true,
             may_receive: true,
             is_silent: false,
+            holding: None,
+            is_mute: false,
             last_heard: now,
             is_expected: false,
             is_timed_out: false,
@@ -90,6 +93,13 @@ impl Worker {
         }
         stream.may_send = may_send;
         stream.may_receive = may_receive;
+        let holds = may_receive && !may_send;
+        if holds != stream.holding.is_some() {
+            stream.holding = holds.then(|| Holding::new(now, stream.stats.packets_in.get()));
+            stream.is_mute = false;
+            // who sent nothing on hold has its full time to send again
+            stream.last_heard = now;
+        }
         self.refresh_around(slot);
         Ok(())
     }

@@ -356,6 +356,54 @@ fn a_leg_whose_description_says_that_it_does_not_send_is_not_lost_and_counts_ane
     assert_eq!(lost(world.outputs(held + Duration::from_secs(31))), 1);
 }
 
+impl World {
+    fn pbx_sends(&mut self, now: Instant, index: u64) -> Verdict {
+        let slot = self.pbx_slot;
+        self.worker.handle_plain(now, slot, false, pbx(), &mut packet(9, index, 0))
+    }
+}
+
+#[test]
+fn a_pbx_that_sends_comfort_noise_alone_is_not_lost_rfc3389() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    world.worker.expect(t0, PBX).unwrap();
+    let is_lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().any(|(o, _)| matches!(o, Output::Lost(PBX, Cause::MediaTimeout)))
+    };
+    for seconds in (5..=120).step_by(5) {
+        let now = t0 + Duration::from_secs(seconds);
+        let mut noise = packet(9, seconds, 13);
+        assert!(matches!(world.worker.handle_plain(now, slot, false, pbx(), &mut noise), Verdict::Done));
+        assert!(!is_lost(world.outputs(now)), "{seconds} s");
+    }
+    assert!(is_lost(world.outputs(t0 + Duration::from_secs(151))), "and lost when it ends too");
+}
+
+#[test]
+fn a_doubled_packet_of_the_pbx_leaves_once_for_a_browser_rfc3711_9_1() {
+    let mut world = world();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    assert!(matches!(world.pbx_sends(t0, 5), Verdict::Send(_)));
+    let mut other = packet(9, 5, 0);
+    other.bytes_mut()[12] ^= 0xff;
+    assert!(matches!(world.worker.handle_plain(t0, slot, false, pbx(), &mut other), Verdict::Done));
+    assert_eq!(world.stats[0].drops.of(Drop::Replayed), 1);
+    assert!(matches!(world.pbx_sends(t0, 6), Verdict::Send(_)));
+}
+
+#[test]
+fn padding_is_no_key() {
+    let mut world = detached();
+    let (t0, slot) = (world.t0, world.pbx_slot);
+    let mut buf = packet(9, 5, 101);
+    buf.truncate(12);
+    buf.append(&[3, 10, 0, 4]);
+    buf.bytes_mut()[0] |= 0x20;
+    world.worker.handle_plain(t0, slot, false, pbx(), &mut buf);
+    assert!(!world.outputs(t0).iter().any(|(o, _)| matches!(o, Output::Pressed(..))));
+}
+
 #[test]
 fn after_an_ice_restart_the_new_and_the_last_ufrag_lead_to_the_same_association_rfc8445_9() {
     let mut world = world();
@@ -566,3 +614,5 @@ fn an_echo_hears_itself_and_what_is_played_takes_the_place_of_silence() {
     world.worker.remove(t0, PBX, &mut buf);
     assert!(world.worker.is_empty());
 }
+
+mod hold;

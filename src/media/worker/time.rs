@@ -81,6 +81,7 @@ impl Worker {
                 continue;
             }
             self.housekeeping_at = Some(at + 1);
+            self.check_holding(now, at);
             if let Some(lost) = self.check_media(now, at) {
                 return Some(lost);
             }
@@ -124,11 +125,21 @@ impl Worker {
         destination(slot, stream)
     }
 
+    /// A far side that holds and sends nothing leaves the music to us.
+    fn check_holding(&mut self, now: Instant, slot: usize) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
+        let Some(holding) = &mut stream.holding else { return };
+        let is_mute = holding.look(now, stream.stats.packets_in.get());
+        if is_mute && !std::mem::replace(&mut stream.is_mute, true) {
+            self.refresh_around(slot);
+        }
+    }
+
     fn check_media(&mut self, now: Instant, slot: usize) -> Option<Output> {
         let media_timeout = self.media_timeout;
         let stream = self.streams.get_mut(slot)?;
         let is_over = now.saturating_duration_since(stream.last_heard) >= media_timeout;
-        if stream.is_expected && stream.is_live() && is_over && !stream.is_timed_out {
+        if stream.must_send() && is_over && !stream.is_timed_out {
             stream.is_timed_out = true;
             return Some(Output::Lost(stream.id, Cause::MediaTimeout));
         }

@@ -1,0 +1,134 @@
+// A telephone that speaks SIP and RTP by itself: takes every call, sends a tone, holds and resumes when told to.
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { sleep, until } from './process.mjs';
+
+const RATE = 8_000;
+const FRAME = 160;
+
+/** µ-law of a sample of 16 bits (ITU-T G.711). */
+function ulaw(sample) {
+  const sign = sample < 0 ? 0x80 : 0;
+  const magnitude = Math.min(Math.abs(sample), 32_635) + 132;
+  const exponent = 24 - Math.clz32(magnitude); // 132 and more: bit 7 at least
+  return ~(sign | (exponent << 4) | ((magnitude >> (exponent + 3)) & 0x0f)) & 0xff;
+}
+
+const header = (text, name) => text.match(new RegExp(`^${name}: *(.*?)\\r$`, 'im'))?.[1];
+
+export class Phone {
+  static async start({ bind = '127.0.0.1', hertz }) {
+    const self = new Phone();
+    Object.assign(self, { bind, hertz, talks: true, direction: 'sendrecv', connection: bind, version: 0, cseq: 0, messages: '' });
+    for (const kind of ['sip', 'rtp']) {
+      self[kind] = createSocket('udp4');
+      self[kind].bind(0, bind);
+      await once(self[kind], 'listening');
+    }
+    self.address = `${bind}:${self.sip.address().port}`;
+    self.sip.on('message', (bytes, from) => self.handle(bytes.toString('latin1'), from));
+    self.timer = setInterval(() => self.speak(), 10);
+    return self;
+  }
+
+  stop() {
+    clearInterval(this.timer);
+    this.sip.close();
+    this.rtp.close();
+  }
+
+  handle(text, from) {
+    this.messages += text;
+    if (text.startsWith('SIP/2.0')) return this.answers?.(text);
+    const method = text.slice(0, text.indexOf(' '));
+    if (method === 'ACK') return;
+    if (method === 'INVITE' && !this.dialog) {
+      this.dialog = { id: header(text, 'Call-ID'), us: `${header(text, 'To')};tag=phone`, them: header(text, 'From') };
+      this.started = null;
+    }
+    if (method === 'BYE') {
+      this.dialog = null;
+      this.far = null;
+    }
+    if (method === 'INVITE') this.reads(text);
+    const to = header(text, 'To');
+    const fields = ['Via', 'From', 'Call-ID', 'CSeq'].map((name) => `${name}: ${header(text, name)}`);
+    this.say(['SIP/2.0 200 OK', ...fields, `To: ${/;tag=/.test(to) ? to : `${to};tag=phone`}`], method === 'INVITE', from);
+  }
+
+  /** Where the far side is, by a message of its own with a description. */
+  reads(text) {
+    this.dialog.target = header(text, 'Contact').match(/<(.*?)>/)[1];
+    const [, ip] = text.match(/^c=IN IP4 (\S+)/m);
+    this.far = { ip, port: Number(text.match(/^m=audio (\d+)/m)[1]) };
+  }
+
+  say(lines, withBody, { address, port }) {
+    const body = withBody ? this.description() : '';
+    const type = withBody ? ['Content-Type: application/sdp'] : [];
+    const head = [...lines, `Contact: <sip:phone@${this.address}>`, ...type, `Content-Length: ${body.length}`];
+    this.sip.send(`${head.join('\r\n')}\r\n\r\n${body}`, port, address);
+  }
+
+  description() {
+    this.version++;
+    return [
+      'v=0', `o=- 1 ${this.version} IN IP4 ${this.bind}`, 's=-', `c=IN IP4 ${this.connection}`, 't=0 0',
+      `m=audio ${this.rtp.address().port} RTP/AVP 0`, 'a=ptime:20', `a=${this.direction}`, '',
+    ].join('\r\n');
+  }
+
+  /** Offers within the call; what the answer says of its direction. */
+  async offers({ direction = 'sendrecv', connection = this.bind } = {}) {
+    Object.assign(this, { direction, connection });
+    for (;;) {
+      const answer = await this.request('INVITE');
+      const status = Number(answer.split(' ')[1]);
+      this.request('ACK');
+      if (status === 200) return answer.match(/^a=(sendrecv|sendonly|recvonly|inactive)/m)?.[1] ?? 'sendrecv';
+      if (status !== 491) throw new Error(`an offer of the telephone got ${answer}`);
+      await sleep(2_100); // they offered too (RFC 3261 §14.1)
+    }
+  }
+
+  async request(method) {
+    if (method !== 'ACK') this.cseq++;
+    const { id, us, them, target } = this.dialog;
+    const [, address, port = 5060] = target.match(/@?([\d.]+)(?::(\d+))?(?:;|$)/);
+    const lines = [
+      `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
+      `From: ${us}`, `To: ${them}`, `Call-ID: ${id}`, `CSeq: ${this.cseq} ${method}`,
+    ];
+    let answer = null;
+    this.answers = (text) => {
+      if (Number(text.split(' ')[1]) >= 200 && header(text, 'CSeq') === `${this.cseq} ${method}`) answer = text;
+    };
+    this.say(lines, method === 'INVITE', { address, port: Number(port) });
+    return method === 'ACK' ? null : until(`an answer to the telephone's ${method}`, () => answer, 5_000, 10);
+  }
+
+  /** Sends the packets that are due. */
+  speak() {
+    if (!this.far || !this.talks) return;
+    this.started ??= { at: performance.now() - this.frames * 20 };
+    for (; this.frames * 20 < performance.now() - this.started.at; this.frames++) {
+      const packet = Buffer.alloc(12 + FRAME);
+      packet[0] = 0x80;
+      packet.writeUInt16BE(this.frames & 0xffff, 2);
+      packet.writeUInt32BE(this.frames * FRAME, 4);
+      packet.writeUInt32BE(0x70686f6e, 8);
+      for (let i = 0; i < FRAME; i++) {
+        packet[12 + i] = ulaw(8_000 * Math.sin((2 * Math.PI * this.hertz * (this.frames * FRAME + i)) / RATE));
+      }
+      this.rtp.send(packet, this.far.port, this.far.ip);
+    }
+  }
+
+  frames = 0;
+
+  /** Sends nothing any more, or goes on. */
+  talk(talks) {
+    this.talks = talks;
+    this.started = null;
+  }
+}
