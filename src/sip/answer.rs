@@ -155,7 +155,8 @@ pub fn check(request: &Request) -> Option<Answer> {
         );
     }
     if *method == Method::INVITE && !takes_sdp(request) {
-        return Some(Answer::new(StatusCode::NOT_ACCEPTABLE));
+        let why = "what would be answered has a type that Accept does not name";
+        return Some(Answer::new(StatusCode::NOT_ACCEPTABLE).warning(399, why));
     }
     check_body(request)
 }

@@ -24,7 +24,7 @@ impl Host {
         let bad = Malformed("Bad Host");
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(bad)?;
-            return inner.parse::<Ipv6Addr>().map(|ip| Self::Ip(ip.into())).map_err(|_| bad);
+            return parse_ipv6(inner).map(|ip| Self::Ip(ip.into())).ok_or(bad);
         }
         if let Ok(ip) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Ip(ip.into()));
@@ -66,6 +66,15 @@ impl Host {
             (a, b) => a == b,
         }
     }
+}
+
+/// An IPv6 address. The grammar of RFC 3261 has a third colon before an IPv4 address at the end, which RFC 5118
+/// §4.10 has us ignore.
+fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
+    let with_ipv4 = |(front, ipv4): (&str, &str)| {
+        ipv4.parse::<Ipv4Addr>().ok().and_then(|ipv4| format!("{front}::{ipv4}").parse().ok())
+    };
+    text.parse().ok().or_else(|| text.split_once(":::").and_then(with_ipv4))
 }
 
 impl From<IpAddr> for Host {
@@ -144,6 +153,14 @@ impl SipUri {
     #[must_use]
     pub fn user_text(&self) -> Option<String> {
         self.user.as_deref().map(percent_decode)
+    }
+
+    /// A parameter by its name, escapes of name and value decoded once (RFC 3261 §19.1.4): `Some(None)` when it
+    /// has no value.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<Option<String>> {
+        let found = self.params.iter().find(|p| percent_decode(&p.name).eq_ignore_ascii_case(name))?;
+        Some(found.value.as_deref().map(percent_decode))
     }
 
     /// The headers part (`?…`) as written; never taken into a request.
@@ -308,6 +325,18 @@ mod tests {
             "urn:service:sos",
         ] {
             assert_eq!(Uri::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_third_colon_is_ignored_before_an_ipv4_address_alone_rfc_5118_4_10() {
+        let host = |text| Host::parse(text).map(|h| h.to_string());
+        assert_eq!(host("[2001:db8:::192.0.2.1]"), host("[2001:db8::192.0.2.1]"));
+        assert_eq!(host("[:::192.0.2.1]"), Ok("[::c000:201]".into()));
+        for text in
+            ["[2001:db8:::1]", "[2001:::192.0.2.1:1]", "[1::2:::192.0.2.1]", "[:::]", "[::::192.0.2.1]"]
+        {
+            assert!(Host::parse(text).is_err(), "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::cause;
 use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
-use crate::base::Cause;
+use crate::base::{Cause, Excerpt};
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::route::Source;
 use crate::sdp::SessionDescription;
@@ -152,7 +152,7 @@ impl IncomingLeg {
         let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
         SessionCommand::Refuse(match (why, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => {
-                answer.warning(305, &format!("no common codec: {} offered", offered.join(" ")))
+                answer.warning(305, &format!("no common codec: {} offered", Excerpt(&offered.join(" "))))
             }
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
             (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
@@ -289,6 +289,19 @@ mod tests {
         }
         let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn a_warning_names_what_was_offered_and_never_at_length() {
+        let formats: Vec<String> = (96..128).map(|pt| pt.to_string()).collect();
+        let maps: String =
+            formats.iter().map(|pt| format!("a=rtpmap:{pt} {}/8000\r\n", "X".repeat(300))).collect();
+        let sdp = SDP.replace("0 8", &formats.join(" ")) + &maps;
+        let i = IncomingInvite { body: Some(Body::sdp(sdp)), ..invite("sip:600@192.0.2.1", "", None) };
+        let answer = refusal(start(&i, true).0.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let warning = answer.headers[1].value();
+        assert!(warning.starts_with("305 sipedge \"no common codec: XXX"), "{warning}");
+        assert!(warning.len() <= 250, "{}", warning.len());
     }
 
     #[test]

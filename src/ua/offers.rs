@@ -1,7 +1,7 @@
 //! Offers within a call, the same for the leg that calls and the leg that is called (RFC 3261 §14, RFC 3264).
 
 use super::cause;
-use crate::base::Cause;
+use crate::base::{Cause, Excerpt};
 use crate::call::leg::{LegCommand, LegEvent};
 use crate::call::port::MediaRefusal;
 use crate::sdp::SessionDescription;
@@ -128,7 +128,11 @@ fn refuse(refusal: &MediaRefusal) -> Answer {
     match refusal {
         MediaRefusal::NoCommonCodec { offered, wanted } => answer.warning(
             305,
-            &format!("no common codec: {} offered, {} possible", offered.join(" "), wanted.join(" ")),
+            &format!(
+                "no common codec: {} offered, {} possible",
+                Excerpt(&offered.join(" ")),
+                wanted.join(" ")
+            ),
         ),
         MediaRefusal::Unusable(why) => answer.warning(399, why),
         MediaRefusal::Congestion => answer,

@@ -269,10 +269,13 @@ fn an_invite_of_ours_that_comes_back_is_a_loop() {
 fn an_invite_that_makes_no_dialog_is_400_and_beyond_the_cap_503() {
     let mut b = Bench::new();
     let text = "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKx\r\n\
-        From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n";
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContact: *\r\n\r\n";
     b.endpoint.handle_datagram(b.now, flow(), text.as_bytes());
     b.drain();
-    assert_eq!(b.responses[0].phrase, "Contact is missing or malformed");
+    assert_eq!(
+        (b.responses[0].status, b.responses[0].phrase.as_str()),
+        (StatusCode::BAD_REQUEST, "Contact is malformed")
+    );
     b.statuses();
     (1..=3).for_each(|n| b.ask_as("INVITE", n, "", &[], SDP));
     assert_eq!((b.statuses(), b.endpoint.live().0), (vec!["503 INVITE".into()], 2));
