@@ -438,6 +438,12 @@ impl Owner {
         self.unread_check = Some(now + UNREAD_INTERVAL);
         let unread: Vec<SessionId> =
             self.calls.iter().filter(|(_, c)| c.events.is_closed()).map(|(id, _)| *id).collect();
+        // what a reader asked for before it went is still in the queue: its refusal shall not become another one
+        for _ in 0..if unread.is_empty() { 0 } else { self.commands.len() } {
+            if let Ok(command) = self.commands.try_recv() {
+                self.handle_command(command);
+            }
+        }
         for session in unread {
             self.endpoint.hangup(now, session, None);
         }
@@ -539,14 +545,18 @@ impl Owner {
         if is_provisional && call.events.capacity() < RESERVED_EVENTS {
             return;
         }
-        let is_gone = call.events.try_send(event).is_err();
+        let sent = call.events.try_send(event);
         if is_last {
             // the session lingers for retransmissions; its reader need not
             let token = call.token;
             self.calls.remove(&session);
             self.tokens.remove(&token);
-        } else if is_gone {
-            self.endpoint.hangup(now, session, None);
+        } else if let Err(unsent) = sent {
+            match unsent {
+                // it may have asked for something before it went: see there
+                mpsc::error::TrySendError::Closed(_) => self.unread_check = None,
+                mpsc::error::TrySendError::Full(_) => self.endpoint.hangup(now, session, None),
+            }
         }
     }
 
