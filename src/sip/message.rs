@@ -4,7 +4,7 @@
 //! header lines, Content-Length) and keeps header values as unfolded text, in order, unknown ones too;
 //! [`Request::essentials`] checks the headers every request must have. A request whose frame is broken comes
 //! back inside the error, so that a 400 can be built; errors carry words of ours, never input.
-//! Left out: message/sip bodies and multipart are opaque bytes here.
+//! Left out: message/sip bodies and multipart (see [`super::multipart`]) are opaque bytes here.
 
 use super::header::{Header, HeaderName, Headers};
 use super::lex::{Malformed, is_token};

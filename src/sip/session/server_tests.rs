@@ -334,3 +334,30 @@ fn the_number_of_a_request_of_ours_starts_the_sequence_of_our_side() {
     let numbers: Vec<CSeq> = b.requests.iter().map(|r| r.headers.cseq().unwrap()).collect();
     assert_eq!(numbers.iter().map(|c| c.number).collect::<Vec<_>>(), [1, 1, 2]);
 }
+
+#[test]
+fn a_description_among_other_parts_is_the_offer_and_a_part_that_must_be_understood_is_415_rfc_5621() {
+    let isup = |handling: &str| {
+        format!(
+            "--x\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--x\r\nContent-Type: application/isup\r\n\
+             Content-Disposition: signal;handling={handling}\r\n\r\n\u{1}\r\n--x--\r\n"
+        )
+    };
+    let ask = |b: &mut Bench, cseq, body: &str| {
+        let text = format!(
+            "INVITE sip:600@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKm{cseq}\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: m\r\nCSeq: {cseq} INVITE\r\nContact: <sip:a@192.0.2.4>\r\n\
+             Content-Type: multipart/mixed; boundary=\"x\"\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        b.endpoint.handle_datagram(b.now, flow(), text.as_bytes());
+        b.drain();
+    };
+    let mut b = Bench::new();
+    ask(&mut b, 1, &isup("required"));
+    assert_eq!((b.statuses(), b.invite.is_none()), (vec!["415 INVITE".into()], true));
+    ask(&mut b, 2, &isup("optional"));
+    assert_eq!(b.invite.take().unwrap().body, sdp());
+    b.command(SessionCommand::Answer(sdp()));
+    assert_eq!(b.statuses(), ["200 INVITE"]);
+}
