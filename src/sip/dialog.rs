@@ -94,6 +94,13 @@ impl Dialog {
         })
     }
 
+    /// The dialog of a 2xx whose route cannot be used: good for its ACK and a BYE.
+    pub(super) fn without_route(request: &Request, response: &Response) -> Option<Self> {
+        let mut bare = response.clone();
+        bare.headers.remove(&HeaderName::RecordRoute);
+        Self::as_uac(request, &bare).ok()
+    }
+
     /// The dialog an INVITE to us makes, with our tag (RFC 3261 §12.1.1): Record-Route in order. Without Contact,
     /// as peers of RFC 2543 send it, requests go to the address of From (RFC 4475 §3.4.1).
     ///
