@@ -312,7 +312,7 @@ pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) 
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
 pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = audio(sdp)?;
+    let (section, media) = plain_audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
     let offered: Vec<Codec> = offer.codecs().collect();
@@ -332,13 +332,24 @@ pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result
     })
 }
 
+/// Whether a section may carry plain RTP. What SRTP a peer offers beside it is refused with its own section.
+fn is_plain(media: &Media) -> bool {
+    matches!(media.protocol.as_str(), "RTP/AVP" | "RTP/AVPF")
+}
+
+/// The audio section that is served: the first that speaks plain RTP, else the first of all, which will say why not.
+fn plain_audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
+    let is_served = |m: &Media| m.kind == "audio" && m.port != 0 && is_plain(m);
+    sdp.media.iter().enumerate().find(|(_, m)| is_served(m)).map_or_else(|| audio(sdp), Ok)
+}
+
 /// Reads an offer of a plain leg: the first of `wanted` that is offered is taken, those being the codecs that it may
 /// speak and the other leg can.
 ///
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
 pub fn read_plain_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = audio(sdp)?;
+    let (section, media) = plain_audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
     // our order decides, then theirs
@@ -390,12 +401,14 @@ fn plain_addresses(
     sdp: &SessionDescription,
     media: &Media,
 ) -> Result<(Option<SocketAddr>, Option<SocketAddr>), MediaRefusal> {
-    if !matches!(media.protocol.as_str(), "RTP/AVP" | "RTP/AVPF") {
+    if !is_plain(media) {
         return Err(MediaRefusal::Unusable(
             "the audio section is not RTP/AVP; switch SRTP off for this trunk",
         ));
     }
-    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable("no connection address (c=)"))?;
+    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable(
+        "no connection address (c=), or a name in its place; media needs an IP address",
+    ))?;
     if ip.is_multicast() {
         return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
     }

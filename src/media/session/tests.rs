@@ -268,3 +268,40 @@ fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
     refusal("c=IN IP4 192.0.2.20\n", "");
     refusal("m=audio 12000", "m=audio 0");
 }
+
+#[test]
+fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_rfc_3264_6() {
+    // a telephone that would like SRTP and can do without
+    let both = |first: &str, second: &str| {
+        parse(&format!(
+            "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\n\
+             m=audio 4000 {first} 0\nm=audio 4002 {second} 0\n"
+        ))
+    };
+    let mut origin = OwnOrigin::new(8);
+    for sdp in [both("RTP/SAVP", "RTP/AVP"), both("RTP/AVP", "RTP/SAVP"), both("RTP/AVP", "RTP/AVP")] {
+        let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+        let taken = sdp.media.iter().position(|m| m.protocol == "RTP/AVP").unwrap();
+        assert_eq!(remote.rtp, Some(SocketAddr::new([192, 0, 2, 4].into(), sdp.media[taken].port)));
+        let answer = answer_plain(&sdp, &remote, false, "192.0.2.10:40000".parse().unwrap(), &mut origin);
+        let ports: Vec<_> = answer.media.iter().map(|m| (m.port, m.protocol.as_str())).collect();
+        let other = (0, sdp.media[1 - taken].protocol.as_str());
+        let expected = if taken == 0 { [(40_000, "RTP/AVP"), other] } else { [other, (40_000, "RTP/AVP")] };
+        assert_eq!(ports, expected);
+    }
+    let refused = read_plain_offer(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
+    assert!(matches!(refused, MediaRefusal::Unusable(why) if why.contains("switch SRTP off")), "{refused:?}");
+}
+
+#[test]
+fn an_offer_of_codecs_that_are_not_served_is_refused_by_their_names_rfc_3551_6() {
+    let sdp = parse(
+        "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 3 4 15 18 101\n\
+         a=rtpmap:101 telephone-event/8000\n",
+    );
+    let MediaRefusal::NoCommonCodec { offered, .. } = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(offered, ["GSM/8000", "G723/8000", "G728/8000", "G729/8000", "telephone-event/8000"]);
+}
