@@ -149,10 +149,12 @@ impl SipUri {
         self.user.as_deref()
     }
 
-    /// The user part with escapes decoded once.
+    /// The user part with escapes decoded once; of a telephone (`user=phone`) its number (RFC 3261 §19.1.6).
     #[must_use]
     pub fn user_text(&self) -> Option<String> {
-        self.user.as_deref().map(percent_decode)
+        let user = self.user.as_deref()?;
+        let is_phone = self.param("user").flatten().is_some_and(|u| u.eq_ignore_ascii_case("phone"));
+        Some(if is_phone { subscriber(user) } else { percent_decode(user) })
     }
 
     /// A parameter by its name, escapes of name and value decoded once (RFC 3261 §19.1.4): `Some(None)` when it
@@ -227,6 +229,15 @@ impl fmt::Display for SipUri {
         write!(f, "{}", self.params)?;
         self.headers.as_ref().map_or(Ok(()), |h| write!(f, "?{h}"))
     }
+}
+
+/// The number of a telephone-subscriber without parameters and visual separators (RFC 3966 §5.1.1); what is no number
+/// is a name and keeps its signs.
+fn subscriber(text: &str) -> String {
+    let user = percent_decode(text.split(';').next().unwrap_or_default());
+    let number: String = user.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
+    let is_digit = |c: char| c.is_ascii_hexdigit() || matches!(c, '+' | '*' | '#');
+    if !number.is_empty() && number.chars().all(is_digit) { number } else { user }
 }
 
 /// A URI of any scheme.
@@ -354,6 +365,25 @@ mod tests {
         {
             assert!(Uri::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_user_of_a_telephone_is_its_number_without_parameters_and_separators_rfc_3261_19_1_6() {
+        let user = |text: &str| Uri::parse(text).unwrap().user_text().unwrap();
+        for text in [
+            "sip:+1-201-555-0123;npdi;rn=+1-201-555-0000@gateway.com;user=phone",
+            "sip:+1(201)555.0123@gateway.com;user=phone",
+            "sip:+12015550123;ext=5@gateway.com;transport=tcp;USER=Phone",
+            "tel:+1-201-555-0123;npdi;rn=+1-201-555-0000",
+        ] {
+            assert_eq!(user(text), "+12015550123", "{text}");
+        }
+        assert_eq!(user("sip:*98%23;phone-context=example.com@gateway.com;user=phone"), "*98#");
+        // what is no telephone keeps its dots, and its parameters are part of the name
+        assert_eq!(user("sip:anna-b.c@h;user=phone"), "anna-b.c");
+        assert_eq!(user("sip:anna;day=1@h;user=phone"), "anna");
+        assert_eq!(user("sip:201-555;x@h"), "201-555;x");
+        assert_eq!(user("sip:201-555;x@h;user=ip"), "201-555;x");
     }
 
     #[test]
