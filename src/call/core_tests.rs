@@ -182,7 +182,14 @@ fn a_first_offer_without_a_common_codec_ends_the_call_a_later_one_is_refused() {
     first.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut first);
     first.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal: refusal.clone() });
-    assert_eq!(drain(&mut first).last().unwrap(), "ended no-common-codec");
+    let told = drain(&mut first);
+    assert_eq!(told.last().unwrap(), "ended no-common-codec");
+    // the caller hears what is wrong before it hears that this is the end
+    let at = |word: &str| told.iter().position(|t| t == word);
+    assert!(
+        at("L1 refuse-offer") < at("L1 hangup no-common-codec") && at("L1 refuse-offer").is_some(),
+        "{told:?}"
+    );
     let mut later = active(Instant::now());
     later.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
     later.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });

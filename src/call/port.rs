@@ -149,6 +149,18 @@ pub enum MediaRefusal {
     Congestion,
 }
 
+impl std::fmt::Display for MediaRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCommonCodec { offered, wanted } => {
+                write!(f, "no common codec: {} described, {} possible", offered.join(" "), wanted.join(" "))
+            }
+            Self::Unusable(why) => f.write_str(why),
+            Self::Congestion => f.write_str("no port or memory is left for media"),
+        }
+    }
+}
+
 impl MediaRefusal {
     /// The cause a leg ends with when this ends it.
     #[must_use]

@@ -1,9 +1,10 @@
 //! A leg that calls us by SIP.
 
 use super::cause;
-use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable};
+use super::offers::{Action, Offers, Unreadable, body_of, read_sdp, unreadable, with_words};
 use crate::base::{Cause, Excerpt};
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
+use crate::call::port::MediaRefusal;
 use crate::call::route::Source;
 use crate::sdp::SessionDescription;
 use crate::sip::answer::Answer;
@@ -20,11 +21,13 @@ pub struct IncomingLeg {
     is_over: bool,
     /// We ended it, and the session has yet to hear why.
     parting: Option<Cause>,
+    /// What was wrong with its offer.
+    refusal: Option<MediaRefusal>,
 }
 
 impl IncomingLeg {
     /// The leg of an INVITE, and what the call is told of it. The caller's number is that of P-Asserted-Identity
-    /// when the peer is trusted (RFC 3325 §9.1), else that of From.
+    /// when the peer is trusted (RFC 3325 §9.1) and asks for no privacy, else that of From.
     ///
     /// # Errors
     /// The refusal of an INVITE whose offer cannot be read.
@@ -35,18 +38,18 @@ impl IncomingLeg {
         is_trusted: bool,
     ) -> Result<(Self, Incoming), Answer> {
         let offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
-        let asserted = if is_trusted { invite.headers.asserted() } else { Vec::new() };
-        let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+        let from = caller(invite, is_trusted);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
             is_over: false,
             parting: None,
+            refusal: None,
         };
         let incoming = Incoming {
             source,
-            from: party_of(asserted.unwrap_or(&invite.from), &invite.from),
+            from,
             to: invite.uri.user_text().unwrap_or_default(),
             offer,
             profile,
@@ -81,11 +84,15 @@ impl IncomingLeg {
                 self.is_over = true;
                 Action::Session(self.hangup(why))
             }
+            // the end follows, and its answer says this
+            LegCommand::RefuseOffer(refusal) => {
+                self.refusal = Some(refusal);
+                Action::None
+            }
             // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
             LegCommand::Dial(_)
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
-            | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -150,6 +157,9 @@ impl IncomingLeg {
         }
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
+        if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why) {
+            return SessionCommand::Refuse(with_words(answer, refusal));
+        }
         SessionCommand::Refuse(match (why, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => {
                 answer.warning(305, &format!("no common codec: {} offered", Excerpt(&offered.join(" "))))
@@ -159,6 +169,21 @@ impl IncomingLeg {
             _ => answer,
         })
     }
+}
+
+/// Who calls. The asserted identity is for those who trust each other, and the far side of a call is not of them:
+/// `Privacy: id` keeps it back (RFC 3325 §7), `user` also what From says (RFC 3323 §4.2).
+fn caller(invite: &IncomingInvite, is_trusted: bool) -> Party {
+    let wants = |word: &str| {
+        let values = invite.headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
+        values.into_iter().any(|v| v.trim().eq_ignore_ascii_case(word))
+    };
+    if wants("user") {
+        return Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) };
+    }
+    let asserted = if is_trusted && !wants("id") { invite.headers.asserted() } else { Vec::new() };
+    let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+    party_of(asserted.unwrap_or(&invite.from), &invite.from)
 }
 
 /// A party by its address. An asserted address often has no name to show; From may have one.
@@ -289,6 +314,52 @@ mod tests {
         }
         let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn who_wants_to_stay_unknown_does_rfc_3325_7_and_rfc_3323_4_2() {
+        let from = |privacy: &str, from: &str| {
+            let mut i = invite("sip:600@192.0.2.1", "\"Anna\" <sip:+551130000001@192.0.2.4>", None);
+            i.headers.push(HeaderName::Privacy, privacy);
+            i.from = NameAddr::parse(from).unwrap();
+            let from = start(&i, true).1.from;
+            (from.user, from.display)
+        };
+        let anonymous = "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=x";
+        let hidden = ("anonymous".to_owned(), Some("Anonymous".to_owned()));
+        // the asserted identity is for the peers of the trust domain alone
+        assert_eq!(from("id", anonymous), hidden);
+        assert_eq!(from("Critical; ID", anonymous), hidden);
+        assert_eq!(
+            from("id", "<sip:100@192.0.2.4>;tag=x"),
+            ("100".to_owned(), None),
+            "From is what its sender wrote"
+        );
+        // From itself is to be hidden
+        assert_eq!(from("user", "\"Anna\" <sip:100@192.0.2.4>;tag=x"), hidden);
+        assert_eq!(from("none", anonymous), ("+551130000001".to_owned(), Some("Anna".to_owned())));
+        assert_eq!(from("session;header", anonymous).0, "+551130000001");
+    }
+
+    #[test]
+    fn a_caller_whose_offer_cannot_be_served_is_told_why() {
+        let mut l = leg();
+        let unusable =
+            MediaRefusal::Unusable("the audio section is not RTP/AVP; switch SRTP off for this trunk");
+        assert!(matches!(l.handle_command(LegCommand::RefuseOffer(unusable)), Action::None));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::BadMedia)));
+        assert_eq!(
+            answer.headers[1].value(),
+            "399 sipedge \"the audio section is not RTP/AVP; switch SRTP off for this trunk\""
+        );
+        let mut l = leg();
+        let (offered, wanted) = (vec!["G729/8000".to_owned()], vec!["PCMU".to_owned()]);
+        l.handle_command(LegCommand::RefuseOffer(MediaRefusal::NoCommonCodec { offered, wanted }));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        assert_eq!(
+            answer.headers[1].value(),
+            "305 sipedge \"no common codec: G729/8000 offered, PCMU possible\""
+        );
     }
 
     #[test]

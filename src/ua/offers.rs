@@ -111,8 +111,9 @@ pub(super) fn read_sdp(body: Option<&Body>) -> Result<Option<Box<SessionDescript
     if !body.is_sdp() {
         return Err(Unreadable);
     }
-    let text = std::str::from_utf8(&body.bytes).map_err(|_| Unreadable)?;
-    SessionDescription::parse(text).map(|sdp| Some(Box::new(sdp))).map_err(|_| Unreadable)
+    // names may be in any character set (RFC 8866 §5), what media needs is ASCII
+    let text = String::from_utf8_lossy(&body.bytes);
+    SessionDescription::parse(&text).map(|sdp| Some(Box::new(sdp))).map_err(|_| Unreadable)
 }
 
 /// What an INVITE hears whose offer cannot be read.
@@ -124,7 +125,11 @@ pub(super) fn unreadable() -> Answer {
 fn refuse(refusal: &MediaRefusal) -> Answer {
     let status =
         StatusCode::new(cause::to_status(refusal.cause())).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
-    let answer = Answer::new(status);
+    with_words(Answer::new(status), refusal)
+}
+
+/// A refusal with a Warning of what is wrong.
+pub(super) fn with_words(answer: Answer, refusal: &MediaRefusal) -> Answer {
     match refusal {
         MediaRefusal::NoCommonCodec { offered, wanted } => answer.warning(
             305,
@@ -136,5 +141,18 @@ fn refuse(refusal: &MediaRefusal) -> Answer {
         ),
         MediaRefusal::Unusable(why) => answer.warning(399, why),
         MediaRefusal::Congestion => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_read_whatever_the_character_set_of_its_words_rfc_8866_5() {
+        let text =
+            b"v=0\r\no=Caf\xe9 1 1 IN IP4 192.0.2.1\r\ns=B\xfcro\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let sdp = read_sdp(Some(&Body::sdp(&text[..]))).unwrap().unwrap();
+        assert_eq!(sdp.media.len(), 1);
     }
 }
