@@ -72,6 +72,21 @@ pub struct PlainRemote {
     fmtp: Option<String>,
 }
 
+impl PlainRemote {
+    /// Whether media can go there from an address of ours.
+    ///
+    /// # Errors
+    /// When its IP version is another one: neither side would hear anything.
+    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
+        match self.rtp {
+            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
+                "the media address is of another IP version than the signalling; announce one of the same",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Our side of a WebRTC transport, for its description.
 #[derive(Debug, Clone)]
 pub struct LocalTransport {
@@ -409,6 +424,7 @@ fn plain_addresses(
     let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable(
         "no connection address (c=), or a name in its place; media needs an IP address",
     ))?;
+    let ip = ip.to_canonical();
     if ip.is_multicast() {
         return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
     }

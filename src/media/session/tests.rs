@@ -305,3 +305,11 @@ fn an_offer_of_codecs_that_are_not_served_is_refused_by_their_names_rfc_3551_6()
     };
     assert_eq!(offered, ["GSM/8000", "G723/8000", "G728/8000", "G729/8000", "telephone-event/8000"]);
 }
+
+#[test]
+fn an_ipv4_address_in_the_clothes_of_ipv6_is_one_rfc_5118_4_9() {
+    let sdp =
+        parse("v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP6 ::ffff:192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 0\n");
+    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+    assert_eq!(remote.rtp, Some("192.0.2.4:4000".parse().unwrap()));
+}
