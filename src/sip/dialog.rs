@@ -157,12 +157,14 @@ impl Dialog {
     }
 
     /// Takes the number of a request from the far side; false when it is out of order and gets 500
-    /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted.
+    /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted. The same number again
+    /// is taken of a BYE alone: it is not lower, as the RFC has it, and some telephones do not count on.
     pub fn take_remote_seq(&mut self, e: &Essentials) -> bool {
         if e.cseq.method == Method::ACK || e.cseq.method == Method::CANCEL {
             return true;
         }
-        if self.remote_seq.is_some_and(|last| e.cseq.number <= last) {
+        let is_bye = e.cseq.method == Method::BYE;
+        if self.remote_seq.is_some_and(|last| e.cseq.number < last || (e.cseq.number == last && !is_bye)) {
             return false;
         }
         self.remote_seq = Some(e.cseq.number);
@@ -330,10 +332,16 @@ mod tests {
         their.headers.push(HeaderName::Contact, "<sip:alice@192.0.2.9>");
         let mut e = their.essentials().unwrap();
         let mut d = Dialog::as_uas(&their, &e, "ours").unwrap();
-        e.cseq.method = Method::BYE;
+        e.cseq.method = Method::INFO;
         assert!(!d.take_remote_seq(&e));
         e.cseq.number += 1;
         assert!(d.take_remote_seq(&e) && !d.take_remote_seq(&e));
+        // lower numbers are out of order, says the RFC: a call is not left up for a BYE that did not count on
+        e.cseq.method = Method::BYE;
+        assert!(d.take_remote_seq(&e));
+        e.cseq.number -= 1;
+        assert!(!d.take_remote_seq(&e));
+        e.cseq.number += 1;
         e.to.params.set("tag", Some("ours"));
         assert!(d.matches(&e));
         e.from.params.set("tag", Some("x"));

@@ -150,6 +150,8 @@ impl Request {
                 HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
                     headers.push_header(h.clone());
                 }
+                // RFC 3261 §8.2.6.1
+                HeaderName::Timestamp if status == StatusCode::TRYING => headers.push_header(h.clone()),
                 HeaderName::To => {
                     let has_tag = NameAddr::parse(h.value()).is_ok_and(|to| to.tag().is_some());
                     match to_tag {
@@ -507,6 +509,14 @@ mod tests {
         assert_eq!(r.headers.get(&HeaderName::parse("x-long")), Some("a b"));
         assert_eq!(r.essentials().unwrap().cseq.number, 986_759);
         assert_eq!(request(&r.to_bytes()), r);
+    }
+
+    #[test]
+    fn a_timestamp_goes_back_with_100_trying_alone_rfc_3261_8_2_6_1() {
+        let r = request(INVITE.replace("X-Long: a", "timestamp: 54 0.5\r\nX-Long: a").as_bytes());
+        let stamp = |status| r.response(status, None).headers.get(&HeaderName::Timestamp).map(str::to_owned);
+        assert_eq!(stamp(StatusCode::TRYING).as_deref(), Some("54 0.5"));
+        assert_eq!(stamp(StatusCode::RINGING), None);
     }
 
     #[test]

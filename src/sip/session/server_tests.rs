@@ -157,7 +157,7 @@ fn the_caller_may_end_an_early_dialog_by_bye_rfc_3261_15() {
     b.ask("OPTIONS", 2, &[], "");
     b.ask("INVITE", 3, &[], SDP);
     assert!(b.responses.last().unwrap().headers.get(&HeaderName::RetryAfter).is_some());
-    b.ask("BYE", 3, &[], "");
+    b.ask("BYE", 2, &[], "");
     b.ask("BYE", 4, &[], "");
     let expected = ["180 INVITE", "200 OPTIONS", "500 INVITE", "500 BYE", "200 BYE", "487 INVITE"];
     assert_eq!(b.statuses(), expected);
