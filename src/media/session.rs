@@ -115,6 +115,17 @@ impl OwnOrigin {
         Self { session_id: session_id >> 2, version: 0, last: None }
     }
 
+    /// The sections of a further offer: what was described before stays in its place (RFC 3264 §8), this in the place
+    /// of the one that is in use.
+    fn sections_around(&self, media: Media) -> Vec<Media> {
+        let mut sections = self.last.as_ref().map(|last| last.media.clone()).unwrap_or_default();
+        match sections.iter_mut().find(|m| m.port != 0) {
+            Some(used) => *used = media,
+            None => sections.push(media),
+        }
+        sections
+    }
+
     /// The description with its origin: the same as the last one when nothing else differs (RFC 3264 §8).
     fn stamp(&mut self, mut sdp: SessionDescription, address: IpAddr) -> SessionDescription {
         let origin = |version| Origin { username: "-".into(), session_id: self.session_id, version, address };
@@ -318,7 +329,7 @@ pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) 
     media.attributes.push(Attribute::flag(offer.direction.name()));
     let mut sdp = empty();
     sdp.connection = Some(rtp.ip());
-    sdp.media.push(media);
+    sdp.media = origin.sections_around(media);
     origin.stamp(sdp, rtp.ip())
 }
 

@@ -313,3 +313,30 @@ fn an_ipv4_address_in_the_clothes_of_ipv6_is_one_rfc_5118_4_9() {
     let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
     assert_eq!(remote.rtp, Some("192.0.2.4:4000".parse().unwrap()));
 }
+
+#[test]
+fn a_later_offer_of_ours_keeps_every_section_in_its_place_rfc_3264_8() {
+    // theirs had a picture and SRTP before the audio that was taken; both were refused
+    let sdp = parse(
+        "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\n\
+         m=video 4004 RTP/AVP 99\na=rtpmap:99 H264/90000\nm=audio 4000 RTP/SAVP 0\nm=audio 4002 RTP/AVP 0\n",
+    );
+    let rtp = "192.0.2.10:40000".parse().unwrap();
+    let mut origin = OwnOrigin::new(8);
+    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+    assert_eq!(answer_plain(&sdp, &remote, false, rtp, &mut origin).origin.version, 1);
+    let again = PlainOffer::again(&remote.format).with_direction(Direction::SendOnly);
+    let offer = offer_plain(&again, rtp, &mut origin);
+    let sections: Vec<_> =
+        offer.media.iter().map(|m| (m.kind.as_str(), m.port, m.protocol.as_str())).collect();
+    assert_eq!(sections, [("video", 0, "RTP/AVP"), ("audio", 0, "RTP/SAVP"), ("audio", 40_000, "RTP/AVP")]);
+    assert!(offer.media[2].has("sendonly") && offer.origin.version == 2);
+    // and its answer is read from that place
+    let mut answer = sdp.clone();
+    answer.media[0].port = 0;
+    answer.media[1].port = 0;
+    let remote = read_plain_answer(&answer, &again).unwrap();
+    assert_eq!(remote.rtp, Some("192.0.2.4:4002".parse().unwrap()));
+    // a first offer has one section
+    assert_eq!(offer_plain(&PlainOffer::first(&[Codec::Pcmu]), rtp, &mut OwnOrigin::new(9)).media.len(), 1);
+}
