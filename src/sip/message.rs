@@ -444,10 +444,13 @@ fn unfold(value: &mut String, line: &[u8]) {
     }
 }
 
-/// White space off both ends; a carriage return inside becomes a space.
+/// White space off both ends; a carriage return inside becomes a space. What is no UTF-8 is read as Latin-1, in which
+/// old gateways write the names of their callers.
 fn clean(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw.trim_ascii());
-    if text.contains('\r') { text.replace('\r', " ") } else { text.into_owned() }
+    let raw = raw.trim_ascii();
+    let latin = || raw.iter().copied().map(char::from).collect();
+    let text = std::str::from_utf8(raw).map_or_else(|_| latin(), str::to_owned);
+    if text.contains('\r') { text.replace('\r', " ") } else { text }
 }
 
 fn split_header(line: &[u8]) -> Option<(HeaderName, String)> {
@@ -509,6 +512,21 @@ mod tests {
         assert_eq!(r.headers.get(&HeaderName::parse("x-long")), Some("a b"));
         assert_eq!(r.essentials().unwrap().cseq.number, 986_759);
         assert_eq!(request(&r.to_bytes()), r);
+    }
+
+    #[test]
+    fn a_name_in_latin_1_is_read_as_it_was_meant() {
+        let name = |from: &[u8]| {
+            let whole = INVITE.replace("Alice ", "@ ");
+            let at = whole.find("@ <").unwrap();
+            request(&[&whole.as_bytes()[..at], from, &whole.as_bytes()[at + 1..]].concat())
+                .headers
+                .from()
+                .unwrap()
+                .display
+        };
+        assert_eq!(name(b"\"J\xf6rg M\xfcller\"").as_deref(), Some("J\u{f6}rg M\u{fc}ller"));
+        assert_eq!(name("\"J\u{f6}rg\"".as_bytes()).as_deref(), Some("J\u{f6}rg"));
     }
 
     #[test]
