@@ -66,7 +66,11 @@ scenario_privacy() {
   never called.messages '5511'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
-scenario_srtp-only() { common srtp-only; says sipedge.log "WARN.*switch SRTP off for this trunk"; }
+scenario_srtp-only() {
+  common srtp-only
+  says sipedge.log 'WARN.*switch SRTP off for this trunk'
+  never sipedge.log ' dialing '
+}
 
 scenario_invite-repeated() {
   edge

@@ -220,6 +220,10 @@ impl Call {
         if let MediaProfile::Application(application) = self.caller.party.profile.media {
             self.media(MediaCommand::Run(self.caller.party.leg, application));
         }
+        if let Some(sdp) = self.caller.offer.clone() {
+            let (leg, profile) = (self.caller.party.leg, self.caller.party.profile.media.clone());
+            self.media(MediaCommand::CheckOffer { leg, profile, sdp });
+        }
         let Incoming { source, to, .. } = &self.caller.incoming;
         let query = RouteQuery { source: source.clone(), to: to.clone() };
         self.outputs.push_back(Output::Route(query));

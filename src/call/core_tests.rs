@@ -57,6 +57,9 @@ fn drain(call: &mut Call) -> Vec<String> {
             Output::Open { leg, target } => format!("open {leg} {}", target.number),
             Output::Leg(leg, command) => format!("{leg} {}", word(&command)),
             Output::Media(MediaCommand::CreateOffer { leg, .. }) => format!("media create-offer {leg}"),
+            Output::Media(MediaCommand::CheckOffer { leg, sdp, .. }) => {
+                format!("media check-offer {leg} v{}", sdp.origin.version)
+            }
             Output::Media(MediaCommand::AcceptAnswer { leg, sdp }) => {
                 format!("media accept-answer {leg} v{}", sdp.origin.version)
             }
@@ -173,6 +176,23 @@ fn a_caller_with_an_offer_is_answered_once_media_has_its_answer() {
     );
     call.handle_media(Instant::now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 answer v2"]);
+}
+
+#[test]
+fn a_caller_whose_offer_cannot_be_served_is_refused_before_anybody_is_rung() {
+    let mut call = call(Some(sdp(1)));
+    call.start();
+    assert_eq!(drain(&mut call), ["media check-offer L1 v1", "route 600"]);
+    call.handle_route(Instant::now(), Ok(vec![attempt()]));
+    assert_eq!(drain(&mut call), ["open L2 600"]);
+    let refusal = MediaRefusal::Unusable("the audio section is not RTP/AVP; switch SRTP off for this trunk");
+    call.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });
+    let told = drain(&mut call);
+    assert_eq!(told[..2], ["L1 refuse-offer", "L1 hangup bad-media"]);
+    assert_eq!(told.last().unwrap(), "ended bad-media");
+    // what opens by then is not rung
+    call.handle_opened(Instant::now(), B, Ok(plain()));
+    assert!(drain(&mut call).iter().all(|t| !t.contains("dial")));
 }
 
 #[test]

@@ -203,6 +203,16 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
+    /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::Refused`] when nothing of it can be
+    /// served whoever answers, else not at all.
+    CheckOffer {
+        /// The leg, new.
+        leg: LegId,
+        /// What it speaks.
+        profile: MediaProfile,
+        /// Its offer.
+        sdp: Box<SessionDescription>,
+    },
     /// The leg is a media application.
     Run(LegId, Application),
     /// The leg holds the other one (true), or not any more: while it does, neither hears the other.

@@ -178,6 +178,14 @@ impl Controller {
                 };
                 self.say(event).await;
             }
+            MediaCommand::CheckOffer { leg, profile, sdp } => {
+                if let MediaProfile::Rtp { codecs, towards, .. } = &profile
+                    && let Err(refusal) =
+                        read_plain_offer(&sdp, codecs).and_then(|remote| remote.check_reach(*towards))
+                {
+                    self.say(MediaEvent::Refused { leg, refusal }).await;
+                }
+            }
             MediaCommand::AcceptAnswer { leg, sdp } => match self.accept_answer(leg, &sdp) {
                 Ok(None) => {}
                 Ok(Some(codec)) => self.say(MediaEvent::Connected { leg, codec }).await,
