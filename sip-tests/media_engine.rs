@@ -112,6 +112,31 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     };
     assert_eq!((offered, wanted), (vec!["G729".to_owned()], vec!["PCMU".to_owned()]));
 
+    // the same before anybody is rung, and what can be served gets no word
+    let profile = plain(&[Codec::Pcmu]);
+    let fine = Box::new(pbx.description("0", ""));
+    call.port.command(MediaCommand::CheckOffer { leg: PBX, profile: profile.clone(), sdp: fine });
+    let g729 = Box::new(pbx.description("18", ""));
+    call.port.command(MediaCommand::CheckOffer { leg: PBX, profile, sdp: g729 });
+    let event = call.next().await;
+    assert!(
+        matches!(event, MediaEvent::Refused { refusal: MediaRefusal::NoCommonCodec { .. }, .. }),
+        "{event:?}"
+    );
+
+    // the trunk is reached by IPv4: what has its media at an IPv6 address would never hear anything
+    let mut other = pbx.description("0", "");
+    other.connection = Some("2001:db8::1".parse().unwrap());
+    other.media.iter_mut().for_each(|m| m.connection = None);
+    call.port.command(MediaCommand::AcceptOffer {
+        leg: PBX,
+        profile: plain(&[Codec::Pcmu]),
+        sdp: Box::new(other),
+    });
+    let event = call.next().await;
+    let MediaEvent::Refused { refusal: MediaRefusal::Unusable(why), .. } = event else { panic!("{event:?}") };
+    assert!(why.contains("IP version"), "{why}");
+
     let mut browser = Browser::start(b'x');
     browser.offer.media[0].attributes.retain(|a| a.name != "fingerprint");
     browser.offer.attributes.retain(|a| a.name != "fingerprint");

@@ -68,6 +68,21 @@ scenario_lost-invite() { edge; called lost-invite -nr; api make 200; finish; }
 scenario_lost-ack-of-ours() { edge; called lost-ack-of-ours -nr; api make 200; finish; }
 scenario_lost-bye() { edge; called lost-bye -nr; caller lost-bye; finish; }
 scenario_lost-200-of-bye() { edge; called lost-200-of-bye; caller lost-200-of-bye -nr; finish; }
+# ---- the called side is that of a plain call
+
+scenario_multipart() { plain_call multipart; }
+scenario_optional-srtp() { plain_call optional-srtp; }
+scenario_privacy() {
+  plain_call privacy
+  never called.messages '5511'
+}
+plain_call() { edge; called basic; caller "$1"; finish; }
+scenario_srtp-only() {
+  common srtp-only
+  says sipedge.log 'WARN.*switch SRTP off for this trunk'
+  never sipedge.log ' dialing '
+}
+
 scenario_invite-repeated() {
   edge
   called invite-repeated

@@ -15,8 +15,8 @@
 #   @BYE, @INVITE, @OPTIONS ...  request within the call
 #   @reply 200                   response to the request just received
 #
-# Words after it: body=sdp (or ack for what is no session description), dir=, codec=, addr=, version= of the
-# description; cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
+# Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
+# addr=, version=, profile= of the description; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
 BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; held = "" }
 
@@ -120,6 +120,12 @@ function end() {
   printf "%s", more
   if (!("body" in opt)) print "Content-Length: 0\n"
   else if (opt["body"] == "sdp") { print "Content-Type: application/sdp\nContent-Length: [len]\n"; sdp() }
+  else if (opt["body"] == "mixed") {
+    print "Content-Type: multipart/mixed;boundary=\"a part\"\nContent-Length: [len]\n\n--a part\nContent-Type: application/isup;version=itu-t92+"
+    print "Content-Disposition: signal;handling=" word("handling", "optional") "\n\nISUP\n--a part\nContent-Type: application/sdp\n"
+    sdp()
+    print "--a part--"
+  }
   else print "Content-Type: text/plain\nContent-Length: [len]\n\n" opt["body"]
   print "\n    ]]>\n  </send>"
 }
@@ -129,7 +135,8 @@ function sdp(   n, i, types, codecs) {
   n = split(codecs, types, ",")
   gsub(",", " ", codecs)
   print "v=0\no=- 1 " word("version", 1) " IN IP[media_ip_type] [media_ip]\ns=-\nc=IN IP[media_ip_type] " word("addr", "[media_ip]") "\nt=0 0"
-  print "m=audio " word("port", "[media_port]") " RTP/AVP " codecs
+  if ("srtp" in opt) print "m=audio 9 RTP/SAVP " codecs "\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
+  print "m=audio " word("port", "[media_port]") " " word("profile", "RTP/AVP") " " codecs
   for (i = 1; i <= n; i++) if (types[i] in rtpmap) print "a=rtpmap:" types[i] " " rtpmap[types[i]] "/8000"
   print "a=" word("dir", "sendrecv")
 }

@@ -75,6 +75,8 @@ pub enum Note {
     Hold(LegId, bool),
     /// A leg refused an offer of ours; its media stayed as it was.
     OfferRefused(LegId, Cause),
+    /// Media could not serve what a leg described.
+    MediaRefused(LegId, MediaRefusal),
 }
 
 /// The timers of a call.
@@ -224,6 +226,10 @@ impl Call {
         self.state = State::Routing;
         if let MediaProfile::Application(application) = self.caller.party.profile.media {
             self.media(MediaCommand::Run(self.caller.party.leg, application));
+        }
+        if let Some(sdp) = self.caller.offer.clone() {
+            let (leg, profile) = (self.caller.party.leg, self.caller.party.profile.media.clone());
+            self.media(MediaCommand::CheckOffer { leg, profile, sdp });
         }
         let Incoming { source, to, .. } = &self.caller.incoming;
         let query = RouteQuery { source: source.clone(), to: to.clone() };
@@ -517,6 +523,7 @@ impl Call {
     }
 
     fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
+        self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
         if leg != self.caller.party.leg && self.state != State::Active {
             if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
                 && let Some(party) = self.party_mut(leg)
@@ -535,7 +542,11 @@ impl Call {
         }
         let was_asked = std::mem::take(&mut party.is_asked);
         if is_first || !party.is_negotiated {
-            self.end(refusal.cause(), None);
+            let cause = refusal.cause();
+            if is_first {
+                self.tell(leg, LegCommand::RefuseOffer(refusal));
+            }
+            self.end(cause, None);
         } else if was_asked {
             // no offer could be made for it: what it wanted one for does not happen
             self.tell(leg, LegCommand::RefuseOffer(refusal));

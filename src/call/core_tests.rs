@@ -57,6 +57,9 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
             Output::Open { leg, target } => format!("open {leg} {}", target.number),
             Output::Leg(leg, command) => format!("{leg} {}", word(&command)),
             Output::Media(MediaCommand::CreateOffer { leg, .. }) => format!("media create-offer {leg}"),
+            Output::Media(MediaCommand::CheckOffer { leg, sdp, .. }) => {
+                format!("media check-offer {leg} v{}", sdp.origin.version)
+            }
             Output::Media(MediaCommand::AcceptAnswer { leg, sdp }) => {
                 format!("media accept-answer {leg} v{}", sdp.origin.version)
             }
@@ -219,10 +222,28 @@ fn a_callee_that_hung_up_ends_the_call_once_though_its_caller_can_never_be_answe
     let mut refused = parting(Some(sdp(1)), t0);
     let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
     refused.handle_media(t0, MediaEvent::Refused { leg: A, refusal });
-    assert_eq!(drain(&mut refused), over("no-common-codec"));
+    let words = [&["L1 refuse-offer".to_owned()][..], &over("no-common-codec")].concat();
+    assert_eq!(drain(&mut refused), words, "why, and then the end");
     let mut gone = parting(Some(sdp(1)), t0);
     gone.handle_leg(t0, A, LegEvent::Ended(Cause::Cancelled));
     assert_eq!(drain(&mut gone), over("cancelled")[1..]);
+}
+
+#[test]
+fn a_caller_whose_offer_cannot_be_served_is_refused_before_anybody_is_rung() {
+    let mut call = call(Some(sdp(1)));
+    call.start();
+    assert_eq!(drain(&mut call), ["media check-offer L1 v1", "route 600"]);
+    call.handle_route(Instant::now(), Ok(vec![attempt()]));
+    assert_eq!(drain(&mut call), ["open L2 600"]);
+    let refusal = MediaRefusal::Unusable("the audio section is not RTP/AVP; switch SRTP off for this trunk");
+    call.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });
+    let told = drain(&mut call);
+    assert_eq!(told[..2], ["L1 refuse-offer", "L1 hangup bad-media"]);
+    assert_eq!(told.last().unwrap(), "ended bad-media");
+    // what opens by then is not rung
+    call.handle_opened(Instant::now(), B, Ok(plain()));
+    assert!(drain(&mut call).iter().all(|t| !t.contains("dial")));
 }
 
 #[test]
@@ -232,7 +253,14 @@ fn a_first_offer_without_a_common_codec_ends_the_call_a_later_one_is_refused() {
     first.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut first);
     first.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal: refusal.clone() });
-    assert_eq!(drain(&mut first).last().unwrap(), "ended no-common-codec");
+    let told = drain(&mut first);
+    assert_eq!(told.last().unwrap(), "ended no-common-codec");
+    // the caller hears what is wrong before it hears that this is the end
+    let at = |word: &str| told.iter().position(|t| t == word);
+    assert!(
+        at("L1 refuse-offer") < at("L1 hangup no-common-codec") && at("L1 refuse-offer").is_some(),
+        "{told:?}"
+    );
     let mut later = active(Instant::now());
     later.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
     later.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });

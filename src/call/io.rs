@@ -4,7 +4,7 @@ use super::core::{Attempt, Call, LEGS_PER_CALL, Note, Output};
 use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
 use super::route::{Place, RouteDecision, Router, Target};
-use crate::base::{CallId, Cause, LegId, Pii, Seed};
+use crate::base::{CallId, Cause, Excerpt, LegId, Pii, Seed};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
@@ -355,6 +355,10 @@ impl CallTask {
             Note::Hold(leg, false) => info!(call = %self.id, %leg, "resumes the call"),
             Note::OfferRefused(leg, cause) => {
                 info!(call = %self.id, %leg, %cause, "offer refused; media stays")
+            }
+            Note::MediaRefused(leg, refusal) => {
+                let why = refusal.to_string();
+                warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
             }
             Note::Answered(leg) => {
                 self.answered = Some(Instant::now());

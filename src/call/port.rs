@@ -149,6 +149,18 @@ pub enum MediaRefusal {
     Congestion,
 }
 
+impl std::fmt::Display for MediaRefusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoCommonCodec { offered, wanted } => {
+                write!(f, "no common codec: {} described, {} possible", offered.join(" "), wanted.join(" "))
+            }
+            Self::Unusable(why) => f.write_str(why),
+            Self::Congestion => f.write_str("no port or memory is left for media"),
+        }
+    }
+}
+
 impl MediaRefusal {
     /// The cause a leg ends with when this ends it.
     #[must_use]
@@ -185,6 +197,16 @@ pub enum MediaCommand {
     /// codec is the one the other leg uses.
     AcceptOffer {
         /// The leg, new or known.
+        leg: LegId,
+        /// What it speaks.
+        profile: MediaProfile,
+        /// Its offer.
+        sdp: Box<SessionDescription>,
+    },
+    /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::Refused`] when nothing of it can be
+    /// served whoever answers, else not at all.
+    CheckOffer {
+        /// The leg, new.
         leg: LegId,
         /// What it speaks.
         profile: MediaProfile,

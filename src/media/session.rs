@@ -72,6 +72,21 @@ pub struct PlainRemote {
     fmtp: Option<String>,
 }
 
+impl PlainRemote {
+    /// Whether media can go there from an address of ours.
+    ///
+    /// # Errors
+    /// When its IP version is another one: neither side would hear anything.
+    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
+        match self.rtp {
+            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
+                "the media address is of another IP version than the signalling; announce one of the same",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Our side of a WebRTC transport, for its description.
 #[derive(Debug, Clone)]
 pub struct LocalTransport {
@@ -98,6 +113,17 @@ impl OwnOrigin {
     #[must_use]
     pub const fn new(session_id: u64) -> Self {
         Self { session_id: session_id >> 2, version: 0, last: None }
+    }
+
+    /// The sections of a further offer: what was described before stays in its place (RFC 3264 §8), this in the place
+    /// of the one that is in use.
+    fn sections_around(&self, media: Media) -> Vec<Media> {
+        let mut sections = self.last.as_ref().map(|last| last.media.clone()).unwrap_or_default();
+        match sections.iter_mut().find(|m| m.port != 0) {
+            Some(used) => *used = media,
+            None => sections.push(media),
+        }
+        sections
     }
 
     /// The description with its origin: the same as the last one when nothing else differs (RFC 3264 §8).
@@ -303,7 +329,7 @@ pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) 
     media.attributes.push(Attribute::flag(offer.direction.name()));
     let mut sdp = empty();
     sdp.connection = Some(rtp.ip());
-    sdp.media.push(media);
+    sdp.media = origin.sections_around(media);
     origin.stamp(sdp, rtp.ip())
 }
 
@@ -312,7 +338,7 @@ pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) 
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
 pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = audio(sdp)?;
+    let (section, media) = plain_audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
     let offered: Vec<Codec> = offer.codecs().collect();
@@ -332,13 +358,24 @@ pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result
     })
 }
 
+/// Whether a section may carry plain RTP. What SRTP a peer offers beside it is refused with its own section.
+fn is_plain(media: &Media) -> bool {
+    matches!(media.protocol.as_str(), "RTP/AVP" | "RTP/AVPF")
+}
+
+/// The audio section that is served: the first that speaks plain RTP, else the first of all, which will say why not.
+fn plain_audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
+    let is_served = |m: &Media| m.kind == "audio" && m.port != 0 && is_plain(m);
+    sdp.media.iter().enumerate().find(|(_, m)| is_served(m)).map_or_else(|| audio(sdp), Ok)
+}
+
 /// Reads an offer of a plain leg: the first of `wanted` that is offered is taken, those being the codecs that it may
 /// speak and the other leg can.
 ///
 /// # Errors
 /// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
 pub fn read_plain_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = audio(sdp)?;
+    let (section, media) = plain_audio(sdp)?;
     let (rtp, rtcp) = plain_addresses(sdp, media)?;
     let codecs = media.codecs();
     // our order decides, then theirs
@@ -392,12 +429,15 @@ fn plain_addresses(
     sdp: &SessionDescription,
     media: &Media,
 ) -> Result<(Option<SocketAddr>, Option<SocketAddr>), MediaRefusal> {
-    if !matches!(media.protocol.as_str(), "RTP/AVP" | "RTP/AVPF") {
+    if !is_plain(media) {
         return Err(MediaRefusal::Unusable(
             "the audio section is not RTP/AVP; switch SRTP off for this trunk",
         ));
     }
-    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable("no connection address (c=)"))?;
+    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable(
+        "no connection address (c=), or a name in its place; media needs an IP address",
+    ))?;
+    let ip = ip.to_canonical();
     if ip.is_multicast() {
         return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
     }

@@ -159,13 +159,17 @@ pub(super) fn parse_fmtp(value: &str) -> Option<(u8, &str)> {
     Some((pt.parse().ok()?, parameters.trim()))
 }
 
-/// Static payload types of RFC 3551 §6 that we know.
+/// Static payload types of RFC 3551 §6: those that are served, and those that a refusal should be able to name.
 pub(super) fn static_codec(payload_type: u8) -> Option<MediaCodec> {
     let name = match payload_type {
         0 => "PCMU",
+        3 => "GSM",
+        4 => "G723",
         8 => "PCMA",
         9 => "G722",
         13 => "CN",
+        15 => "G728",
+        18 => "G729",
         _ => return None,
     };
     Some(MediaCodec { payload_type, name: name.to_owned(), clock_rate: 8_000, channels: 1, fmtp: None })

@@ -207,7 +207,7 @@ impl Media {
     }
 
     /// The codecs of an RTP section in order of preference: `m=` formats with their `a=rtpmap` and `a=fmtp`,
-    /// or the static assignment of RFC 3551 §6 for 0, 8, 9 and 13. A format without either is left out.
+    /// or the static assignment of RFC 3551 §6. A format without either is left out.
     #[must_use]
     pub fn codecs(&self) -> Vec<MediaCodec> {
         let number = |format: &String| format.parse::<u8>().ok().filter(|pt| *pt < 128);

@@ -103,9 +103,14 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, SdpError> {
 
 fn parse_origin(value: &str) -> Option<Origin> {
     let parts: Vec<&str> = value.split_ascii_whitespace().collect();
-    let [username, id, version, "IN", kind, address] = parts.as_slice() else { return None };
+    // some telephones have spaces in the user name
+    let (username, rest) = parts.split_at_checked(parts.len().checked_sub(5)?)?;
+    let [id, version, "IN", kind, address] = rest else { return None };
+    if username.is_empty() {
+        return None;
+    }
     Some(Origin {
-        username: (*username).to_owned(),
+        username: username.join(" "),
         session_id: parse_big(id)?,
         version: parse_big(version)?,
         address: parse_address(kind, address)?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),

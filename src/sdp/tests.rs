@@ -127,3 +127,11 @@ fn mutated_descriptions_never_panic_and_what_passes_prints_and_reads_again() {
         }
     }
 }
+
+#[test]
+fn a_user_name_with_spaces_is_a_user_name_all_the_same_rfc_8866_5_2() {
+    let sdp = |origin: &str| SessionDescription::parse(&format!("v=0\r\no={origin}\r\ns=-\r\nt=0 0\r\n"));
+    let origin = sdp("My  Phone 7 3 IN IP4 192.0.2.1").unwrap().origin;
+    assert_eq!((origin.username.as_str(), origin.session_id, origin.version), ("My Phone", 7, 3));
+    assert!(sdp("7 3 IN IP4 192.0.2.1").is_err(), "none at all");
+}

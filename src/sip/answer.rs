@@ -2,7 +2,7 @@
 //! the same everywhere.
 
 use super::lex::quote;
-use super::{Header, HeaderName, Method, Request, StatusCode};
+use super::{Header, HeaderName, Method, Request, StatusCode, multipart};
 use crate::base::Seed;
 use bytes::Bytes;
 use std::time::Duration;
@@ -43,11 +43,17 @@ impl Body {
         Self { content_type: ACCEPT.to_owned(), bytes: text.into() }
     }
 
-    /// The body of a message; none when it is empty.
+    /// The body of a message; none when it is empty. Of several parts, the session description.
     #[must_use]
     pub fn of(headers: &super::Headers, bytes: &Bytes) -> Option<Self> {
-        let content_type = headers.content_type().unwrap_or_default();
-        (!bytes.is_empty()).then(|| Self { content_type, bytes: bytes.clone() })
+        if bytes.is_empty() {
+            return None;
+        }
+        let content_type = headers.get(&HeaderName::ContentType).unwrap_or_default();
+        if let Some(sdp) = multipart::read(content_type, bytes).and_then(|parts| parts.sdp) {
+            return Some(Self::sdp(sdp));
+        }
+        Some(Self { content_type: headers.content_type().unwrap_or_default(), bytes: bytes.clone() })
     }
 
     /// Whether it is a session description.
@@ -163,7 +169,8 @@ pub fn check(request: &Request) -> Option<Answer> {
         );
     }
     if *method == Method::INVITE && !takes_sdp(request) {
-        return Some(Answer::new(StatusCode::NOT_ACCEPTABLE));
+        let why = "what would be answered has a type that Accept does not name";
+        return Some(Answer::new(StatusCode::NOT_ACCEPTABLE).warning(399, why));
     }
     check_body(request)
 }
@@ -191,7 +198,13 @@ fn check_body(request: &Request) -> Option<Answer> {
     if encoding.is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
         return refusal().map(|a| a.with(HeaderName::AcceptEncoding, "identity"));
     }
-    if request.headers.content_type().as_deref() == Some(ACCEPT) { None } else { refusal() }
+    if request.headers.content_type().as_deref() == Some(ACCEPT) {
+        return None;
+    }
+    let content_type = request.headers.get(&HeaderName::ContentType).unwrap_or_default();
+    let parts =
+        if request.method == Method::INVITE { multipart::read(content_type, &request.body) } else { None };
+    if parts.is_some_and(|parts| !parts.is_refused) { None } else { refusal() }
 }
 
 #[cfg(test)]

@@ -53,8 +53,8 @@ pub enum NoDialog {
     /// To of the response has no tag.
     #[error("the response has no To tag")]
     NoTag,
-    /// Contact of a request is missing or malformed.
-    #[error("Contact is missing or malformed")]
+    /// Contact of a request is malformed, or names no address.
+    #[error("Contact is malformed")]
     NoContact,
     /// Record-Route is malformed or too long.
     #[error("Record-Route is malformed or too long")]
@@ -96,12 +96,23 @@ impl Dialog {
         })
     }
 
-    /// The dialog an INVITE to us makes, with our tag (RFC 3261 §12.1.1): Record-Route in order.
+    /// The dialog of a 2xx whose route cannot be used: good for its ACK and a BYE.
+    pub(super) fn without_route(request: &Request, response: &Response) -> Option<Self> {
+        let mut bare = response.clone();
+        bare.headers.remove(&HeaderName::RecordRoute);
+        Self::as_uac(request, &bare).ok()
+    }
+
+    /// The dialog an INVITE to us makes, with our tag (RFC 3261 §12.1.1): Record-Route in order. Without Contact,
+    /// as peers of RFC 2543 send it, requests go to the address of From (RFC 4475 §3.4.1).
     ///
     /// # Errors
     /// When the request lacks what a dialog needs.
     pub fn as_uas(request: &Request, e: &Essentials, local_tag: &str) -> Result<Self, NoDialog> {
-        let target = contact(&request.headers).ok_or(NoDialog::NoContact)?;
+        let target = match request.headers.count(&HeaderName::Contact) {
+            0 => e.from.uri.clone(),
+            _ => contact(&request.headers).ok_or(NoDialog::NoContact)?,
+        };
         let mut local = e.to.clone();
         local.params.set("tag", Some(local_tag));
         Ok(Self {
@@ -158,12 +169,14 @@ impl Dialog {
     }
 
     /// Takes the number of a request from the far side; false when it is out of order and gets 500
-    /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted.
+    /// (RFC 3261 §12.2.2). ACK and CANCEL carry the number of their INVITE and are not counted. The same number again
+    /// is taken of a BYE alone: it is not lower, as the RFC has it, and some telephones do not count on.
     fn take_remote_seq(&mut self, e: &Essentials) -> bool {
         if e.cseq.method == Method::ACK || e.cseq.method == Method::CANCEL {
             return true;
         }
-        if self.remote_seq.is_some_and(|last| e.cseq.number <= last) {
+        let is_bye = e.cseq.method == Method::BYE;
+        if self.remote_seq.is_some_and(|last| e.cseq.number < last || (e.cseq.number == last && !is_bye)) {
             return false;
         }
         self.remote_seq = Some(e.cseq.number);
@@ -195,7 +208,7 @@ impl Dialog {
     }
 
     fn build(&self, method: Method, number: u32, end: &LocalEnd, branch: &str) -> Request {
-        let is_loose = |r: &NameAddr| r.uri.sip().is_none_or(|u| u.params.has("lr"));
+        let is_loose = |r: &NameAddr| r.uri.sip().is_none_or(|u| u.param("lr").is_some());
         let target = self.target.sip().map_or_else(|| self.target.clone(), |u| u.as_request_uri().into());
         let mut routes: Vec<String> = self.routes.iter().map(ToString::to_string).collect();
         let mut uri = target;
@@ -299,15 +312,48 @@ mod tests {
     }
 
     #[test]
+    fn lr_is_lr_however_it_is_written_rfc_3261_19_1_4() {
+        for route in ["<sip:192.0.2.20;lr>", "<sip:192.0.2.20;LR=on>", "<sip:192.0.2.20;%6C%72>"] {
+            let response =
+                ok(&[(HeaderName::Contact, "<sip:b@192.0.2.4>"), (HeaderName::RecordRoute, route)]);
+            let mut d = Dialog::as_uac(&invite(), &response).unwrap();
+            let r = d.request(Method::BYE, &end(), "z9hG4bKb");
+            assert_eq!(
+                (r.uri.to_string().as_str(), r.headers.get(&HeaderName::Route)),
+                ("sip:b@192.0.2.4", Some(route))
+            );
+        }
+    }
+
+    #[test]
+    fn without_contact_the_address_of_from_is_the_target_and_a_bad_one_is_none_rfc_4475_3_4_1() {
+        let mut their = invite();
+        let e = their.essentials().unwrap();
+        let d = Dialog::as_uas(&their, &e, "ours").unwrap();
+        assert_eq!(d.target().to_string(), "sip:alice@atlanta.com");
+        assert_eq!(d.next_hop(&end().flow), None, "it goes on where the INVITE came from");
+        for bad in ["<sip:>", "*", "", "\"x"] {
+            their.headers.set(HeaderName::Contact, bad);
+            assert_eq!(Dialog::as_uas(&their, &e, "ours"), Err(NoDialog::NoContact), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_number_not_above_the_last_is_out_of_order_rfc_3261_12_2_2() {
         let mut their = invite();
         their.headers.push(HeaderName::Contact, "<sip:alice@192.0.2.9>");
         let mut e = their.essentials().unwrap();
         let mut d = Dialog::as_uas(&their, &e, "ours").unwrap();
-        e.cseq.method = Method::BYE;
+        e.cseq.method = Method::INFO;
         assert!(!d.take_remote_seq(&e));
         e.cseq.number += 1;
         assert!(d.take_remote_seq(&e) && !d.take_remote_seq(&e));
+        // lower numbers are out of order, says the RFC: a call is not left up for a BYE that did not count on
+        e.cseq.method = Method::BYE;
+        assert!(d.take_remote_seq(&e));
+        e.cseq.number -= 1;
+        assert!(!d.take_remote_seq(&e));
+        e.cseq.number += 1;
         e.to.params.set("tag", Some("ours"));
         assert!(d.matches(&e));
         e.from.params.set("tag", Some("x"));

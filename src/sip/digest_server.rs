@@ -13,8 +13,8 @@
 
 use super::admission::network;
 use super::digest::{Algorithm, ha1, hex, parse_digests, response_as_written};
-use super::lex::{quote, trim, unquote};
-use super::{Answer, HeaderName, Request, StatusCode, Transport, Uri};
+use super::lex::{percent_decode, quote, trim, unquote};
+use super::{Answer, HeaderName, Request, SipUri, StatusCode, Transport, Uri};
 use crate::base::{Excerpt, Secret, Seed};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -371,7 +371,9 @@ fn millis(duration: Duration) -> u64 {
 fn is_same_resource(written: &str, request_uri: &Uri) -> bool {
     match (Uri::parse(written), request_uri) {
         (Ok(Uri::Sip(a)), Uri::Sip(b)) => {
-            a.is_secure == b.is_secure && a.user_text() == b.user_text() && a.host.is_same(&b.host)
+            // what the parameters make of a user counts as little
+            let user = |uri: &SipUri| uri.user().map(percent_decode);
+            a.is_secure == b.is_secure && user(&a) == user(b) && a.host.is_same(&b.host)
         }
         (Ok(a), b) => a == *b,
         (Err(_), _) => false,

@@ -299,3 +299,22 @@ fn no_changed_byte_of_the_credentials_lets_anybody_else_in_or_panics() {
         }
     }
 }
+
+#[test]
+fn the_uri_of_credentials_may_leave_parameters_out_also_those_of_a_telephone_rfc_3261_22_4() {
+    let t0 = Instant::now();
+    let mut s = server(t0);
+    // the Request-URI of one who writes `user=phone` and other parameters there, and not in its credentials
+    for (request, written) in [
+        ("sip:+1-201-555-0123@192.0.2.1:5080;user=phone", "sip:+1-201-555-0123@192.0.2.1"),
+        ("sip:100@192.0.2.1;transport=udp", "sip:100@192.0.2.1"),
+    ] {
+        let mut peer = Peer::new("pbx", "s3cret");
+        let denied = peer.check(&mut s, t0, &invite(request)).unwrap_err();
+        let r = invite(request);
+        let challenged = denied.answer.to(&r, Some("t"));
+        let lines = peer.client.answer(&challenged, &Method::INVITE, written, "c0ffee").unwrap();
+        let r = with(r, lines.iter().map(|h| h.value()));
+        assert_eq!(peer.check(&mut s, t0, &r), Ok("pbx".into()), "{request}");
+    }
+}

@@ -105,6 +105,7 @@ names! {
     RSeq, "RSeq", None;
     RAck, "RAck", None;
     Date, "Date", None;
+    Timestamp, "Timestamp", None;
 }
 
 impl PartialEq for HeaderName {

@@ -4,7 +4,7 @@
 //! header lines, Content-Length) and keeps header values as unfolded text, in order, unknown ones too;
 //! [`Request::essentials`] checks the headers every request must have. A request whose frame is broken comes
 //! back inside the error, so that a 400 can be built; errors carry words of ours, never input.
-//! Left out: message/sip bodies and multipart are opaque bytes here.
+//! Left out: message/sip bodies and multipart (see [`super::multipart`]) are opaque bytes here.
 
 use super::header::{Header, HeaderName, Headers};
 use super::lex::{Malformed, is_token};
@@ -150,6 +150,8 @@ impl Request {
                 HeaderName::Via | HeaderName::From | HeaderName::CallId | HeaderName::CSeq => {
                     headers.push_header(h.clone());
                 }
+                // RFC 3261 §8.2.6.1
+                HeaderName::Timestamp if status == StatusCode::TRYING => headers.push_header(h.clone()),
                 HeaderName::To => {
                     let has_tag = NameAddr::parse(h.value()).is_ok_and(|to| to.tag().is_some());
                     match to_tag {
@@ -442,10 +444,13 @@ fn unfold(value: &mut String, line: &[u8]) {
     }
 }
 
-/// White space off both ends; a carriage return inside becomes a space.
+/// White space off both ends; a carriage return inside becomes a space. What is no UTF-8 is read as Latin-1, in which
+/// old gateways write the names of their callers.
 fn clean(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(raw.trim_ascii());
-    if text.contains('\r') { text.replace('\r', " ") } else { text.into_owned() }
+    let raw = raw.trim_ascii();
+    let latin = || raw.iter().copied().map(char::from).collect();
+    let text = std::str::from_utf8(raw).map_or_else(|_| latin(), str::to_owned);
+    if text.contains('\r') { text.replace('\r', " ") } else { text }
 }
 
 fn split_header(line: &[u8]) -> Option<(HeaderName, String)> {
@@ -507,6 +512,29 @@ mod tests {
         assert_eq!(r.headers.get(&HeaderName::parse("x-long")), Some("a b"));
         assert_eq!(r.essentials().unwrap().cseq.number, 986_759);
         assert_eq!(request(&r.to_bytes()), r);
+    }
+
+    #[test]
+    fn a_name_in_latin_1_is_read_as_it_was_meant() {
+        let name = |from: &[u8]| {
+            let whole = INVITE.replace("Alice ", "@ ");
+            let at = whole.find("@ <").unwrap();
+            request(&[&whole.as_bytes()[..at], from, &whole.as_bytes()[at + 1..]].concat())
+                .headers
+                .from()
+                .unwrap()
+                .display
+        };
+        assert_eq!(name(b"\"J\xf6rg M\xfcller\"").as_deref(), Some("J\u{f6}rg M\u{fc}ller"));
+        assert_eq!(name("\"J\u{f6}rg\"".as_bytes()).as_deref(), Some("J\u{f6}rg"));
+    }
+
+    #[test]
+    fn a_timestamp_goes_back_with_100_trying_alone_rfc_3261_8_2_6_1() {
+        let r = request(INVITE.replace("X-Long: a", "timestamp: 54 0.5\r\nX-Long: a").as_bytes());
+        let stamp = |status| r.response(status, None).headers.get(&HeaderName::Timestamp).map(str::to_owned);
+        assert_eq!(stamp(StatusCode::TRYING).as_deref(), Some("54 0.5"));
+        assert_eq!(stamp(StatusCode::RINGING), None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ impl Host {
         let bad = Malformed("Bad Host");
         if let Some(inner) = text.strip_prefix('[') {
             let inner = inner.strip_suffix(']').ok_or(bad)?;
-            return inner.parse::<Ipv6Addr>().map(|ip| Self::Ip(ip.into())).map_err(|_| bad);
+            return parse_ipv6(inner).map(|ip| Self::Ip(ip.into())).ok_or(bad);
         }
         if let Ok(ip) = text.parse::<Ipv4Addr>() {
             return Ok(Self::Ip(ip.into()));
@@ -66,6 +66,15 @@ impl Host {
             (a, b) => a == b,
         }
     }
+}
+
+/// An IPv6 address. The grammar of RFC 3261 has a third colon before an IPv4 address at the end, which RFC 5118
+/// §4.10 has us ignore.
+fn parse_ipv6(text: &str) -> Option<Ipv6Addr> {
+    let with_ipv4 = |(front, ipv4): (&str, &str)| {
+        ipv4.parse::<Ipv4Addr>().ok().and_then(|ipv4| format!("{front}::{ipv4}").parse().ok())
+    };
+    text.parse().ok().or_else(|| text.split_once(":::").and_then(with_ipv4))
 }
 
 impl From<IpAddr> for Host {
@@ -140,10 +149,20 @@ impl SipUri {
         self.user.as_deref()
     }
 
-    /// The user part with escapes decoded once.
+    /// The user part with escapes decoded once; of a telephone (`user=phone`) its number (RFC 3261 §19.1.6).
     #[must_use]
     pub fn user_text(&self) -> Option<String> {
-        self.user.as_deref().map(percent_decode)
+        let user = self.user.as_deref()?;
+        let is_phone = self.param("user").flatten().is_some_and(|u| u.eq_ignore_ascii_case("phone"));
+        Some(if is_phone { subscriber(user) } else { percent_decode(user) })
+    }
+
+    /// A parameter by its name, escapes of name and value decoded once (RFC 3261 §19.1.4): `Some(None)` when it
+    /// has no value.
+    #[must_use]
+    pub fn param(&self, name: &str) -> Option<Option<String>> {
+        let found = self.params.iter().find(|p| percent_decode(&p.name).eq_ignore_ascii_case(name))?;
+        Some(found.value.as_deref().map(percent_decode))
     }
 
     /// The headers part (`?…`) as written; never taken into a request.
@@ -210,6 +229,15 @@ impl fmt::Display for SipUri {
         write!(f, "{}", self.params)?;
         self.headers.as_ref().map_or(Ok(()), |h| write!(f, "?{h}"))
     }
+}
+
+/// The number of a telephone-subscriber without parameters and visual separators (RFC 3966 §5.1.1); what is no number
+/// is a name and keeps its signs.
+fn subscriber(text: &str) -> String {
+    let user = percent_decode(text.split(';').next().unwrap_or_default());
+    let number: String = user.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
+    let is_digit = |c: char| c.is_ascii_hexdigit() || matches!(c, '+' | '*' | '#');
+    if !number.is_empty() && number.chars().all(is_digit) { number } else { user }
 }
 
 /// A URI of any scheme.
@@ -312,6 +340,18 @@ mod tests {
     }
 
     #[test]
+    fn a_third_colon_is_ignored_before_an_ipv4_address_alone_rfc_5118_4_10() {
+        let host = |text| Host::parse(text).map(|h| h.to_string());
+        assert_eq!(host("[2001:db8:::192.0.2.1]"), host("[2001:db8::192.0.2.1]"));
+        assert_eq!(host("[:::192.0.2.1]"), Ok("[::c000:201]".into()));
+        for text in
+            ["[2001:db8:::1]", "[2001:::192.0.2.1:1]", "[1::2:::192.0.2.1]", "[:::]", "[::::192.0.2.1]"]
+        {
+            assert!(Host::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_built_user_part_is_escaped_and_reads_back() {
         let uri = SipUri::new(Some("a b@c;d\r\n"), Host::parse("h").unwrap(), None);
         assert_eq!(uri.to_string(), "sip:a%20b%40c%3Bd%0D%0A@h");
@@ -325,6 +365,25 @@ mod tests {
         {
             assert!(Uri::parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_user_of_a_telephone_is_its_number_without_parameters_and_separators_rfc_3261_19_1_6() {
+        let user = |text: &str| Uri::parse(text).unwrap().user_text().unwrap();
+        for text in [
+            "sip:+1-201-555-0123;npdi;rn=+1-201-555-0000@gateway.com;user=phone",
+            "sip:+1(201)555.0123@gateway.com;user=phone",
+            "sip:+12015550123;ext=5@gateway.com;transport=tcp;USER=Phone",
+            "tel:+1-201-555-0123;npdi;rn=+1-201-555-0000",
+        ] {
+            assert_eq!(user(text), "+12015550123", "{text}");
+        }
+        assert_eq!(user("sip:*98%23;phone-context=example.com@gateway.com;user=phone"), "*98#");
+        // what is no telephone keeps its dots, and its parameters are part of the name
+        assert_eq!(user("sip:anna-b.c@h;user=phone"), "anna-b.c");
+        assert_eq!(user("sip:anna;day=1@h;user=phone"), "anna");
+        assert_eq!(user("sip:201-555;x@h"), "201-555;x");
+        assert_eq!(user("sip:201-555;x@h;user=ip"), "201-555;x");
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use super::cause;
 use super::ending::Ending;
-use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable};
+use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use crate::base::Cause;
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
+use crate::call::port::MediaRefusal;
 use crate::call::route::Source;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
@@ -19,11 +20,13 @@ pub struct IncomingLeg {
     is_answered: bool,
     offers: Offers,
     ending: Ending,
+    /// What was wrong with its offer.
+    refusal: Option<MediaRefusal>,
 }
 
 impl IncomingLeg {
     /// The leg of an INVITE, and what the call is told of it. The caller's number is that of P-Asserted-Identity
-    /// when the peer is trusted (RFC 3325 §9.1), else that of From.
+    /// when the peer is trusted (RFC 3325 §9.1) and asks for no privacy, else that of From.
     ///
     /// # Errors
     /// The refusal of an INVITE whose offer cannot be read.
@@ -34,17 +37,17 @@ impl IncomingLeg {
         is_trusted: bool,
     ) -> Result<(Self, Incoming), Answer> {
         let offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
-        let asserted = if is_trusted { invite.headers.asserted() } else { Vec::new() };
-        let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+        let from = caller(invite, is_trusted);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
             ending: Ending::default(),
+            refusal: None,
         };
         let incoming = Incoming {
             source,
-            from: party_of(asserted.unwrap_or(&invite.from), &invite.from),
+            from,
             to: invite.uri.user_text().unwrap_or_default(),
             offer,
             profile,
@@ -79,11 +82,15 @@ impl IncomingLeg {
                 self.ending.silence();
                 Action::Session(self.hangup(why))
             }
+            // the end follows, and its answer says this
+            LegCommand::RefuseOffer(refusal) => {
+                self.refusal = Some(refusal);
+                Action::None
+            }
             // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
             LegCommand::Dial(_)
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
-            | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -140,6 +147,9 @@ impl IncomingLeg {
         }
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
+        if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why) {
+            return SessionCommand::Refuse(with_words(answer, refusal));
+        }
         SessionCommand::Refuse(match (why, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
@@ -147,6 +157,21 @@ impl IncomingLeg {
             _ => answer,
         })
     }
+}
+
+/// Who calls. The asserted identity is for those who trust each other, and the far side of a call is not of them:
+/// `Privacy: id` keeps it back (RFC 3325 §7), `user` also what From says (RFC 3323 §4.2).
+fn caller(invite: &IncomingInvite, is_trusted: bool) -> Party {
+    let wants = |word: &str| {
+        let values = invite.headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
+        values.into_iter().any(|v| v.trim().eq_ignore_ascii_case(word))
+    };
+    if wants("user") {
+        return Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) };
+    }
+    let asserted = if is_trusted && !wants("id") { invite.headers.asserted() } else { Vec::new() };
+    let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+    party_of(asserted.unwrap_or(&invite.from), &invite.from)
 }
 
 /// A party by its address. An asserted address often has no name to show; From may have one.
@@ -295,6 +320,65 @@ mod tests {
         let action = later.handle_command(LegCommand::RefuseOffer(refused));
         let Action::Session(SessionCommand::RefuseOffer(answer)) = action else { panic!("{action:?}") };
         assert_eq!(answer.headers[0].value(), format!("{warning}, PCMU possible\""));
+    }
+
+    #[test]
+    fn who_wants_to_stay_unknown_does_rfc_3325_7_and_rfc_3323_4_2() {
+        let from = |privacy: &str, from: &str| {
+            let mut i = invite("sip:600@192.0.2.1", "\"Anna\" <sip:+551130000001@192.0.2.4>", None);
+            i.headers.push(HeaderName::Privacy, privacy);
+            i.from = NameAddr::parse(from).unwrap();
+            let from = start(&i, true).1.from;
+            (from.user, from.display)
+        };
+        let anonymous = "\"Anonymous\" <sip:anonymous@anonymous.invalid>;tag=x";
+        let hidden = ("anonymous".to_owned(), Some("Anonymous".to_owned()));
+        // the asserted identity is for the peers of the trust domain alone
+        assert_eq!(from("id", anonymous), hidden);
+        assert_eq!(from("Critical; ID", anonymous), hidden);
+        assert_eq!(
+            from("id", "<sip:100@192.0.2.4>;tag=x"),
+            ("100".to_owned(), None),
+            "From is what its sender wrote"
+        );
+        // From itself is to be hidden
+        assert_eq!(from("user", "\"Anna\" <sip:100@192.0.2.4>;tag=x"), hidden);
+        assert_eq!(from("none", anonymous), ("+551130000001".to_owned(), Some("Anna".to_owned())));
+        assert_eq!(from("session;header", anonymous).0, "+551130000001");
+    }
+
+    #[test]
+    fn a_caller_whose_offer_cannot_be_served_is_told_why() {
+        let mut l = leg();
+        let unusable =
+            MediaRefusal::Unusable("the audio section is not RTP/AVP; switch SRTP off for this trunk");
+        assert!(matches!(l.handle_command(LegCommand::RefuseOffer(unusable)), Action::None));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::BadMedia)));
+        assert_eq!(
+            answer.headers[1].value(),
+            "399 sipedge \"the audio section is not RTP/AVP; switch SRTP off for this trunk\""
+        );
+        let mut l = leg();
+        let (offered, wanted) = (vec!["G729/8000".to_owned()], vec!["PCMU".to_owned()]);
+        l.handle_command(LegCommand::RefuseOffer(MediaRefusal::NoCommonCodec { offered, wanted }));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        assert_eq!(
+            answer.headers[1].value(),
+            "305 sipedge \"no common codec: G729/8000 offered, PCMU possible\""
+        );
+    }
+
+    #[test]
+    fn a_warning_names_what_was_offered_and_never_at_length() {
+        let formats: Vec<String> = (96..128).map(|pt| pt.to_string()).collect();
+        let maps: String =
+            formats.iter().map(|pt| format!("a=rtpmap:{pt} {}/8000\r\n", "X".repeat(300))).collect();
+        let sdp = SDP.replace("0 8", &formats.join(" ")) + &maps;
+        let i = IncomingInvite { body: Some(Body::sdp(sdp)), ..invite("sip:600@192.0.2.1", "", None) };
+        let answer = refusal(start(&i, true).0.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let warning = answer.headers[1].value();
+        assert!(warning.starts_with("305 sipedge \"no common codec: XXX"), "{warning}");
+        assert!(warning.len() <= 250, "{}", warning.len());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Offers within a call, the same for the leg that calls and the leg that is called (RFC 3261 §14, RFC 3264).
 
 use super::cause;
-use crate::base::Cause;
+use crate::base::{Cause, Excerpt};
 use crate::call::leg::{LegCommand, LegEvent};
 use crate::call::port::MediaRefusal;
 use crate::sdp::SessionDescription;
@@ -111,8 +111,9 @@ pub(super) fn read_sdp(body: Option<&Body>) -> Result<Option<Box<SessionDescript
     if !body.is_sdp() {
         return Err(Unreadable);
     }
-    let text = std::str::from_utf8(&body.bytes).map_err(|_| Unreadable)?;
-    SessionDescription::parse(text).map(|sdp| Some(Box::new(sdp))).map_err(|_| Unreadable)
+    // names may be in any character set (RFC 8866 §5), what media needs is ASCII
+    let text = String::from_utf8_lossy(&body.bytes);
+    SessionDescription::parse(&text).map(|sdp| Some(Box::new(sdp))).map_err(|_| Unreadable)
 }
 
 /// What an INVITE hears whose offer cannot be read.
@@ -122,19 +123,36 @@ pub(super) fn unreadable() -> Answer {
 
 /// Warning of an offer whose codecs nobody here speaks (RFC 3261 §20.43).
 pub(super) fn no_common_codec(offered: &[String]) -> String {
-    format!("no common codec: {} offered", offered.join(" "))
+    format!("no common codec: {} offered", Excerpt(&offered.join(" ")))
 }
 
 /// What an INVITE hears whose offer media cannot serve, with words on what is wrong.
 fn refuse(refusal: &MediaRefusal) -> Answer {
     let status =
         StatusCode::new(cause::to_status(refusal.cause())).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
-    let answer = Answer::new(status);
+    with_words(Answer::new(status), refusal)
+}
+
+/// A refusal with a Warning of what is wrong.
+pub(super) fn with_words(answer: Answer, refusal: &MediaRefusal) -> Answer {
     match refusal {
         MediaRefusal::NoCommonCodec { offered, wanted } => {
             answer.warning(305, &format!("{}, {} possible", no_common_codec(offered), wanted.join(" ")))
         }
         MediaRefusal::Unusable(why) => answer.warning(399, why),
         MediaRefusal::Congestion => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_is_read_whatever_the_character_set_of_its_words_rfc_8866_5() {
+        let text =
+            b"v=0\r\no=Caf\xe9 1 1 IN IP4 192.0.2.1\r\ns=B\xfcro\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+        let sdp = read_sdp(Some(&Body::sdp(&text[..]))).unwrap().unwrap();
+        assert_eq!(sdp.media.len(), 1);
     }
 }

@@ -55,7 +55,7 @@ impl Dialer for TrunkDialer {
         if trunk.is_down() {
             return Err(Cause::Unreachable);
         }
-        let remote = trunk.address().await?;
+        let remote = trunk.address(self.sip.addresses()).await?;
         let profile = trunk.profile(vec![trunk.codec], remote.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let outgoing = OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric);
@@ -179,21 +179,21 @@ impl Trunk {
         }
     }
 
-    async fn address(&self) -> Result<SocketAddr, Cause> {
-        self.look_up().await.map_err(|error| {
+    async fn address(&self, listening: &[SocketAddr]) -> Result<SocketAddr, Cause> {
+        self.look_up(listening).await.map_err(|error| {
             warn!(trunk = self.name, host = self.host, %error, "cannot look up the trunk's host");
             Cause::Unreachable
         })
     }
 
-    /// Where its host is now.
-    async fn look_up(&self) -> io::Result<SocketAddr> {
+    /// Where its host is now, towards these addresses of ours.
+    async fn look_up(&self, listening: &[SocketAddr]) -> io::Result<SocketAddr> {
         if let Ok(ip) = self.host.parse::<IpAddr>() {
             return Ok(SocketAddr::new(ip, self.port));
         }
         let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
-        let mut found = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await??;
-        found.next().ok_or_else(|| io::ErrorKind::NotFound.into())
+        let found: Vec<SocketAddr> = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await??.collect();
+        reachable(&found, listening).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Its host as SIP writes it.
@@ -222,6 +222,13 @@ impl Trunk {
         credentials.realm.clone_from(&self.realm);
         Some(credentials)
     }
+}
+
+/// The first of a name's addresses whose IP version we listen with: who listens by IPv4 alone gets nowhere with the IPv6
+/// address that stands first. When there is none of the kind, the first of all, and the failure will name it.
+fn reachable(found: &[SocketAddr], listening: &[SocketAddr]) -> Option<SocketAddr> {
+    let is_served = |a: &&SocketAddr| listening.iter().any(|l| l.is_ipv4() == a.is_ipv4());
+    found.iter().find(is_served).or_else(|| found.first()).copied()
 }
 
 /// One leg, until its call or its session is over; whichever goes first, the other is told.
@@ -279,5 +286,27 @@ async fn next_event(
     match session {
         Some((_, events)) => events.recv().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_an_address_of_an_ip_version_that_we_listen_with() {
+        let addresses =
+            |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        let both = addresses(&["[2001:db8::4]:5060", "192.0.2.4:5060", "192.0.2.5:5060"]);
+        let (v4, v6) = (addresses(&["0.0.0.0:5080"]), addresses(&["[::]:5080"]));
+        assert_eq!(reachable(&both, &v4), Some(both[1]));
+        assert_eq!(reachable(&both, &v6), Some(both[0]));
+        assert_eq!(
+            reachable(&both, &[v4.clone(), v6.clone()].concat()),
+            Some(both[0]),
+            "the resolver's order"
+        );
+        assert_eq!(reachable(&both[..1], &v4), Some(both[0]));
+        assert_eq!(reachable(&[], &v4), None);
     }
 }

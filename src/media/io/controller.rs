@@ -197,6 +197,14 @@ impl Controller {
                 };
                 self.say(event).await;
             }
+            MediaCommand::CheckOffer { leg, profile, sdp } => {
+                if let MediaProfile::Rtp { codecs, towards, .. } = &profile
+                    && let Err(refusal) =
+                        read_plain_offer(&sdp, codecs).and_then(|remote| remote.check_reach(*towards))
+                {
+                    self.say(MediaEvent::Refused { leg, refusal }).await;
+                }
+            }
             MediaCommand::AcceptAnswer { leg, sdp } => match self.accept_answer(leg, &sdp) {
                 Ok(None) => {}
                 Ok(Some(codec)) => self.say(MediaEvent::Connected { leg, codec }).await,
@@ -288,6 +296,9 @@ impl Controller {
         let at = self.legs.iter().position(|l| l.id == leg).ok_or(unknown.clone())?;
         let offer = self.legs.get(at).and_then(|l| l.plain.as_ref()?.offer.as_ref()).ok_or(unknown)?;
         let remote = read_plain_answer(sdp, offer)?;
+        if let Some(plain) = self.legs.get(at).and_then(|l| l.plain.as_ref()) {
+            remote.check_reach(plain.rtp.ip())?;
+        }
         self.install(at, &remote)
     }
 
@@ -300,6 +311,9 @@ impl Controller {
     ) -> Result<(SessionDescription, Option<Codec>), MediaRefusal> {
         let wanted = common(codecs, &self.codecs_beside(leg))?;
         let remote = read_plain_offer(sdp, &wanted)?;
+        if let MediaProfile::Rtp { towards, .. } = profile {
+            remote.check_reach(*towards)?;
+        }
         let is_held = self.is_held(leg);
         let at = self.plain_leg(leg, profile)?;
         let connected = self.install(at, &remote)?;

@@ -275,6 +275,7 @@ impl MediaPort for Port {
     fn command(&mut self, command: MediaCommand) {
         let leg = match &command {
             MediaCommand::CreateOffer { leg, .. }
+            | MediaCommand::CheckOffer { leg, .. }
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
             | MediaCommand::Run(leg, _)

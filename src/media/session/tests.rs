@@ -287,3 +287,75 @@ fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
     refusal("c=IN IP4 192.0.2.20\n", "");
     refusal("m=audio 12000", "m=audio 0");
 }
+
+#[test]
+fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_rfc_3264_6() {
+    // a telephone that would like SRTP and can do without
+    let both = |first: &str, second: &str| {
+        parse(&format!(
+            "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\n\
+             m=audio 4000 {first} 0\nm=audio 4002 {second} 0\n"
+        ))
+    };
+    let mut origin = OwnOrigin::new(8);
+    for sdp in [both("RTP/SAVP", "RTP/AVP"), both("RTP/AVP", "RTP/SAVP"), both("RTP/AVP", "RTP/AVP")] {
+        let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+        let taken = sdp.media.iter().position(|m| m.protocol == "RTP/AVP").unwrap();
+        assert_eq!(remote.rtp, Some(SocketAddr::new([192, 0, 2, 4].into(), sdp.media[taken].port)));
+        let answer = answer_plain(&sdp, &remote, false, "192.0.2.10:40000".parse().unwrap(), &mut origin);
+        let ports: Vec<_> = answer.media.iter().map(|m| (m.port, m.protocol.as_str())).collect();
+        let other = (0, sdp.media[1 - taken].protocol.as_str());
+        let expected = if taken == 0 { [(40_000, "RTP/AVP"), other] } else { [other, (40_000, "RTP/AVP")] };
+        assert_eq!(ports, expected);
+    }
+    let refused = read_plain_offer(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
+    assert!(matches!(refused, MediaRefusal::Unusable(why) if why.contains("switch SRTP off")), "{refused:?}");
+}
+
+#[test]
+fn an_offer_of_codecs_that_are_not_served_is_refused_by_their_names_rfc_3551_6() {
+    let sdp = parse(
+        "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 3 4 15 18 101\n\
+         a=rtpmap:101 telephone-event/8000\n",
+    );
+    let MediaRefusal::NoCommonCodec { offered, .. } = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(offered, ["GSM", "G723", "G728", "G729", "telephone-event"]);
+}
+
+#[test]
+fn an_ipv4_address_in_the_clothes_of_ipv6_is_one_rfc_5118_4_9() {
+    let sdp =
+        parse("v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP6 ::ffff:192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 0\n");
+    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+    assert_eq!(remote.rtp, Some("192.0.2.4:4000".parse().unwrap()));
+}
+
+#[test]
+fn a_later_offer_of_ours_keeps_every_section_in_its_place_rfc_3264_8() {
+    // theirs had a picture and SRTP before the audio that was taken; both were refused
+    let sdp = parse(
+        "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\n\
+         m=video 4004 RTP/AVP 99\na=rtpmap:99 H264/90000\nm=audio 4000 RTP/SAVP 0\nm=audio 4002 RTP/AVP 0\n",
+    );
+    let rtp = "192.0.2.10:40000".parse().unwrap();
+    let mut origin = OwnOrigin::new(8);
+    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+    assert_eq!(answer_plain(&sdp, &remote, false, rtp, &mut origin).origin.version, 1);
+    let again = PlainOffer::again(&remote.format).with_direction(Direction::SendOnly);
+    let offer = offer_plain(&again, rtp, &mut origin);
+    let sections: Vec<_> =
+        offer.media.iter().map(|m| (m.kind.as_str(), m.port, m.protocol.as_str())).collect();
+    assert_eq!(sections, [("video", 0, "RTP/AVP"), ("audio", 0, "RTP/SAVP"), ("audio", 40_000, "RTP/AVP")]);
+    assert!(offer.media[2].has("sendonly") && offer.origin.version == 2);
+    // and its answer is read from that place
+    let mut answer = sdp.clone();
+    answer.media[0].port = 0;
+    answer.media[1].port = 0;
+    let remote = read_plain_answer(&answer, &again).unwrap();
+    assert_eq!(remote.rtp, Some("192.0.2.4:4002".parse().unwrap()));
+    // a first offer has one section
+    assert_eq!(offer_plain(&PlainOffer::first(&[Codec::Pcmu]), rtp, &mut OwnOrigin::new(9)).media.len(), 1);
+}

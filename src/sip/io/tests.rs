@@ -1,7 +1,7 @@
 //! The stack on real sockets, loopback only.
 
 use super::*;
-use crate::sip::answer::Body;
+use crate::sip::answer::{Answer, Body};
 use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, Refuse, Verdict};
 use crate::sip::session::{CallEnd, CallFailure};
@@ -317,4 +317,29 @@ async fn a_call_that_nobody_takes_is_refused_and_one_whose_events_nobody_reads_i
         .find(|r| r.headers.cseq().unwrap().number == 3)
         .unwrap();
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_the_one_that_was_asked_for_though_its_reader_has_gone() {
+    let stack = stack();
+    let (socket, _) = peer();
+    let to = stack.addresses()[0];
+    stack.set_handler(Arc::new(Take("pbx")));
+    stack.trust(socket.local_addr().unwrap().ip());
+    let mut incoming = stack.serve("pbx");
+    tokio::spawn(async move {
+        while let Some(session) = incoming.recv().await {
+            let answer = Answer::new(StatusCode::NOT_ACCEPTABLE_HERE);
+            session.handle.command(SessionCommand::Refuse(answer)).await;
+        }
+    });
+    // one after the other: each is the only call, and looked at as soon as it has come
+    for n in 1..=300 {
+        let branch = format!("refused{n}");
+        send_to_stack(&socket, to, "INVITE", n, &branch, "");
+        let is_final = |r: &Response| !r.status.is_provisional() && r.headers.cseq().unwrap().number == n;
+        let refused = std::iter::repeat_with(|| next_response(&socket)).find(is_final).unwrap();
+        assert_eq!(refused.status, StatusCode::NOT_ACCEPTABLE_HERE, "call {n}");
+        send_to_stack(&socket, to, "ACK", n, &branch, "");
+    }
 }

@@ -1,7 +1,7 @@
 //! The INVITE that we send (RFC 3261 §9, §13.2), digest retries, CANCEL and forks included.
 
 use super::super::answer::{Answer, Body};
-use super::super::dialog::Dialog;
+use super::super::dialog::{Dialog, NoDialog};
 use super::super::transaction::Failure;
 use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
 use super::confirmed::Confirmed;
@@ -179,12 +179,11 @@ impl Client {
         if self.acks.len() >= MAX_FORKS {
             return None;
         }
-        let mut dialog = match Dialog::as_uac(&self.invite, response) {
-            Ok(dialog) => dialog,
-            Err(why) => {
-                self.fail(line, CallFailure::BadAnswer(why));
-                return None;
-            }
+        let made = Dialog::as_uac(&self.invite, response);
+        let usable = made.as_ref().ok().cloned().or_else(|| Dialog::without_route(&self.invite, response));
+        let Some(mut dialog) = usable else {
+            self.fail(line, CallFailure::BadAnswer(made.err().unwrap_or(NoDialog::NoTag)));
+            return None;
         };
         if let Some(early) = self.early.iter().find(|d| d.remote_tag() == tag) {
             dialog.adopt_remote_seq(early);
@@ -192,12 +191,15 @@ impl Client {
         let (flow, bytes) = line.ack(&dialog, &self.invite);
         self.acks.push((tag, flow, bytes.clone()));
         line.send(flow, bytes);
-        if self.state == State::Answered || line.is_over() {
-            // another fork answered too, or the call was given up before
+        if self.state == State::Answered || line.is_over() || made.is_err() {
+            // another fork answered too, or the call was given up before, or is of no use
             let mut bye = line.request(&mut dialog, Method::BYE);
-            bye.headers.push(HeaderName::Reason, "SIP;cause=200;text=\"Call completed elsewhere\"");
+            if made.is_ok() {
+                bye.headers.push(HeaderName::Reason, "SIP;cause=200;text=\"Call completed elsewhere\"");
+            }
             let flow = line.flow_of(&dialog);
             line.start(bye, flow);
+            made.err().into_iter().for_each(|why| self.fail(line, CallFailure::BadAnswer(why)));
             return None;
         }
         self.state = State::Answered;

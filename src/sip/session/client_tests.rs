@@ -532,3 +532,29 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
         }
     }
 }
+
+#[test]
+fn a_2xx_that_makes_no_dialog_is_acknowledged_and_ended_rfc_3261_13_2_2_4() {
+    let mut b = Bench::new(call());
+    let routes = vec!["<sip:192.0.2.20;lr>"; 40].join(", ");
+    b.answer(
+        Method::INVITE,
+        200,
+        "t",
+        &[(HeaderName::RecordRoute, &routes), (HeaderName::Contact, "<sip:b@192.0.2.4:5070>")],
+    );
+    assert_eq!((b.acks.len(), b.methods().last()), (1, Some(&"BYE")));
+    let (flow, ack) = &b.acks[0];
+    assert_eq!(
+        (flow.path.remote.to_string().as_str(), ack.uri.to_string()),
+        ("192.0.2.4:5070", "sip:b@192.0.2.4:5070".into())
+    );
+    assert!(
+        matches!(b.events[..], [SessionEvent::Failed(CallFailure::BadAnswer(NoDialog::BadRoute))]),
+        "{:?}",
+        b.events
+    );
+    // it comes again: so does the ACK, and nothing else
+    b.answer(Method::INVITE, 200, "t", &[(HeaderName::RecordRoute, &routes)]);
+    assert_eq!((b.acks.len(), b.events.len()), (2, 1));
+}

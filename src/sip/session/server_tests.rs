@@ -157,7 +157,7 @@ fn the_caller_may_end_an_early_dialog_by_bye_rfc_3261_15() {
     b.ask("OPTIONS", 2, &[], "");
     b.ask("INVITE", 3, &[], SDP);
     assert!(b.responses.last().unwrap().headers.get(&HeaderName::RetryAfter).is_some());
-    b.ask("BYE", 3, &[], "");
+    b.ask("BYE", 2, &[], "");
     b.ask("BYE", 4, &[], "");
     let expected = ["180 INVITE", "200 OPTIONS", "500 INVITE", "500 BYE", "200 BYE", "487 INVITE"];
     assert_eq!(b.statuses(), expected);
@@ -259,10 +259,13 @@ fn an_invite_of_ours_that_comes_back_is_a_loop() {
 fn an_invite_that_makes_no_dialog_is_400_and_beyond_the_cap_503() {
     let mut b = Bench::new();
     let text = "INVITE sip:a@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKx\r\n\
-        From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\n\r\n";
+        From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: x\r\nCSeq: 1 INVITE\r\nContact: *\r\n\r\n";
     b.endpoint.handle_datagram(b.now, flow(), text.as_bytes());
     b.drain();
-    assert_eq!(b.responses[0].phrase, "Contact is missing or malformed");
+    assert_eq!(
+        (b.responses[0].status, b.responses[0].phrase.as_str()),
+        (StatusCode::BAD_REQUEST, "Contact is malformed")
+    );
     b.statuses();
     (1..=3).for_each(|n| b.ask_as("INVITE", n, "", &[], SDP));
     assert_eq!((b.statuses(), b.endpoint.live().0), (vec!["503 INVITE".into()], 2));
@@ -320,4 +323,31 @@ fn the_number_of_a_request_of_ours_starts_the_sequence_of_our_side() {
     b.command(SessionCommand::Hangup(None));
     let numbers: Vec<CSeq> = b.requests.iter().map(|r| r.headers.cseq().unwrap()).collect();
     assert_eq!(numbers.iter().map(|c| c.number).collect::<Vec<_>>(), [1, 1, 2]);
+}
+
+#[test]
+fn a_description_among_other_parts_is_the_offer_and_a_part_that_must_be_understood_is_415_rfc_5621() {
+    let isup = |handling: &str| {
+        format!(
+            "--x\r\nContent-Type: application/sdp\r\n\r\n{SDP}\r\n--x\r\nContent-Type: application/isup\r\n\
+             Content-Disposition: signal;handling={handling}\r\n\r\n\u{1}\r\n--x--\r\n"
+        )
+    };
+    let ask = |b: &mut Bench, cseq, body: &str| {
+        let text = format!(
+            "INVITE sip:600@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKm{cseq}\r\n\
+             From: <sip:a@b>;tag=1\r\nTo: <sip:x@b>\r\nCall-ID: m\r\nCSeq: {cseq} INVITE\r\nContact: <sip:a@192.0.2.4>\r\n\
+             Content-Type: multipart/mixed; boundary=\"x\"\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        b.endpoint.handle_datagram(b.now, flow(), text.as_bytes());
+        b.drain();
+    };
+    let mut b = Bench::new();
+    ask(&mut b, 1, &isup("required"));
+    assert_eq!((b.statuses(), b.invite.is_none()), (vec!["415 INVITE".into()], true));
+    ask(&mut b, 2, &isup("optional"));
+    assert_eq!(b.invite.take().unwrap().body, sdp());
+    b.command(SessionCommand::Answer(sdp()));
+    assert_eq!(b.statuses(), ["200 INVITE"]);
 }

@@ -23,7 +23,7 @@ struct Place {
 impl Locate for Place {
     async fn locate(&self) -> Option<Hop> {
         // a failure shows in the state, once; a log line for each attempt would be thousands a day
-        let address = self.trunk.look_up().await.ok()?;
+        let address = self.trunk.look_up(self.sip.addresses()).await.ok()?;
         let hop = Hop { transport: self.trunk.transport, address };
         let is_new = self.trusted.lock().unwrap_or_else(PoisonError::into_inner).replace(address.ip())
             != Some(address.ip());
