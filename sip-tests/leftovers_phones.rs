@@ -61,6 +61,8 @@ pub(crate) const WAYS: [(&str, Way); 16] = [
 
 /// Packets heard that make a talk.
 const TALK: usize = 5;
+/// Each byte of silence in PCMU (ITU-T G.711).
+const SILENCE: u8 = 0xff;
 /// The payload type of keys (RFC 4733).
 const KEYS: u8 = 101;
 
@@ -123,13 +125,14 @@ impl Phone {
         }
         let answer = self.answer(&invite, |status| status >= 200).await;
         let status = answer.status.code();
+        let why = answer.headers.get(&HeaderName::Reason);
         match way {
             Way::Refused(expected) => {
-                assert_eq!(status, expected, "{}, {way:?}", self.number);
+                assert_eq!(status, expected, "{}, {way:?}: {why:?}", self.number);
                 return self.ack(&invite, &answer, None).await;
             }
-            Way::Gone(expected) => return assert_eq!(status, expected, "{}, {way:?}", self.number),
-            _ => assert_eq!(status, 200, "{}, {way:?}", self.number),
+            Way::Gone(expected) => return assert_eq!(status, expected, "{}, {way:?}: {why:?}", self.number),
+            _ => assert_eq!(status, 200, "{}, {way:?}: {why:?}", self.number),
         }
         let sdp = String::from_utf8(answer.body.to_vec()).unwrap();
         let port = sdp.split("m=audio ").nth(1).and_then(|m| m.split(' ').next()).unwrap();
@@ -152,7 +155,8 @@ impl Phone {
                 self.ack(&hold, &answer, None).await;
             }
             Way::Keys => {
-                self.talk().await;
+                // nothing but keys is heard there
+                self.talk_until(|_| true).await;
                 for key in [1_u8, 2] {
                     for n in 1..=5_u16 {
                         // the last ones say that it was let go (RFC 4733 §2.3)
@@ -285,17 +289,21 @@ impl Phone {
         let _ = self.rtp.send_to(&packet, self.media.unwrap()).await;
     }
 
-    /// Sends until it has heard something.
+    /// Sends until it has heard somebody: silence is what it hears until a browser is there.
     async fn talk(&mut self) {
+        self.talk_until(|payload| payload.iter().any(|byte| *byte != SILENCE)).await;
+    }
+
+    async fn talk_until(&mut self, is_heard: fn(&[u8]) -> bool) {
         let until = Instant::now() + PATIENCE;
         let mut buffer = [0; 2_000];
         let mut heard = 0;
         while heard < TALK {
             let time = u32::from(self.sequence) * 160;
             self.rtp(0, false, time, &[0x55; 160]).await;
-            if matches!(timeout(Duration::from_millis(20), self.rtp.recv_from(&mut buffer)).await, Ok(Ok(_)))
+            if let Ok(Ok((n, _))) = timeout(Duration::from_millis(20), self.rtp.recv_from(&mut buffer)).await
             {
-                heard += 1;
+                heard += usize::from(is_heard(&buffer[12..n]));
             }
             assert!(Instant::now() < until, "{}: silence", self.number);
         }
