@@ -101,7 +101,8 @@ await() {
   done
 }
 
-is_bound() { grep -qi ":$(printf %04X "$1") " /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6; }
+# Open to all: sipedge has sockets that are connected to the port, and a connection of the scenario before may linger.
+is_bound() { grep -Eqi "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$1") 0+:0000 " /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6; }
 has_ended() { ! kill -0 "$edge_pid" 2>/dev/null; }
 is_ready() { logs 'sipedge is ready' || has_ended; }
 logs() { grep -Eqs -- "$1" "$dir/sipedge.log"; }
