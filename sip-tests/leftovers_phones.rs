@@ -125,7 +125,8 @@ impl Phone {
         let status = answer.status.code();
         match way {
             Way::Refused(expected) => {
-                assert_eq!(status, expected, "{}, {way:?}", self.number);
+                let said = String::from_utf8_lossy(&answer.to_bytes()).into_owned();
+                assert_eq!(status, expected, "{}, {way:?}: {said}", self.number);
                 return self.ack(&invite, &answer, None).await;
             }
             Way::Gone(expected) => return assert_eq!(status, expected, "{}, {way:?}", self.number),
@@ -381,7 +382,7 @@ async fn deal(api: Api, id: String, manner: Manner) {
         Manner::Leaves => {
             ask("/call/answer", call.clone()).await;
             // who hangs up before the answer has left has declined
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             ask("/call/hangup", call).await;
         }
         Manner::Talks => {
