@@ -209,7 +209,7 @@ impl Task {
         let after = match dialog.number.as_str() {
             "leaves" => Duration::from_millis(200),
             "later" => Duration::from_millis(1_000),
-            "late" => Duration::from_secs(4),
+            "late" => Duration::from_secs(8),
             _ => return,
         };
         if dialog.next.is_none() && dialog.bye.is_none() {

@@ -125,7 +125,8 @@ impl Phone {
         let status = answer.status.code();
         match way {
             Way::Refused(expected) => {
-                assert_eq!(status, expected, "{}, {way:?}", self.number);
+                let said = String::from_utf8_lossy(&answer.to_bytes()).into_owned();
+                assert_eq!(status, expected, "{}, {way:?}: {said}", self.number);
                 return self.ack(&invite, &answer, None).await;
             }
             Way::Gone(expected) => return assert_eq!(status, expected, "{}, {way:?}", self.number),
