@@ -437,6 +437,16 @@ mod tests {
     }
 
     #[test]
+    fn received_is_read_with_brackets_and_written_without_rfc_5118_4_5() {
+        let mut v =
+            Via::parse("SIP/2.0/UDP [2001:db8::9:1];received=[2001:db8::9:255];branch=z9hG4bKas3").unwrap();
+        assert_eq!(v.received(), Some("2001:db8::9:255".parse().unwrap()));
+        // what the sender wrote there is its own affair
+        v.note_source("[2001:db8::7]:5060".parse().unwrap());
+        assert_eq!(v.to_string(), "SIP/2.0/UDP [2001:db8::9:1];received=2001:db8::7;branch=z9hG4bKas3");
+    }
+
+    #[test]
     fn a_branch_of_the_cookie_alone_is_none_rfc_4475_3_3_9() {
         assert_eq!(Via::parse("SIP/2.0/UDP h;branch=z9hG4bK").unwrap().rfc3261_branch(), None);
     }
