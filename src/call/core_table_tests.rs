@@ -5,6 +5,7 @@ use super::*;
 use crate::base::Digit;
 use crate::call::port::DtmfDigit;
 
+type Make = fn(Instant) -> Call;
 type Act = fn(&mut Call, Instant);
 
 /// State → what each input brings about.
@@ -39,7 +40,7 @@ const SHUTDOWN: &str =
 
 #[test]
 fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
-    let states: [(&str, fn(Instant) -> Call); 5] = [
+    let states: [(&str, Make); 5] = [
         ("routing", |_| {
             let mut call = call(None);
             call.start();
