@@ -61,7 +61,7 @@ pub struct WebRtcOffer {
 pub struct PlainRemote {
     /// What the stream will speak.
     pub format: Format,
-    /// The far side's direction; with a null address it holds the call, and nothing is expected of it (RFC 3264 §8.4).
+    /// The far side's direction; a null address takes away that it receives (RFC 3264 §8.4).
     pub direction: Direction,
     /// Where it wants RTP; none with a null address.
     pub rtp: Option<SocketAddr>,
@@ -457,8 +457,12 @@ fn plain_addresses(
 }
 
 fn plain_direction(sdp: &SessionDescription, media: &Media, rtp: Option<SocketAddr>) -> Direction {
-    // who holds by a null address says so with `sendrecv` beside it, and mostly sends nothing
-    if rtp.is_some() { sdp.direction_of(media) } else { Direction::Inactive }
+    match (sdp.direction_of(media), rtp) {
+        (direction, Some(_)) => direction,
+        // who holds by a null address says so with `sendrecv` beside it, and may send music of its own
+        (Direction::SendRecv | Direction::SendOnly, None) => Direction::SendOnly,
+        (Direction::RecvOnly | Direction::Inactive, None) => Direction::Inactive,
+    }
 }
 
 // ---- both

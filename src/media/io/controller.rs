@@ -719,6 +719,8 @@ impl Controller {
     }
 
     async fn say(&self, event: MediaEvent) {
+        // the far side may act on it at once: the thread shall know by then
+        self.wake_thread();
         // nobody listens when the call is over already
         let _ = self.events.send(event).await;
     }
