@@ -8,8 +8,8 @@
 //!
 //! Memory: the first two rounds fill what is bounded and kept on purpose (ended calls of the API, open STUN
 //! requests, SIP sockets of targets) and the allocator's arenas; an equal one is held against it. Resident
-//! memory, without what the allocator keeps free, may grow by 5 % of what the first round took at its peak, allocated bytes by 1 KiB a call, which is
-//! both sipedge's and the test's (it notes each call: about 150 bytes).
+//! memory, without what the allocator keeps free, may grow by 5 % of what the first round took at its peak, allocated
+//! bytes by 1 KiB a call, which is both sipedge's and the test's (it notes each call: about 150 bytes).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 pub const FRAME: Duration = Duration::from_millis(20);
 /// A jump of sequence numbers beyond this, either way, is a source that began anew (RFC 3550 appendix A.1).
 const JUMP_MAX: i64 = 3_000;
-/// What lies further back is no reordering; two in a row are a source that began anew. Such packets could not be sent
-/// in any case: nobody can tell whether their numbers left before.
+/// What lies further back is no reordering, and nobody can tell whether its number left before.
 const MISORDER_MAX: i64 = 127;
+/// So many in a row that cannot be sent, for they lie too far back or left before, are a source that began anew.
+const ANEW_RUN: u8 = 3;
 /// The longest duration that a telephone-event packet can tell (RFC 4733 §2.3.5).
 const SEGMENT: i32 = 0xffff;
 
@@ -86,8 +87,8 @@ struct Map {
     timestamp_offset: u32,
     /// First extended number of the source; what is before belongs to nobody.
     first: i64,
-    /// The number that follows one which came from too far back.
-    behind: Option<u16>,
+    /// The number that follows those which could not be sent, and how many they were in a row.
+    behind: Option<(u16, u8)>,
 }
 
 /// A telephone-event under way: where it began in the source's timestamps and in ours.
@@ -201,7 +202,6 @@ impl Outgoing {
         let (map, extended) = self.place(now, header)?;
         let index = extended.checked_add(map.sequence_offset).and_then(|i| u64::try_from(i).ok());
         let index = index.ok_or(Drop::Late)?;
-        self.sent.check(index)?;
         let mut timestamp = header.timestamp.wrapping_add(map.timestamp_offset);
         let mut payload_type = format.payload_out;
         if let Some((clock, out)) = event_out {
@@ -310,19 +310,25 @@ impl Outgoing {
         if let Some(map) = self.map.as_mut().filter(|m| m.ssrc == header.ssrc) {
             let delta =
                 i64::from(header.sequence.wrapping_sub(low16(map.highest.cast_unsigned())).cast_signed());
-            let follows = map.behind.take() == Some(header.sequence);
-            let is_behind = (-JUMP_MAX..-MISORDER_MAX).contains(&delta);
-            if is_behind && !follows {
-                map.behind = Some(header.sequence.wrapping_add(1));
-                return Err(Drop::Late);
-            }
-            if delta.abs() <= JUMP_MAX && !is_behind {
+            if delta.abs() <= JUMP_MAX {
                 let extended = map.highest + delta;
-                if extended < map.first {
-                    return Err(Drop::Late);
+                let index = extended.checked_add(map.sequence_offset).and_then(|i| u64::try_from(i).ok());
+                let fault = if delta < -MISORDER_MAX || extended < map.first {
+                    Some(Drop::Late)
+                } else {
+                    index.map_or(Some(Drop::Late), |index| self.sent.check(index).err())
+                };
+                let Some(fault) = fault else {
+                    map.behind = None;
+                    map.highest = map.highest.max(extended);
+                    return Ok((*map, extended));
+                };
+                let run =
+                    map.behind.filter(|(next, _)| *next == header.sequence).map_or(1, |(_, run)| run + 1);
+                if run < ANEW_RUN {
+                    map.behind = Some((header.sequence.wrapping_add(1), run));
+                    return Err(fault);
                 }
-                map.highest = map.highest.max(extended);
-                return Ok((*map, extended));
             }
         }
         let extended = i64::from(header.sequence);
