@@ -351,13 +351,6 @@ impl Call {
         }
     }
 
-    /// The offer that the leg was called with has its answer: it may offer now (RFC 3264 §4).
-    fn close_first_offer(&mut self, leg: LegId) {
-        if let Some(party) = self.party_mut(leg) {
-            party.is_asked = false;
-        }
-    }
-
     /// The first answer wins.
     fn handle_answered(&mut self, leg: LegId, answer: Answered) {
         if !self.is_rung(leg) {
@@ -407,50 +400,6 @@ impl Call {
         }
     }
 
-    fn handle_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
-        // RFC 3264 §4: no second offer while the first has no answer
-        let is_open = leg == self.caller.party.leg && self.caller.offer.is_some();
-        let Some(party) = self.party_mut(leg) else { return };
-        if is_open || party.is_asking || party.is_asked {
-            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
-            return self.tell(leg, LegCommand::RefuseOffer(refusal));
-        }
-        party.is_asking = true;
-        let profile = party.profile.media.clone();
-        if leg == self.caller.party.leg && self.bridged.is_none() {
-            self.caller.early = Some(sdp);
-        } else {
-            self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
-        }
-    }
-
-    fn handle_offer_requested(&mut self, leg: LegId) {
-        let Some(party) = self.party_mut(leg) else { return };
-        if party.is_asking || party.is_asked {
-            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
-            return self.tell(leg, LegCommand::RefuseOffer(refusal));
-        }
-        self.offer(leg);
-    }
-
-    fn handle_hold(&mut self, leg: LegId, is_holding: bool) {
-        let Some(party) = self.party_mut(leg).filter(|p| p.is_holding != is_holding) else { return };
-        party.is_holding = is_holding;
-        self.outputs.push_back(Output::Note(Note::Hold(leg, is_holding)));
-        self.media(MediaCommand::Hold(leg, is_holding));
-        // before the answer, the first offer or answer says it
-        if self.state == State::Active
-            && let Some(other) = self.other(leg)
-            && let Some(party) = self.party_mut(other).filter(|p| p.profile.takes_reoffer)
-        {
-            if party.is_asked || party.is_asking {
-                party.is_offer_due = true;
-            } else {
-                self.offer(other);
-            }
-        }
-    }
-
     /// What the media of this call said.
     pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         if matches!(self.state, State::Ended | State::New) {
@@ -482,74 +431,6 @@ impl Call {
                     self.tell(other, LegCommand::Dtmf(digit));
                 }
             }
-        }
-    }
-
-    fn handle_own_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
-        if self.callee(leg).is_some_and(|c| c.progress == Progress::Offering) {
-            return self.dial(leg, Some(sdp));
-        }
-        let is_first = leg == self.caller.party.leg && self.caller.is_unanswered();
-        if self.party_mut(leg).is_none_or(|p| !p.is_asked) {
-            return;
-        }
-        if is_first {
-            self.caller.answer = Some(sdp.clone());
-            self.answer_caller(Some(sdp));
-        } else {
-            self.tell(leg, LegCommand::Offer(sdp));
-        }
-    }
-
-    fn handle_own_answer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
-        if leg == self.caller.party.leg && self.caller.offer.take().is_some() {
-            self.caller.party.is_negotiated = true;
-            self.caller.party.is_asking = false;
-            self.caller.answer = Some(sdp.clone());
-            let answer = Some(sdp);
-            return if self.state == State::Active {
-                self.answer_caller(answer)
-            } else {
-                self.tell(leg, LegCommand::Progress { answer })
-            };
-        }
-        if let Some(party) = self.party_mut(leg)
-            && std::mem::take(&mut party.is_asking)
-        {
-            party.is_negotiated = true;
-            self.tell(leg, LegCommand::AnswerOffer(sdp));
-            self.offer_if_due(leg);
-        }
-    }
-
-    fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
-        self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
-        if leg != self.caller.party.leg && self.state != State::Active {
-            if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
-                && let Some(party) = self.party_mut(leg)
-                && std::mem::take(&mut party.is_asking)
-            {
-                // an offer of its own before it answered
-                return self.tell(leg, LegCommand::RefuseOffer(refusal));
-            }
-            return self.give_up(now, leg, refusal.cause(), false);
-        }
-        let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
-        let Some(party) = self.party_mut(leg) else { return };
-        if !is_first && std::mem::take(&mut party.is_asking) {
-            self.tell(leg, LegCommand::RefuseOffer(refusal));
-            return self.offer_if_due(leg);
-        }
-        let was_asked = std::mem::take(&mut party.is_asked);
-        if is_first || !party.is_negotiated {
-            let cause = refusal.cause();
-            if is_first {
-                self.tell(leg, LegCommand::RefuseOffer(refusal));
-            }
-            self.end(cause, None);
-        } else if was_asked {
-            // no offer could be made for it: what it wanted one for does not happen
-            self.tell(leg, LegCommand::RefuseOffer(refusal));
         }
     }
 
@@ -607,36 +488,6 @@ impl Call {
     fn bridge(&mut self, leg: LegId) {
         if self.bridged.replace(leg) != Some(leg) {
             self.media(MediaCommand::Bridge(self.caller.party.leg, leg));
-        }
-    }
-
-    /// The caller offered at first and the callee's codec is known: answer it.
-    fn answer_caller_media(&mut self) {
-        let leg = self.caller.party.leg;
-        if let Some(sdp) = self.caller.offer.clone() {
-            // once: the answer is on its way
-            if !std::mem::replace(&mut self.caller.party.is_asking, true) {
-                let profile = self.caller.party.profile.media.clone();
-                self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
-            }
-        } else {
-            let answer = self.caller.answer.clone();
-            self.tell(leg, LegCommand::Progress { answer });
-        }
-    }
-
-    /// Has an offer made for a leg.
-    fn offer(&mut self, leg: LegId) {
-        let Some(party) = self.party_mut(leg) else { return };
-        party.is_asked = true;
-        party.is_offer_due = false;
-        let profile = party.profile.media.clone();
-        self.media(MediaCommand::CreateOffer { leg, profile });
-    }
-
-    fn offer_if_due(&mut self, leg: LegId) {
-        if self.party_mut(leg).is_some_and(|p| p.is_offer_due && !p.is_asked && !p.is_asking) {
-            self.offer(leg);
         }
     }
 
@@ -712,6 +563,7 @@ impl Caller {
 }
 
 mod attempts;
+mod offers;
 mod parting;
 
 use parting::Parting;

@@ -6,6 +6,8 @@
 //! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer. A leg that
 //! is a media application has none: what it plays is played on the other leg's stream.
 
+mod webrtc;
+
 use super::engine::Shared;
 use super::thread::{Command, MediaThread, News};
 use crate::base::{CallId, Cause, LegId, Seed, StreamId};
@@ -27,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use tokio::sync::mpsc;
+use webrtc::{Transport, next_event};
 
 /// Characters of our ufrag and password (RFC 8839 §5.4 wants 4 and 22); the ufrag is unique in the process.
 const UFRAG_LEN: usize = 12;
@@ -39,34 +42,6 @@ impl PeerInlet for PeerHandle {
     fn input(&self, input: PeerInput) {
         // a full queue drops and counts there; an ended association takes nothing
         let _ = Self::input(self, input);
-    }
-}
-
-/// A WebRTC transport of a leg.
-struct Transport {
-    stream: StreamId,
-    stats: Arc<StreamStats>,
-    key: TransportKey,
-    local: LocalTransport,
-    /// As the first offer and answer decided; it stays (RFC 8842 §5.5).
-    dtls_role: DtlsRole,
-    format: Format,
-    peer: Arc<PeerHandle>,
-    events: Option<mpsc::Receiver<PeerEvent>>,
-}
-
-impl Transport {
-    /// New credentials of ours and of the far side for the same association (RFC 8445 §9): DTLS, keys and stream
-    /// stay. False when the association takes nothing any more; nothing is changed then.
-    fn restart(&mut self, offer: &WebRtcOffer, credentials: IceCredentials) -> bool {
-        let remote = Box::new(offer.remote.clone());
-        let input = PeerInput::Restart { local: credentials.clone(), remote };
-        let is_taken = PeerHandle::input(&self.peer, input).is_ok();
-        if is_taken {
-            self.local.credentials = credentials;
-            self.key = offer.key.clone();
-        }
-        is_taken
     }
 }
 
@@ -399,143 +374,6 @@ impl Controller {
         Ok(at)
     }
 
-    // ---- WebRTC legs
-
-    fn accept_webrtc(
-        &mut self,
-        leg: LegId,
-        sdp: &SessionDescription,
-    ) -> Result<SessionDescription, MediaRefusal> {
-        let mut offer = read_webrtc_offer(sdp, &self.codecs_beside(leg))?;
-        let at = self.leg(leg);
-        self.restart_transport(at, &offer);
-        let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
-        let (stream, local) = match known {
-            Some(transport) => {
-                transport.format = offer.format;
-                offer.remote.dtls_role = transport.dtls_role;
-                (transport.stream, transport.local.clone())
-            }
-            None => {
-                let transport = self.open_transport(&offer)?;
-                let opened = (transport.stream, transport.local.clone());
-                let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
-                if let Some(given_up) = leg.pending.replace(transport) {
-                    self.close_transport(given_up);
-                }
-                opened
-            }
-        };
-        self.tell(Command::Format(stream, offer.format));
-        self.tell(direction(stream, offer.direction, false));
-        self.relink();
-        let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
-        Ok(answer_webrtc(sdp, &offer, &local, &mut leg.origin))
-    }
-
-    /// Restarts ICE of the transport that the offer is of, if it is an offer of one with another ufrag. An
-    /// association that has just ended takes no restart: the offer then makes a new transport.
-    fn restart_transport(&mut self, at: usize, offer: &WebRtcOffer) {
-        let credentials = self.credentials();
-        let Some(leg) = self.legs.get_mut(at) else { return };
-        let Some(transport) = leg.transports().find(|t| t.key.is_restarted_by(&offer.key)) else { return };
-        let ufrag = credentials.ufrag.clone();
-        if transport.restart(offer, credentials) {
-            let stream = transport.stream;
-            self.tell(Command::Ufrag(stream, ufrag));
-        }
-    }
-
-    fn credentials(&mut self) -> IceCredentials {
-        let pwd = crate::base::Secret::new(self.seed.token(PWD_LEN));
-        IceCredentials { ufrag: self.seed.token(UFRAG_LEN), pwd }
-    }
-
-    fn open_transport(&mut self, offer: &WebRtcOffer) -> Result<Transport, MediaRefusal> {
-        let thread = self.media_thread().ok_or(MediaRefusal::Congestion)?;
-        let stream = self.shared.stream_id();
-        let addresses: Vec<SocketAddr> = thread.addresses().collect();
-        let sink = Arc::new(thread.sink(stream));
-        let credentials = self.credentials();
-        let config = &self.shared.config;
-        let candidates = addresses.iter().map(|a| announced(*a, config.external())).collect();
-        let fingerprint = self.shared.certificate.fingerprint();
-        let source = OwnSource::random(&mut self.seed);
-        let local = LocalTransport {
-            credentials: credentials.clone(),
-            fingerprint,
-            candidates,
-            source: source.clone(),
-        };
-        let parameters = LocalParameters {
-            credentials,
-            certificate: Arc::clone(&self.shared.certificate),
-            profiles: config.profiles().to_vec(),
-            addresses,
-            allow_loopback: config.is_loopback_allowed(),
-        };
-        let (sender, events) = mpsc::channel(PEER_EVENT_LIMIT);
-        let peer = Arc::new(peer::spawn(parameters, sink, sender, self.seed.fork()));
-        let stats: Arc<StreamStats> = Arc::default();
-        let added = self.tell(Command::AddWebRtc {
-            id: stream,
-            source,
-            ufrag: local.credentials.ufrag.clone(),
-            inlet: Some(Arc::<PeerHandle>::clone(&peer)),
-            stats: Arc::clone(&stats),
-            news: Some(self.news.clone()),
-        });
-        let remote = PeerInput::Remote(Box::new(offer.remote.clone()));
-        if !added || PeerHandle::input(&peer, remote).is_err() {
-            if added {
-                self.tell(Command::Remove(stream));
-            }
-            return Err(MediaRefusal::Congestion);
-        }
-        Ok(Transport {
-            stream,
-            stats,
-            key: offer.key.clone(),
-            local,
-            dtls_role: offer.remote.dtls_role,
-            format: offer.format,
-            peer,
-            events: Some(events),
-        })
-    }
-
-    async fn handle_peer(&mut self, stream: StreamId, event: PeerEvent) {
-        match event {
-            PeerEvent::Authenticated(path) => drop(self.tell(Command::Bind(stream, path))),
-            PeerEvent::Selected(path) => drop(self.tell(Command::Select(stream, path))),
-            PeerEvent::Connected(keys) => {
-                self.tell(Command::Keys(stream, Box::new(keys)));
-                let pending = |l: &Leg| l.pending.as_ref().is_some_and(|t| t.stream == stream);
-                let Some(leg) = self.legs.iter_mut().find(|l| pending(l)) else { return };
-                let replaced = std::mem::replace(&mut leg.current, leg.pending.take());
-                let connected = leg.live().map(|(_, codec)| (leg.id, codec));
-                // first the new one takes over at the listener, then the old one ends
-                self.relink();
-                if let Some(replaced) = replaced {
-                    self.close_transport(replaced);
-                }
-                if let Some((leg, codec)) = connected {
-                    self.say(MediaEvent::Connected { leg, codec }).await;
-                }
-            }
-            PeerEvent::Failed(cause) => match self.end_transport(stream) {
-                Some((leg, true)) => self.say(MediaEvent::Lost { leg, cause }).await,
-                Some((leg, false)) => self.say(MediaEvent::Failed { leg, cause }).await,
-                None => {}
-            },
-            PeerEvent::ConsentLost => {
-                if let Some((leg, _)) = self.end_transport(stream) {
-                    self.say(MediaEvent::Lost { leg, cause: Cause::ConsentLost }).await;
-                }
-            }
-        }
-    }
-
     /// What the thread noticed of a stream.
     async fn handle_news(&mut self, stream: StreamId, news: News) {
         let has_plain = |l: &Leg| l.plain.as_ref().is_some_and(|p| p.stream == stream);
@@ -562,19 +400,6 @@ impl Controller {
 
     // ---- ends
 
-    /// Ends the transport of that stream; answers its leg and whether it was the one in use.
-    fn end_transport(&mut self, stream: StreamId) -> Option<(LegId, bool)> {
-        let is_it = |t: &Option<Transport>| t.as_ref().is_some_and(|t| t.stream == stream);
-        let leg = self.legs.iter_mut().find(|l| is_it(&l.current) || is_it(&l.pending))?;
-        let was_current = is_it(&leg.current);
-        let ended = if was_current { leg.current.take() } else { leg.pending.take() };
-        let id = leg.id;
-        if let Some(ended) = ended {
-            self.close_transport(ended);
-        }
-        Some((id, was_current))
-    }
-
     fn detach(&mut self, id: LegId) -> bool {
         let Some(leg) = self.legs.iter_mut().find(|l| l.id == id) else { return false };
         let taken = [leg.current.take(), leg.pending.take()];
@@ -596,12 +421,6 @@ impl Controller {
         if let Some(plain) = leg.plain.take() {
             self.close_plain(&plain);
         }
-    }
-
-    fn close_transport(&self, transport: Transport) {
-        self.tell(Command::Remove(transport.stream));
-        self.note_end(transport.stream, "webrtc", &transport.stats);
-        let _ = PeerHandle::input(&transport.peer, PeerInput::Close);
     }
 
     fn close_plain(&self, plain: &Plain) {
@@ -762,34 +581,4 @@ fn common(codecs: &[Codec], beside: &[Codec]) -> Result<Vec<Codec>, MediaRefusal
         return Err(MediaRefusal::NoCommonCodec { offered: names(codecs), wanted: names(beside) });
     }
     Ok(common)
-}
-
-/// The address to announce for a socket.
-fn announced(socket: SocketAddr, external: Option<IpAddr>) -> SocketAddr {
-    match external {
-        Some(ip) if ip.is_ipv4() == socket.is_ipv4() => (ip, socket.port()).into(),
-        _ => socket,
-    }
-}
-
-/// The next event of any association; pends when there is none. Cancel-safe: nothing is taken before it is
-/// returned.
-async fn next_event(legs: &mut [Leg]) -> Option<(StreamId, PeerEvent)> {
-    std::future::poll_fn(|context| {
-        for transport in legs.iter_mut().flat_map(Leg::transports) {
-            let Some(events) = &mut transport.events else { continue };
-            match events.poll_recv(context) {
-                Poll::Ready(Some(event)) => return Poll::Ready(Some((transport.stream, event))),
-                // a transport leaves the leg with its last event; one that is still there ended without a word
-                Poll::Ready(None) => {
-                    transport.events = None;
-                    let fault = PeerEvent::Failed(Cause::Internal);
-                    return Poll::Ready(Some((transport.stream, fault)));
-                }
-                Poll::Pending => {}
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

@@ -1,0 +1,155 @@
+//! Offers and answers of a call: at most one open on each leg (RFC 3264 §4), those of the legs carried to media, those of
+//! media to the legs. Hold is among them, because a leg that can be offered something hears of it so.
+
+use super::*;
+
+impl Call {
+    /// The offer that the leg was called with has its answer: it may offer now (RFC 3264 §4).
+    pub(super) fn close_first_offer(&mut self, leg: LegId) {
+        if let Some(party) = self.party_mut(leg) {
+            party.is_asked = false;
+        }
+    }
+
+    pub(super) fn handle_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        // RFC 3264 §4: no second offer while the first has no answer
+        let is_open = leg == self.caller.party.leg && self.caller.offer.is_some();
+        let Some(party) = self.party_mut(leg) else { return };
+        if is_open || party.is_asking || party.is_asked {
+            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
+            return self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+        party.is_asking = true;
+        let profile = party.profile.media.clone();
+        if leg == self.caller.party.leg && self.bridged.is_none() {
+            self.caller.early = Some(sdp);
+        } else {
+            self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+        }
+    }
+
+    pub(super) fn handle_offer_requested(&mut self, leg: LegId) {
+        let Some(party) = self.party_mut(leg) else { return };
+        if party.is_asking || party.is_asked {
+            let refusal = MediaRefusal::Unusable("an offer of this call is still unanswered");
+            return self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+        self.offer(leg);
+    }
+
+    pub(super) fn handle_own_offer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        if self.callee(leg).is_some_and(|c| c.progress == Progress::Offering) {
+            return self.dial(leg, Some(sdp));
+        }
+        let is_first = leg == self.caller.party.leg && self.caller.is_unanswered();
+        if self.party_mut(leg).is_none_or(|p| !p.is_asked) {
+            return;
+        }
+        if is_first {
+            self.caller.answer = Some(sdp.clone());
+            self.answer_caller(Some(sdp));
+        } else {
+            self.tell(leg, LegCommand::Offer(sdp));
+        }
+    }
+
+    pub(super) fn handle_own_answer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        if leg == self.caller.party.leg && self.caller.offer.take().is_some() {
+            self.caller.party.is_negotiated = true;
+            self.caller.party.is_asking = false;
+            self.caller.answer = Some(sdp.clone());
+            let answer = Some(sdp);
+            return if self.state == State::Active {
+                self.answer_caller(answer)
+            } else {
+                self.tell(leg, LegCommand::Progress { answer })
+            };
+        }
+        if let Some(party) = self.party_mut(leg)
+            && std::mem::take(&mut party.is_asking)
+        {
+            party.is_negotiated = true;
+            self.tell(leg, LegCommand::AnswerOffer(sdp));
+            self.offer_if_due(leg);
+        }
+    }
+
+    pub(super) fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
+        self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
+        if leg != self.caller.party.leg && self.state != State::Active {
+            if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
+                && let Some(party) = self.party_mut(leg)
+                && std::mem::take(&mut party.is_asking)
+            {
+                // an offer of its own before it answered
+                return self.tell(leg, LegCommand::RefuseOffer(refusal));
+            }
+            return self.give_up(now, leg, refusal.cause(), false);
+        }
+        let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
+        let Some(party) = self.party_mut(leg) else { return };
+        if !is_first && std::mem::take(&mut party.is_asking) {
+            self.tell(leg, LegCommand::RefuseOffer(refusal));
+            return self.offer_if_due(leg);
+        }
+        let was_asked = std::mem::take(&mut party.is_asked);
+        if is_first || !party.is_negotiated {
+            let cause = refusal.cause();
+            if is_first {
+                self.tell(leg, LegCommand::RefuseOffer(refusal));
+            }
+            self.end(cause, None);
+        } else if was_asked {
+            // no offer could be made for it: what it wanted one for does not happen
+            self.tell(leg, LegCommand::RefuseOffer(refusal));
+        }
+    }
+
+    pub(super) fn handle_hold(&mut self, leg: LegId, is_holding: bool) {
+        let Some(party) = self.party_mut(leg).filter(|p| p.is_holding != is_holding) else { return };
+        party.is_holding = is_holding;
+        self.outputs.push_back(Output::Note(Note::Hold(leg, is_holding)));
+        self.media(MediaCommand::Hold(leg, is_holding));
+        // before the answer, the first offer or answer says it
+        if self.state == State::Active
+            && let Some(other) = self.other(leg)
+            && let Some(party) = self.party_mut(other).filter(|p| p.profile.takes_reoffer)
+        {
+            if party.is_asked || party.is_asking {
+                party.is_offer_due = true;
+            } else {
+                self.offer(other);
+            }
+        }
+    }
+
+    /// The caller offered at first and the callee's codec is known: answer it.
+    pub(super) fn answer_caller_media(&mut self) {
+        let leg = self.caller.party.leg;
+        if let Some(sdp) = self.caller.offer.clone() {
+            // once: the answer is on its way
+            if !std::mem::replace(&mut self.caller.party.is_asking, true) {
+                let profile = self.caller.party.profile.media.clone();
+                self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
+            }
+        } else {
+            let answer = self.caller.answer.clone();
+            self.tell(leg, LegCommand::Progress { answer });
+        }
+    }
+
+    /// Has an offer made for a leg.
+    pub(super) fn offer(&mut self, leg: LegId) {
+        let Some(party) = self.party_mut(leg) else { return };
+        party.is_asked = true;
+        party.is_offer_due = false;
+        let profile = party.profile.media.clone();
+        self.media(MediaCommand::CreateOffer { leg, profile });
+    }
+
+    pub(super) fn offer_if_due(&mut self, leg: LegId) {
+        if self.party_mut(leg).is_some_and(|p| p.is_offer_due && !p.is_asked && !p.is_asking) {
+            self.offer(leg);
+        }
+    }
+}
