@@ -12,8 +12,9 @@
 //! as no clock of day comes in here. Left out: GRUU, Service-Route, contacts that are no `sip:` URI.
 
 use super::answer::Answer;
-use super::{Flow, HeaderName, Headers, NameAddr, Params, Request, SipUri, StatusCode, Uri};
+use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Transport, Uri};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// What stands for a lifetime that cannot be read (RFC 3261 §20.10, §20.19).
@@ -73,6 +74,22 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Where a call goes first: to the first proxy of the path, else to the contact; back the way the REGISTER
+    /// came where that is a connection (RFC 5626 §5.3: the only one that a NAT lets through), where the place is
+    /// named and not numbered, or speaks another transport, or for a peer behind NAT (`is_symmetric`).
+    #[must_use]
+    pub fn hop(&self, is_symmetric: bool) -> Hop {
+        let place = self.path.first().and_then(|p| p.uri.sip()).unwrap_or(&self.contact);
+        let transport = place.param("transport").flatten();
+        let is_udp = transport.is_none_or(|t| t.eq_ignore_ascii_case("udp"));
+        match place.host.ip() {
+            Some(ip) if self.flow.transport == Transport::Udp && is_udp && !is_symmetric => {
+                SocketAddr::new(ip, place.port.unwrap_or(5060)).into()
+            }
+            _ => self.flow.hop(),
+        }
+    }
+
     /// Whether a binding takes the place of this one.
     fn is_same(&self, other: &Self) -> bool {
         match (&self.instance, &other.instance) {

@@ -318,6 +318,28 @@ fn what_cannot_be_called_or_is_too_long_is_refused() {
     assert!(b.registrar.bindings.is_empty() && b.changes().is_empty());
 }
 
+#[test]
+fn a_call_goes_to_the_contact_or_the_first_of_its_path_and_by_the_flow_where_there_is_no_other_way() {
+    let hop = |lines: &str, is_symmetric| {
+        let mut b = Bench::new();
+        b.from = "203.0.113.9:41000";
+        assert_eq!(b.status(lines), 200, "{lines}");
+        b.registrar.bindings(AOR)[0].hop(is_symmetric).address.to_string()
+    };
+    assert_eq!(hop("Contact: <sip:a@192.0.2.1:5070>", false), "192.0.2.1:5070");
+    assert_eq!(hop("Contact: <sip:a@192.0.2.1;transport=udp>", false), "192.0.2.1:5060");
+    assert_eq!(hop("Contact: <sip:a@192.0.2.1:5070>", true), "203.0.113.9:41000");
+    assert_eq!(hop("Contact: <sip:a@pbx.example:5070>", false), "203.0.113.9:41000");
+    assert_eq!(hop("Contact: <sip:a@192.0.2.1;transport=tcp>", false), "203.0.113.9:41000");
+    let path = "Path: <sip:192.0.2.7:5066;lr>\nSupported: path\nContact: <sip:a@192.0.2.1:5070>";
+    assert_eq!(hop(path, false), "192.0.2.7:5066");
+    let mut b = Bench::new();
+    b.send("Contact: <sip:a@192.0.2.1:5070>");
+    let mut binding = b.registrar.bindings(AOR)[0].clone();
+    binding.flow = Flow::tcp("192.0.2.10:5080".parse().unwrap(), "192.0.2.1:41000".parse().unwrap());
+    assert_eq!(binding.hop(false), binding.flow.hop());
+}
+
 /// State → what each input brings about: status, how many bindings there are then, and what the log hears.
 #[rustfmt::skip]
 const TABLE: [(&str, [&str; 8]); 3] = [

@@ -143,6 +143,13 @@ impl SipUri {
         self
     }
 
+    /// The same place for another user; password and headers stay behind.
+    #[must_use]
+    pub fn with_user(&self, user: &str) -> Self {
+        let place = Self::new(Some(user), self.host.clone(), self.port);
+        Self { is_secure: self.is_secure, params: self.params.clone(), ..place }
+    }
+
     /// The user part as written.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
