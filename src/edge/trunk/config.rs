@@ -240,7 +240,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             Transport::Udp
         }
     };
-    let register = read_register(section, &raw, user.is_some(), &mut faults);
+    let has_user = user.is_some();
+    let register = read_register(section, &raw, has_user, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     if takes_registration {
@@ -265,7 +266,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             transport,
             register,
             takes_registration,
-            qualify: qualify.filter(|_| !takes_registration),
+            // a PBX that does not know who asks notes it as an intruder's doing
+            qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             is_down: Arc::default(),
         }),
         _ => Err(faults),
@@ -313,11 +315,7 @@ fn check_registrar(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) {
             "a PBX registers with a user and password; name them, or the hashes of `sipedge hash-secret`";
         faults.push(section.fault("inbound_user", remedy));
     }
-    for (key, is_there) in [
-        ("host", raw.host.is_some()),
-        ("transport", raw.transport.is_some()),
-        ("qualify", raw.qualify.as_deref().is_some_and(|q| q != "off")),
-    ] {
+    for (key, is_there) in [("host", raw.host.is_some()), ("transport", raw.transport.is_some())] {
         if is_there {
             let remedy = "leave it out: with register = \"accept\" calls go where the PBX registered";
             faults.push(section.fault(key, remedy));
@@ -462,15 +460,19 @@ mod tests {
         assert!(trunk.takes_registration && trunk.register.is_none() && trunk.qualify.is_none());
         assert!(matches!(trunk.access, Access::Digest { .. }));
         assert_eq!(read(json!({"register": "accept"})).unwrap_err(), ["trunk.pbx.inbound_user"]);
-        for (key, value) in [
-            ("host", json!("192.0.2.1")),
-            ("transport", json!("tcp")),
-            ("qualify", json!("10s")),
-            ("register_expires", json!("60s")),
-        ] {
+        for (key, value) in
+            [("host", json!("192.0.2.1")), ("transport", json!("tcp")), ("register_expires", json!("60s"))]
+        {
             let mut all = login();
             all[key] = value;
             assert_eq!(read(all).unwrap_err(), [format!("trunk.pbx.{key}")]);
+        }
+        for (key, value, interval) in
+            [("user", "edge", Some(10)), ("qualify", "3s", Some(3)), ("qualify", "off", None)]
+        {
+            let mut all = login();
+            all[key] = json!(value);
+            assert_eq!(read(all).unwrap().qualify.map(|q| q.as_secs()), interval, "{key}");
         }
         for register in [json!("yes"), json!(1)] {
             assert_eq!(read(json!({"host": "h", "register": register})).unwrap_err(), ["trunk.pbx.register"]);

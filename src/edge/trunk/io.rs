@@ -55,15 +55,15 @@ impl TrunkDialer {
 
     /// Where a trunk's PBX is now, and how it is addressed there.
     async fn place(&self, trunk: &Trunk) -> Result<(Hop, Identity), Cause> {
+        // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
+        if trunk.is_down() {
+            return Err(Cause::Unreachable);
+        }
         if trunk.takes_registration {
             let bindings = self.bindings.lock();
             // nobody is there to ring, as with a trunk that is down
             let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
             return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
-        }
-        // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
-        if trunk.is_down() {
-            return Err(Cause::Unreachable);
         }
         let address = trunk.address(self.sip.addresses()).await?;
         Ok((Hop { transport: trunk.transport, address }, trunk.identity()))
@@ -92,7 +92,7 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, context: EdgeCo
         Inbound::new(&trunks, Instant::now(), Seed::from_bytes(entropy)).registering(bindings.clone());
     let registered = Arc::new(Notify::new());
     if inbound.is_registrar() {
-        tokio::spawn(registrations::look_after(bindings, registered.clone(), sip.clone()));
+        tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered.clone(), sip.clone()));
     }
     sip.set_handler(Arc::new(Gate {
         serves: if inbound.is_registrar() { &[Method::REGISTER] } else { &[] },

@@ -1,20 +1,27 @@
-//! Tells of the PBXs that register here, and ends bindings in time.
+//! Tells of the PBXs that register here, ends bindings in time, and watches whether somebody is where they lead.
 
-use super::Bindings;
+use super::{Bindings, Trunk};
 use crate::base::Excerpt;
 use crate::sip::io::SipStack;
+use crate::sip::qualify::Reachability;
 use crate::sip::registrar::{Binding, Change};
+use crate::sip::{NameAddr, SipUri};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 /// Runs as long as the program; `registered` tells of every REGISTER.
-pub(super) async fn look_after(bindings: Bindings, registered: Arc<Notify>, sip: Arc<SipStack>) {
-    // who is registered shall not wait behind strangers, and keeps its connection
-    let mut trusted: BTreeMap<String, IpAddr> = BTreeMap::new();
+pub(super) async fn look_after(
+    trunks: Vec<Arc<Trunk>>,
+    bindings: Bindings,
+    registered: Arc<Notify>,
+    sip: Arc<SipStack>,
+) {
+    let mut present: BTreeMap<String, Present> = BTreeMap::new();
     loop {
         let (changes, next) = {
             let mut registrar = bindings.lock();
@@ -22,18 +29,23 @@ pub(super) async fn look_after(bindings: Bindings, registered: Arc<Notify>, sip:
             let changes: Vec<_> = std::iter::from_fn(|| registrar.poll_output()).collect();
             (changes, registrar.poll_timeout())
         };
-        for (trunk, change) in changes {
-            tell(&trunk, &change);
-            let ip = match &change {
-                Change::Registered(binding) | Change::Moved(binding) => Some(binding.flow.path.remote.ip()),
-                Change::Removed | Change::Expired => None,
+        for (name, change) in changes {
+            tell(&name, &change);
+            let Some(trunk) = trunks.iter().find(|t| t.name == name) else { continue };
+            let old = match &change {
+                Change::Registered(binding) | Change::Moved(binding) => {
+                    let ip = binding.flow.path.remote.ip();
+                    sip.trust(ip);
+                    present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) })
+                }
+                Change::Removed | Change::Expired => present.remove(&name),
             };
-            ip.into_iter().for_each(|ip| sip.trust(ip));
-            let old = match ip {
-                Some(ip) => trusted.insert(trunk, ip),
-                None => trusted.remove(&trunk),
-            };
-            old.into_iter().for_each(|ip| sip.distrust(ip));
+            if let Some(old) = old {
+                sip.distrust(old.ip);
+                old.watch.into_iter().for_each(|watch| watch.abort());
+            }
+            // it has just spoken, or nobody asks any more
+            trunk.set_down(false);
         }
         let until = async {
             match next {
@@ -46,6 +58,38 @@ pub(super) async fn look_after(bindings: Bindings, registered: Arc<Notify>, sip:
             () = until => {}
         }
     }
+}
+
+/// A PBX that is registered.
+struct Present {
+    /// It shall not wait behind strangers, and keeps its connection.
+    ip: IpAddr,
+    /// Asks now and then whether it is there.
+    watch: Option<JoinHandle<()>>,
+}
+
+/// A PBX that ended without a word is registered for a while yet; its calls shall not wait for nobody to answer.
+fn watch(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack) -> Option<JoinHandle<()>> {
+    let user = trunk.user.as_deref();
+    let asker = user.map(|user| NameAddr::new(SipUri::new(Some(user), binding.contact.host.clone(), None)));
+    let mut reached = sip.qualify(Arc::new(binding.hop(trunk.is_symmetric)), asker, trunk.qualify?);
+    let trunk = trunk.clone();
+    Some(tokio::spawn(async move {
+        while reached.changed().await.is_ok() {
+            let is_down = *reached.borrow_and_update() == Reachability::Down;
+            match (trunk.is_down(), is_down) {
+                (false, true) => {
+                    warn!(
+                        trunk = trunk.name,
+                        "the trunk's PBX is registered and does not answer: calls to it fail at once"
+                    );
+                }
+                (true, false) => info!(trunk = trunk.name, "the trunk's PBX answers again"),
+                _ => {}
+            }
+            trunk.set_down(is_down);
+        }
+    }))
 }
 
 fn tell(trunk: &str, change: &Change) {
@@ -68,7 +112,7 @@ fn tell(trunk: &str, change: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, Trunk, TrunkDialer};
+    use super::super::{Gate, TrunkDialer};
     use super::*;
     use crate::base::{Cause, Secret, Section, Seed, Services};
     use crate::edge::trunk::inbound::Inbound;
@@ -152,8 +196,10 @@ mod tests {
     }
 
     /// A stack whose one trunk registers here.
-    fn start() -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
-        let value = json!({"register": "accept", "inbound_user": "pbx", "inbound_password": "secret"});
+    fn start(qualify: &str) -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
+        let value = json!({
+            "register": "accept", "inbound_user": "pbx", "inbound_password": "secret", "user": "edge", "qualify": qualify,
+        });
         let trunk =
             Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -162,7 +208,7 @@ mod tests {
         let inbound =
             Inbound::new(&trunks, Instant::now(), Seed::from_number(2)).registering(bindings.clone());
         let registered = Arc::new(Notify::new());
-        tokio::spawn(look_after(bindings.clone(), registered.clone(), sip.clone()));
+        tokio::spawn(look_after(trunks.clone(), bindings.clone(), registered.clone(), sip.clone()));
         sip.set_handler(Arc::new(Gate {
             inbound: Mutex::new(inbound),
             serves: &[Method::REGISTER],
@@ -174,7 +220,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_trunk_is_called_where_its_pbx_registered_and_down_before_and_after() {
-        let (sip, trunk, dialer) = start();
+        let (sip, trunk, dialer) = start("off");
         assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
@@ -190,8 +236,33 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_registered_and_gone_is_down_until_it_answers_or_registers_elsewhere() {
+        let (sip, trunk, dialer) = start("1s");
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        pbx.register(1, &format!("sip:s@{address}"), 300).await;
+        let Message::Request(asked) = pbx.next().await else { panic!("a request was expected") };
+        assert_eq!(asked.method, Method::OPTIONS);
+        let from = asked.headers.from().unwrap().uri.to_string();
+        assert_eq!(from, "sip:edge@127.0.0.1", "the PBX knows who asks");
+        pbx.send(&asked.response(StatusCode::OK, Some("t")).to_bytes()).await;
+        drop(pbx);
+        while !trunk.is_down() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        pbx.register(3, &format!("sip:s@{address}"), 300).await;
+        assert!(matches!(pbx.next().await, Message::Request(r) if r.method == Method::OPTIONS));
+        assert_eq!(dialer.place(&trunk).await.ok().map(|(hop, _)| hop.address), Some(address));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn one_that_registered_by_tcp_is_called_by_that_connection_rfc_5626_5_3() {
-        let (sip, trunk, dialer) = start();
+        let (sip, trunk, dialer) = start("off");
         let stream = TcpStream::connect(sip.addresses()[0]).await.unwrap();
         let mut pbx = Pbx::Tcp(stream, Framer::new(Limits::TCP));
         // nobody listens where the contact points
