@@ -23,7 +23,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   const browser = started(await Browser.start({ microphone, program }));
   const client = new Api(BASE);
   const config = configuration({ http: HTTP, sip: SIP, webrtc: 27690, rtp: 44600, host: '', origin: browser.origin })
-    .replace(/host = ""\nuser = .*\npassword = .*\n/, 'register = "accept"\n')
+    .replace(/host = ""\nuser = .*\npassword = .*\n/, 'register = "accept"\nqualify = "1s"\n')
     // the PBX's own calls do not go back to it
     .replace('[[route]]\nto', '[[route]]\nfrom = "account.anna"\nto');
   const edge = new Sipedge({ binary, out, name: 'registrar', config });
@@ -96,6 +96,8 @@ export async function run({ report, microphone, program, tone, out, binary, home
 
   // ---- the PBX goes without a word to us, and comes back with another contact: the newest counts
   await pbx.stop();
+  await edge.child.says("WARN the trunk's PBX is registered and does not answer", 15_000);
+  await fails('registered and gone: a call fails at once');
   report.equal('it went without a word', count(edge.output, /took its registration away/g), 1);
   await pbx.start();
   // Asterisk lets up to 10 s pass before its first REGISTER
