@@ -372,8 +372,8 @@ fn refuse(phrase: &str) -> Answer {
     Answer { phrase: Some(phrase.to_owned()), ..Answer::new(StatusCode::BAD_REQUEST) }
 }
 
-/// An older request came later, and changes nothing (RFC 3261 §10.3 step 7, which names no status; §12.2.2 has
-/// this one for the same case within a dialog).
+/// An older request came later, and changes nothing (RFC 3261 §10.3 step 7: one update that fails has all of them
+/// fail, with this status).
 fn out_of_order() -> Answer {
     Answer { phrase: Some("CSeq Out Of Order".to_owned()), ..Answer::new(StatusCode::SERVER_ERROR) }
 }
