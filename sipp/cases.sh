@@ -50,6 +50,51 @@ scenario_auth-refused() {
   [ "$(grep -c 'login refused' "$dir/sipedge.log")" = 1 ] || fault 'the log has a line for each guess'
 }
 
+# ---- a PBX that registers: trunk.a, which then has no host
+
+registers() {
+  configure "$digest
+digest = [\"MD5\"]
+register = \"accept\"" "[[route]]
+number = \"3??\"
+to = \"trunk.a\""
+  sed -i '/^\[trunk.a\]/,/^$/{/^host/d}' "$dir/sipedge.toml"
+  edge
+}
+# The PBX that registers, as user pbx with a password.
+registrant() { peer caller uac "$home/$1.uac.xml" "$a" -s pbx -au pbx -ap "$2" -auth_uri "$url:$sip"; }
+
+scenario_registrar() {
+  registers
+  registrant registrar pbx-pw
+  finish
+  says sipedge.log 'INFO .*registered here.*contact=sip:one@'
+  says sipedge.log 'INFO .*registered elsewhere.*contact=sip:two@'
+  says sipedge.log 'INFO .*took its registration away'
+}
+scenario_registrar-refused() {
+  registers
+  registrant registrar-refused wrong
+  finish
+  says sipedge.log 'WARN .*login refused.*user="pbx".*method=REGISTER'
+  never sipedge.log 'registered here'
+}
+# Before it registers its calls end at once; then they go to the proxy of its Path.
+scenario_registrar-call() {
+  registers
+  api make 300
+  await 'the end of a call to nobody' logs 'call ended.*cause=unreachable'
+  sed "s/PATH/$b/" "$home/registrar-call.uac.xml" >"$dir/registrar-call.xml"
+  peer caller uac "$dir/registrar-call.xml" "$a" -s pbx -au pbx -ap pbx-pw -auth_uri "$url:$sip"
+  await 'the registration' logs 'registered here'
+  wait_for_peers
+  called api-call
+  api make 300
+  finish
+  says called.messages '^INVITE sip:300@192.0.2.77:5099;line=abc SIP/2.0'
+  says called.messages "^Route: <sip:$url:$b;lr>"
+}
+
 scenario_stranger() { configure 'inbound = "off"'; common stranger; never sipedge.log 'call started'; }
 
 # ---- lost messages: SIPp shall not know a repeated message as such

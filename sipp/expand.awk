@@ -11,6 +11,7 @@
 #   @hear 486, @hear BYE         waits for a message
 #   @ACK                         of a 2xx;  @ACK of=failure  of any other final response just received
 #   @CANCEL                      after a provisional response just received; @CANCEL fresh  of nothing
+#   @REGISTER                    of the user -s, with the Contact lines that are below it
 #   @login                       waits for a REGISTER with the right digest
 #   @BYE, @INVITE, @OPTIONS ...  request within the call
 #   @reply 200                   response to the request just received
@@ -64,6 +65,7 @@ function write(kind, what) {
     print "  <nop test=\"login\" next=\"login" ++logins "\"/>"
     print "  <nop>\n    <action>\n      <error message=\"wrong digest\"/>\n    </action>\n  </nop>\n  <label id=\"login" logins "\"/>"
   }
+  else if (kind == "REGISTER") request("REGISTER", "sip:[remote_ip]:[remote_port]", "<sip:[service]@[remote_ip]:[remote_port]>;tag=[pid]c[call_number]", "<sip:[service]@[remote_ip]:[remote_port]>", new_via(), word("cseq", 1))
   else request(kind, word("uri", "[next_url]"), ours(), "uri" in opt ? "<" opt["uri"] ">" : "[$from]", new_via(), word("cseq", kind == "ACK" ? 1 : 2))
 }
 
@@ -96,7 +98,7 @@ function request(method, uri, from, to, via, cseq) {
   print method " " uri " SIP/2.0\n" via
   print "From: " from "\n" (to ~ /^\[last/ ? to : "To: " to)
   print "Call-ID: [call_id]\nCSeq: " cseq " " method
-  if (method != "CANCEL" && method != "BYE") print "Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>"
+  if (method != "CANCEL" && method != "BYE" && method != "REGISTER") print "Contact: <sip:caller@[local_ip]:[local_port];transport=[transport]>"
   print "Max-Forwards: " word("max", 70)
   end()
 }

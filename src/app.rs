@@ -4,7 +4,7 @@ mod demo;
 
 use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
 use crate::call::io::{Switch, SwitchParts};
-use crate::call::route::{RouteQuery, Source};
+use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{EdgeContext, Prepared, Table};
@@ -80,6 +80,13 @@ impl Configured {
         let trunks =
             self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
         accounts.chain(trunks.map(Source::Trunk)).collect()
+    }
+
+    /// What must be so for a target to be reached; see [`Prepared::condition`].
+    #[must_use]
+    pub fn condition(&self, target: &Target) -> Option<&'static str> {
+        let (_, edge) = self.edges.iter().find(|(name, _)| *name == target.edge)?;
+        edge.condition(&target.name)
     }
 
     /// What each rule does with a call; see [`Registry::explain`].

@@ -1,7 +1,7 @@
 //! `sipedge route NUMBER --from SOURCE`.
 
 use crate::app::Configured;
-use crate::call::route::{Place, RouteQuery, Source, Step};
+use crate::call::route::{Place, RouteQuery, Source, Step, Target};
 use crate::registry::{Explanation, read_source};
 use clap::Args;
 use std::fmt::Write;
@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, configured: &Configured) -> ExitCode {
     };
     let query = RouteQuery { source, to: arguments.number.clone() };
     let lines = configured.explain(&query);
-    print!("{}", describe(&query, &lines));
+    print!("{}", describe(&query, &lines, &|target| configured.condition(target)));
     if lines.iter().any(|line| line.outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -49,8 +49,11 @@ fn find(text: &str, sources: &[Source]) -> Result<Source, String> {
     }
 }
 
+/// What must be so for a target to be reached.
+type Condition<'a> = &'a dyn Fn(&Target) -> Option<&'static str>;
+
 /// One line a rule, and the verdict.
-fn describe(query: &RouteQuery, lines: &[Explanation]) -> String {
+fn describe(query: &RouteQuery, lines: &[Explanation], condition: Condition<'_>) -> String {
     let mut text = format!("{} from {}\n", query.to, query.source);
     let width = lines.iter().map(|line| line.rule.len()).max().unwrap_or(0);
     let mut steps = 0;
@@ -59,7 +62,7 @@ fn describe(query: &RouteQuery, lines: &[Explanation]) -> String {
         let _ = match outcome {
             Ok(step) => {
                 steps += 1;
-                writeln!(text, "  {rule:width$}  {steps}. {}", rings(step))
+                writeln!(text, "  {rule:width$}  {steps}. {}", rings(step, condition))
             }
             Err(why) => writeln!(text, "  {rule:width$}  -  {why}"),
         };
@@ -72,9 +75,12 @@ fn describe(query: &RouteQuery, lines: &[Explanation]) -> String {
     text
 }
 
-fn rings(step: &Step) -> String {
+fn rings(step: &Step, condition: Condition<'_>) -> String {
     let place = |place: &Place| match place {
-        Place::Target(target) => format!("{}.{} as {}", target.edge, target.name, target.number),
+        Place::Target(target) => {
+            let when = condition(target).map_or_else(String::new, |when| format!(" ({when})"));
+            format!("{}.{} as {}{when}", target.edge, target.name, target.number)
+        }
         Place::Account { name, .. } => format!("everything that account.{name} has"),
     };
     let places: Vec<String> = step.places.iter().map(place).collect();
@@ -86,7 +92,6 @@ fn rings(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::route::Target;
     use std::time::Duration;
 
     #[test]
@@ -114,13 +119,18 @@ mod tests {
             line("route[3]", Ok(Step { places: vec![Place::Target(target)], ring_timeout: None })),
         ];
         assert_eq!(
-            describe(&query, &lines),
+            describe(&query, &lines, &|_| None),
             "1001 from trunk.pbx\n\
             \x20 route[1]  -  number 6?? does not match\n\
             \x20 route[2]  1. rings everything that account.anna has, for 20s\n\
             \x20 route[3]  2. rings trunk.isp as 1001\n\
             each is tried when the one before is busy, does not answer, or cannot be reached\n"
         );
-        assert_eq!(describe(&query, &[]), "1001 from trunk.pbx\nno route: the caller hears 404\n");
+        let registers = |target: &Target| (target.name == "isp").then_some("while it is registered");
+        assert!(
+            describe(&query, &lines, &registers)
+                .contains("rings trunk.isp as 1001 (while it is registered)\n")
+        );
+        assert_eq!(describe(&query, &[], &|_| None), "1001 from trunk.pbx\nno route: the caller hears 404\n");
     }
 }

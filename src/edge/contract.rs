@@ -45,6 +45,11 @@ pub trait Prepared: Send {
     /// What routes can name behind the edge's name: `to = "edge.this"`.
     fn targets(&self) -> Vec<String>;
 
+    /// What must be so for a target to be reached, where that is not known from the configuration; for people.
+    fn condition(&self, _target: &str) -> Option<&'static str> {
+        None
+    }
+
     /// Its way to place calls, if it can.
     ///
     /// # Errors

@@ -143,18 +143,24 @@ pub fn out_of_service(wait: Duration) -> Answer {
 /// The checks of RFC 3261 §8.2 in its order: method, Max-Forwards, URI scheme, Require, body. `None`: go on.
 ///
 /// CANCEL and ACK are never refused by Require (§8.2.2.3). Max-Forwards 0 is refused with 483 where we would
-/// make a new request of it (RFC 7332 §4): not for OPTIONS, which is ours (§11), nor for BYE.
+/// make a new request of it (RFC 7332 §4): not for OPTIONS, which is ours (§11), nor for BYE and REGISTER.
 #[must_use]
 pub fn check(request: &Request) -> Option<Answer> {
+    check_served(request, &[])
+}
+
+/// The same where these methods are served too.
+pub(super) fn check_served(request: &Request, more: &[Method]) -> Option<Answer> {
     let method = &request.method;
     if *method == Method::ACK || *method == Method::CANCEL {
         return None;
     }
-    let is_served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO].contains(method);
+    let is_served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO].contains(method)
+        || more.contains(method);
     if !is_served {
         return Some(not_served(method));
     }
-    let is_end = *method == Method::OPTIONS || *method == Method::BYE;
+    let is_end = [Method::OPTIONS, Method::BYE, Method::REGISTER].contains(method);
     if !is_end && request.headers.max_forwards() == Ok(Some(0)) {
         return Some(Answer::new(StatusCode::TOO_MANY_HOPS));
     }
@@ -245,6 +251,13 @@ mod tests {
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));
         let bad = check(&request("INVITE", &[(H::Require, "a, b")], "")).unwrap();
         assert_eq!(bad.headers, [Header::new(H::Unsupported, "a, b")]);
+    }
+
+    #[test]
+    fn a_registrar_takes_register_and_whoever_is_none_does_not_rfc_3261_8_2_1() {
+        let r = request("REGISTER", &[(HeaderName::MaxForwards, "0")], "");
+        let status = |more: &[Method]| check_served(&r, more).map(|a| a.status.code());
+        assert_eq!((status(&[Method::REGISTER]), status(&[])), (None, Some(405)));
     }
 
     #[test]

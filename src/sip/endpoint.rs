@@ -498,7 +498,7 @@ impl Endpoint {
                 None => self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL)),
             };
         }
-        let answer = match answer::check(request) {
+        let answer = match answer::check_served(request, self.config.handler.serves()) {
             Some(refusal) => refusal,
             None => match request.method {
                 // RFC 3261 §11.2: as an INVITE would be answered now

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::digest::Credentials;
-use super::{Flow, Request, StatusCode};
+use super::{Flow, Method, Request, StatusCode};
 use std::time::Instant;
 
 /// What becomes of a request of no dialog.
@@ -32,6 +32,11 @@ pub struct Acceptance {
 pub trait RequestHandler: Send + Sync {
     /// What becomes of a request that came by this flow.
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict;
+
+    /// Methods it serves beside INVITE; others get 405 before they come here (RFC 3261 §8.2.1).
+    fn serves(&self) -> &'static [Method] {
+        &[]
+    }
 }
 
 /// Refuses every call with one status.

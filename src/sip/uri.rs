@@ -143,6 +143,13 @@ impl SipUri {
         self
     }
 
+    /// The same place for another user; password and headers stay behind.
+    #[must_use]
+    pub fn with_user(&self, user: &str) -> Self {
+        let place = Self::new(Some(user), self.host.clone(), self.port);
+        Self { is_secure: self.is_secure, params: self.params.clone(), ..place }
+    }
+
     /// The user part as written.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
@@ -178,6 +185,47 @@ impl SipUri {
         uri.headers = None;
         uri.params.remove("method");
         uri
+    }
+
+    /// Whether both name the same resource (RFC 3261 §19.1.4). Not transitive: a parameter that one of them lacks
+    /// is no difference, so this is no `Eq`.
+    #[must_use]
+    pub fn is_equivalent(&self, other: &Self) -> bool {
+        let part = |text: &Option<String>| text.as_deref().map(percent_decode);
+        self.is_secure == other.is_secure
+            && part(&self.user) == part(&other.user)
+            && part(&self.password) == part(&other.password)
+            && self.host.is_same(&other.host)
+            && self.port == other.port
+            && self.has_params_like(other)
+            && other.has_params_like(self)
+            && self.sorted_headers() == other.sorted_headers()
+    }
+
+    /// Whether each of our parameters is the other's too, or is one that may be missing there.
+    fn has_params_like(&self, other: &Self) -> bool {
+        self.params.iter().all(|p| {
+            let name = percent_decode(&p.name).to_ascii_lowercase();
+            match other.param(&name) {
+                Some(value) => {
+                    let ours = p.value.as_deref().map(percent_decode).unwrap_or_default();
+                    ours.eq_ignore_ascii_case(&value.unwrap_or_default())
+                }
+                // the rules name the first four; the examples of that section have the transport with them
+                None => !["user", "ttl", "method", "maddr", "transport"].contains(&name.as_str()),
+            }
+        })
+    }
+
+    /// Headers in an order of ours: theirs means nothing.
+    fn sorted_headers(&self) -> Vec<(String, String)> {
+        let all = self.headers.as_deref().unwrap_or_default().split('&').filter(|h| !h.is_empty());
+        let mut all: Vec<_> = all
+            .map(|h| h.split_once('=').unwrap_or((h, "")))
+            .map(|(name, value)| (percent_decode(name).to_ascii_lowercase(), percent_decode(value)))
+            .collect();
+        all.sort_unstable();
+        all
     }
 
     fn parse(rest: &str, is_secure: bool) -> Result<Self, Malformed> {
@@ -357,6 +405,44 @@ mod tests {
         assert_eq!(uri.to_string(), "sip:a%20b%40c%3Bd%0D%0A@h");
         let back = Uri::parse(&uri.to_string()).unwrap();
         assert_eq!(back.user_text().as_deref(), Some("a b@c;d\r\n"));
+    }
+
+    #[test]
+    fn uris_are_equivalent_as_the_examples_say_rfc_3261_19_1_4() {
+        let is_same = |a: &str, b: &str| {
+            let (a, b) = (Uri::parse(a).unwrap(), Uri::parse(b).unwrap());
+            let (a, b) = (a.sip().unwrap(), b.sip().unwrap());
+            assert_eq!(a.is_equivalent(b), b.is_equivalent(a), "{a} {b}");
+            a.is_equivalent(b)
+        };
+        for (a, b) in [
+            ("sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"),
+            ("sip:carol@chicago.com;newparam=5", "sip:carol@chicago.com;security=on"),
+            (
+                "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
+                "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
+            ),
+            (
+                "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
+                "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
+            ),
+        ] {
+            assert!(is_same(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"),
+            ("sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"),
+            ("sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"),
+            ("sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"),
+            ("sip:carol@chicago.com", "sip:carol@chicago.com;maddr=192.0.2.1"),
+            ("sip:carol@chicago.com", "sips:carol@chicago.com"),
+        ] {
+            assert!(!is_same(a, b), "{a} {b}");
+        }
     }
 
     #[test]

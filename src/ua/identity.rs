@@ -8,6 +8,10 @@ use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Transport, Uri};
 pub struct Identity {
     /// Host of the peer, in Request-URI and To.
     pub host: Host,
+    /// Where it registered: it is dialled there, the number in the place of the user.
+    pub contact: Option<SipUri>,
+    /// Proxies on the way to it (RFC 3327 §5.3), the nearest first.
+    pub routes: Vec<NameAddr>,
     /// Its port; none for the default.
     pub port: Option<u16>,
     /// How it is reached; one that is reached by UDP, the default, is not told so.
@@ -22,10 +26,20 @@ pub struct Identity {
 
 impl Identity {
     /// Where a number is at the peer. It names the transport, so that a proxy in between keeps to it (RFC 3261
-    /// §19.1.1); To and From may not (table 1 there).
+    /// §19.1.1); To and From may not (table 1 there). RFC 3261 §16.6 step 2 not followed where it registered: the
+    /// contact of a PBX stands for all its numbers, so the one that is called takes the place of its user. Its
+    /// parameters stay, by which a PBX knows its own registration (`line`, `gw`).
     #[must_use]
     pub fn request_uri(&self, number: &str) -> Uri {
+        if let Some(contact) = &self.contact {
+            return contact.as_request_uri().with_user(number).into();
+        }
         SipUri::new(Some(number), self.host.clone(), self.port).by(self.transport).into()
+    }
+
+    /// Route lines of the way to it.
+    pub fn route_lines(&self) -> impl Iterator<Item = Header> + '_ {
+        self.routes.iter().map(|route| Header::new(HeaderName::Route, route.to_string()))
     }
 
     /// To, without tag.
@@ -65,6 +79,8 @@ mod tests {
     fn identity(user: Option<&str>, is_caller_in_from: bool) -> Identity {
         Identity {
             host: Host::parse("pbx.example").unwrap(),
+            contact: None,
+            routes: Vec::new(),
             port: Some(5070),
             transport: Transport::Udp,
             user: user.map(str::to_owned),
@@ -93,6 +109,18 @@ mod tests {
         assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tcp");
         assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
         assert!(!i.from(&caller()).to_string().contains("transport"));
+    }
+
+    #[test]
+    fn one_that_registered_is_dialled_at_its_contact_with_the_number_as_user() {
+        let mut i = identity(Some("trunk-in"), false);
+        let contact = "sip:s:secret@192.0.2.1:5062;transport=TCP;line=x1;method=INVITE?Subject=a";
+        i.contact = Uri::parse(contact).unwrap().sip().cloned();
+        i.routes =
+            vec![NameAddr::parse("<sip:p1.example;lr>").unwrap(), NameAddr::parse("<sip:p2;lr>").unwrap()];
+        assert_eq!(i.request_uri("600").to_string(), "sip:600@192.0.2.1:5062;transport=TCP;line=x1");
+        let lines: Vec<String> = i.route_lines().map(|h| format!("{}: {}", h.name(), h.value())).collect();
+        assert_eq!(lines, ["Route: <sip:p1.example;lr>", "Route: <sip:p2;lr>"]);
     }
 
     #[test]

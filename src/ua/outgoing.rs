@@ -141,7 +141,7 @@ impl OutgoingLeg {
             request_uri: self.identity.request_uri(number),
             from: self.identity.from(&dial.from),
             to: self.identity.to(number),
-            headers: self.identity.asserted(&dial.from).into_iter().collect(),
+            headers: self.identity.route_lines().chain(self.identity.asserted(&dial.from)).collect(),
             credentials: self.credentials.clone(),
             body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
@@ -168,6 +168,8 @@ mod tests {
     fn leg() -> OutgoingLeg {
         let identity = Identity {
             host: Host::parse("192.0.2.9").unwrap(),
+            contact: None,
+            routes: Vec::new(),
             port: Some(5060),
             transport: Transport::Udp,
             user: Some("trunk".into()),

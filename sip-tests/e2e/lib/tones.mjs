@@ -11,7 +11,7 @@ const WINDOW_MS = 40;
 export const FEW = 2;
 
 /** Calls 602 and measures its tone in the browser; `examine` is given the browser's statistics. */
-export async function toneInBrowser({ report, client, browser, pbx, codec, examine = () => {} }) {
+export async function toneInBrowser({ report, client, browser, pbx, codec, trunk = 'trunk-in', examine = () => {} }) {
   const since = pbx.mark();
   const callID = await client.make('602');
   const page = await browser.page();
@@ -33,7 +33,7 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, exami
   examine(stats);
   await client.hangup(callID);
   const figures = await pbx.callEnd(since);
-  report.check('the PBX knew the call by its trunk', /^PJSIP\/trunk-in-/.test(figures.chan), figures.chan);
+  report.check('the PBX knew the call by its trunk', figures.chan.startsWith(`PJSIP/${trunk}-`), figures.chan);
   report.check('packets at the PBX', figures.rtp_in > 80 && Number(figures.lost_in) <= FEW, `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
   await page.close();
 }

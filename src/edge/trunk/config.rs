@@ -5,6 +5,7 @@ mod access;
 pub(super) use access::Access;
 pub use access::hash_lines;
 
+use super::inbound::Bindings;
 use super::io::TrunkDialer;
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
@@ -54,6 +55,8 @@ pub(super) struct Trunk {
     pub(super) transport: Transport,
     /// We register there, for so long at a time.
     pub(super) register: Option<Duration>,
+    /// Its PBX registers here, and is called where it did; it has no host then.
+    pub(super) takes_registration: bool,
     /// We look so often whether it is there.
     pub(super) qualify: Option<Duration>,
     /// Nobody answered lately. Clones share it.
@@ -73,7 +76,11 @@ impl Trunk {
 
 /// All trunks of a configuration.
 #[derive(Debug)]
-struct Trunks(Vec<Arc<Trunk>>);
+struct Trunks {
+    trunks: Vec<Arc<Trunk>>,
+    /// Where those are that register here.
+    bindings: Bindings,
+}
 
 #[derive(Deserialize)]
 struct Raw {
@@ -97,7 +104,7 @@ struct Raw {
     hold_music: Option<String>,
     trusted: Option<bool>,
     transport: Option<String>,
-    register: Option<bool>,
+    register: Option<serde_json::Value>,
     register_expires: Option<String>,
     qualify: Option<String>,
 }
@@ -140,7 +147,11 @@ pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fau
             Err(more) => faults.extend(more),
         }
     }
-    if faults.is_empty() { Ok(Box::new(Trunks(trunks))) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(Box::new(Trunks { trunks, bindings: Bindings::default() }))
+    } else {
+        Err(faults)
+    }
 }
 
 /// Two trunks must be told from each other by what a caller proves.
@@ -169,7 +180,11 @@ fn conflict(section: &Section, trunk: &Trunk, other: &Arc<Trunk>) -> Option<Faul
 pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let mut raw: Raw = section.read(KNOWN)?;
     let mut faults = Vec::new();
-    let host = raw.host.as_deref().and_then(split_host);
+    let takes_registration = raw.register.as_ref().and_then(|r| r.as_str()) == Some("accept");
+    let host = match raw.host.as_deref() {
+        None if takes_registration => Some((String::new(), DEFAULT_PORT)),
+        text => text.and_then(split_host),
+    };
     if host.is_none() {
         faults.push(
             section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"),
@@ -225,9 +240,13 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             Transport::Udp
         }
     };
-    let register = read_register(section, &raw, user.is_some(), &mut faults);
+    let has_user = user.is_some();
+    let register = read_register(section, &raw, has_user, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
+    if takes_registration {
+        check_registrar(section, &raw, &mut faults);
+    }
     let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
     match (host, codec, caller_id) {
         (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
@@ -246,7 +265,9 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             is_trusted: raw.trusted.unwrap_or(true), // a PBX; a carrier is not
             transport,
             register,
-            qualify,
+            takes_registration,
+            // a PBX that does not know who asks notes it as an intruder's doing
+            qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             is_down: Arc::default(),
         }),
         _ => Err(faults),
@@ -255,7 +276,16 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
 
 /// Whether and for how long we register; a PBX that knows us by address needs none.
 fn read_register(section: &Section, raw: &Raw, has_user: bool, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let is_on = raw.register.unwrap_or(false);
+    let is_on = match &raw.register {
+        None => false,
+        Some(serde_json::Value::Bool(is_on)) => *is_on,
+        Some(serde_json::Value::String(text)) if text == "accept" => false,
+        Some(_) => {
+            let remedy = "write true (we register at the PBX), false, or \"accept\" (the PBX registers here)";
+            faults.push(section.fault("register", remedy));
+            false
+        }
+    };
     if is_on && !has_user {
         let remedy = "registering needs `user`, and `password` where the PBX asks for it";
         faults.push(section.fault("register", remedy));
@@ -276,6 +306,21 @@ fn read_register(section: &Section, raw: &Raw, has_user: bool, faults: &mut Vec<
         }
     };
     is_on.then_some(expires)
+}
+
+/// What goes with a PBX that registers here: a login, and nothing about where it is.
+fn check_registrar(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) {
+    if raw.inbound_user.as_deref().unwrap_or_default().is_empty() {
+        let remedy =
+            "a PBX registers with a user and password; name them, or the hashes of `sipedge hash-secret`";
+        faults.push(section.fault("inbound_user", remedy));
+    }
+    for (key, is_there) in [("host", raw.host.is_some()), ("transport", raw.transport.is_some())] {
+        if is_there {
+            let remedy = "leave it out: with register = \"accept\" calls go where the PBX registered";
+            faults.push(section.fault(key, remedy));
+        }
+    }
 }
 
 /// How often we look whether the PBX is there.
@@ -325,15 +370,20 @@ fn split_host(text: &str) -> Option<(String, u16)> {
 
 impl Prepared for Trunks {
     fn targets(&self) -> Vec<String> {
-        self.0.iter().map(|t| t.name.clone()).collect()
+        self.trunks.iter().map(|t| t.name.clone()).collect()
+    }
+
+    fn condition(&self, target: &str) -> Option<&'static str> {
+        let trunk = self.trunks.iter().find(|t| t.name == target)?;
+        trunk.takes_registration.then_some("while its PBX is registered here")
     }
 
     fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {
-        Ok(Some(Arc::new(TrunkDialer::new(self.0.clone(), services)?)))
+        Ok(Some(Arc::new(TrunkDialer::new(self.trunks.clone(), self.bindings.clone(), services)?)))
     }
 
     fn start(self: Box<Self>, context: EdgeContext) -> Option<axum::Router> {
-        super::io::serve(self.0, context);
+        super::io::serve(self.trunks, self.bindings, context);
         None
     }
 }
@@ -391,6 +441,41 @@ mod tests {
             (json!({"transport": "tls"}), "transport"),
         ] {
             assert_eq!(with(value).unwrap_err(), [format!("trunk.pbx.{key}")]);
+        }
+    }
+
+    #[test]
+    fn a_pbx_that_registers_here_needs_a_login_and_no_host() {
+        let read = |value: serde_json::Value| {
+            let faults = |faults: Vec<Fault>| faults.into_iter().map(|f| f.key).collect::<Vec<_>>();
+            read(&Section::new("trunk.pbx", "t", value)).map_err(faults)
+        };
+        let login = || json!({"register": "accept", "inbound_user": "pbx", "inbound_password": "p"});
+        let trunks =
+            [Section::new("trunk.pbx", "t", login()), Section::new("trunk.isp", "t", json!({"host": "h"}))];
+        let trunks = prepare(&trunks).ok().unwrap();
+        let conditions = ["pbx", "isp", "none"].map(|name| trunks.condition(name));
+        assert_eq!(conditions, [Some("while its PBX is registered here"), None, None]);
+        let trunk = read(login()).unwrap();
+        assert!(trunk.takes_registration && trunk.register.is_none() && trunk.qualify.is_none());
+        assert!(matches!(trunk.access, Access::Digest { .. }));
+        assert_eq!(read(json!({"register": "accept"})).unwrap_err(), ["trunk.pbx.inbound_user"]);
+        for (key, value) in
+            [("host", json!("192.0.2.1")), ("transport", json!("tcp")), ("register_expires", json!("60s"))]
+        {
+            let mut all = login();
+            all[key] = value;
+            assert_eq!(read(all).unwrap_err(), [format!("trunk.pbx.{key}")]);
+        }
+        for (key, value, interval) in
+            [("user", "edge", Some(10)), ("qualify", "3s", Some(3)), ("qualify", "off", None)]
+        {
+            let mut all = login();
+            all[key] = json!(value);
+            assert_eq!(read(all).unwrap().qualify.map(|q| q.as_secs()), interval, "{key}");
+        }
+        for register in [json!("yes"), json!(1)] {
+            assert_eq!(read(json!({"host": "h", "register": register})).unwrap_err(), ["trunk.pbx.register"]);
         }
     }
 

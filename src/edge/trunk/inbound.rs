@@ -9,11 +9,22 @@ use crate::base::{Excerpt, Seed};
 use crate::sip::digest::{Algorithm, Credentials};
 use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
 use crate::sip::endpoint::{Acceptance, Verdict};
+use crate::sip::registrar::Registrar;
 use crate::sip::{Answer, Flow, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// Where the PBXs are that register here, by the names of their trunks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bindings(Arc<Mutex<Registrar>>);
+
+impl Bindings {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Registrar> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A trunk's door.
 struct Door {
@@ -34,9 +45,21 @@ pub(super) struct Inbound {
     users: BTreeMap<String, (Ha1Set, usize)>,
     digest: DigestServer,
     logins: Logins,
+    bindings: Bindings,
 }
 
 impl Inbound {
+    /// The same, with the bindings of those that register.
+    pub(super) fn registering(mut self, bindings: Bindings) -> Self {
+        self.bindings = bindings;
+        self
+    }
+
+    /// Whether some trunk's PBX registers here.
+    pub(super) fn is_registrar(&self) -> bool {
+        self.doors.iter().any(|d| d.trunk.takes_registration)
+    }
+
     /// The doors of these trunks.
     pub(super) fn new(trunks: &[Arc<Trunk>], now: Instant, seed: Seed) -> Self {
         let digest = DigestServer::new(DigestServerConfig::new(REALM), now, seed);
@@ -47,7 +70,13 @@ impl Inbound {
             }
         }
         let door = |trunk: &Arc<Trunk>| Door { trunk: trunk.clone(), credentials: trunk.credentials() };
-        Self { doors: trunks.iter().map(door).collect(), users, digest, logins: Logins::new() }
+        Self {
+            doors: trunks.iter().map(door).collect(),
+            users,
+            digest,
+            logins: Logins::new(),
+            bindings: Bindings::default(),
+        }
     }
 
     /// What becomes of a request of no dialog, and what the log is to hear of it.
@@ -58,7 +87,9 @@ impl Inbound {
         flow: &Flow,
     ) -> (Verdict, Option<FailedLogins>) {
         let source = flow.path.remote.ip().to_canonical();
-        let by_address = self.doors.iter().find(|d| d.trunk.access.admits(source));
+        // an address is no user whose contact could be bound
+        let needs_login = request.method == Method::REGISTER && self.is_registrar();
+        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.access.admits(source));
         let door = match by_address {
             Some(door) => door,
             None => match self.logged_in(now, request, source, &self.offered(flow)) {
@@ -69,6 +100,9 @@ impl Inbound {
                 Err(refused) => return (Verdict::Answer(refused.answer), refused.log),
             },
         };
+        if request.method == Method::REGISTER && door.trunk.takes_registration {
+            return (Verdict::Answer(self.register(now, &door.trunk, request, flow)), None);
+        }
         if request.method != Method::INVITE {
             return (Verdict::Answer(crate::sip::answer::not_served(&request.method)), None);
         }
@@ -78,6 +112,17 @@ impl Inbound {
             stays_on_flow: door.trunk.is_symmetric,
         };
         (Verdict::Accept(acceptance), None)
+    }
+
+    /// A REGISTER of who proved to be this trunk's PBX; it may speak for itself alone (RFC 3261 §10.3 step 4).
+    fn register(&self, now: Instant, trunk: &Trunk, request: &Request, flow: &Flow) -> Answer {
+        let aor = request.headers.to().ok().and_then(|to| to.uri.user_text());
+        match &trunk.access {
+            Access::Digest { user, .. } if aor.as_ref() == Some(user) => {
+                self.bindings.lock().handle_register(now, &trunk.name, request, flow)
+            }
+            _ => Answer::new(StatusCode::FORBIDDEN),
+        }
     }
 
     /// The user that a request proves to come from.
@@ -168,6 +213,69 @@ mod tests {
         r.headers.push(HeaderName::From, "<sip:pbx@192.0.2.1>;tag=a");
         r.headers.push(HeaderName::CSeq, format!("1 {method}"));
         r
+    }
+
+    /// A trunk whose PBX registers, beside one that is known by its address.
+    fn registering() -> (Inbound, Bindings) {
+        let login = json!({"register": "accept", "inbound_user": "pbx", "inbound_password": "pbx-secret"});
+        let trunk = |name: &str, value| {
+            Arc::new(super::super::config::read(&Section::new(format!("trunk.{name}"), "t", value)).unwrap())
+        };
+        let trunks = [trunk("isp", json!({"host": "192.0.2.1"})), trunk("office", login)];
+        let bindings = Bindings::default();
+        (Inbound::new(&trunks, Instant::now(), Seed::from_number(1)).registering(bindings.clone()), bindings)
+    }
+
+    /// What a REGISTER for this user with this password hears.
+    fn register(i: &mut Inbound, from: &str, aor: &str, password: &str) -> (u16, Option<FailedLogins>) {
+        let mut r = Request::new(Method::REGISTER, Uri::parse("sip:192.0.2.10:5080").unwrap());
+        r.headers.push(HeaderName::From, format!("<sip:{aor}@192.0.2.10>;tag=a"));
+        r.headers.push(HeaderName::To, format!("<sip:{aor}@192.0.2.10>"));
+        r.headers.push(HeaderName::CallId, "c");
+        r.headers.push(HeaderName::CSeq, "1 REGISTER");
+        r.headers.push(HeaderName::Contact, "<sip:s@192.0.2.1:5060;line=x>");
+        let (Verdict::Answer(challenge), None) = i.handle(Instant::now(), &r, &flow(from)) else { panic!() };
+        assert_eq!(challenge.status, StatusCode::UNAUTHORIZED);
+        let mut client = DigestClient::new(Credentials::new("pbx", Secret::new(password)));
+        let uri = r.uri.to_string();
+        let lines = client.answer(&challenge.to(&r, Some("t")), &Method::REGISTER, &uri, "cnonce").unwrap();
+        lines.into_iter().for_each(|line| r.headers.push_header(line));
+        match i.handle(Instant::now(), &r, &flow(from)) {
+            (Verdict::Answer(answer), failed) => (answer.status.code(), failed),
+            (Verdict::Accept(_), _) => panic!("a REGISTER is no call"),
+        }
+    }
+
+    #[test]
+    fn a_pbx_registers_with_its_password_and_for_itself_alone_rfc_3261_10_3() {
+        let (mut i, bindings) = registering();
+        let bound = || bindings.lock().bindings("office").len();
+        // also from the address of another trunk: that is no login
+        for from in ["203.0.113.5:5060", "192.0.2.1:5060"] {
+            let (status, failed) = register(&mut i, from, "pbx", "wrong");
+            assert_eq!((status, failed.unwrap().attempts, bound()), (401, 1, 0), "{from}");
+        }
+        assert_eq!((register(&mut i, "192.0.2.1:5060", "other", "pbx-secret"), bound()), ((403, None), 0));
+        assert_eq!((register(&mut i, "192.0.2.1:5060", "pbx", "pbx-secret"), bound()), ((200, None), 1));
+        // its calls are known by the password as ever
+        assert_eq!(owner(&login(&mut i, "203.0.113.5:5060", "pbx", "pbx-secret").0), Ok("office"));
+        assert!(!inbound().is_registrar());
+    }
+
+    #[test]
+    fn guesses_at_a_registration_and_at_a_call_have_one_budget() {
+        let (mut i, _) = registering();
+        let here = "203.0.113.5:5060";
+        for n in 0..30 {
+            let status = if n % 2 == 0 {
+                register(&mut i, here, "pbx", "guess").0
+            } else {
+                owner(&login(&mut i, here, "pbx", "guess").0).unwrap_err()
+            };
+            assert_eq!(status, 401, "{n}");
+        }
+        assert_eq!(register(&mut i, here, "pbx", "pbx-secret").0, 403);
+        assert_eq!(owner(&login(&mut i, here, "pbx", "pbx-secret").0), Err(403));
     }
 
     fn owner(verdict: &Verdict) -> Result<&str, u16> {

@@ -1,10 +1,11 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod registrations;
 mod upkeep;
 
 use super::config::{CallerId, Trunk};
-use super::inbound::Inbound;
+use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use crate::base::{Cause, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
@@ -15,8 +16,9 @@ use crate::edge::contract::EdgeContext;
 use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
+use crate::sip::registrar::Binding;
 use crate::sip::session::{SessionCommand, SessionEvent};
-use crate::sip::{Answer, Flow, Hop, Host, Request, StatusCode};
+use crate::sip::{Answer, Flow, Hop, Host, Method, Request, StatusCode};
 use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, cause};
 use async_trait::async_trait;
 use std::collections::BTreeMap;
@@ -24,7 +26,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
 /// A name that takes longer to look up is as good as none.
@@ -33,17 +35,38 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Places calls by the configured trunks.
 pub(super) struct TrunkDialer {
     trunks: BTreeMap<String, Arc<Trunk>>,
+    bindings: Bindings,
     sip: Arc<SipStack>,
 }
 
 impl TrunkDialer {
-    pub(super) fn new(trunks: Vec<Arc<Trunk>>, services: &Services) -> Result<Self, String> {
+    pub(super) fn new(
+        trunks: Vec<Arc<Trunk>>,
+        bindings: Bindings,
+        services: &Services,
+    ) -> Result<Self, String> {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
-        Ok(Self { trunks, sip })
+        Ok(Self { trunks, bindings, sip })
+    }
+
+    /// Where a trunk's PBX is now, and how it is addressed there.
+    async fn place(&self, trunk: &Trunk) -> Result<(Hop, Identity), Cause> {
+        // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
+        if trunk.is_down() {
+            return Err(Cause::Unreachable);
+        }
+        if trunk.takes_registration {
+            let bindings = self.bindings.lock();
+            // nobody is there to ring, as with a trunk that is down
+            let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
+            return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
+        }
+        let address = trunk.address(self.sip.addresses()).await?;
+        Ok((Hop { transport: trunk.transport, address }, trunk.identity()))
     }
 }
 
@@ -51,30 +74,36 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
-        // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
-        if trunk.is_down() {
-            return Err(Cause::Unreachable);
-        }
-        let remote = trunk.address(self.sip.addresses()).await?;
-        let profile = trunk.profile(vec![trunk.codec], remote.ip());
+        let (hop, identity) = self.place(&trunk).await?;
+        let profile = trunk.profile(vec![trunk.codec], hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
-        let outgoing = OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric);
-        let hop = Hop { transport: trunk.transport, address: remote };
+        let outgoing = OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric);
         tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
     }
 }
 
 /// Lets the trunks' calls in, and takes them.
-pub(super) fn serve(trunks: Vec<Arc<Trunk>>, context: EdgeContext) {
+pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, context: EdgeContext) {
     let Some(sip) = context.services.get::<SipStack>() else { return };
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
-    let inbound = Inbound::new(&trunks, Instant::now(), Seed::from_bytes(entropy));
-    sip.set_handler(Arc::new(Gate(Mutex::new(inbound))));
+    let inbound =
+        Inbound::new(&trunks, Instant::now(), Seed::from_bytes(entropy)).registering(bindings.clone());
+    let registered = Arc::new(Notify::new());
+    if inbound.is_registrar() {
+        tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered.clone(), sip.clone()));
+    }
+    sip.set_handler(Arc::new(Gate {
+        serves: if inbound.is_registrar() { &[Method::REGISTER] } else { &[] },
+        inbound: Mutex::new(inbound),
+        registered,
+    }));
     for trunk in trunks {
         let mut sessions = sip.serve(&trunk.name);
-        tokio::spawn(upkeep::look_after(trunk.clone(), sip.clone()));
+        if !trunk.takes_registration {
+            tokio::spawn(upkeep::look_after(trunk.clone(), sip.clone()));
+        }
         let context = context.clone();
         tokio::spawn(async move {
             while let Some(session) = sessions.recv().await {
@@ -85,12 +114,20 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, context: EdgeContext) {
 }
 
 /// Asks [`Inbound`], and logs who was refused.
-struct Gate(Mutex<Inbound>);
+struct Gate {
+    inbound: Mutex<Inbound>,
+    serves: &'static [Method],
+    /// Told of every REGISTER.
+    registered: Arc<Notify>,
+}
 
 impl RequestHandler for Gate {
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict {
         let (verdict, failed) =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
+            self.inbound.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
+        if request.method == Method::REGISTER {
+            self.registered.notify_one();
+        }
         if let Some(failed) = failed {
             let FailedLogins { source, user, attempts, is_shut } = failed;
             let (transport, method) = (flow.transport.as_str(), &request.method);
@@ -101,6 +138,10 @@ impl RequestHandler for Gate {
             }
         }
         verdict
+    }
+
+    fn serves(&self) -> &'static [Method] {
+        self.serves
     }
 }
 
@@ -207,11 +248,23 @@ impl Trunk {
     fn identity(&self) -> Identity {
         Identity {
             host: self.sip_host(),
+            contact: None,
+            routes: Vec::new(),
             port: Some(self.port),
             transport: self.transport,
             user: self.user.clone(),
             is_caller_in_from: self.caller_id == CallerId::From,
             is_trusted: self.is_trusted,
+        }
+    }
+
+    /// How it is addressed where it registered.
+    fn identity_at(&self, binding: &Binding) -> Identity {
+        Identity {
+            host: binding.contact.host.clone(),
+            contact: Some(binding.contact.clone()),
+            routes: binding.path.clone(),
+            ..self.identity()
         }
     }
 

@@ -290,12 +290,17 @@ impl SipStack {
         &self.addresses
     }
 
-    /// Lets a source pass without the budget of strangers, for the life of the stack.
+    /// Lets a source pass without the budget of strangers, until [`SipStack::distrust`].
     pub fn trust(&self, source: IpAddr) {
         self.known.add(source);
     }
 
-    /// The same for a network.
+    /// Takes one [`SipStack::trust`] back.
+    pub fn distrust(&self, source: IpAddr) {
+        self.known.remove(source);
+    }
+
+    /// The same as [`SipStack::trust`] for a network, for the life of the stack.
     pub fn trust_network(&self, network: Network) {
         self.known.add_network(network);
     }

@@ -84,7 +84,7 @@ impl Known {
         *self.sources.write().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
     }
 
-    fn remove(&self, ip: IpAddr) {
+    pub(super) fn remove(&self, ip: IpAddr) {
         let mut map = self.sources.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = map.get_mut(&ip) {
             *count = count.saturating_sub(1);

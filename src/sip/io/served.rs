@@ -1,8 +1,8 @@
 //! What edges hand to a running stack: who decides on requests, and who takes calls.
 
-use super::super::Request;
 use super::super::endpoint::{RequestHandler, Verdict};
 use super::super::flow::Flow;
+use super::super::{Method, Request};
 use super::IncomingSession;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -26,6 +26,10 @@ impl RequestHandler for Switch {
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict {
         let handler = Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner));
         handler.handle(now, request, flow)
+    }
+
+    fn serves(&self) -> &'static [Method] {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).serves()
     }
 }
 

@@ -1,0 +1,278 @@
+//! Tells of the PBXs that register here, ends bindings in time, and watches whether somebody is where they lead.
+
+use super::{Bindings, Trunk};
+use crate::base::Excerpt;
+use crate::sip::io::SipStack;
+use crate::sip::qualify::Reachability;
+use crate::sip::registrar::{Binding, Change};
+use crate::sip::{NameAddr, SipUri};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+/// Runs as long as the program; `registered` tells of every REGISTER.
+pub(super) async fn look_after(
+    trunks: Vec<Arc<Trunk>>,
+    bindings: Bindings,
+    registered: Arc<Notify>,
+    sip: Arc<SipStack>,
+) {
+    let mut present: BTreeMap<String, Present> = BTreeMap::new();
+    loop {
+        let (changes, next) = {
+            let mut registrar = bindings.lock();
+            registrar.handle_timeout(Instant::now());
+            let changes: Vec<_> = std::iter::from_fn(|| registrar.poll_output()).collect();
+            (changes, registrar.poll_timeout())
+        };
+        for (name, change) in changes {
+            tell(&name, &change);
+            let Some(trunk) = trunks.iter().find(|t| t.name == name) else { continue };
+            let old = match &change {
+                Change::Registered(binding) | Change::Moved(binding) => {
+                    let ip = binding.flow.path.remote.ip();
+                    sip.trust(ip);
+                    present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) })
+                }
+                Change::Removed | Change::Expired => present.remove(&name),
+            };
+            if let Some(old) = old {
+                sip.distrust(old.ip);
+                old.watch.into_iter().for_each(|watch| watch.abort());
+            }
+            // it has just spoken, or nobody asks any more
+            trunk.set_down(false);
+        }
+        let until = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = registered.notified() => {}
+            () = until => {}
+        }
+    }
+}
+
+/// A PBX that is registered.
+struct Present {
+    /// It shall not wait behind strangers, and keeps its connection.
+    ip: IpAddr,
+    /// Asks now and then whether it is there.
+    watch: Option<JoinHandle<()>>,
+}
+
+/// A PBX that ended without a word is registered for a while yet; its calls shall not wait for nobody to answer.
+fn watch(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack) -> Option<JoinHandle<()>> {
+    let user = trunk.user.as_deref();
+    let asker = user.map(|user| NameAddr::new(SipUri::new(Some(user), binding.contact.host.clone(), None)));
+    let mut reached = sip.qualify(Arc::new(binding.hop(trunk.is_symmetric)), asker, trunk.qualify?);
+    let trunk = trunk.clone();
+    Some(tokio::spawn(async move {
+        while reached.changed().await.is_ok() {
+            let is_down = *reached.borrow_and_update() == Reachability::Down;
+            match (trunk.is_down(), is_down) {
+                (false, true) => {
+                    warn!(
+                        trunk = trunk.name,
+                        "the trunk's PBX is registered and does not answer: calls to it fail at once"
+                    );
+                }
+                (true, false) => info!(trunk = trunk.name, "the trunk's PBX answers again"),
+                _ => {}
+            }
+            trunk.set_down(is_down);
+        }
+    }))
+}
+
+fn tell(trunk: &str, change: &Change) {
+    let line = |binding: &Binding, what: &str| {
+        let contact = binding.contact.to_string();
+        let (transport, source) = (binding.flow.transport.as_str(), binding.flow.path.remote);
+        info!(trunk, contact = %Excerpt(&contact), %source, transport, "{what}");
+    };
+    match change {
+        Change::Registered(binding) => line(binding, "the trunk's PBX registered here"),
+        Change::Moved(binding) => line(binding, "the trunk's PBX registered elsewhere: calls go there now"),
+        Change::Removed => {
+            info!(trunk, "the trunk's PBX took its registration away: calls to it fail at once")
+        }
+        Change::Expired => {
+            warn!(trunk, "the trunk's PBX did not register again in time: calls to it fail at once")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Gate, TrunkDialer};
+    use super::*;
+    use crate::base::{Cause, Secret, Section, Seed, Services};
+    use crate::edge::trunk::inbound::Inbound;
+    use crate::sip::digest::{Credentials, DigestClient};
+    use crate::sip::endpoint::Probe;
+    use crate::sip::frame::{Frame, Framer};
+    use crate::sip::io::StackConfig;
+    use crate::sip::{HeaderName, Limits, Message, Method, Request, Response, StatusCode, Uri, parse};
+    use serde_json::json;
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpStream, UdpSocket};
+
+    /// The PBX's end, by either transport.
+    enum Pbx {
+        Udp(UdpSocket, SocketAddr),
+        Tcp(TcpStream, Framer),
+    }
+
+    impl Pbx {
+        async fn send(&mut self, bytes: &[u8]) {
+            match self {
+                Self::Udp(socket, to) => drop(socket.send_to(bytes, *to).await.unwrap()),
+                Self::Tcp(stream, _) => stream.write_all(bytes).await.unwrap(),
+            }
+        }
+
+        async fn next(&mut self) -> Message {
+            let mut buffer = [0; 4_096];
+            loop {
+                match self {
+                    Self::Udp(socket, _) => {
+                        let received = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut buffer));
+                        let n = received.await.expect("a message comes").unwrap();
+                        return parse(&buffer[..n], &Limits::UDP).unwrap();
+                    }
+                    Self::Tcp(stream, framer) => {
+                        if let Some(Frame::Message(bytes)) = framer.poll_frame().unwrap() {
+                            return parse(&bytes, &Limits::TCP).unwrap();
+                        }
+                        let read = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer));
+                        let n = read.await.expect("a message comes").unwrap();
+                        assert!(n > 0, "the connection stays");
+                        framer.push(&buffer[..n]);
+                    }
+                }
+            }
+        }
+
+        async fn response(&mut self, request: &Request) -> Response {
+            self.send(&request.to_bytes()).await;
+            match self.next().await {
+                Message::Response(response) => response,
+                Message::Request(r) => panic!("a response was expected, not {}", r.method),
+            }
+        }
+
+        /// Registers this contact, or takes it away.
+        async fn register(&mut self, n: u32, contact: &str, expires: u32) -> Response {
+            let transport = if matches!(self, Self::Udp(..)) { "UDP" } else { "TCP" };
+            let mut r = Request::new(Method::REGISTER, Uri::parse("sip:127.0.0.1").unwrap());
+            r.headers
+                .push(HeaderName::Via, format!("SIP/2.0/{transport} 127.0.0.1:9;rport;branch=z9hG4bK{n}"));
+            r.headers.push(HeaderName::From, "<sip:pbx@127.0.0.1>;tag=a");
+            r.headers.push(HeaderName::To, "<sip:pbx@127.0.0.1>");
+            r.headers.push(HeaderName::CallId, "c");
+            r.headers.push(HeaderName::CSeq, format!("{n} REGISTER"));
+            r.headers.push(HeaderName::Contact, format!("<{contact}>;expires={expires}"));
+            let challenge = self.response(&r).await;
+            assert_eq!(challenge.status, StatusCode::UNAUTHORIZED);
+            let mut client = DigestClient::new(Credentials::new("pbx", Secret::new("secret")));
+            let lines = client.answer(&challenge, &Method::REGISTER, "sip:127.0.0.1", "cnonce").unwrap();
+            lines.into_iter().for_each(|line| r.headers.push_header(line));
+            let via = format!("SIP/2.0/{transport} 127.0.0.1:9;rport;branch=z9hG4bKx{n}");
+            r.headers.set(HeaderName::Via, via);
+            r.headers.set(HeaderName::CSeq, format!("{} REGISTER", n + 1));
+            self.response(&r).await
+        }
+    }
+
+    /// A stack whose one trunk registers here.
+    fn start(qualify: &str) -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
+        let value = json!({
+            "register": "accept", "inbound_user": "pbx", "inbound_password": "secret", "user": "edge", "qualify": qualify,
+        });
+        let trunk =
+            Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let sip = Arc::new(SipStack::start(StackConfig::new(listen), Seed::from_number(1)).unwrap());
+        let (bindings, trunks) = (Bindings::default(), vec![trunk.clone()]);
+        let inbound =
+            Inbound::new(&trunks, Instant::now(), Seed::from_number(2)).registering(bindings.clone());
+        let registered = Arc::new(Notify::new());
+        tokio::spawn(look_after(trunks.clone(), bindings.clone(), registered.clone(), sip.clone()));
+        sip.set_handler(Arc::new(Gate {
+            inbound: Mutex::new(inbound),
+            serves: &[Method::REGISTER],
+            registered,
+        }));
+        let dialer = TrunkDialer::new(trunks, bindings, &Services::default().with(sip.clone())).unwrap();
+        (sip, trunk, dialer)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_trunk_is_called_where_its_pbx_registered_and_down_before_and_after() {
+        let (sip, trunk, dialer) = start("off");
+        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        let contact = format!("sip:s@{address};line=x");
+        let bound = pbx.register(1, &contact, 300).await;
+        assert_eq!((bound.status, bound.headers.contacts().unwrap().len()), (StatusCode::OK, 1));
+        let (hop, identity) = dialer.place(&trunk).await.unwrap();
+        assert_eq!(hop.address, address);
+        assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address};line=x"));
+        assert_eq!(pbx.register(3, &contact, 0).await.headers.contacts().unwrap().len(), 0);
+        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_is_registered_and_gone_is_down_until_it_answers_or_registers_elsewhere() {
+        let (sip, trunk, dialer) = start("1s");
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        pbx.register(1, &format!("sip:s@{address}"), 300).await;
+        let Message::Request(asked) = pbx.next().await else { panic!("a request was expected") };
+        assert_eq!(asked.method, Method::OPTIONS);
+        let from = asked.headers.from().unwrap().uri.to_string();
+        assert_eq!(from, "sip:edge@127.0.0.1", "the PBX knows who asks");
+        pbx.send(&asked.response(StatusCode::OK, Some("t")).to_bytes()).await;
+        drop(pbx);
+        while !trunk.is_down() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        pbx.register(3, &format!("sip:s@{address}"), 300).await;
+        assert!(matches!(pbx.next().await, Message::Request(r) if r.method == Method::OPTIONS));
+        assert_eq!(dialer.place(&trunk).await.ok().map(|(hop, _)| hop.address), Some(address));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_that_registered_by_tcp_is_called_by_that_connection_rfc_5626_5_3() {
+        let (sip, trunk, dialer) = start("off");
+        let stream = TcpStream::connect(sip.addresses()[0]).await.unwrap();
+        let mut pbx = Pbx::Tcp(stream, Framer::new(Limits::TCP));
+        // nobody listens where the contact points
+        assert_eq!(pbx.register(1, "sip:s@127.0.0.1:9;transport=tcp", 300).await.status, StatusCode::OK);
+        let (hop, _) = dialer.place(&trunk).await.unwrap();
+        let asking = sip.clone();
+        let asked = tokio::spawn(async move { asking.options(hop, Probe::default()).await });
+        let Message::Request(request) = pbx.next().await else { panic!("a request was expected") };
+        pbx.send(&request.response(StatusCode::OK, Some("t")).to_bytes()).await;
+        assert_eq!((request.method, asked.await.unwrap()), (Method::OPTIONS, Ok(StatusCode::OK)));
+        assert_eq!(sip.stats().await.connections, 1);
+    }
+}
