@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Methods we serve.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
 /// Extensions we know; an empty list says that there are none (RFC 3261 §20.37).
@@ -116,7 +116,7 @@ pub fn options() -> Answer {
         .with(HeaderName::Supported, SUPPORTED)
 }
 
-/// What requests that ask nothing of the session hear within a dialog; INVITE is the session's.
+/// What requests that ask nothing of the session hear within a dialog; INVITE and UPDATE are the session's.
 #[must_use]
 pub fn in_dialog(method: &Method) -> Answer {
     match *method {
@@ -150,7 +150,8 @@ pub fn check(request: &Request) -> Option<Answer> {
     if *method == Method::ACK || *method == Method::CANCEL {
         return None;
     }
-    let is_served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO].contains(method);
+    let is_served =
+        [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO, Method::UPDATE].contains(method);
     if !is_served {
         return Some(not_served(method));
     }
@@ -241,7 +242,8 @@ mod tests {
             assert_eq!(status("INVITE", &[(H::Accept, range)], ""), None);
         }
         assert_eq!(status("INFO", &[(H::ContentType, "application/dtmf-relay")], "Signal=1"), Some(415));
-        assert_eq!(status("UPDATE", &[], ""), Some(405));
+        assert_eq!(status("UPDATE", &[], ""), None);
+        assert_eq!(status("REFER", &[], ""), Some(405));
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));
         let bad = check(&request("INVITE", &[(H::Require, "a, b")], "")).unwrap();
         assert_eq!(bad.headers, [Header::new(H::Unsupported, "a, b")]);

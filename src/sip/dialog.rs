@@ -158,14 +158,15 @@ impl Dialog {
             && e.from.tag().unwrap_or_default() == self.remote_tag()
     }
 
-    /// A request of the far side: its answer, or none for an INVITE, which the call has to answer (RFC 3261 §12.2.2). The
-    /// order is that of the checks: its number, what every UAS refuses, its method.
+    /// A request of the far side: its answer, or none for an INVITE or UPDATE, which the call has to answer (RFC 3261
+    /// §12.2.2). The order is that of the checks: its number, what every UAS refuses, its method.
     pub fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
         if !self.take_remote_seq(e) {
             return Some(Answer::new(StatusCode::SERVER_ERROR));
         }
         let refusal = answer::check(request);
-        refusal.or_else(|| (request.method != Method::INVITE).then(|| answer::in_dialog(&request.method)))
+        let is_of_the_session = [Method::INVITE, Method::UPDATE].contains(&request.method);
+        refusal.or_else(|| (!is_of_the_session).then(|| answer::in_dialog(&request.method)))
     }
 
     /// Takes the number of a request from the far side; false when it is out of order and gets 500

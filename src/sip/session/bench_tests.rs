@@ -43,6 +43,8 @@ pub(super) struct Bench {
     pub(super) branch: u32,
     /// Our tag, once a response had one.
     pub(super) tag: Option<String>,
+    /// What the far side writes as Contact.
+    pub(super) contact: &'static str,
 }
 
 pub(super) fn flow() -> Flow {
@@ -69,6 +71,7 @@ impl Bench {
             is_done: false,
             branch: 0,
             tag: None,
+            contact: "<sip:anna@192.0.2.4:5070>",
         }
     }
 
@@ -125,7 +128,8 @@ impl Bench {
         let mut text = format!(
             "{method} sip:6%2300@192.0.2.1:5080 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK{n}\r\n\
              From: <sip:anna@192.0.2.4>;tag=far\r\nTo: <sip:600@192.0.2.1>{tag}\r\nCall-ID: c\r\n\
-             CSeq: {cseq} {method}\r\nContact: <sip:anna@192.0.2.4:5070>\r\n"
+             CSeq: {cseq} {method}\r\nContact: {}\r\n",
+            self.contact
         );
         lines.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         if !body.is_empty() {

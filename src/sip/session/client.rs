@@ -2,10 +2,11 @@
 
 use super::super::answer::{Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
-use super::super::transaction::Failure;
+use super::super::transaction::{Failure, TransactionId};
 use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
 use super::confirmed::Confirmed;
 use super::line::{Line, is_challenge};
+use super::update;
 use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
 use crate::sip::Reason;
 use bytes::Bytes;
@@ -108,16 +109,28 @@ impl Client {
         }
     }
 
-    /// What to say to a request within an early dialog; none when it belongs to no dialog.
-    pub(super) fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
-        let dialog = self.early.iter_mut().find(|d| d.matches(e))?;
+    /// A request within an early dialog; false when it belongs to none.
+    pub(super) fn handle_request(
+        &mut self,
+        line: &mut Line,
+        id: TransactionId,
+        request: &Request,
+        e: &Essentials,
+    ) -> bool {
+        let Some(dialog) = self.early.iter_mut().find(|d| d.matches(e)) else { return false };
         if request.method == Method::BYE {
             // not for the callee of an early dialog (RFC 3261 §15)
-            return None;
+            return false;
         }
-        // an INVITE: ours has no answer yet (RFC 3261 §14.2)
+        let answer = dialog.handle_request(request, e);
+        if answer.is_none() && update::is_bare(request) {
+            update::accept(line, dialog, id, request);
+            return true;
+        }
+        // an INVITE, or an UPDATE with an offer: ours has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2)
         let pending = || Answer::new(StatusCode::REQUEST_PENDING);
-        Some(dialog.handle_request(request, e).unwrap_or_else(pending))
+        line.respond_to(id, request, &answer.unwrap_or_else(pending));
+        true
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, line: &mut Line) {

@@ -339,7 +339,7 @@ fn requests_within_the_dialog_get_their_status_and_the_call_lives_on() {
     b.answer_200("t1");
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 200);
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 500); // RFC 3261 §12.2.2
-    assert_eq!(b.ask("UPDATE", 12, "t1", &[]), 405);
+    assert_eq!(b.ask("REFER", 12, "t1", &[]), 405);
     assert_eq!(b.ask("FROB", 13, "t1", &[]), 501);
     assert_eq!(b.ask("INVITE", 14, "t1", &[(HeaderName::Require, "x")]), 420);
     assert_eq!(b.ask("INFO", 15, "t1", &[]), 200);
@@ -428,16 +428,16 @@ type Act = fn(&mut Bench);
 
 /// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 12]); 8] = [
-    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE
-    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481"]),
-    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
-    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
-    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481"]),
-    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481"]),
-    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE"]),
-    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE"]),
-    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481"]),
+const TABLE: [(&str, [&str; 13]); 8] = [
+    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE, UPDATE
+    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481", "481"]),
+    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200"]),
+    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200"]),
+    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481", "481"]),
+    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481", "200"]),
+    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE", "200"]),
+    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE", "481"]),
+    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481", "481"]),
 ];
 
 impl Bench {
@@ -504,7 +504,7 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
             b
         }),
     ];
-    let inputs: [(&str, Act); 12] = [
+    let inputs: [(&str, Act); 13] = [
         ("100", |b| b.answer(Method::INVITE, 100, "", &[])),
         ("180", |b| b.answer(Method::INVITE, 180, "a", &[])),
         ("183", |b| b.answer(Method::INVITE, 183, "a", &[])),
@@ -521,6 +521,7 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
         }),
         ("INVITE", |b| b.send("INVITE", 1, "a", &[])),
         ("BYE", |b| b.send("BYE", 1, "a", &[])),
+        ("UPDATE", |b| b.send("UPDATE", 1, "a", &[])),
     ];
     for ((state, make), row) in states.into_iter().zip(TABLE) {
         assert_eq!(state, row.0);

@@ -9,6 +9,7 @@ use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
 use super::line::{Line, is_challenge};
+use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ struct Sent {
     is_cancelled: bool,
 }
 
-/// An INVITE of theirs.
+/// An INVITE of theirs, or an UPDATE with an offer.
 #[derive(Debug)]
 enum Theirs {
     /// The user has to answer it.
@@ -167,6 +168,11 @@ impl Confirmed {
     pub(super) fn answer_offer(&mut self, now: Instant, line: &mut Line, body: Body) {
         let Some((id, seq, request)) = self.take_asked() else { return };
         self.dialog.refresh_target(&request.headers);
+        if request.method == Method::UPDATE {
+            // no ACK follows
+            update::answer(line, id, &request, Some(body));
+            return self.send_held(now, line);
+        }
         let response =
             line.invite_response(&request, &Answer { body: Some(body), ..Answer::new(StatusCode::OK) });
         let is_late = sdp_of(&request.headers, &request.body).is_none();
@@ -191,6 +197,9 @@ impl Confirmed {
         e: &Essentials,
     ) {
         let answer = self.dialog.handle_request(request, e);
+        if answer.is_none() && self.bye == Bye::None && update::is_bare(request) {
+            return update::accept(line, &mut self.dialog, id, request);
+        }
         let Some(answer) = answer.or_else(|| self.handle_offer(now, line, id, request, e)) else { return };
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
@@ -320,7 +329,7 @@ impl Confirmed {
         [theirs, ours].into_iter().flatten().min()
     }
 
-    /// A re-INVITE: held for the user, or what to say to it at once.
+    /// A re-INVITE, or an UPDATE with an offer: held for the user, or what to say to it at once.
     fn handle_offer(
         &mut self,
         now: Instant,
@@ -334,6 +343,10 @@ impl Confirmed {
             Some(Theirs::Asked { .. }) => return Some(answer::try_later(&mut line.seed)),
             // RFC 5407 §3.1.5: our offer has no answer yet, its ACK is late or lost
             Some(Theirs::Accepted(a)) if a.is_late => return Some(Answer::new(StatusCode::REQUEST_PENDING)),
+            // an UPDATE may have been under way before our 2xx: what it says of that is unknown
+            Some(Theirs::Accepted(_)) if request.method == Method::UPDATE => {
+                return Some(answer::try_later(&mut line.seed));
+            }
             // RFC 5407 §3.1.4: who goes on has seen our 2xx
             Some(Theirs::Accepted(_)) => self.acknowledged(now, line, None),
             // RFC 3261 §14.1: the back-off was for this; our answer will say what our offer would have said
@@ -349,7 +362,9 @@ impl Confirmed {
         if matches!(self.ours, Some(Ours::Sent(_))) {
             return Some(Answer::new(StatusCode::REQUEST_PENDING));
         }
-        let until = now + line.timings.give_up();
+        // who sent an UPDATE is told before he gives up waiting (RFC 3261 §17.1.2.2 timer F)
+        let share = if request.method == Method::UPDATE { 2 } else { 1 };
+        let until = now + line.timings.give_up() / share;
         let seq = e.cseq.number;
         self.theirs = Some(Theirs::Asked { id, seq, request: Box::new(request.clone()), until });
         line.tell(SessionEvent::Offer { body: sdp_of(&request.headers, &request.body) });

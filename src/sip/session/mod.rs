@@ -7,13 +7,14 @@
 //! must still be acknowledged.
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
-//! same for both: BYE and new offers in both directions. `line` is what all of them share. Not served, and
-//! refused properly: UPDATE and PRACK (405), 100rel (420).
+//! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311). `line` is what all of
+//! them share. Not served, and refused properly: PRACK (405), 100rel (420).
 
 mod client;
 mod confirmed;
 mod line;
 mod server;
+mod update;
 
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
@@ -256,8 +257,8 @@ impl Session {
                     return confirmed.handle_request(now, line, id, request, e);
                 }
                 (None, Opening::Client(client)) => {
-                    if let Some(answer) = client.handle_request(request, e) {
-                        return line.respond_to(id, request, &answer);
+                    if client.handle_request(line, id, request, e) {
+                        return;
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
@@ -339,3 +340,5 @@ mod offer_tests;
 mod server_tests;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod update_tests;

@@ -7,6 +7,7 @@ use super::super::transaction::TransactionId;
 use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
 use super::line::Line;
+use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, q850_of, sdp_of};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -134,6 +135,10 @@ impl Server {
         e: &Essentials,
     ) {
         let answer = self.dialog.handle_request(request, e);
+        if answer.is_none() && update::is_bare(request) {
+            return update::accept(line, &mut self.dialog, id, request);
+        }
+        // an INVITE, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
         let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {

@@ -10,16 +10,16 @@ type Act = fn(&mut Bench);
 
 /// State → what each input brings about, in the order of the inputs. Answers to INVITE stand as their number alone.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 12]); 8] = [
-    // ring, progress, answer, refuse, offer, answer offer, refuse offer, hangup, CANCEL, ACK, INVITE, BYE
-    ("asked", ["180", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "—", "481 BYE"]),
-    ("ringing", ["—", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED"]),
-    ("answered", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "confirmed", "confirmed offer", "200 BYE REMOTE"]),
-    ("talking", ["—", "—", "—", "—", "INVITE", "—", "—", "BYE", "200 CANCEL", "—", "offer", "200 BYE REMOTE"]),
-    ("offered", ["—", "—", "—", "—", "—", "200", "488", "487 BYE", "200 CANCEL", "—", "500", "200 BYE 487 REMOTE"]),
-    ("offering", ["—", "—", "—", "—", "refused 491", "—", "—", "BYE", "200 CANCEL", "—", "491", "200 BYE REMOTE"]),
-    ("ending", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "200 BYE REMOTE"]),
-    ("over", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "481 BYE"]),
+const TABLE: [(&str, [&str; 14]); 8] = [
+    // ring, progress, answer, refuse, offer, answer offer, refuse offer, hangup, CANCEL, ACK, INVITE, BYE, UPDATE, UPDATE with an offer
+    ("asked", ["180", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "—", "481 BYE", "481 UPDATE", "481 UPDATE"]),
+    ("ringing", ["—", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED", "200 UPDATE", "500 UPDATE"]),
+    ("answered", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "confirmed", "confirmed offer", "200 BYE REMOTE", "200 UPDATE", "500 UPDATE"]),
+    ("talking", ["—", "—", "—", "—", "INVITE", "—", "—", "BYE", "200 CANCEL", "—", "offer", "200 BYE REMOTE", "200 UPDATE", "offer"]),
+    ("offered", ["—", "—", "—", "—", "—", "200", "488", "487 BYE", "200 CANCEL", "—", "500", "200 BYE 487 REMOTE", "200 UPDATE", "500 UPDATE"]),
+    ("offering", ["—", "—", "—", "—", "refused 491", "—", "—", "BYE", "200 CANCEL", "—", "491", "200 BYE REMOTE", "200 UPDATE", "491 UPDATE"]),
+    ("ending", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "200 BYE REMOTE", "481 UPDATE", "481 UPDATE"]),
+    ("over", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "481 BYE", "481 UPDATE", "481 UPDATE"]),
 ];
 
 /// What came out since the last look, in short: answers by status, requests by method, events by name.
@@ -70,7 +70,7 @@ fn every_input_in_every_state_of_a_call_to_us_does_what_the_table_says() {
             b
         }),
     ];
-    let inputs: [(&str, Act); 12] = [
+    let inputs: [(&str, Act); 14] = [
         ("ring", |b| b.command(SessionCommand::Ring)),
         ("progress", |b| b.command(SessionCommand::Progress(sdp()))),
         ("answer", |b| b.command(SessionCommand::Answer(sdp()))),
@@ -88,6 +88,8 @@ fn every_input_in_every_state_of_a_call_to_us_does_what_the_table_says() {
         ("ACK", |b| b.ask("ACK", 1, &[], "")),
         ("INVITE", |b| b.ask("INVITE", 8, &[], SDP)),
         ("BYE", |b| b.ask("BYE", 9, &[], "")),
+        ("UPDATE", |b| b.ask("UPDATE", 9, &[], "")),
+        ("UPDATE with an offer", |b| b.ask("UPDATE", 9, &[], SDP)),
     ];
     for ((state, make), row) in states.into_iter().zip(TABLE) {
         assert_eq!(state, row.0);

@@ -1,0 +1,29 @@
+//! UPDATE (RFC 3311): without an offer it is answered here, in early dialogs too; with one it is an offer like that of
+//! a re-INVITE, which `confirmed` holds for the user, but for the ACK that it lacks.
+//!
+//! Left out: offers in early dialogs. There the offer of the INVITE is still without an answer, so theirs is refused
+//! as §5.2 asks.
+
+use super::super::answer::{Answer, Body};
+use super::super::dialog::Dialog;
+use super::super::transaction::TransactionId;
+use super::super::{Method, Request, StatusCode};
+use super::line::Line;
+use super::sdp_of;
+
+/// Whether it is an UPDATE that offers nothing: a target refresh and, with it, a sign of life.
+pub(super) fn is_bare(request: &Request) -> bool {
+    request.method == Method::UPDATE && sdp_of(&request.headers, &request.body).is_none()
+}
+
+/// 200 to an UPDATE that offers nothing; its Contact is the new target (RFC 3311 §5.2).
+pub(super) fn accept(line: &mut Line, dialog: &mut Dialog, id: TransactionId, request: &Request) {
+    dialog.refresh_target(&request.headers);
+    answer(line, id, request, None);
+}
+
+/// 200 to an UPDATE, with the answer to its offer. It carries our Contact: an UPDATE refreshes both targets.
+pub(super) fn answer(line: &mut Line, id: TransactionId, request: &Request, body: Option<Body>) {
+    let response = line.invite_response(request, &Answer { body, ..Answer::new(StatusCode::OK) });
+    line.respond(id, response);
+}
