@@ -18,7 +18,12 @@ struct TakeAll;
 
 impl RequestHandler for TakeAll {
     fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        Verdict::Accept(Acceptance { owner: "x".into(), credentials: None, stays_on_flow: false })
+        Verdict::Accept(Acceptance {
+            owner: "x".into(),
+            credentials: None,
+            stays_on_flow: false,
+            timers: Default::default(),
+        })
     }
 }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
-/// Extensions we know; an empty list says that there are none (RFC 3261 §20.37).
-pub const SUPPORTED: &str = "";
+/// Extensions we know (RFC 3261 §20.37); an empty list would say that there are none.
+pub const SUPPORTED: &str = "timer";
 
 /// An answer to a request: what to put into the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,12 +162,11 @@ pub fn check(request: &Request) -> Option<Answer> {
     if request.uri.sip().is_none() && request.uri.user_text().is_none() {
         return Some(Answer::new(StatusCode::UNSUPPORTED_URI_SCHEME));
     }
-    let required = request.headers.tokens(&HeaderName::Require);
+    let mut required = request.headers.tokens(&HeaderName::Require);
+    required.retain(|tag| !tag.eq_ignore_ascii_case(SUPPORTED));
     if !required.is_empty() {
-        // nothing is supported yet; what is will be taken off this list
-        return Some(
-            Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, required.join(", ")),
-        );
+        let unsupported = required.join(", ");
+        return Some(Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unsupported));
     }
     if *method == Method::INVITE && !takes_sdp(request) {
         let why = "what would be answered has a type that Accept does not name";
@@ -245,7 +244,8 @@ mod tests {
         assert_eq!(status("UPDATE", &[], ""), None);
         assert_eq!(status("REFER", &[], ""), Some(405));
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));
-        let bad = check(&request("INVITE", &[(H::Require, "a, b")], "")).unwrap();
+        assert_eq!(status("INVITE", &[(H::Require, "Timer")], ""), None);
+        let bad = check(&request("INVITE", &[(H::Require, "a, timer, b")], "")).unwrap();
         assert_eq!(bad.headers, [Header::new(H::Unsupported, "a, b")]);
     }
 

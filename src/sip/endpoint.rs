@@ -566,6 +566,9 @@ impl Endpoint {
             Verdict::Answer(answer) => return Some(answer),
             Verdict::Accept(acceptance) => acceptance,
         };
+        if let Some(refusal) = acceptance.timers.refusal(request) {
+            return Some(refusal);
+        }
         self.layer.trust(id);
         let agent = self.config.agent.clone();
         let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
@@ -575,6 +578,7 @@ impl Endpoint {
             essentials: Box::new(e.clone()),
             credentials: acceptance.credentials,
             stays_on_flow: acceptance.stays_on_flow,
+            timers: acceptance.timers,
         };
         let session = Session::accept(now, end, invite, self.config.layer.timings, self.seed.fork());
         let session = match session {

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::digest::Credentials;
+use super::session::TimerRules;
 use super::{Flow, Request, StatusCode};
 use std::time::Instant;
 
@@ -24,6 +25,8 @@ pub struct Acceptance {
     /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,
+    /// Its session timer.
+    pub timers: TimerRules,
 }
 
 /// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.

@@ -58,7 +58,8 @@ impl Dialer for TrunkDialer {
         let remote = trunk.address(self.sip.addresses()).await?;
         let profile = trunk.profile(vec![trunk.codec], remote.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
-        let outgoing = OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric);
+        let outgoing =
+            OutgoingLeg::new(trunk.identity(), trunk.credentials(), trunk.is_symmetric, trunk.timers);
         let hop = Hop { transport: trunk.transport, address: remote };
         tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })

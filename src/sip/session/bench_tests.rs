@@ -6,7 +6,7 @@ use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{
     Acceptance, Endpoint, EndpointConfig, Output, RequestHandler, SessionId, Verdict,
 };
-use crate::sip::session::{CallEnd, IncomingInvite, SessionCommand, SessionEvent};
+use crate::sip::session::{CallEnd, IncomingInvite, SessionCommand, SessionEvent, TimerRules};
 use crate::sip::transaction::LayerConfig;
 use crate::sip::{Flow, HeaderName, Limits, Message, Method, Request, Response, StatusCode, parse};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) const T1: Duration = Duration::from_millis(500);
 pub(super) const SDP: &str = "v=0\r\n";
 
 /// Takes every INVITE; a REGISTER, had `check` let it through, would hear 403.
-struct Doorman;
+struct Doorman(TimerRules);
 
 impl RequestHandler for Doorman {
     fn handle(&self, _: Instant, request: &Request, _: &Flow) -> Verdict {
@@ -27,6 +27,7 @@ impl RequestHandler for Doorman {
             owner: "pbx".into(),
             credentials: Some(Credentials::new("edge", Secret::new("pw"))),
             stays_on_flow: false,
+            timers: self.0,
         })
     }
 }
@@ -53,12 +54,16 @@ pub(super) fn flow() -> Flow {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with(TimerRules::default())
+    }
+
+    pub(super) fn with(timers: TimerRules) -> Self {
         let config = EndpointConfig {
             layer: LayerConfig::default(),
             max_sessions: 2,
             limits: Limits::UDP,
             agent: "test".into(),
-            handler: Arc::new(Doorman),
+            handler: Arc::new(Doorman(timers)),
         };
         Self {
             now: Instant::now(),

@@ -80,6 +80,14 @@ impl Client {
         match response.status {
             s if s.is_provisional() => self.handle_provisional(now, line, response),
             s if s.is_success() => return self.handle_success(now, line, response),
+            StatusCode::SESSION_INTERVAL_TOO_SMALL
+                if line.is_live() && self.state != State::Answered && line.timer.raise(&response.headers) =>
+            {
+                // a nonce is good for the request it was asked of; who wants credentials again will say so
+                self.credentials.clear();
+                line.begin_digest();
+                self.ask_again(line);
+            }
             s if is_challenge(s) => self.handle_challenge(line, response),
             _ => self.fail(line, failure_of(response)),
         }
@@ -112,6 +120,7 @@ impl Client {
     /// A request within an early dialog; false when it belongs to none.
     pub(super) fn handle_request(
         &mut self,
+        now: Instant,
         line: &mut Line,
         id: TransactionId,
         request: &Request,
@@ -122,9 +131,9 @@ impl Client {
             // not for the callee of an early dialog (RFC 3261 §15)
             return false;
         }
-        let answer = dialog.handle_request(request, e);
+        let answer = dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
         if answer.is_none() && update::is_bare(request) {
-            update::accept(line, dialog, id, request);
+            update::accept(now, line, dialog, id, request);
             return true;
         }
         // an INVITE, or an UPDATE with an offer: ours has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2)
@@ -218,8 +227,10 @@ impl Client {
         self.state = State::Answered;
         self.deadline = None;
         self.early.clear();
+        line.timer.answered(now, &response.headers);
+        line.description = self.call.body.take();
         // it does not go again; its own headers make the ACKs of forks
-        (self.call.headers, self.call.body, self.invite.body) = (Vec::new(), None, Bytes::new());
+        (self.call.headers, self.invite.body) = (Vec::new(), Bytes::new());
         let mut confirmed = Confirmed::as_caller(dialog);
         if line.hangup.is_some() {
             confirmed.hangup(now, line);
@@ -236,14 +247,19 @@ impl Client {
         match line.credentials(response, &self.invite, &self.call.request_uri.to_string()) {
             Ok(lines) => {
                 self.credentials = lines;
-                self.seq += 1;
-                self.early.clear();
-                self.state = State::Calling;
-                self.deadline = None;
-                self.send_invite(line);
+                self.ask_again(line);
             }
             Err(why) => self.fail(line, CallFailure::Credentials(why)),
         }
+    }
+
+    /// The INVITE once more, as a new request (RFC 3261 §8.1.3.5).
+    fn ask_again(&mut self, line: &mut Line) {
+        self.seq += 1;
+        self.early.clear();
+        self.state = State::Calling;
+        self.deadline = None;
+        self.send_invite(line);
     }
 
     fn send_invite(&mut self, line: &mut Line) {
@@ -259,6 +275,7 @@ impl Client {
         let cseq = CSeq { number: self.seq, method: Method::INVITE };
         r.headers.push(HeaderName::CSeq, cseq.to_string());
         line.push_capabilities(&mut r.headers);
+        line.timer.ask(&mut r.headers);
         r.headers.push(HeaderName::UserAgent, line.end.agent.clone());
         for h in self.credentials.iter().chain(&self.call.headers) {
             r.headers.push_header(h.clone());

@@ -7,13 +7,14 @@
 //! must still be acknowledged.
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
-//! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311). `line` is what all of
-//! them share. Not served, and refused properly: PRACK (405), 100rel (420).
+//! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
+//! timer (RFC 4028). `line` is what all of them share. Not served, and refused properly: PRACK (405), 100rel (420).
 
 mod client;
 mod confirmed;
 mod line;
 mod server;
+mod timer;
 mod update;
 
 use super::answer::{Answer, Body};
@@ -30,6 +31,7 @@ use std::time::Instant;
 
 pub use super::outcome::{CallEnd, CallFailure, IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 pub use server::Invite;
+pub use timer::{TimerRules, TimerUse};
 
 /// Marks a client transaction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,6 +88,10 @@ pub enum SessionTimer {
     OfferRetry,
     /// An offer, ours or theirs, has no answer for too long.
     OfferLimit,
+    /// A refresh of ours is due (RFC 4028 §7.4, §10).
+    Refresh,
+    /// The session timer ends: nothing was heard of the far side (RFC 4028 §10).
+    SessionEnd,
 }
 
 /// Nothing is offered before the first offer has its answer (RFC 3264 §4).
@@ -109,7 +115,8 @@ impl Session {
     /// Places a call: sends the INVITE.
     #[must_use]
     pub fn dial(end: LocalEnd, call: OutgoingCall, timings: Timings, seed: Seed) -> Self {
-        let mut line = Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow);
+        let mut line =
+            Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow, call.timers);
         let client = Client::start(&mut line, call);
         Self { line, opening: Opening::Client(client), confirmed: None }
     }
@@ -125,8 +132,9 @@ impl Session {
         timings: Timings,
         seed: Seed,
     ) -> Result<Self, NoDialog> {
-        let (credentials, stays_on_flow) = (invite.credentials.clone(), invite.stays_on_flow);
-        let mut line = Line::new(end, timings, seed, credentials, stays_on_flow);
+        let (credentials, stays_on_flow, timers) =
+            (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
+        let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
         let server = Server::start(now, &mut line, invite)?;
         Ok(Self { line, opening: Opening::Server(server), confirmed: None })
     }
@@ -257,12 +265,13 @@ impl Session {
                     return confirmed.handle_request(now, line, id, request, e);
                 }
                 (None, Opening::Client(client)) => {
-                    if client.handle_request(line, id, request, e) {
+                    let is_of_an_early_dialog = client.handle_request(now, line, id, request, e);
+                    if is_of_an_early_dialog {
                         return;
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
-                    return server.handle_request(line, id, request, e);
+                    return server.handle_request(now, line, id, request, e);
                 }
                 _ => {}
             }
@@ -312,7 +321,9 @@ impl Session {
             Opening::Server(server) => server.poll_timeout(),
         };
         let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
-        [opening, confirmed].into_iter().flatten().min()
+        let is_kept = self.confirmed.is_some() && self.line.is_live();
+        let session = if is_kept { self.line.timer.poll_timeout() } else { None };
+        [opening, confirmed, session].into_iter().flatten().min()
     }
 }
 
@@ -340,5 +351,7 @@ mod offer_tests;
 mod server_tests;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod timer_tests;
 #[cfg(test)]
 mod update_tests;

@@ -7,6 +7,7 @@ use super::super::transaction::TransactionId;
 use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
 use super::line::Line;
+use super::timer::TimerRules;
 use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, q850_of, sdp_of};
 use bytes::Bytes;
@@ -32,6 +33,8 @@ pub struct Invite {
     pub credentials: Option<Credentials>,
     /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say.
     pub stays_on_flow: bool,
+    /// The session timer.
+    pub timers: TimerRules,
 }
 
 /// The machine. It is over when the final answer is out.
@@ -55,6 +58,7 @@ impl Server {
         let Invite { id, request, essentials, .. } = invite;
         let dialog = Dialog::as_uas(&request, &essentials, &line.local_tag)?;
         line.call_id.clone_from(&essentials.call_id);
+        line.timer.note(&request.headers);
         let limit = request.headers.expires().map_or(RING_LIMIT, |s| Duration::from_secs(s.into()));
         Ok(Self {
             id,
@@ -95,7 +99,9 @@ impl Server {
         }
         self.is_answered = true;
         let answer = Answer { body: body.or_else(|| self.early.take()), ..Answer::new(StatusCode::OK) };
-        let response = self.response(line, &answer);
+        let mut response = self.response(line, &answer);
+        line.timer.grant(now, &self.request.headers, &mut response.headers);
+        line.description = answer.body;
         // nothing more is answered to it, and it stays as long as its 2xx may be asked for
         (self.request.headers, self.request.body, self.last) = (Headers::default(), Bytes::new(), None);
         let mut accepted = Accepted::start(now, line, self.id, self.seq, response);
@@ -129,14 +135,15 @@ impl Server {
     /// A request within the early dialog.
     pub(super) fn handle_request(
         &mut self,
+        now: Instant,
         line: &mut Line,
         id: TransactionId,
         request: &Request,
         e: &Essentials,
     ) {
-        let answer = self.dialog.handle_request(request, e);
+        let answer = self.dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
         if answer.is_none() && update::is_bare(request) {
-            return update::accept(line, &mut self.dialog, id, request);
+            return update::accept(now, line, &mut self.dialog, id, request);
         }
         // an INVITE, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
         let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));

@@ -1,4 +1,4 @@
-//! The transition table of a call to us, written from RFC 3261 §9, §13 to §15.
+//! The transition table of a call to us, written from RFC 3261 §9, §13 to §15 and RFC 3311 §5.2.
 
 use super::bench_tests::*;
 use crate::sip::StatusCode;

@@ -10,6 +10,7 @@ use super::super::transaction::TransactionId;
 use super::super::{Method, Request, StatusCode};
 use super::line::Line;
 use super::sdp_of;
+use std::time::Instant;
 
 /// Whether it is an UPDATE that offers nothing: a target refresh and, with it, a sign of life.
 pub(super) fn is_bare(request: &Request) -> bool {
@@ -17,13 +18,26 @@ pub(super) fn is_bare(request: &Request) -> bool {
 }
 
 /// 200 to an UPDATE that offers nothing; its Contact is the new target (RFC 3311 §5.2).
-pub(super) fn accept(line: &mut Line, dialog: &mut Dialog, id: TransactionId, request: &Request) {
+pub(super) fn accept(
+    now: Instant,
+    line: &mut Line,
+    dialog: &mut Dialog,
+    id: TransactionId,
+    request: &Request,
+) {
     dialog.refresh_target(&request.headers);
-    answer(line, id, request, None);
+    answer(now, line, id, request, None);
 }
 
 /// 200 to an UPDATE, with the answer to its offer. It carries our Contact: an UPDATE refreshes both targets.
-pub(super) fn answer(line: &mut Line, id: TransactionId, request: &Request, body: Option<Body>) {
-    let response = line.invite_response(request, &Answer { body, ..Answer::new(StatusCode::OK) });
+pub(super) fn answer(
+    now: Instant,
+    line: &mut Line,
+    id: TransactionId,
+    request: &Request,
+    body: Option<Body>,
+) {
+    let mut response = line.invite_response(request, &Answer { body, ..Answer::new(StatusCode::OK) });
+    line.timer.grant(now, &request.headers, &mut response.headers);
     line.respond(id, response);
 }
