@@ -177,6 +177,8 @@ impl World {
             "Session-Expires: 1;refresher=uac",
             "Min-SE: 4294967296",
             "Allow: UPDATE",
+            "Supported: 100rel, timer",
+            "RAck: 1 1 INVITE",
             "Expires: 1",
             "Reason: Q.850;cause=16",
         ] {
@@ -214,6 +216,10 @@ impl World {
         if self.chance(2) {
             r.headers.push(HeaderName::ContentType, "application/sdp");
             r.body = SDP.into();
+        }
+        if self.chance(3) {
+            r.headers.push(HeaderName::Require, "100rel");
+            r.headers.push(HeaderName::RSeq, self.seed.below(4).to_string());
         }
         let stale = self.pick(&["true", "false"]);
         let challenge =

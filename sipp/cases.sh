@@ -68,6 +68,12 @@ scenario_lost-invite() { edge; called lost-invite -nr; api make 200; finish; }
 scenario_lost-ack-of-ours() { edge; called lost-ack-of-ours -nr; api make 200; finish; }
 scenario_lost-bye() { edge; called lost-bye -nr; caller lost-bye; finish; }
 scenario_lost-200-of-bye() { edge; called lost-200-of-bye; caller lost-200-of-bye -nr; finish; }
+# One PRACK, whatever comes twice; the 200 comes after it.
+scenario_reliable() {
+  common reliable
+  [ "$(grep -c '^PRACK ' "$dir/called.messages")" = 1 ] || fault 'the 183 that came again has a PRACK of its own'
+}
+
 # ---- session timers
 
 scenario_session-timer() {

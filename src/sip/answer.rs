@@ -8,11 +8,11 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Methods we serve.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
 /// Extensions we know (RFC 3261 §20.37); an empty list would say that there are none.
-pub const SUPPORTED: &str = "timer";
+pub const SUPPORTED: &str = "100rel, timer";
 
 /// An answer to a request: what to put into the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,8 @@ pub fn options() -> Answer {
         .with(HeaderName::Supported, SUPPORTED)
 }
 
-/// What requests that ask nothing of the session hear within a dialog; INVITE and UPDATE are the session's.
+/// What requests that ask nothing of the session hear within a dialog; INVITE, UPDATE and PRACK are the
+/// session's.
 #[must_use]
 pub fn in_dialog(method: &Method) -> Answer {
     match *method {
@@ -150,8 +151,8 @@ pub fn check(request: &Request) -> Option<Answer> {
     if *method == Method::ACK || *method == Method::CANCEL {
         return None;
     }
-    let is_served =
-        [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO, Method::UPDATE].contains(method);
+    let served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO, Method::UPDATE, Method::PRACK];
+    let is_served = served.contains(method);
     if !is_served {
         return Some(not_served(method));
     }
@@ -163,7 +164,7 @@ pub fn check(request: &Request) -> Option<Answer> {
         return Some(Answer::new(StatusCode::UNSUPPORTED_URI_SCHEME));
     }
     let mut required = request.headers.tokens(&HeaderName::Require);
-    required.retain(|tag| !tag.eq_ignore_ascii_case(SUPPORTED));
+    required.retain(|tag| !SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known)));
     if !required.is_empty() {
         let unsupported = required.join(", ");
         return Some(Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unsupported));
@@ -230,8 +231,9 @@ mod tests {
         assert_eq!(status("INVITE", &[(H::MaxForwards, "70"), sdp.clone()], "v=0"), None);
         assert_eq!(status("INVITE", &[(H::MaxForwards, "0")], ""), Some(483));
         assert_eq!(status("OPTIONS", &[(H::MaxForwards, "0")], ""), None);
-        assert_eq!(status("INVITE", &[(H::Require, "100rel")], ""), Some(420));
-        assert_eq!(status("CANCEL", &[(H::Require, "100rel")], ""), None);
+        assert_eq!(status("INVITE", &[(H::Require, "100rel")], ""), None);
+        assert_eq!(status("INVITE", &[(H::Require, "100rel, x")], ""), Some(420));
+        assert_eq!(status("CANCEL", &[(H::Require, "x")], ""), None);
         assert_eq!(status("INVITE", &[(H::ContentType, "text/plain")], "hi"), Some(415));
         assert_eq!(status("INVITE", &[sdp.clone(), (H::ContentEncoding, "gzip")], "x"), Some(415));
         let optional = (H::ContentDisposition, "render; handling = optional");

@@ -504,7 +504,9 @@ impl Endpoint {
                 // RFC 3261 §11.2: as an INVITE would be answered now
                 Method::OPTIONS => self.drained(now).unwrap_or_else(answer::options),
                 // they live in dialogs alone
-                Method::BYE | Method::INFO | Method::UPDATE => Answer::new(StatusCode::NO_SUCH_CALL),
+                Method::BYE | Method::INFO | Method::UPDATE | Method::PRACK => {
+                    Answer::new(StatusCode::NO_SUCH_CALL)
+                }
                 Method::INVITE => match self.handle_invite(now, id, request, e, flow) {
                     Some(refusal) => refusal,
                     None => return,

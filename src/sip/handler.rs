@@ -31,7 +31,7 @@ pub struct Acceptance {
 
 /// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.
 ///
-/// OPTIONS is answered without it; BYE, INFO, UPDATE, ACK and CANCEL live in dialogs or transactions alone.
+/// OPTIONS is answered without it; BYE, INFO, UPDATE, PRACK, ACK and CANCEL live in dialogs or transactions alone.
 pub trait RequestHandler: Send + Sync {
     /// What becomes of a request that came by this flow.
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict;

@@ -44,6 +44,8 @@ pub(super) struct Bench {
     pub(super) branch: u32,
     /// Our tag, once a response had one.
     pub(super) tag: Option<String>,
+    /// RSeq of our responses.
+    pub(super) rseqs: Vec<u32>,
     /// What the far side writes as Contact.
     pub(super) contact: &'static str,
 }
@@ -76,6 +78,7 @@ impl Bench {
             is_done: false,
             branch: 0,
             tag: None,
+            rseqs: vec![],
             contact: "<sip:anna@192.0.2.4:5070>",
         }
     }
@@ -107,6 +110,8 @@ impl Bench {
                             self.tag =
                                 self.tag.take().or_else(|| r.headers.to().unwrap().tag().map(str::to_owned));
                         }
+                        self.rseqs
+                            .extend(r.headers.get(&HeaderName::RSeq).map(|n| n.parse::<u32>().unwrap()));
                         self.responses.push(r);
                     }
                 },
@@ -143,6 +148,13 @@ impl Bench {
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         self.endpoint.handle_datagram(self.now, flow(), text.as_bytes());
         self.drain();
+    }
+
+    /// The far side acknowledges our last reliable provisional response, or one so many after it less one.
+    pub(super) fn prack(&mut self, cseq: u32, rseq: u32) {
+        let last = self.rseqs.last().copied().unwrap_or_default();
+        let rack = format!("{} 1 INVITE", last + rseq - 1);
+        self.ask("PRACK", cseq, &[("RAck", &rack)], "");
     }
 
     pub(super) fn command(&mut self, command: SessionCommand) {

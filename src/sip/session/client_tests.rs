@@ -427,18 +427,19 @@ fn credentials_never_follow_a_contact_to_another_host() {
 type Make = fn() -> Bench;
 type Act = fn(&mut Bench);
 
-/// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2, RFC 3311 §5.2, RFC 4028 §7.3.
+/// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2, RFC 3262 §4, RFC 3311 §5.2,
+/// RFC 4028 §7.3.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 14]); 8] = [
-    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE, UPDATE, 422
-    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481", "481", "INVITE"]),
-    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE"]),
-    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE"]),
-    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481", "481", "LOCAL"]),
-    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481", "200", "LOCAL"]),
-    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE", "200", "—"]),
-    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE", "481", "—"]),
-    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481", "481", "—"]),
+const TABLE: [(&str, [&str; 16]); 8] = [
+    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE, UPDATE, 422, reliable 183, PRACK
+    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481", "481", "INVITE", "PRACK progress", "481"]),
+    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE", "PRACK progress", "481"]),
+    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE", "PRACK progress", "481"]),
+    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481", "481", "LOCAL", "CANCEL", "481"]),
+    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481", "200", "LOCAL", "—", "481"]),
+    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE", "200", "—", "—", "481"]),
+    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE", "481", "—", "—", "481"]),
+    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481", "481", "—", "—", "481"]),
 ];
 
 impl Bench {
@@ -505,7 +506,7 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
             b
         }),
     ];
-    let inputs: [(&str, Act); 14] = [
+    let inputs: [(&str, Act); 16] = [
         ("100", |b| b.answer(Method::INVITE, 100, "", &[])),
         ("180", |b| b.answer(Method::INVITE, 180, "a", &[])),
         ("183", |b| b.answer(Method::INVITE, 183, "a", &[])),
@@ -524,6 +525,11 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
         ("BYE", |b| b.send("BYE", 1, "a", &[])),
         ("UPDATE", |b| b.send("UPDATE", 1, "a", &[])),
         ("422", |b| b.answer(Method::INVITE, 422, "a", &[(HeaderName::MinSe, "3600")])),
+        ("reliable 183", |b| {
+            let lines = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "9")];
+            b.answer(Method::INVITE, 183, "a", &lines);
+        }),
+        ("PRACK", |b| b.send("PRACK", 1, "a", &[])),
     ];
     for ((state, make), row) in states.into_iter().zip(TABLE) {
         assert_eq!(state, row.0);

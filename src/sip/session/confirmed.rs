@@ -217,6 +217,10 @@ impl Confirmed {
         if answer.is_none() && self.bye == Bye::None && update::is_bare(request) {
             return update::accept(now, line, &mut self.dialog, id, request);
         }
+        if answer.is_none() && request.method == Method::PRACK {
+            // none of ours is out any more (RFC 3262 §3)
+            return line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+        }
         let Some(answer) = answer.or_else(|| self.handle_offer(now, line, id, request, e)) else { return };
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {

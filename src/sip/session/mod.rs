@@ -8,11 +8,12 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `line` is what all of them share. Not served, and refused properly: PRACK (405), 100rel (420).
+//! timer (RFC 4028). `prack` is reliable provisional responses (RFC 3262). `line` is what all of them share.
 
 mod client;
 mod confirmed;
 mod line;
+mod prack;
 mod server;
 mod timer;
 mod update;
@@ -80,6 +81,10 @@ pub enum SessionTimer {
     CancelGiveUp,
     /// A call to us rings for another minute: the caller is told again (RFC 3261 §13.3.1.1).
     StillRinging,
+    /// A reliable provisional response of ours has no PRACK yet and goes again, from T1, doubled (RFC 3262 §3).
+    ProvisionalResend,
+    /// 64·T1 after it without PRACK (RFC 3262 §3).
+    PrackGiveUp,
     /// Our 2xx has no ACK yet and goes again, from T1, doubled up to T2 (RFC 3261 §13.3.1.4).
     Resend,
     /// 64·T1 after our 2xx without ACK (RFC 3261 §13.3.1.4).
@@ -223,6 +228,8 @@ impl Session {
             && let Some(confirmed) = client.handle_response(now, line, response)
         {
             self.confirmed = Some(confirmed);
+        } else if let Opening::Client(client) = &mut self.opening {
+            client.handle_prack_response(line, ticket, response);
         }
         // answers to CANCEL say nothing of the INVITE, those to BYEs of forks nothing of the call
     }
@@ -241,6 +248,9 @@ impl Session {
     pub fn handle_terminated(&mut self, ticket: Ticket) {
         if let Some(confirmed) = &mut self.confirmed {
             confirmed.handle_terminated(ticket);
+        }
+        if let Opening::Client(client) = &mut self.opening {
+            client.handle_terminated(ticket);
         }
         self.line.close(ticket);
     }
@@ -271,7 +281,10 @@ impl Session {
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
-                    return server.handle_request(now, line, id, request, e);
+                    if let Some(confirmed) = server.handle_request(now, line, id, request, e) {
+                        self.confirmed = Some(confirmed);
+                    }
+                    return;
                 }
                 _ => {}
             }
@@ -347,6 +360,8 @@ mod bench_tests;
 mod client_tests;
 #[cfg(test)]
 mod offer_tests;
+#[cfg(test)]
+mod prack_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Timer {
 
     /// What of it stands in Supported.
     pub(super) fn supported(&self) -> &'static str {
-        if self.rules.usage == TimerUse::Off { "" } else { super::super::answer::SUPPORTED }
+        if self.rules.usage == TimerUse::Off { "" } else { "timer" }
     }
 
     /// Reads what the far side can do.

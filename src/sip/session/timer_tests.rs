@@ -275,9 +275,9 @@ fn a_call_of_ours_asks_for_a_timer_when_told_to_and_takes_what_is_granted_rfc_40
         (text(&H::Supported), text(&H::SessionExpires), text(&H::MinSe))
     };
     let some = |s: &str| Some(s.to_owned());
-    assert_eq!(asked(TimerUse::Off), (some(""), None, None));
-    assert_eq!(asked(TimerUse::Accept), (some("timer"), None, None));
-    assert_eq!(asked(TimerUse::Always), (some("timer"), some("1800"), some("90")));
+    assert_eq!(asked(TimerUse::Off), (some("100rel"), None, None));
+    assert_eq!(asked(TimerUse::Accept), (some("100rel, timer"), None, None));
+    assert_eq!(asked(TimerUse::Always), (some("100rel, timer"), some("1800"), some("90")));
     let granted = |usage, value| due(&calling(usage, &[(H::SessionExpires, value)]));
     assert_eq!(granted(TimerUse::Off, "600;refresher=uac"), None);
     // ours at half, theirs ends by the margin
