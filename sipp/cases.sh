@@ -96,7 +96,7 @@ scenario_multipart() { plain_call multipart; }
 scenario_optional-srtp() { plain_call optional-srtp; }
 scenario_privacy() {
   plain_call privacy
-  never called.messages '5511'
+  never called.messages '551130'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 scenario_srtp-only() {
