@@ -39,7 +39,12 @@ impl RequestHandler for Door {
             return Verdict::Answer(Answer::new(StatusCode::NOT_FOUND));
         }
         let credentials = Some(credentials());
-        Verdict::Accept(Acceptance { owner: "pbx".into(), credentials, stays_on_flow: false })
+        Verdict::Accept(Acceptance {
+            owner: "pbx".into(),
+            credentials,
+            stays_on_flow: false,
+            timers: Default::default(),
+        })
     }
 }
 
@@ -168,6 +173,12 @@ impl World {
             "Record-Route: <sip:192.0.2.20;lr>, <sip:strict@192.0.2.21>",
             "Max-Forwards: 0",
             "Require: 100rel",
+            "Session-Expires: 90;refresher=uas",
+            "Session-Expires: 1;refresher=uac",
+            "Min-SE: 4294967296",
+            "Allow: UPDATE",
+            "Supported: 100rel, timer",
+            "RAck: 1 1 INVITE",
             "Expires: 1",
             "Reason: Q.850;cause=16",
         ] {
@@ -205,6 +216,10 @@ impl World {
         if self.chance(2) {
             r.headers.push(HeaderName::ContentType, "application/sdp");
             r.body = SDP.into();
+        }
+        if self.chance(3) {
+            r.headers.push(HeaderName::Require, "100rel");
+            r.headers.push(HeaderName::RSeq, self.seed.below(4).to_string());
         }
         let stale = self.pick(&["true", "false"]);
         let challenge =
@@ -249,6 +264,7 @@ impl World {
             ring_limit: Duration::from_secs(60),
             max_forwards: 70,
             stays_on_flow: self.seed.below(2) == 0,
+            timers: Default::default(),
         };
         if let Ok(session) = self.endpoint.dial(self.now, flow(), None, call) {
             self.sessions.insert(session, 0);

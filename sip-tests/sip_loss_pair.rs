@@ -7,7 +7,7 @@ use bytes::Bytes;
 use sipedge::base::Seed;
 use sipedge::sip::answer::{Answer, Body};
 use sipedge::sip::endpoint::{Acceptance, Endpoint, Output, RequestHandler, SessionId, Verdict};
-use sipedge::sip::session::{CallEnd, SessionCommand, SessionEvent};
+use sipedge::sip::session::{CallEnd, OutgoingCall, SessionCommand, SessionEvent, TimerRules, TimerUse};
 use sipedge::sip::{Flow, Limits, Message, Request, StatusCode, parse};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,12 @@ struct TakeAll;
 
 impl RequestHandler for TakeAll {
     fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        Verdict::Accept(Acceptance { owner: "x".into(), credentials: None, stays_on_flow: false })
+        Verdict::Accept(Acceptance {
+            owner: "x".into(),
+            credentials: None,
+            stays_on_flow: false,
+            timers: Default::default(),
+        })
     }
 }
 
@@ -91,6 +96,12 @@ struct Pair {
     net: Net<SocketAddr, Bytes>,
     /// What the network never carries, whatever the weather.
     loses: Loses,
+    /// The session timer of the caller.
+    timers: TimerRules,
+    /// The callee has early media.
+    is_early: bool,
+    /// UPDATEs that went out.
+    updates: usize,
     /// Commands to come.
     plan: BTreeMap<(Instant, usize), (Who, SessionCommand)>,
     planned: usize,
@@ -111,6 +122,9 @@ impl Pair {
             callee: Side::new("192.0.2.4:5060", seed.fork()),
             net: Net::new(weather, seed.fork()),
             loses: |_| false,
+            timers: TimerRules::default(),
+            is_early: false,
+            updates: 0,
             plan: BTreeMap::new(),
             planned: 0,
         }
@@ -141,7 +155,7 @@ impl Pair {
     }
 
     fn dial(&mut self) {
-        let call = call("first offer");
+        let call = OutgoingCall { timers: self.timers, ..call("first offer") };
         let flow = Flow::udp(self.caller.at, self.callee.at);
         self.caller.session = Some(self.caller.endpoint.dial(self.now, flow, None, call).unwrap());
     }
@@ -197,6 +211,7 @@ impl Pair {
             while let Some(output) = self.side(who).endpoint.poll_output() {
                 match output {
                     Output::Send { flow, bytes } => {
+                        self.updates += usize::from(bytes.starts_with(b"UPDATE "));
                         if !(self.loses)(&bytes) {
                             self.net.send(self.now, &flow.path.remote, &bytes);
                         }
@@ -206,6 +221,10 @@ impl Pair {
                         self.callee.session = Some(session);
                         self.callee.agreed.remote = invite.body.as_ref().map(|b| b.bytes.clone());
                         self.plan_at(self.now, Callee, SessionCommand::Ring);
+                        if self.is_early {
+                            let early = SessionCommand::Progress(Some(body("first answer".into())));
+                            self.plan_at(self.now + Duration::from_millis(300), Callee, early);
+                        }
                         let answer = SessionCommand::Answer(Some(body("first answer".into())));
                         self.plan_at(self.now + seconds(1), Callee, answer);
                     }
@@ -489,4 +508,53 @@ fn broken_messages_of_a_caller_never_panic_and_leave_nothing_behind() {
         }
         assert_eq!(side.endpoint.live(), (0, 0), "seed {n}");
     }
+}
+
+#[test]
+fn early_media_that_wants_a_prack_comes_once_and_before_the_answer_at_30_per_cent_loss_rfc_3262_3() {
+    let mut answered = 0;
+    for n in 0..300 {
+        let mut pair = Pair::new(n, STORM).at(seconds(100), Caller, hangup());
+        pair.is_early = true;
+        let run = pair.run();
+        run.check(n);
+        let position = |is: fn(&SessionEvent) -> bool| run.caller.events.iter().position(is);
+        let Some(at) = position(|e| matches!(e, SessionEvent::Answered { .. })) else { continue };
+        answered += 1;
+        let media = |e: &&SessionEvent| matches!(e, SessionEvent::Progress { body: Some(_), .. });
+        assert_eq!(run.caller.events.iter().filter(media).count(), 1, "seed {n}: {:?}", run.caller.events);
+        assert_eq!(run.caller.events[..at].iter().filter(media).count(), 1, "seed {n}");
+    }
+    assert!(answered > 280, "{answered}");
+}
+
+/// A call whose caller asks for a timer of 90 s: it refreshes every 45 s, the end is after 60 (RFC 4028 §10).
+fn timed(seed: u64, loses: Loses) -> Pair {
+    let mut pair = Pair::new(seed, CALM).at(seconds(500), Caller, hangup());
+    pair.timers = TimerRules::new(TimerUse::Always, seconds(90));
+    pair.loses = loses;
+    pair.run()
+}
+
+#[test]
+fn a_call_with_a_session_timer_is_refreshed_as_long_as_it_lasts_rfc_4028_10() {
+    let run = timed(1, |_| false);
+    run.check(1);
+    assert_eq!(run.ends(), (&LOCAL, &remote()));
+    // a second of ringing, then (499 s) / 45 s
+    assert_eq!(run.updates, 11);
+    let run = timed(2, |bytes| bytes.starts_with(b"UPDATE "));
+    run.check(2);
+    let text = Some("session timer expired".into());
+    let told = SessionEvent::Ended(CallEnd::Remote { q850: Some(102), text });
+    // the clock of the callee began with its 200, that of the caller when it came
+    assert_eq!(run.ends(), (&told, &SessionEvent::Ended(CallEnd::Lost)));
+}
+
+#[test]
+fn a_far_side_that_is_gone_is_noticed_on_both_sides_by_the_session_timer_rfc_4028_10() {
+    let run = timed(3, |bytes| bytes.starts_with(b"UPDATE ") || bytes.starts_with(b"BYE "));
+    run.check(3);
+    let lost = SessionEvent::Ended(CallEnd::Lost);
+    assert_eq!(run.ends(), (&lost, &lost), "before the caller would have hung up");
 }

@@ -319,7 +319,12 @@ struct TakeAll;
 impl RequestHandler for TakeAll {
     fn handle(&self, _: Instant, request: &Request, _: &Flow) -> Verdict {
         assert_eq!(request.method.as_str(), "INVITE", "nothing else is a trunk's to decide");
-        Verdict::Accept(Acceptance { owner: "pbx".into(), credentials: None, stays_on_flow: false })
+        Verdict::Accept(Acceptance {
+            owner: "pbx".into(),
+            credentials: None,
+            stays_on_flow: false,
+            timers: Default::default(),
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
-SLOW='lost-acks'    # with --slow, or named
+SLOW='lost-acks session-refresh'    # with --slow, or named
 LONG='glare-waits echo-100 register drain'  # start first
 SHARED='auth bench drained'  # files that several scenarios use, and that are none by themselves
 
@@ -113,13 +113,35 @@ scenario_lost-invite() { edge; called lost-invite -nr; api make 200; finish; }
 scenario_lost-ack-of-ours() { edge; called lost-ack-of-ours -nr; api make 200; finish; }
 scenario_lost-bye() { edge; called lost-bye -nr; caller lost-bye; finish; }
 scenario_lost-200-of-bye() { edge; called lost-200-of-bye; caller lost-200-of-bye -nr; finish; }
+# One PRACK, whatever comes twice; the 200 comes after it.
+scenario_reliable() {
+  common reliable
+  [ "$(grep -c '^PRACK ' "$dir/called.messages")" = 1 ] || fault 'the 183 that came again has a PRACK of its own'
+}
+
+# ---- session timers
+
+scenario_session-timer() {
+  configure '' '' 'qualify = "off"
+session_timers = "always"'
+  common session-timer
+}
+# Of 60 s, without media.
+scenario_session-refresh() {
+  patience=90
+  export SIPEDGE_MEDIA__TIMEOUT=120s
+  common session-refresh
+  o=$(grep '^o=' "$dir/called.messages" | grep -v '^o=- 1 1 ' | tr -d '\r' | sort -u | wc -l)
+  [ "$o" = 1 ] || fault "the refresh has another version: $o"
+  [ "$(grep -c '^INVITE ' "$dir/called.messages")" = 2 ] || fault 'there was not one refresh'
+}
 # ---- the called side is that of a plain call
 
 scenario_multipart() { plain_call multipart; }
 scenario_optional-srtp() { plain_call optional-srtp; }
 scenario_privacy() {
   plain_call privacy
-  never called.messages '5511'
+  never called.messages '551130'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 scenario_srtp-only() {

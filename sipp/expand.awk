@@ -71,9 +71,9 @@ function write(kind, what) {
 
 function new_via() { return "again" in opt ? "[last_Via:]" : "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch];rport" }
 
-# Where requests within the call go is known from INVITE and its 2xx alone.
+# Where requests within the call go is known from INVITE, its 2xx and what may want a PRACK.
 function receive(kind, what) {
-  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 ? " rrs=\"true\"" : "") ">\n    <action>"
+  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 || what == 183 ? " rrs=\"true\"" : "") ">\n    <action>"
 }
 
 # What must stand in the message: lines of a header, or of the body.

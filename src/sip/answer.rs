@@ -8,11 +8,11 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// Methods we serve.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
-/// Extensions we know; an empty list says that there are none (RFC 3261 §20.37).
-pub const SUPPORTED: &str = "";
+/// Extensions we know (RFC 3261 §20.37); an empty list would say that there are none.
+pub const SUPPORTED: &str = "100rel, timer";
 
 /// An answer to a request: what to put into the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +116,8 @@ pub fn options() -> Answer {
         .with(HeaderName::Supported, SUPPORTED)
 }
 
-/// What requests that ask nothing of the session hear within a dialog; INVITE is the session's.
+/// What requests that ask nothing of the session hear within a dialog; INVITE, UPDATE and PRACK are the
+/// session's.
 #[must_use]
 pub fn in_dialog(method: &Method) -> Answer {
     match *method {
@@ -155,8 +156,8 @@ pub(super) fn check_served(request: &Request, more: &[Method]) -> Option<Answer>
     if *method == Method::ACK || *method == Method::CANCEL {
         return None;
     }
-    let is_served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO].contains(method)
-        || more.contains(method);
+    let served = [Method::INVITE, Method::BYE, Method::OPTIONS, Method::INFO, Method::UPDATE, Method::PRACK];
+    let is_served = served.contains(method) || more.contains(method);
     if !is_served {
         return Some(not_served(method));
     }
@@ -167,12 +168,11 @@ pub(super) fn check_served(request: &Request, more: &[Method]) -> Option<Answer>
     if request.uri.sip().is_none() && request.uri.user_text().is_none() {
         return Some(Answer::new(StatusCode::UNSUPPORTED_URI_SCHEME));
     }
-    let required = request.headers.tokens(&HeaderName::Require);
+    let mut required = request.headers.tokens(&HeaderName::Require);
+    required.retain(|tag| !SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known)));
     if !required.is_empty() {
-        // nothing is supported yet; what is will be taken off this list
-        return Some(
-            Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, required.join(", ")),
-        );
+        let unsupported = required.join(", ");
+        return Some(Answer::new(StatusCode::BAD_EXTENSION).with(HeaderName::Unsupported, unsupported));
     }
     if *method == Method::INVITE && !takes_sdp(request) {
         let why = "what would be answered has a type that Accept does not name";
@@ -236,8 +236,9 @@ mod tests {
         assert_eq!(status("INVITE", &[(H::MaxForwards, "70"), sdp.clone()], "v=0"), None);
         assert_eq!(status("INVITE", &[(H::MaxForwards, "0")], ""), Some(483));
         assert_eq!(status("OPTIONS", &[(H::MaxForwards, "0")], ""), None);
-        assert_eq!(status("INVITE", &[(H::Require, "100rel")], ""), Some(420));
-        assert_eq!(status("CANCEL", &[(H::Require, "100rel")], ""), None);
+        assert_eq!(status("INVITE", &[(H::Require, "100rel")], ""), None);
+        assert_eq!(status("INVITE", &[(H::Require, "100rel, x")], ""), Some(420));
+        assert_eq!(status("CANCEL", &[(H::Require, "x")], ""), None);
         assert_eq!(status("INVITE", &[(H::ContentType, "text/plain")], "hi"), Some(415));
         assert_eq!(status("INVITE", &[sdp.clone(), (H::ContentEncoding, "gzip")], "x"), Some(415));
         let optional = (H::ContentDisposition, "render; handling = optional");
@@ -247,9 +248,11 @@ mod tests {
             assert_eq!(status("INVITE", &[(H::Accept, range)], ""), None);
         }
         assert_eq!(status("INFO", &[(H::ContentType, "application/dtmf-relay")], "Signal=1"), Some(415));
-        assert_eq!(status("UPDATE", &[], ""), Some(405));
+        assert_eq!(status("UPDATE", &[], ""), None);
+        assert_eq!(status("REFER", &[], ""), Some(405));
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));
-        let bad = check(&request("INVITE", &[(H::Require, "a, b")], "")).unwrap();
+        assert_eq!(status("INVITE", &[(H::Require, "Timer")], ""), None);
+        let bad = check(&request("INVITE", &[(H::Require, "a, timer, b")], "")).unwrap();
         assert_eq!(bad.headers, [Header::new(H::Unsupported, "a, b")]);
     }
 

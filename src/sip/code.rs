@@ -161,6 +161,8 @@ codes! {
     UNSUPPORTED_URI_SCHEME = 416,
     /// 420 Bad Extension
     BAD_EXTENSION = 420,
+    /// 422 Session Interval Too Small (RFC 4028 §6)
+    SESSION_INTERVAL_TOO_SMALL = 422,
     /// 423 Interval Too Brief
     INTERVAL_TOO_BRIEF = 423,
     /// 480 Temporarily Unavailable

@@ -158,14 +158,15 @@ impl Dialog {
             && e.from.tag().unwrap_or_default() == self.remote_tag()
     }
 
-    /// A request of the far side: its answer, or none for an INVITE, which the call has to answer (RFC 3261 §12.2.2). The
-    /// order is that of the checks: its number, what every UAS refuses, its method.
+    /// A request of the far side: its answer, or none for an INVITE, UPDATE or PRACK, which the call has to answer (RFC 3261
+    /// §12.2.2). The order is that of the checks: its number, what every UAS refuses, its method.
     pub fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
         if !self.take_remote_seq(e) {
             return Some(Answer::new(StatusCode::SERVER_ERROR));
         }
         let refusal = answer::check(request);
-        refusal.or_else(|| (request.method != Method::INVITE).then(|| answer::in_dialog(&request.method)))
+        let is_of_the_session = [Method::INVITE, Method::UPDATE, Method::PRACK].contains(&request.method);
+        refusal.or_else(|| (!is_of_the_session).then(|| answer::in_dialog(&request.method)))
     }
 
     /// Takes the number of a request from the far side; false when it is out of order and gets 500
@@ -190,9 +191,10 @@ impl Dialog {
         }
     }
 
-    /// Takes over the far side's sequence from the early dialog that this one confirms.
-    pub(super) const fn adopt_remote_seq(&mut self, early: &Self) {
+    /// Takes over the sequences of the early dialog that this one confirms.
+    pub(super) const fn adopt_sequences(&mut self, early: &Self) {
         self.remote_seq = early.remote_seq;
+        self.local_seq = early.local_seq;
     }
 
     /// A new request within the dialog: the next CSeq (RFC 3261 §12.2.1.1).

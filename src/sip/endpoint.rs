@@ -504,7 +504,9 @@ impl Endpoint {
                 // RFC 3261 §11.2: as an INVITE would be answered now
                 Method::OPTIONS => self.drained(now).unwrap_or_else(answer::options),
                 // they live in dialogs alone
-                Method::BYE | Method::INFO => Answer::new(StatusCode::NO_SUCH_CALL),
+                Method::BYE | Method::INFO | Method::UPDATE | Method::PRACK => {
+                    Answer::new(StatusCode::NO_SUCH_CALL)
+                }
                 Method::INVITE => match self.handle_invite(now, id, request, e, flow) {
                     Some(refusal) => refusal,
                     None => return,
@@ -566,6 +568,9 @@ impl Endpoint {
             Verdict::Answer(answer) => return Some(answer),
             Verdict::Accept(acceptance) => acceptance,
         };
+        if let Some(refusal) = acceptance.timers.refusal(request) {
+            return Some(refusal);
+        }
         self.layer.trust(id);
         let agent = self.config.agent.clone();
         let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
@@ -575,6 +580,7 @@ impl Endpoint {
             essentials: Box::new(e.clone()),
             credentials: acceptance.credentials,
             stays_on_flow: acceptance.stays_on_flow,
+            timers: acceptance.timers,
         };
         let session = Session::accept(now, end, invite, self.config.layer.timings, self.seed.fork());
         let session = match session {

@@ -2,6 +2,7 @@
 
 use super::answer::Answer;
 use super::digest::Credentials;
+use super::session::TimerRules;
 use super::{Flow, Method, Request, StatusCode};
 use std::time::Instant;
 
@@ -24,11 +25,13 @@ pub struct Acceptance {
     /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,
+    /// Its session timer.
+    pub timers: TimerRules,
 }
 
 /// Decides on requests of no dialog that passed the checks every UAS makes. It must not block.
 ///
-/// OPTIONS is answered without it, BYE, INFO, ACK and CANCEL live in dialogs or transactions alone.
+/// OPTIONS is answered without it; BYE, INFO, UPDATE, PRACK, ACK and CANCEL live in dialogs or transactions alone.
 pub trait RequestHandler: Send + Sync {
     /// What becomes of a request that came by this flow.
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict;

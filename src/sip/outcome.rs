@@ -3,6 +3,7 @@
 use super::answer::{Answer, Body};
 use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
+use super::session::TimerRules;
 use super::{Flow, Header, Headers, NameAddr, Reason, StatusCode, Uri};
 use crate::base::Excerpt;
 use std::fmt;
@@ -30,6 +31,8 @@ pub struct OutgoingCall {
     /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,
+    /// Its session timer.
+    pub timers: TimerRules,
 }
 
 impl OutgoingCall {
@@ -47,6 +50,7 @@ impl OutgoingCall {
             ring_limit: Duration::from_secs(180),
             max_forwards: 70,
             stays_on_flow: false,
+            timers: TimerRules::default(),
         }
     }
 }

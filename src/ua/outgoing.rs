@@ -7,7 +7,7 @@ use crate::base::Cause;
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
 use crate::sip::Reason;
 use crate::sip::digest::Credentials;
-use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent};
+use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
 use std::time::Duration;
 
 /// The session gives up ringing after this, should the call core ever fail to.
@@ -19,6 +19,7 @@ pub struct OutgoingLeg {
     identity: Identity,
     credentials: Option<Credentials>,
     stays_on_flow: bool,
+    timers: TimerRules,
     is_ringing: bool,
     has_answer: bool,
     offers: Offers,
@@ -28,11 +29,17 @@ pub struct OutgoingLeg {
 impl OutgoingLeg {
     /// A leg towards a peer. `stays_on_flow`: see [`OutgoingCall::stays_on_flow`].
     #[must_use]
-    pub fn new(identity: Identity, credentials: Option<Credentials>, stays_on_flow: bool) -> Self {
+    pub fn new(
+        identity: Identity,
+        credentials: Option<Credentials>,
+        stays_on_flow: bool,
+        timers: TimerRules,
+    ) -> Self {
         Self {
             identity,
             credentials,
             stays_on_flow,
+            timers,
             is_ringing: false,
             has_answer: false,
             offers: Offers::default(),
@@ -147,6 +154,7 @@ impl OutgoingLeg {
             ring_limit: RING_LIMIT,
             max_forwards: dial.hops,
             stays_on_flow: self.stays_on_flow,
+            timers: self.timers,
         }
     }
 }
@@ -176,7 +184,7 @@ mod tests {
             is_caller_in_from: false,
             is_trusted: true,
         };
-        OutgoingLeg::new(identity, None, false)
+        OutgoingLeg::new(identity, None, false, TimerRules::default())
     }
 
     fn status(code: u16) -> SessionEvent {

@@ -12,6 +12,7 @@ use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Prepared};
 use crate::sip::Transport;
+use crate::sip::session::{TimerRules, TimerUse};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) const DEFAULT_PORT: u16 = 5060;
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
 /// A PBX that is gone is noticed within 15 s, and answers six requests a minute for it.
 const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
+/// Half an hour is what RFC 4028 §4 recommends and Asterisk has.
+const DEFAULT_SESSION: Duration = Duration::from_secs(1_800);
 
 /// Where the caller's number stands (RFC 3261 §8.1.1.3, RFC 3325 §9.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub(super) struct Trunk {
     pub(super) takes_registration: bool,
     /// We look so often whether it is there.
     pub(super) qualify: Option<Duration>,
+    /// When its calls have a session timer, and how long.
+    pub(super) timers: TimerRules,
     /// Nobody answered lately. Clones share it.
     is_down: Arc<AtomicBool>,
 }
@@ -107,6 +112,8 @@ struct Raw {
     register: Option<serde_json::Value>,
     register_expires: Option<String>,
     qualify: Option<String>,
+    session_timers: Option<String>,
+    session_expires: Option<String>,
 }
 
 const KNOWN: &[&str] = &[
@@ -133,6 +140,8 @@ const KNOWN: &[&str] = &[
     "register",
     "register_expires",
     "qualify",
+    "session_timers",
+    "session_expires",
 ];
 
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
@@ -243,6 +252,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let has_user = user.is_some();
     let register = read_register(section, &raw, has_user, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
+    let timers = read_timers(section, &raw, &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
@@ -268,6 +278,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             takes_registration,
             // a PBX that does not know who asks notes it as an intruder's doing
             qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
+            timers,
             is_down: Arc::default(),
         }),
         _ => Err(faults),
@@ -336,6 +347,32 @@ fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) 
             interval
         }
     }
+}
+
+/// Session timers; every PBX can be asked, few must be.
+fn read_timers(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) -> TimerRules {
+    let usage = match raw.session_timers.as_deref() {
+        None | Some("accept") => TimerUse::Accept, // what the PBX wants it gets
+        Some("always") => TimerUse::Always,
+        Some("off") => TimerUse::Off,
+        Some(_) => {
+            faults.push(section.fault("session_timers", "write \"accept\", \"always\" or \"off\""));
+            TimerUse::Off
+        }
+    };
+    if usage == TimerUse::Off && raw.session_timers.is_some() && raw.session_expires.is_some() {
+        faults.push(section.fault("session_expires", "this is for session_timers that are not off"));
+    }
+    match raw.session_expires.as_deref().map(parse_duration) {
+        None => return TimerRules::new(usage, DEFAULT_SESSION),
+        // RFC 4028 §4 forbids less, and a day is no sign of life
+        Some(Ok(expires)) if (90..=86_400).contains(&expires.as_secs()) => {
+            return TimerRules::new(usage, expires);
+        }
+        Some(Ok(_)) => faults.push(section.fault("session_expires", "must be 90s to 24h")),
+        Some(Err(remedy)) => faults.push(section.fault("session_expires", remedy)),
+    }
+    TimerRules::default()
 }
 
 /// A file of music.
@@ -431,6 +468,9 @@ mod tests {
         assert_eq!((seconds(all.register), seconds(all.qualify)), (Some(3_600), None));
         assert_eq!(all.transport, Transport::Tcp);
         assert_eq!(seconds(with(json!({"register": true})).unwrap().register), Some(300));
+        assert_eq!(plain.timers, TimerRules::default());
+        let timers = with(json!({"session_timers": "always", "session_expires": "90s"})).unwrap().timers;
+        assert_eq!(timers, TimerRules::new(TimerUse::Always, Duration::from_secs(90)));
         for (value, key) in [
             (json!({"user": "", "register": true}), "register"),
             (json!({"register_expires": "1h"}), "register_expires"),
@@ -439,6 +479,10 @@ mod tests {
             (json!({"qualify": "0s"}), "qualify"),
             (json!({"qualify": "never"}), "qualify"),
             (json!({"transport": "tls"}), "transport"),
+            (json!({"session_timers": "on"}), "session_timers"),
+            (json!({"session_expires": "89s"}), "session_expires"),
+            (json!({"session_expires": "25h"}), "session_expires"),
+            (json!({"session_timers": "off", "session_expires": "90s"}), "session_expires"),
         ] {
             assert_eq!(with(value).unwrap_err(), [format!("trunk.pbx.{key}")]);
         }

@@ -110,6 +110,7 @@ impl Inbound {
             owner: door.trunk.name.clone(),
             credentials: door.credentials.clone(),
             stays_on_flow: door.trunk.is_symmetric,
+            timers: door.trunk.timers,
         };
         (Verdict::Accept(acceptance), None)
     }

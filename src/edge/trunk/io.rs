@@ -77,7 +77,7 @@ impl Dialer for TrunkDialer {
         let (hop, identity) = self.place(&trunk).await?;
         let profile = trunk.profile(vec![trunk.codec], hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
-        let outgoing = OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric);
+        let outgoing = OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric, trunk.timers);
         tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
     }

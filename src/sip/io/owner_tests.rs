@@ -24,7 +24,12 @@ struct Take;
 
 impl RequestHandler for Take {
     fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        Verdict::Accept(Acceptance { owner: "pbx".into(), credentials: None, stays_on_flow: true })
+        Verdict::Accept(Acceptance {
+            owner: "pbx".into(),
+            credentials: None,
+            stays_on_flow: true,
+            timers: Default::default(),
+        })
     }
 }
 

@@ -193,7 +193,12 @@ struct AcceptAll;
 
 impl RequestHandler for AcceptAll {
     fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        Verdict::Accept(Acceptance { owner: "x".into(), credentials: None, stays_on_flow: false })
+        Verdict::Accept(Acceptance {
+            owner: "x".into(),
+            credentials: None,
+            stays_on_flow: false,
+            timers: Default::default(),
+        })
     }
 }
 

@@ -222,7 +222,12 @@ struct Take(&'static str);
 
 impl RequestHandler for Take {
     fn handle(&self, _: Instant, _: &Request, _: &Flow) -> Verdict {
-        let acceptance = Acceptance { owner: self.0.into(), credentials: None, stays_on_flow: true };
+        let acceptance = Acceptance {
+            owner: self.0.into(),
+            credentials: None,
+            stays_on_flow: true,
+            timers: Default::default(),
+        };
         Verdict::Accept(acceptance)
     }
 }

@@ -6,7 +6,7 @@ use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{
     Acceptance, Endpoint, EndpointConfig, Output, RequestHandler, SessionId, Verdict,
 };
-use crate::sip::session::{CallEnd, IncomingInvite, SessionCommand, SessionEvent};
+use crate::sip::session::{CallEnd, IncomingInvite, SessionCommand, SessionEvent, TimerRules};
 use crate::sip::transaction::LayerConfig;
 use crate::sip::{Flow, HeaderName, Limits, Message, Method, Request, Response, StatusCode, parse};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) const T1: Duration = Duration::from_millis(500);
 pub(super) const SDP: &str = "v=0\r\n";
 
 /// Takes every INVITE; a REGISTER, had `check` let it through, would hear 403.
-struct Doorman;
+struct Doorman(TimerRules);
 
 impl RequestHandler for Doorman {
     fn handle(&self, _: Instant, request: &Request, _: &Flow) -> Verdict {
@@ -27,6 +27,7 @@ impl RequestHandler for Doorman {
             owner: "pbx".into(),
             credentials: Some(Credentials::new("edge", Secret::new("pw"))),
             stays_on_flow: false,
+            timers: self.0,
         })
     }
 }
@@ -43,6 +44,10 @@ pub(super) struct Bench {
     pub(super) branch: u32,
     /// Our tag, once a response had one.
     pub(super) tag: Option<String>,
+    /// RSeq of our responses.
+    pub(super) rseqs: Vec<u32>,
+    /// What the far side writes as Contact.
+    pub(super) contact: &'static str,
 }
 
 pub(super) fn flow() -> Flow {
@@ -51,12 +56,16 @@ pub(super) fn flow() -> Flow {
 
 impl Bench {
     pub(super) fn new() -> Self {
+        Self::with(TimerRules::default())
+    }
+
+    pub(super) fn with(timers: TimerRules) -> Self {
         let config = EndpointConfig {
             layer: LayerConfig::default(),
             max_sessions: 2,
             limits: Limits::UDP,
             agent: "test".into(),
-            handler: Arc::new(Doorman),
+            handler: Arc::new(Doorman(timers)),
         };
         Self {
             now: Instant::now(),
@@ -69,6 +78,8 @@ impl Bench {
             is_done: false,
             branch: 0,
             tag: None,
+            rseqs: vec![],
+            contact: "<sip:anna@192.0.2.4:5070>",
         }
     }
 
@@ -99,6 +110,8 @@ impl Bench {
                             self.tag =
                                 self.tag.take().or_else(|| r.headers.to().unwrap().tag().map(str::to_owned));
                         }
+                        self.rseqs
+                            .extend(r.headers.get(&HeaderName::RSeq).map(|n| n.parse::<u32>().unwrap()));
                         self.responses.push(r);
                     }
                 },
@@ -125,7 +138,8 @@ impl Bench {
         let mut text = format!(
             "{method} sip:6%2300@192.0.2.1:5080 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.4;branch=z9hG4bK{n}\r\n\
              From: <sip:anna@192.0.2.4>;tag=far\r\nTo: <sip:600@192.0.2.1>{tag}\r\nCall-ID: c\r\n\
-             CSeq: {cseq} {method}\r\nContact: <sip:anna@192.0.2.4:5070>\r\n"
+             CSeq: {cseq} {method}\r\nContact: {}\r\n",
+            self.contact
         );
         lines.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
         if !body.is_empty() {
@@ -134,6 +148,13 @@ impl Bench {
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
         self.endpoint.handle_datagram(self.now, flow(), text.as_bytes());
         self.drain();
+    }
+
+    /// The far side acknowledges our last reliable provisional response, or one so many after it less one.
+    pub(super) fn prack(&mut self, cseq: u32, rseq: u32) {
+        let last = self.rseqs.last().copied().unwrap_or_default();
+        let rack = format!("{} 1 INVITE", last + rseq - 1);
+        self.ask("PRACK", cseq, &[("RAck", &rack)], "");
     }
 
     pub(super) fn command(&mut self, command: SessionCommand) {

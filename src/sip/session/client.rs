@@ -2,10 +2,12 @@
 
 use super::super::answer::{Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
-use super::super::transaction::Failure;
+use super::super::transaction::{Failure, TransactionId};
 use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
 use super::confirmed::Confirmed;
 use super::line::{Line, is_challenge};
+use super::prack;
+use super::update;
 use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
 use crate::sip::Reason;
 use bytes::Bytes;
@@ -13,6 +15,12 @@ use std::time::Instant;
 
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
 const MAX_FORKS: usize = 16;
+
+/// Most PRACKs of one call that are out.
+const MAX_PRACKS: usize = 16;
+
+/// Most INVITEs of one call: a far side that asks for credentials, again and for a longer timer needs half of them.
+const MAX_TRIES: u32 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -26,6 +34,14 @@ enum State {
     Answered,
 }
 
+/// An early dialog.
+#[derive(Debug)]
+struct Early {
+    dialog: Dialog,
+    /// The last of its reliable provisional responses that was taken (RFC 3262 §4).
+    rseq: Option<u32>,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -35,7 +51,11 @@ pub(super) struct Client {
     ticket: Ticket,
     seq: u32,
     credentials: Vec<Header>,
-    early: Vec<Dialog>,
+    early: Vec<Early>,
+    /// How often the INVITE went.
+    tries: u32,
+    /// PRACKs that are out.
+    pracks: Vec<(Ticket, Request)>,
     acks: Vec<(String, Flow, Bytes)>,
     deadline: Option<(Instant, SessionTimer)>,
 }
@@ -51,6 +71,8 @@ impl Client {
             seq: 1 + line.seed.next_u32() % 0x7fff,
             credentials: Vec::new(),
             early: Vec::new(),
+            tries: 0,
+            pracks: Vec::new(),
             acks: Vec::new(),
             deadline: None,
         };
@@ -79,6 +101,14 @@ impl Client {
         match response.status {
             s if s.is_provisional() => self.handle_provisional(now, line, response),
             s if s.is_success() => return self.handle_success(now, line, response),
+            StatusCode::SESSION_INTERVAL_TOO_SMALL
+                if line.is_live() && self.state != State::Answered && line.timer.raise(&response.headers) =>
+            {
+                // a nonce is good for the request it was asked of; who wants credentials again will say so
+                self.credentials.clear();
+                line.begin_digest();
+                self.ask_again(line);
+            }
             s if is_challenge(s) => self.handle_challenge(line, response),
             _ => self.fail(line, failure_of(response)),
         }
@@ -108,16 +138,35 @@ impl Client {
         }
     }
 
-    /// What to say to a request within an early dialog; none when it belongs to no dialog.
-    pub(super) fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
-        let dialog = self.early.iter_mut().find(|d| d.matches(e))?;
+    /// A request within an early dialog; false when it belongs to none.
+    pub(super) fn handle_request(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        id: TransactionId,
+        request: &Request,
+        e: &Essentials,
+    ) -> bool {
+        let Some(Early { dialog, .. }) = self.early.iter_mut().find(|d| d.dialog.matches(e)) else {
+            return false;
+        };
         if request.method == Method::BYE {
             // not for the callee of an early dialog (RFC 3261 §15)
-            return None;
+            return false;
         }
-        // an INVITE: ours has no answer yet (RFC 3261 §14.2)
+        let answer = dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
+        if answer.is_none() && request.method == Method::PRACK {
+            line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+            return true;
+        }
+        if answer.is_none() && update::is_bare(request) {
+            update::accept(now, line, dialog, id, request);
+            return true;
+        }
+        // an INVITE, or an UPDATE with an offer: ours has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2)
         let pending = || Answer::new(StatusCode::REQUEST_PENDING);
-        Some(dialog.handle_request(request, e).unwrap_or_else(pending))
+        line.respond_to(id, request, &answer.unwrap_or_else(pending));
+        true
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, line: &mut Line) {
@@ -141,6 +190,9 @@ impl Client {
     }
 
     fn handle_provisional(&mut self, now: Instant, line: &mut Line, response: &Response) {
+        if line.is_over() {
+            return;
+        }
         if self.state == State::Calling {
             self.state = State::Proceeding;
             self.deadline = Some((now + self.call.ring_limit, SessionTimer::RingLimit));
@@ -151,14 +203,8 @@ impl Client {
         if self.state != State::Proceeding || response.status == StatusCode::TRYING {
             return;
         }
-        if let Ok(dialog) = Dialog::as_uac(&self.invite, response) {
-            let has_room = self.early.len() < MAX_FORKS;
-            match self.early.iter_mut().find(|d| d.remote_tag() == dialog.remote_tag()) {
-                // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
-                Some(known) => known.refresh_target(&response.headers),
-                None if has_room => self.early.push(dialog),
-                None => {}
-            }
+        if !self.take_early(line, response) {
+            return;
         }
         let (status, body) = (response.status, Body::of(&response.headers, &response.body));
         if status != StatusCode::RINGING || body.is_some() {
@@ -185,8 +231,8 @@ impl Client {
             self.fail(line, CallFailure::BadAnswer(made.err().unwrap_or(NoDialog::NoTag)));
             return None;
         };
-        if let Some(early) = self.early.iter().find(|d| d.remote_tag() == tag) {
-            dialog.adopt_remote_seq(early);
+        if let Some(early) = self.early.iter().find(|d| d.dialog.remote_tag() == tag) {
+            dialog.adopt_sequences(&early.dialog);
         }
         let (flow, bytes) = line.ack(&dialog, &self.invite);
         self.acks.push((tag, flow, bytes.clone()));
@@ -205,8 +251,10 @@ impl Client {
         self.state = State::Answered;
         self.deadline = None;
         self.early.clear();
+        line.timer.answered(now, &response.headers);
+        line.description = self.call.body.take();
         // it does not go again; its own headers make the ACKs of forks
-        (self.call.headers, self.call.body, self.invite.body) = (Vec::new(), None, Bytes::new());
+        (self.call.headers, self.invite.body) = (Vec::new(), Bytes::new());
         let mut confirmed = Confirmed::as_caller(dialog);
         if line.hangup.is_some() {
             confirmed.hangup(now, line);
@@ -217,20 +265,25 @@ impl Client {
     }
 
     fn handle_challenge(&mut self, line: &mut Line, response: &Response) {
-        if line.hangup.is_some() || line.digest.is_none() {
+        if line.hangup.is_some() || line.digest.is_none() || self.tries >= MAX_TRIES {
             return self.fail(line, failure_of(response));
         }
         match line.credentials(response, &self.invite, &self.call.request_uri.to_string()) {
             Ok(lines) => {
                 self.credentials = lines;
-                self.seq += 1;
-                self.early.clear();
-                self.state = State::Calling;
-                self.deadline = None;
-                self.send_invite(line);
+                self.ask_again(line);
             }
             Err(why) => self.fail(line, CallFailure::Credentials(why)),
         }
+    }
+
+    /// The INVITE once more, as a new request (RFC 3261 §8.1.3.5).
+    fn ask_again(&mut self, line: &mut Line) {
+        self.seq += 1;
+        self.early.clear();
+        self.state = State::Calling;
+        self.deadline = None;
+        self.send_invite(line);
     }
 
     fn send_invite(&mut self, line: &mut Line) {
@@ -246,6 +299,13 @@ impl Client {
         let cseq = CSeq { number: self.seq, method: Method::INVITE };
         r.headers.push(HeaderName::CSeq, cseq.to_string());
         line.push_capabilities(&mut r.headers);
+        line.timer.ask(&mut r.headers);
+        if self.call.body.is_some() {
+            // without an offer of ours PRACK would have to bring the answer to theirs
+            let supported = [prack::TAG, line.timer.supported()];
+            let supported: Vec<&str> = supported.into_iter().filter(|tag| !tag.is_empty()).collect();
+            r.headers.set(HeaderName::Supported, supported.join(", "));
+        }
         r.headers.push(HeaderName::UserAgent, line.end.agent.clone());
         for h in self.credentials.iter().chain(&self.call.headers) {
             r.headers.push_header(h.clone());
@@ -254,8 +314,77 @@ impl Client {
             r.headers.push(HeaderName::ContentType, body.content_type.clone());
             r.body = body.bytes.clone();
         }
+        self.tries += 1;
         self.invite = r.clone();
         self.ticket = line.start(r, line.end.flow);
+    }
+
+    /// The early dialog of a provisional response, and its PRACK. False when it says nothing: it comes again, or the
+    /// one before it is missing (RFC 3262 §4).
+    fn take_early(&mut self, line: &mut Line, response: &Response) -> bool {
+        let Ok(dialog) = Dialog::as_uac(&self.invite, response) else { return true };
+        let known = self.early.iter().position(|d| d.dialog.remote_tag() == dialog.remote_tag());
+        let at = known.unwrap_or(self.early.len());
+        if known.is_none() && at < MAX_FORKS {
+            self.early.push(Early { dialog, rseq: None });
+        }
+        let Some(early) = self.early.get_mut(at) else { return true };
+        let rseq = prack::rseq_of(response);
+        if rseq.is_some() && self.pracks.len() >= MAX_PRACKS {
+            // it will come again
+            return false;
+        }
+        if let (Some(rseq), Some(last)) = (rseq, early.rseq)
+            && Some(rseq) != last.checked_add(1)
+        {
+            return false;
+        }
+        // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
+        early.dialog.refresh_target(&response.headers);
+        if let Some(rseq) = rseq {
+            early.rseq = Some(rseq);
+            self.send_prack(line, at, prack::rack(rseq, self.seq), Vec::new());
+        }
+        true
+    }
+
+    /// PRACK (RFC 3262 §4), in the early dialog of this place.
+    fn send_prack(&mut self, line: &mut Line, at: usize, rack: String, credentials: Vec<Header>) {
+        let Some(early) = self.early.get_mut(at) else { return };
+        let mut prack = line.request(&mut early.dialog, Method::PRACK);
+        prack.headers.push(HeaderName::RAck, rack);
+        credentials.into_iter().for_each(|h| prack.headers.push_header(h));
+        let flow = line.flow_of(&early.dialog);
+        let ticket = line.start(prack.clone(), flow);
+        self.pracks.push((ticket, prack));
+    }
+
+    /// A response to a PRACK: a challenge asks for one with credentials.
+    pub(super) fn handle_prack_response(&mut self, line: &mut Line, ticket: Ticket, response: &Response) {
+        if response.status.is_provisional() {
+            return;
+        }
+        let Some(at) = self.pracks.iter().position(|(t, _)| *t == ticket) else { return };
+        let (_, old) = self.pracks.swap_remove(at);
+        let tag = old.headers.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
+        let Some(at) = self.early.iter().position(|d| d.dialog.remote_tag() == tag) else { return };
+        let is_home = self.early.get(at).is_some_and(|d| line.is_home(&line.flow_of(&d.dialog)));
+        let has_some = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
+            .iter()
+            .any(|name| old.headers.count(name) > 0);
+        if !is_challenge(response.status) || !line.is_live() || !is_home || has_some {
+            return;
+        }
+        line.begin_digest();
+        let rack = old.headers.get(&HeaderName::RAck).unwrap_or_default().to_owned();
+        if let Ok(credentials) = line.credentials(response, &old, &old.uri.to_string()) {
+            self.send_prack(line, at, rack, credentials);
+        }
+    }
+
+    /// A PRACK is over, answered or not.
+    pub(super) fn handle_terminated(&mut self, ticket: Ticket) {
+        self.pracks.retain(|(t, _)| *t != ticket);
     }
 
     fn send_cancel(&mut self, now: Instant, line: &mut Line) {

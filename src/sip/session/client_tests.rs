@@ -13,7 +13,7 @@ fn far() -> SocketAddr {
     "192.0.2.4:5060".parse().unwrap()
 }
 
-fn call() -> OutgoingCall {
+pub(super) fn call() -> OutgoingCall {
     let address = |s: &str| NameAddr::parse(s).unwrap();
     OutgoingCall {
         request_uri: Uri::parse("sip:100@192.0.2.4").unwrap(),
@@ -25,17 +25,18 @@ fn call() -> OutgoingCall {
         ring_limit: Duration::from_secs(60),
         max_forwards: 70,
         stays_on_flow: false,
+        timers: TimerRules::default(),
     }
 }
 
-struct Bench {
-    now: Instant,
-    session: Session,
+pub(super) struct Bench {
+    pub(super) now: Instant,
+    pub(super) session: Session,
     /// Requests of ours, newest last, with their tickets.
-    sent: Vec<(Ticket, Request)>,
+    pub(super) sent: Vec<(Ticket, Request)>,
     acks: Vec<(Flow, Request)>,
-    answers: Vec<Response>,
-    events: Vec<SessionEvent>,
+    pub(super) answers: Vec<Response>,
+    pub(super) events: Vec<SessionEvent>,
     abandoned: usize,
     is_done: bool,
     /// Requests that [`Self::short`] has told.
@@ -43,7 +44,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(call: OutgoingCall) -> Self {
+    pub(super) fn new(call: OutgoingCall) -> Self {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
         let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into() };
         let session = Session::dial(end, call, Timings::default(), Seed::from_number(7));
@@ -62,7 +63,7 @@ impl Bench {
         bench
     }
 
-    fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(output) = self.session.poll_output() {
             match output {
                 SessionOutput::Start { ticket, request, .. } => self.sent.push((ticket, *request)),
@@ -80,16 +81,16 @@ impl Bench {
         }
     }
 
-    fn methods(&self) -> Vec<&str> {
+    pub(super) fn methods(&self) -> Vec<&str> {
         self.sent.iter().map(|(_, r)| r.method.as_str()).collect()
     }
 
-    fn last(&self, method: Method) -> (Ticket, Request) {
+    pub(super) fn last(&self, method: Method) -> (Ticket, Request) {
         self.sent.iter().rev().find(|(_, r)| r.method == method).cloned().unwrap()
     }
 
     /// The far side answers the newest request of a method.
-    fn answer(&mut self, method: Method, code: u16, tag: &str, lines: &[(HeaderName, &str)]) {
+    pub(super) fn answer(&mut self, method: Method, code: u16, tag: &str, lines: &[(HeaderName, &str)]) {
         let (ticket, request) = self.last(method);
         let mut r = request.response(StatusCode::new(code).unwrap(), Some(tag));
         lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
@@ -99,12 +100,12 @@ impl Bench {
         self.drain();
     }
 
-    fn answer_200(&mut self, tag: &str) {
+    pub(super) fn answer_200(&mut self, tag: &str) {
         let contact = format!("<sip:{tag}@192.0.2.4:5070>");
         self.answer(Method::INVITE, 200, tag, &[(HeaderName::Contact, &contact)]);
     }
 
-    fn hangup(&mut self) {
+    pub(super) fn hangup(&mut self) {
         self.session.hangup(self.now, Some(Reason::q850(16, "bye")));
         self.drain();
     }
@@ -339,7 +340,7 @@ fn requests_within_the_dialog_get_their_status_and_the_call_lives_on() {
     b.answer_200("t1");
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 200);
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 500); // RFC 3261 §12.2.2
-    assert_eq!(b.ask("UPDATE", 12, "t1", &[]), 405);
+    assert_eq!(b.ask("REFER", 12, "t1", &[]), 405);
     assert_eq!(b.ask("FROB", 13, "t1", &[]), 501);
     assert_eq!(b.ask("INVITE", 14, "t1", &[(HeaderName::Require, "x")]), 420);
     assert_eq!(b.ask("INFO", 15, "t1", &[]), 200);
@@ -426,18 +427,19 @@ fn credentials_never_follow_a_contact_to_another_host() {
 type Make = fn() -> Bench;
 type Act = fn(&mut Bench);
 
-/// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2.
+/// State → what each input brings about, written from RFC 3261 §9, §13, §14.2, §15, §17.1.1.2, RFC 3262 §4, RFC 3311 §5.2,
+/// RFC 4028 §7.3.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 12]); 8] = [
-    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE
-    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481"]),
-    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
-    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481"]),
-    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481"]),
-    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481"]),
-    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE"]),
-    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE"]),
-    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481"]),
+const TABLE: [(&str, [&str; 16]); 8] = [
+    // 100, 180, 183, 200, 200 of a fork, 486, no answer, nobody there, hangup, a minute, INVITE, BYE, UPDATE, 422, reliable 183, PRACK
+    ("calling", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "—", "—", "481", "481", "481", "INVITE", "PRACK progress", "481"]),
+    ("ringing", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE", "PRACK progress", "481"]),
+    ("early", ["—", "ringing", "progress", "ACK answered", "ACK answered", "failed", "failed", "failed", "CANCEL", "CANCEL", "491", "481", "200", "INVITE", "PRACK progress", "481"]),
+    ("held back", ["CANCEL", "CANCEL", "CANCEL", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "—", "481", "481", "481", "LOCAL", "CANCEL", "481"]),
+    ("cancelling", ["—", "—", "—", "ACK BYE", "ACK BYE", "LOCAL", "LOCAL", "LOCAL", "—", "abandoned LOCAL", "491", "481", "200", "LOCAL", "—", "481"]),
+    ("talking", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "BYE", "—", "offer", "200 REMOTE", "200", "—", "—", "481"]),
+    ("ending", ["—", "—", "—", "ACK", "ACK BYE", "—", "—", "—", "—", "—", "481", "200 REMOTE", "481", "—", "—", "481"]),
+    ("over", ["—", "—", "—", "ACK BYE", "ACK BYE", "—", "—", "—", "—", "—", "481", "481", "481", "—", "—", "481"]),
 ];
 
 impl Bench {
@@ -504,7 +506,7 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
             b
         }),
     ];
-    let inputs: [(&str, Act); 12] = [
+    let inputs: [(&str, Act); 16] = [
         ("100", |b| b.answer(Method::INVITE, 100, "", &[])),
         ("180", |b| b.answer(Method::INVITE, 180, "a", &[])),
         ("183", |b| b.answer(Method::INVITE, 183, "a", &[])),
@@ -521,6 +523,13 @@ fn every_input_in_every_state_of_a_call_of_ours_does_what_the_table_says() {
         }),
         ("INVITE", |b| b.send("INVITE", 1, "a", &[])),
         ("BYE", |b| b.send("BYE", 1, "a", &[])),
+        ("UPDATE", |b| b.send("UPDATE", 1, "a", &[])),
+        ("422", |b| b.answer(Method::INVITE, 422, "a", &[(HeaderName::MinSe, "3600")])),
+        ("reliable 183", |b| {
+            let lines = [(HeaderName::Require, "100rel"), (HeaderName::RSeq, "9")];
+            b.answer(Method::INVITE, 183, "a", &lines);
+        }),
+        ("PRACK", |b| b.send("PRACK", 1, "a", &[])),
     ];
     for ((state, make), row) in states.into_iter().zip(TABLE) {
         assert_eq!(state, row.0);

@@ -4,13 +4,17 @@
 //! At most one INVITE is under way at a time (RFC 3261 §14.1). An offer of ours waits until theirs is through,
 //! or until the back-off of a glare is over; theirs is refused with 491 while ours is out.
 
+mod refresh;
+
 use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
 use super::line::{Line, is_challenge};
+use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 use bytes::Bytes;
+use refresh::Update;
 use std::time::{Duration, Instant};
 
 /// How often an offer of ours goes that meets theirs each time.
@@ -38,9 +42,13 @@ struct Sent {
     /// When it is cancelled or, once it was, given up.
     until: Instant,
     is_cancelled: bool,
+    /// It is of the session timer: what becomes of it is no news.
+    is_refresh: bool,
+    /// What the user wants to offer after that.
+    next: Option<Body>,
 }
 
-/// An INVITE of theirs.
+/// An INVITE of theirs, or an UPDATE with an offer.
 #[derive(Debug)]
 enum Theirs {
     /// The user has to answer it.
@@ -109,6 +117,8 @@ pub(super) struct Confirmed {
     /// We chose the Call-ID: our back-off after a glare is the longer one.
     owns_call_id: bool,
     ours: Option<Ours>,
+    /// An UPDATE of ours that is out.
+    update: Option<Update>,
     theirs: Option<Theirs>,
     bye: Bye,
     /// The BYE as it went, for its retry with credentials.
@@ -124,6 +134,7 @@ impl Confirmed {
             dialog,
             owns_call_id: true,
             ours: None,
+            update: None,
             theirs: None,
             bye: Bye::None,
             last_bye: None,
@@ -156,6 +167,10 @@ impl Confirmed {
 
     /// Our offer; refused at once while another one of ours has no answer (RFC 3264 §4).
     pub(super) fn offer(&mut self, now: Instant, line: &mut Line, body: Body) {
+        if let Some(Ours::Sent(Sent { is_refresh: true, next: next @ None, .. })) = &mut self.ours {
+            *next = Some(body);
+            return;
+        }
         if self.ours.is_some() {
             return line.tell(SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING });
         }
@@ -167,8 +182,16 @@ impl Confirmed {
     pub(super) fn answer_offer(&mut self, now: Instant, line: &mut Line, body: Body) {
         let Some((id, seq, request)) = self.take_asked() else { return };
         self.dialog.refresh_target(&request.headers);
-        let response =
-            line.invite_response(&request, &Answer { body: Some(body), ..Answer::new(StatusCode::OK) });
+        if request.method == Method::UPDATE {
+            // no ACK follows
+            line.description = Some(body.clone());
+            update::answer(now, line, id, &request, Some(body));
+            return self.send_held(now, line);
+        }
+        line.description = Some(body.clone());
+        let answer = Answer { body: Some(body), ..Answer::new(StatusCode::OK) };
+        let mut response = line.invite_response(&request, &answer);
+        line.timer.grant(now, &request.headers, &mut response.headers);
         let is_late = sdp_of(&request.headers, &request.body).is_none();
         let accepted = Accepted::start(now, line, id, seq, response);
         self.theirs = Some(Theirs::Accepted(Accepted { is_late, ..accepted }));
@@ -190,7 +213,14 @@ impl Confirmed {
         request: &Request,
         e: &Essentials,
     ) {
-        let answer = self.dialog.handle_request(request, e);
+        let answer = self.dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
+        if answer.is_none() && self.bye == Bye::None && update::is_bare(request) {
+            return update::accept(now, line, &mut self.dialog, id, request);
+        }
+        if answer.is_none() && request.method == Method::PRACK {
+            // none of ours is out any more (RFC 3262 §3)
+            return line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+        }
         let Some(answer) = answer.or_else(|| self.handle_offer(now, line, id, request, e)) else { return };
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
@@ -228,6 +258,9 @@ impl Confirmed {
             }
             return true;
         }
+        if self.handle_update_response(now, line, ticket, response) {
+            return true;
+        }
         match self.ours.take() {
             Some(Ours::Sent(sent)) if sent.ticket == ticket => {
                 if response.status.is_provisional() {
@@ -251,6 +284,8 @@ impl Confirmed {
         } else if self.is_ours(ticket) {
             self.ours = None;
             self.lost(now, line, "no answer to an offer");
+        } else {
+            self.handle_update_timeout(now, line, ticket);
         }
     }
 
@@ -259,8 +294,15 @@ impl Confirmed {
         if self.bye == Bye::Sent(ticket) {
             self.end(now, line, CallEnd::Local);
         } else if self.is_ours(ticket) {
-            self.ours = None;
-            line.tell(SessionEvent::OfferRefused { status: StatusCode::SERVICE_UNAVAILABLE });
+            let refused = SessionEvent::OfferRefused { status: StatusCode::SERVICE_UNAVAILABLE };
+            match self.ours.take() {
+                Some(Ours::Sent(Sent { is_refresh: true, next, .. })) => {
+                    next.into_iter().for_each(|_| line.tell(refused.clone()));
+                }
+                _ => line.tell(refused),
+            }
+        } else {
+            self.handle_update_refused(ticket);
         }
     }
 
@@ -303,6 +345,7 @@ impl Confirmed {
             }
             _ => {}
         }
+        self.keep_session(now, line);
     }
 
     /// The next wake-up and why.
@@ -320,7 +363,7 @@ impl Confirmed {
         [theirs, ours].into_iter().flatten().min()
     }
 
-    /// A re-INVITE: held for the user, or what to say to it at once.
+    /// A re-INVITE, or an UPDATE with an offer: held for the user, or what to say to it at once.
     fn handle_offer(
         &mut self,
         now: Instant,
@@ -334,6 +377,10 @@ impl Confirmed {
             Some(Theirs::Asked { .. }) => return Some(answer::try_later(&mut line.seed)),
             // RFC 5407 §3.1.5: our offer has no answer yet, its ACK is late or lost
             Some(Theirs::Accepted(a)) if a.is_late => return Some(Answer::new(StatusCode::REQUEST_PENDING)),
+            // an UPDATE may have been under way before our 2xx: what it says of that is unknown
+            Some(Theirs::Accepted(_)) if request.method == Method::UPDATE => {
+                return Some(answer::try_later(&mut line.seed));
+            }
             // RFC 5407 §3.1.4: who goes on has seen our 2xx
             Some(Theirs::Accepted(_)) => self.acknowledged(now, line, None),
             // RFC 3261 §14.1: the back-off was for this; our answer will say what our offer would have said
@@ -349,7 +396,9 @@ impl Confirmed {
         if matches!(self.ours, Some(Ours::Sent(_))) {
             return Some(Answer::new(StatusCode::REQUEST_PENDING));
         }
-        let until = now + line.timings.give_up();
+        // who sent an UPDATE is told before he gives up waiting (RFC 3261 §17.1.2.2 timer F)
+        let share = if request.method == Method::UPDATE { 2 } else { 1 };
+        let until = now + line.timings.give_up() / share;
         let seq = e.cseq.number;
         self.theirs = Some(Theirs::Asked { id, seq, request: Box::new(request.clone()), until });
         line.tell(SessionEvent::Offer { body: sdp_of(&request.headers, &request.body) });
@@ -398,6 +447,7 @@ impl Confirmed {
     ) {
         let mut r = line.request(&mut self.dialog, Method::INVITE);
         line.push_capabilities(&mut r.headers);
+        line.timer.ask(&mut r.headers);
         credentials.into_iter().for_each(|h| r.headers.push_header(h));
         r.headers.push(HeaderName::ContentType, body.content_type.clone());
         r.body = body.bytes.clone();
@@ -405,29 +455,44 @@ impl Confirmed {
         let ticket = line.start(r.clone(), flow);
         let until = now + line.timings.give_up().saturating_mul(2);
         let invite = Box::new(r);
-        self.ours = Some(Ours::Sent(Sent { ticket, invite, body, tries, until, is_cancelled: false }));
+        let (is_cancelled, is_refresh, next) = (false, false, None);
+        self.ours =
+            Some(Ours::Sent(Sent { ticket, invite, body, tries, until, is_cancelled, is_refresh, next }));
     }
 
     /// The final response to our offer.
     fn handle_final(&mut self, now: Instant, line: &mut Line, sent: Sent, response: &Response) {
-        let Sent { ticket, invite, body, tries, .. } = sent;
+        let Sent { ticket, invite, body, tries, is_refresh, next, .. } = sent;
         let status = response.status;
         if status.is_success() {
             self.dialog.refresh_target(&response.headers);
             let (flow, bytes) = line.ack(&self.dialog, &invite);
             line.send(flow, bytes.clone());
             self.acks.push((ticket, flow, bytes));
-            return line
-                .tell(SessionEvent::OfferAnswered { body: sdp_of(&response.headers, &response.body) });
+            line.timer.answered(now, &response.headers);
+            line.description = Some(body);
+            let body = sdp_of(&response.headers, &response.body);
+            return self.settled(now, line, next, is_refresh, SessionEvent::OfferAnswered { body });
         }
         if self.bye != Bye::None || line.is_over() {
             return;
         }
-        if is_challenge(status) && line.is_home(&line.flow_of(&self.dialog)) {
-            let uri = invite.uri.to_string();
-            if let Ok(credentials) = line.credentials(response, &invite, &uri) {
-                return self.send_offer(now, line, body, tries, credentials);
+        let again = match status {
+            s if is_challenge(s) && line.is_home(&line.flow_of(&self.dialog)) => {
+                line.credentials(response, &invite, &invite.uri.to_string()).ok()
             }
+            StatusCode::SESSION_INTERVAL_TOO_SMALL if line.timer.raise(&response.headers) => {
+                line.begin_digest();
+                Some(Vec::new())
+            }
+            _ => None,
+        };
+        if let Some(credentials) = again {
+            self.send_offer(now, line, body, tries, credentials);
+            if let Some(Ours::Sent(sent)) = &mut self.ours {
+                (sent.is_refresh, sent.next) = (is_refresh, next);
+            }
+            return;
         }
         match status {
             StatusCode::REQUEST_PENDING if tries < MAX_TRIES => {
@@ -438,7 +503,7 @@ impl Confirmed {
             StatusCode::REQUEST_TIMEOUT | StatusCode::NO_SUCH_CALL => {
                 self.lost(now, line, "the far side knows nothing of the call");
             }
-            status => line.tell(SessionEvent::OfferRefused { status }),
+            status => self.settled(now, line, next, is_refresh, SessionEvent::OfferRefused { status }),
         }
     }
 

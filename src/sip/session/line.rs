@@ -1,7 +1,7 @@
 //! What a session has from its first message to its last: our end, randomness, credentials, the requests that
 //! are out, and the one terminal event.
 
-use super::super::answer::{self, Answer};
+use super::super::answer::{self, Answer, Body};
 use super::super::dialog::{Dialog, LocalEnd};
 use super::super::digest::{Credentials, DigestClient, DigestError};
 use super::super::transaction::{Timings, TransactionId};
@@ -9,6 +9,7 @@ use super::super::{
     CSeq, Flow, Header, HeaderName, Headers, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
     StatusCode,
 };
+use super::timer::{Timer, TimerRules};
 use super::{CallFailure, SessionEvent, SessionOutput, Ticket};
 use crate::base::Seed;
 use bytes::Bytes;
@@ -27,6 +28,10 @@ pub(super) struct Line {
     pub(super) hangup: Option<Option<Reason>>,
     /// Why the call failed by our own decision; told when it is over.
     pub(super) failure: Option<CallFailure>,
+    /// The session timer.
+    pub(super) timer: Timer,
+    /// Our description as it stands, for a refresh that changes nothing.
+    pub(super) description: Option<Body>,
     stays_on_flow: bool,
     open: BTreeSet<Ticket>,
     next_ticket: u32,
@@ -42,6 +47,7 @@ impl Line {
         mut seed: Seed,
         credentials: Option<Credentials>,
         stays_on_flow: bool,
+        timers: TimerRules,
     ) -> Self {
         Self {
             local_tag: seed.token(16),
@@ -52,6 +58,8 @@ impl Line {
             digest: credentials.map(DigestClient::new),
             hangup: None,
             failure: None,
+            timer: Timer::new(timers),
+            description: None,
             stays_on_flow,
             open: BTreeSet::new(),
             next_ticket: 0,
@@ -64,6 +72,11 @@ impl Line {
     /// Whether the terminal event is out; transactions linger.
     pub(super) const fn is_over(&self) -> bool {
         self.is_over
+    }
+
+    /// Whether nobody has asked for its end.
+    pub(super) const fn is_live(&self) -> bool {
+        self.hangup.is_none() && !self.is_over
     }
 
     pub(super) fn poll_output(&mut self) -> Option<SessionOutput> {
@@ -122,7 +135,7 @@ impl Line {
         headers.push(HeaderName::Contact, NameAddr::new(self.end.contact()).to_string());
         headers.push(HeaderName::Allow, answer::ALLOW);
         headers.push(HeaderName::Accept, answer::ACCEPT);
-        headers.push(HeaderName::Supported, answer::SUPPORTED);
+        headers.push(HeaderName::Supported, self.timer.supported());
     }
 
     /// The ACK of a 2xx, with the credentials of the INVITE (RFC 3261 §22.1), and where it goes.

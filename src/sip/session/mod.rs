@@ -7,13 +7,16 @@
 //! must still be acknowledged.
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
-//! same for both: BYE and new offers in both directions. `line` is what all of them share. Not served, and
-//! refused properly: UPDATE and PRACK (405), 100rel (420).
+//! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
+//! timer (RFC 4028). `prack` is reliable provisional responses (RFC 3262). `line` is what all of them share.
 
 mod client;
 mod confirmed;
 mod line;
+mod prack;
 mod server;
+mod timer;
+mod update;
 
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
@@ -29,6 +32,7 @@ use std::time::Instant;
 
 pub use super::outcome::{CallEnd, CallFailure, IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 pub use server::Invite;
+pub use timer::{TimerRules, TimerUse};
 
 /// Marks a client transaction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +81,10 @@ pub enum SessionTimer {
     CancelGiveUp,
     /// A call to us rings for another minute: the caller is told again (RFC 3261 §13.3.1.1).
     StillRinging,
+    /// A reliable provisional response of ours has no PRACK yet and goes again, from T1, doubled (RFC 3262 §3).
+    ProvisionalResend,
+    /// 64·T1 after it without PRACK (RFC 3262 §3).
+    PrackGiveUp,
     /// Our 2xx has no ACK yet and goes again, from T1, doubled up to T2 (RFC 3261 §13.3.1.4).
     Resend,
     /// 64·T1 after our 2xx without ACK (RFC 3261 §13.3.1.4).
@@ -85,6 +93,10 @@ pub enum SessionTimer {
     OfferRetry,
     /// An offer, ours or theirs, has no answer for too long.
     OfferLimit,
+    /// A refresh of ours is due (RFC 4028 §7.4, §10).
+    Refresh,
+    /// The session timer ends: nothing was heard of the far side (RFC 4028 §10).
+    SessionEnd,
 }
 
 /// Nothing is offered before the first offer has its answer (RFC 3264 §4).
@@ -108,7 +120,8 @@ impl Session {
     /// Places a call: sends the INVITE.
     #[must_use]
     pub fn dial(end: LocalEnd, call: OutgoingCall, timings: Timings, seed: Seed) -> Self {
-        let mut line = Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow);
+        let mut line =
+            Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow, call.timers);
         let client = Client::start(&mut line, call);
         Self { line, opening: Opening::Client(client), confirmed: None }
     }
@@ -124,8 +137,9 @@ impl Session {
         timings: Timings,
         seed: Seed,
     ) -> Result<Self, NoDialog> {
-        let (credentials, stays_on_flow) = (invite.credentials.clone(), invite.stays_on_flow);
-        let mut line = Line::new(end, timings, seed, credentials, stays_on_flow);
+        let (credentials, stays_on_flow, timers) =
+            (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
+        let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
         let server = Server::start(now, &mut line, invite)?;
         Ok(Self { line, opening: Opening::Server(server), confirmed: None })
     }
@@ -214,6 +228,8 @@ impl Session {
             && let Some(confirmed) = client.handle_response(now, line, response)
         {
             self.confirmed = Some(confirmed);
+        } else if let Opening::Client(client) = &mut self.opening {
+            client.handle_prack_response(line, ticket, response);
         }
         // answers to CANCEL say nothing of the INVITE, those to BYEs of forks nothing of the call
     }
@@ -232,6 +248,9 @@ impl Session {
     pub fn handle_terminated(&mut self, ticket: Ticket) {
         if let Some(confirmed) = &mut self.confirmed {
             confirmed.handle_terminated(ticket);
+        }
+        if let Opening::Client(client) = &mut self.opening {
+            client.handle_terminated(ticket);
         }
         self.line.close(ticket);
     }
@@ -256,12 +275,16 @@ impl Session {
                     return confirmed.handle_request(now, line, id, request, e);
                 }
                 (None, Opening::Client(client)) => {
-                    if let Some(answer) = client.handle_request(request, e) {
-                        return line.respond_to(id, request, &answer);
+                    let is_of_an_early_dialog = client.handle_request(now, line, id, request, e);
+                    if is_of_an_early_dialog {
+                        return;
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
-                    return server.handle_request(line, id, request, e);
+                    if let Some(confirmed) = server.handle_request(now, line, id, request, e) {
+                        self.confirmed = Some(confirmed);
+                    }
+                    return;
                 }
                 _ => {}
             }
@@ -311,7 +334,9 @@ impl Session {
             Opening::Server(server) => server.poll_timeout(),
         };
         let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
-        [opening, confirmed].into_iter().flatten().min()
+        let is_kept = self.confirmed.is_some() && self.line.is_live();
+        let session = if is_kept { self.line.timer.poll_timeout() } else { None };
+        [opening, confirmed, session].into_iter().flatten().min()
     }
 }
 
@@ -336,6 +361,12 @@ mod client_tests;
 #[cfg(test)]
 mod offer_tests;
 #[cfg(test)]
+mod prack_tests;
+#[cfg(test)]
 mod server_tests;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod timer_tests;
+#[cfg(test)]
+mod update_tests;

@@ -7,6 +7,9 @@ use super::super::transaction::TransactionId;
 use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
 use super::line::Line;
+use super::prack::Reliable;
+use super::timer::TimerRules;
+use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, q850_of, sdp_of};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
@@ -31,6 +34,8 @@ pub struct Invite {
     pub credentials: Option<Credentials>,
     /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say.
     pub stays_on_flow: bool,
+    /// The session timer.
+    pub timers: TimerRules,
 }
 
 /// The machine. It is over when the final answer is out.
@@ -43,7 +48,10 @@ pub(super) struct Server {
     has_offer: bool,
     /// The answer that a provisional response has brought; the 2xx repeats it.
     early: Option<Body>,
-    last: Option<Response>,
+    last: Option<Answer>,
+    reliable: Reliable,
+    /// The 2xx waits for a PRACK.
+    held: Option<Option<Body>>,
     repeat_at: Option<Instant>,
     rings_until: Instant,
     is_answered: bool,
@@ -54,6 +62,8 @@ impl Server {
         let Invite { id, request, essentials, .. } = invite;
         let dialog = Dialog::as_uas(&request, &essentials, &line.local_tag)?;
         line.call_id.clone_from(&essentials.call_id);
+        line.timer.note(&request.headers);
+        let reliable = Reliable::of(&request.headers, line.seed.next_u32());
         let limit = request.headers.expires().map_or(RING_LIMIT, |s| Duration::from_secs(s.into()));
         Ok(Self {
             id,
@@ -63,6 +73,8 @@ impl Server {
             request,
             early: None,
             last: None,
+            reliable,
+            held: None,
             repeat_at: None,
             rings_until: now + limit.min(RING_LIMIT),
             is_answered: false,
@@ -72,7 +84,7 @@ impl Server {
     /// 180; a second one says nothing new.
     pub(super) fn ring(&mut self, now: Instant, line: &mut Line) {
         if self.last.as_ref().is_none_or(|r| r.status != StatusCode::RINGING) {
-            self.send_provisional(now, line, &Answer::new(StatusCode::RINGING));
+            self.send_provisional(now, line, Answer::new(StatusCode::RINGING));
         }
     }
 
@@ -84,17 +96,24 @@ impl Server {
             self.early.clone_from(&body);
         }
         let answer = Answer { body, ..Answer::new(StatusCode::SESSION_PROGRESS) };
-        self.send_provisional(now, line, &answer);
+        self.send_provisional(now, line, answer);
     }
 
     /// 200, with the answer to the caller's offer or, when it made none, our offer.
     pub(super) fn answer(&mut self, now: Instant, line: &mut Line, body: Option<Body>) -> Option<Confirmed> {
-        if self.is_answered {
+        if self.is_answered || self.held.is_some() {
+            return None;
+        }
+        if self.reliable.is_waiting() {
+            self.reliable.drop_held();
+            self.held = Some(body);
             return None;
         }
         self.is_answered = true;
         let answer = Answer { body: body.or_else(|| self.early.take()), ..Answer::new(StatusCode::OK) };
-        let response = self.response(line, &answer);
+        let mut response = self.response(line, &answer);
+        line.timer.grant(now, &self.request.headers, &mut response.headers);
+        line.description = answer.body;
         // nothing more is answered to it, and it stays as long as its 2xx may be asked for
         (self.request.headers, self.request.body, self.last) = (Headers::default(), Bytes::new(), None);
         let mut accepted = Accepted::start(now, line, self.id, self.seq, response);
@@ -125,21 +144,58 @@ impl Server {
         self.dialog.matches(e)
     }
 
-    /// A request within the early dialog.
+    /// A request within the early dialog; a PRACK may let the answer go.
     pub(super) fn handle_request(
         &mut self,
+        now: Instant,
         line: &mut Line,
         id: TransactionId,
         request: &Request,
         e: &Essentials,
-    ) {
-        let answer = self.dialog.handle_request(request, e);
+    ) -> Option<Confirmed> {
+        let answer = self.dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
+        if answer.is_none() && update::is_bare(request) {
+            update::accept(now, line, &mut self.dialog, id, request);
+            return None;
+        }
+        if answer.is_none() && request.method == Method::PRACK {
+            return self.handle_prack(now, line, id, request);
+        }
+        // an INVITE, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
         let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
             // the caller may end an early dialog so; the INVITE is still to be answered (RFC 3261 §15.1.2)
             self.cancelled(line, &request.headers);
         }
+        None
+    }
+
+    /// PRACK: what waited for it goes (RFC 3262 §3). An offer in it is refused, and it counts all the same.
+    fn handle_prack(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        id: TransactionId,
+        request: &Request,
+    ) -> Option<Confirmed> {
+        let is_its = self.reliable.acknowledge(request, self.seq);
+        let status = match sdp_of(&request.headers, &request.body) {
+            _ if !is_its => StatusCode::NO_SUCH_CALL,
+            Some(_) => StatusCode::NOT_ACCEPTABLE_HERE,
+            None => StatusCode::OK,
+        };
+        line.respond_to(id, request, &Answer::new(status));
+        if !is_its {
+            return None;
+        }
+        if let Some(body) = self.held.take() {
+            return self.answer(now, line, body);
+        }
+        if let Some(answer) = self.reliable.take_held() {
+            self.send_provisional(now, line, answer);
+        }
+        None
     }
 
     /// CANCEL: 487, unless the final answer is out (RFC 3261 §9.2).
@@ -157,10 +213,14 @@ impl Server {
             // RFC 3261 §13.3.1: the invitation has expired
             return self.cancelled(line, &Headers::default());
         }
+        if self.reliable.handle_timeout(now, line, self.id) {
+            // RFC 3262 §3: the caller does not get what it is told
+            return self.refuse(line, &Answer::new(StatusCode::SERVER_TIMEOUT), CallEnd::Lost);
+        }
         if self.repeat_at.is_some_and(|at| at <= now) {
             self.repeat_at = Some(now + STILL_RINGING);
-            if let Some(last) = self.last.clone() {
-                line.respond(self.id, last);
+            if let Some(last) = self.last.clone().filter(|_| !self.reliable.is_waiting()) {
+                self.send_provisional(now, line, last);
             }
         }
     }
@@ -168,7 +228,11 @@ impl Server {
     pub(super) fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
         let repeat = self.repeat_at.map(|at| (at, SessionTimer::StillRinging));
         let limit = Some((self.rings_until, SessionTimer::RingLimit));
-        [repeat, limit].into_iter().flatten().min().filter(|_| !self.is_answered)
+        [repeat, limit, self.reliable.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+            .filter(|_| !self.is_answered)
     }
 
     fn cancelled(&mut self, line: &mut Line, headers: &Headers) {
@@ -179,14 +243,22 @@ impl Server {
         self.refuse(line, &answer, CallEnd::Cancelled { q850, sip, text });
     }
 
-    fn send_provisional(&mut self, now: Instant, line: &mut Line, answer: &Answer) {
-        if self.is_answered {
+    fn send_provisional(&mut self, now: Instant, line: &mut Line, answer: Answer) {
+        // without an offer the first reliable one would have to bring ours (RFC 3261 §13.2.1)
+        if self.is_answered || self.held.is_some() || (self.reliable.is_required() && !self.has_offer) {
             return;
         }
-        let response = self.response(line, answer);
-        self.last = Some(response.clone());
+        self.last = Some(answer.clone());
         self.repeat_at = Some(now + STILL_RINGING);
-        line.respond(self.id, response);
+        if !self.reliable.covers(&answer) {
+            let response = self.response(line, &answer);
+            line.respond(self.id, response);
+        } else if self.reliable.is_waiting() {
+            self.reliable.hold(answer);
+        } else {
+            let response = self.response(line, &answer);
+            self.reliable.send(now, line, self.id, response);
+        }
     }
 
     /// An answer to the INVITE; one that makes a dialog brings the route back (RFC 3261 §12.1.1).
