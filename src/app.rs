@@ -461,8 +461,11 @@ impl Running {
             http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
         } = configured;
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
+        let calls = media.calls();
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
         let mut stack = StackConfig::new(sip.listen().to_vec());
+        // a call from trunk to trunk has a session on either side
+        stack.max_sessions = calls.saturating_mul(2);
         sip.user_agent().clone_into(&mut stack.agent);
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
