@@ -19,7 +19,7 @@ use sipedge::call::port::{
 };
 use std::net::UdpSocket;
 use std::time::Duration;
-use world::{BROWSER, Browser, LOCAL, PBX, Pbx, call, plain};
+use world::{BROWSER, Browser, Call, LOCAL, PBX, Pbx, call, plain};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pbx_hears_one_unbroken_stream_from_silence_over_two_browsers_to_silence() {
@@ -306,10 +306,18 @@ async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard()
     call.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pbx_that_holds_and_sends_nothing_leaves_music_to_the_browser_and_comes_back() {
-    let mut call = call("41500-41599");
-    let mut pbx = Pbx::start();
+/// A PBX whose trunk has music of ours, and a browser that says `k`, in a call.
+struct Talking {
+    call: Call,
+    pbx: Pbx,
+    browser: Browser,
+    profile: MediaProfile,
+    port: u16,
+}
+
+async fn talking(ports: &str) -> Talking {
+    let mut call = call(ports);
+    let pbx = Pbx::start();
     let towards = pbx.address().ip();
     let profile = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
@@ -321,6 +329,12 @@ async fn a_pbx_that_holds_and_sends_nothing_leaves_music_to_the_browser_and_come
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let browser = Browser::start(b'k');
     call.attach(&browser).await;
+    Talking { call, pbx, browser, profile, port }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_holds_and_sends_nothing_leaves_music_to_the_browser_and_comes_back() {
+    let Talking { mut call, mut pbx, browser, profile, port } = talking("41500-41599").await;
     let null = "0.0.0.0".parse().unwrap();
     let describe = |pbx: &Pbx, direction: &str| {
         let lines = format!("a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n");
@@ -367,19 +381,7 @@ async fn a_pbx_that_holds_and_sends_nothing_leaves_music_to_the_browser_and_come
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pbx_that_holds_and_might_send_is_passed_on_and_what_it_does_not_send_is_made_here() {
-    let mut call = call("41600-41699");
-    let mut pbx = Pbx::start();
-    let towards = pbx.address().ip();
-    let profile = MediaProfile::Rtp {
-        codecs: vec![Codec::Pcmu],
-        towards,
-        is_symmetric: false,
-        hold_music: HoldMusic::Generated,
-    };
-    let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
-    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
-    let browser = Browser::start(b'k');
-    call.attach(&browser).await;
+    let Talking { mut call, mut pbx, browser, profile, port } = talking("41600-41699").await;
     let written = pbx.description("0 101", "a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n");
     let mut null = written.clone();
     // the old way (RFC 3264 §8.4): the direction stays as it is
