@@ -5,7 +5,7 @@ import { Browser } from '../lib/browser.mjs';
 import { Pbx, examples } from '../lib/pbx.mjs';
 import { until } from '../lib/process.mjs';
 import { Api, Listener, Sipedge, configuration } from '../lib/sipedge.mjs';
-import { toneInBrowser, toneInPbx } from '../lib/tones.mjs';
+import { calledByPbx, toneInBrowser, toneInPbx } from '../lib/tones.mjs';
 
 export const name = 'a PBX that registers here';
 // the PBX is restarted, so this flow brings one of its own
@@ -41,26 +41,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   };
   /** The PBX calls 1001 by its trunk, is answered, and its tone is heard. */
   const called = async (what) => {
-    const listener = new Listener(client);
-    await listener.opened;
-    const since = pbx.mark();
-    await pbx.calls('81001');
-    const { call } = await listener.next('call.incoming');
-    report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, 'inbound incoming 1001');
-    const answered = await client.ask('POST', '/call/answer', { callID: call.callID });
-    report.equal(`${what}: answered`, `${answered.status} ${answered.json.call?.state}`, '200 active');
-    const page = await browser.page();
-    await browser.attach(page, { api: BASE, token: client.token, callID: call.callID });
-    // a busy machine stretches a tone now and then
-    const heard = [];
-    while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate(() => window.hear(1)));
-    const best = heard.sort((a, b) => b.purity - a.purity)[0];
-    report.near(`${what}: tone in the browser`, best.hertz, 1004, 10.04, 'Hz');
-    report.check(`${what}: it is a pure tone`, best.purity > 0.9, best.purity.toFixed(4));
-    await client.hangup(call.callID);
-    report.equal(`${what}: ended`, (await listener.next('call.ended', call.callID)).call.endReason, 'user_ended');
-    await page.close();
-    await listener.stop();
+    const since = await calledByPbx({ report, client, browser, pbx, what, number: '81001' });
     report.check(`${what}: the call of the PBX was challenged`, /SIP\/2.0 401[^]*?CSeq: \d+ INVITE/.test(since()));
     await until('the PBX is quiet', async () => /^0 active channels/m.test(await pbx.console('core show channels count')));
   };

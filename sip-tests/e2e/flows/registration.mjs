@@ -4,8 +4,8 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Browser } from '../lib/browser.mjs';
 import { Pbx } from '../lib/pbx.mjs';
 import { until } from '../lib/process.mjs';
-import { Api, Listener, Sipedge, configuration } from '../lib/sipedge.mjs';
-import { toneInBrowser } from '../lib/tones.mjs';
+import { Api, Sipedge, configuration } from '../lib/sipedge.mjs';
+import { calledByPbx, toneInBrowser } from '../lib/tones.mjs';
 
 export const name = 'registration at the PBX';
 // the PBX is restarted, so this flow brings one of its own
@@ -41,26 +41,7 @@ export async function run({ report, microphone, program, out, binary, home, star
 
   /** The PBX calls 1001 by `prefix`, is answered, and its tone is heard; gives what the PBX logged. */
   const called = async (what, prefix) => {
-    const listener = new Listener(client);
-    await listener.opened;
-    const since = pbx.mark();
-    await pbx.calls(`${prefix}1001`);
-    const { call } = await listener.next('call.incoming');
-    report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, 'inbound incoming 1001');
-    const answered = await client.ask('POST', '/call/answer', { callID: call.callID });
-    report.equal(`${what}: answered`, `${answered.status} ${answered.json.call?.state}`, '200 active');
-    const page = await browser.page();
-    await browser.attach(page, { api: BASE, token: client.token, callID: call.callID });
-    // a busy machine stretches a tone now and then
-    const heard = [];
-    while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate(() => window.hear(1)));
-    const best = heard.sort((a, b) => b.purity - a.purity)[0];
-    report.near(`${what}: tone in the browser`, best.hertz, 1004, 10.04, 'Hz');
-    report.check(`${what}: it is a pure tone`, best.purity > 0.9, best.purity.toFixed(4));
-    await client.hangup(call.callID);
-    report.equal(`${what}: ended`, (await listener.next('call.ended', call.callID)).call.endReason, 'user_ended');
-    await page.close();
-    await listener.stop();
+    const since = await calledByPbx({ report, client, browser, pbx, what, number: `${prefix}1001` });
     await quiet();
     return since();
   };

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import { compareEnvelopes, envelope, strongest } from './signal.mjs';
 import { readWav } from './wav.mjs';
 import { until } from './process.mjs';
+import { Listener } from './sipedge.mjs';
 
 /** RMS of Asterisk's Milliwatt(): 0 dBm0 of G.711, whose full scale (+3.17 dBm0) is a sine of -3.01 dBFS (ITU-T G.711). */
 const MILLIWATT_DB = -3.01 - 3.17;
@@ -21,10 +22,7 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, trunk
     return c.state === 'active' && c.media.webrtc === 'connected' && c;
   });
   report.equal('codec of the call', call.media.codec, codec);
-  // a busy machine makes the jitter buffer stretch the tone now and then: the best of three windows counts
-  const heard = [];
-  while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate(() => window.hear(2)));
-  const { hertz, level, purity } = heard.sort((a, b) => b.purity - a.purity)[0];
+  const { hertz, level, purity } = await bestTone(page, 2);
   report.near('frequency in the browser', hertz, 1004, 10.04, 'Hz');
   report.near('level in the browser', level, MILLIWATT_DB, 1, 'dBFS');
   report.check('it is a pure tone', purity > 0.97, purity.toFixed(4));
@@ -36,6 +34,28 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, trunk
   report.check('the PBX knew the call by its trunk', figures.chan.startsWith(`PJSIP/${trunk}-`), figures.chan);
   report.check('packets at the PBX', figures.rtp_in > 80 && Number(figures.lost_in) <= FEW, `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
   await page.close();
+}
+
+/** The PBX dials `number` and calls 1001 here, is answered, and its tone is heard; gives what reads the PBX's log since then. */
+export async function calledByPbx({ report, client, browser, pbx, what, number }) {
+  const listener = new Listener(client);
+  await listener.opened;
+  const since = pbx.mark();
+  await pbx.calls(number);
+  const { call } = await listener.next('call.incoming');
+  report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, 'inbound incoming 1001');
+  const answered = await client.ask('POST', '/call/answer', { callID: call.callID });
+  report.equal(`${what}: answered`, `${answered.status} ${answered.json.call?.state}`, '200 active');
+  const page = await browser.page();
+  await browser.attach(page, { api: client.base, token: client.token, callID: call.callID });
+  const best = await bestTone(page, 1);
+  report.near(`${what}: tone in the browser`, best.hertz, 1004, 10.04, 'Hz');
+  report.check(`${what}: it is a pure tone`, best.purity > 0.9, best.purity.toFixed(4));
+  await client.hangup(call.callID);
+  report.equal(`${what}: ended`, (await listener.next('call.ended', call.callID)).call.endReason, 'user_ended');
+  await page.close();
+  await listener.stop();
+  return since;
 }
 
 /** Calls 612, which records, and finds the microphone's bursts in the recording. */
@@ -79,6 +99,13 @@ export async function silenceInPbx({ report, client, pbx }) {
   let peak = 0;
   for (const s of samples) peak = Math.max(peak, Math.abs(s));
   report.check('a call without a browser is silent at the PBX', peak < 0.001, `peak ${peak.toFixed(5)} in ${samples.length} samples`);
+}
+
+/** What a page hears: a busy machine makes the jitter buffer stretch a tone now and then, so the best of three windows counts. */
+async function bestTone(page, seconds) {
+  const heard = [];
+  while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate((s) => window.hear(s), seconds));
+  return heard.sort((a, b) => b.purity - a.purity)[0];
 }
 
 /** The loudest stretch of the length of one burst. */
