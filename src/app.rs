@@ -1,8 +1,9 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
 mod demo;
+mod log;
 
-use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
+use crate::base::{Fault, Section, Seed, Services, parse_duration};
 use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
@@ -22,6 +23,7 @@ use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
 use crate::sip::{SipConfig, Transport};
 use demo::Demo;
+use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -30,15 +32,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
     &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
-/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
-/// candidate, that a closed agent is closed.
-const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -94,19 +91,6 @@ impl Configured {
     pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
         self.registry.explain(query)
     }
-}
-
-struct LogConfig {
-    filter: String,
-    is_json: bool,
-    is_masked: bool,
-}
-
-#[derive(Deserialize)]
-struct RawLog {
-    level: Option<String>,
-    format: Option<String>,
-    mask: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -178,7 +162,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
     faults.extend(config.unknown_tables(&known));
 
-    let log = keep(read_log(&config.table("log")), &mut faults);
+    let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
     let media =
@@ -264,28 +248,6 @@ fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> 
     result.map_err(|more| faults.extend(more)).ok()
 }
 
-fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
-    let raw: RawLog = section.read(&["level", "format", "mask"])?;
-    let mut faults = Vec::new();
-    let filter = raw.level.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&filter).is_err() {
-        faults.push(section.fault(
-            "level",
-            "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
-        ));
-    }
-    let is_json = match raw.format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            faults.push(section.fault("format", "write \"text\" or \"json\""));
-            false
-        }
-    };
-    let is_masked = raw.mask.unwrap_or(false);
-    if faults.is_empty() { Ok(LogConfig { filter, is_json, is_masked }) } else { Err(faults) }
-}
-
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
     let raw: RawCall = section.read(&["drain"])?;
     match raw.drain.as_deref().map(parse_duration) {
@@ -353,7 +315,8 @@ impl RunError {
 /// # Errors
 /// When something cannot be started.
 pub fn run(configured: Configured) -> Result<(), RunError> {
-    start_log(&configured.log);
+    // held to the end: what it still has to write goes with it
+    let _log = configured.log.start();
     // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "descriptor limit"),
@@ -523,20 +486,6 @@ impl Running {
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();
     }
-}
-
-fn start_log(log: &LogConfig) {
-    set_pii_mask(log.is_masked);
-    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
-    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    // a second start in one process (tests) keeps the first log
-    let _ = if log.is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-    };
 }
 
 #[cfg(test)]
