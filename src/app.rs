@@ -8,7 +8,7 @@ use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
-use crate::edge::contract::{EdgeContext, Prepared, Table};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared, Table};
 use crate::http::io::HttpServer;
 use crate::http::page::{self, Suggestion};
 use crate::http::{HttpConfig, openapi};
@@ -74,9 +74,27 @@ impl Configured {
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         let accounts = self.registry.account_names().map(|name| Source::Account(name.to_owned()));
-        let trunks =
-            self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
-        accounts.chain(trunks.map(Source::Trunk)).collect()
+        accounts.chain(self.trunks().into_iter().map(Source::Trunk)).collect()
+    }
+
+    /// The trunks' names.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<String> {
+        self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets()).collect()
+    }
+
+    /// The other end of a trunk; `address` is where the PBX reaches us, else it is found out.
+    ///
+    /// # Errors
+    /// What is missing, with a remedy.
+    pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
+        let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
+        let ours = match address {
+            Some(address) => with_port(address, &self.sip),
+            None => address_towards(edge.host(trunk).as_deref(), &self.sip)
+                .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
+        };
+        edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
     }
 
     /// What must be so for a target to be reached; see [`Prepared::condition`].
@@ -143,6 +161,37 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
 fn is_free(port: u16) -> bool {
     UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
         && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// An address of ours with the port that SIP listens on, where none is written.
+fn with_port(address: &str, sip: &SipConfig) -> String {
+    let port = sip.listen().first().map_or(0, SocketAddr::port);
+    match address.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if address.contains(':') => address.to_owned(),
+        Err(_) => format!("{address}:{port}"),
+    }
+}
+
+/// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
+fn address_towards(host: Option<&str>, sip: &SipConfig) -> Option<String> {
+    let fixed = |is_ipv4: Option<bool>| {
+        let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
+        sip.listen().iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
+    };
+    let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
+    let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
+    let address = remotes.into_iter().find_map(|remote| {
+        let listen = sip.listen().iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
+            return Some(fixed);
+        }
+        let any = SocketAddr::new(listen.ip(), 0);
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(remote).ok()?;
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), listen.port()))
+    })?;
+    Some(address.to_string())
 }
 
 fn addresses_of_this_machine() -> Vec<IpAddr> {

@@ -153,9 +153,7 @@ async fn take(trunk: &Arc<Trunk>, incoming: IncomingSession, context: &EdgeConte
         let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Answer::new(status)
     };
-    let mut codecs = vec![trunk.codec];
-    codecs.extend(Codec::ALL.into_iter().filter(|c| *c != trunk.codec));
-    let profile = trunk.profile(codecs, invite.flow.path.remote.ip());
+    let profile = trunk.profile(trunk.codecs_in(), invite.flow.path.remote.ip());
     let source = Source::Trunk(trunk.name.clone());
     let (leg, told) = match IncomingLeg::start(&invite, source, profile, trunk.is_trusted) {
         Ok(started) => started,
