@@ -112,7 +112,7 @@ fn tell(trunk: &str, change: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, TrunkDialer};
+    use super::super::{Gate, Legs, TrunkDialer};
     use super::*;
     use crate::base::{Cause, Secret, Section, Seed, Services};
     use crate::edge::trunk::inbound::Inbound;
@@ -214,7 +214,9 @@ mod tests {
             serves: &[Method::REGISTER],
             registered,
         }));
-        let dialer = TrunkDialer::new(trunks, bindings, &Services::default().with(sip.clone())).unwrap();
+        let dialer =
+            TrunkDialer::new(trunks, bindings, Legs::default(), &Services::default().with(sip.clone()))
+                .unwrap();
         (sip, trunk, dialer)
     }
 
