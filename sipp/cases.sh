@@ -134,12 +134,15 @@ scenario_refer-blind() {
   says sipedge.log 'call transferred'
   says sipedge.log 'transfer failed.*cause=not-found'
 }
-scenario_refer-refused() {
-  configure 'transfers = false'
+scenario_refer-refused() { configure 'transfers = false'; plain_call refer-refused; }
+scenario_refer-invalid() { edge; called refer-invalid -m 2; caller refer-invalid; finish; }
+scenario_refer-replaces() {
   edge
-  called basic
-  caller refer-refused
+  called refer-replaces -m 2
+  caller refer-replaces
   finish
+  says called.messages '^Replaces: abc@192.0.2.9;to-tag=12;from-tag=34'
+  says called.messages '^Referred-By: "?Desk"? <sip:desk@'
 }
 # The number rings for a while, so that who transfers has gone when it is answered.
 scenario_refer-leaves() {
