@@ -1,7 +1,7 @@
 //! A call from its first word to its last, without a socket or a clock.
 
 use super::*;
-use crate::call::leg::Party as Person;
+use crate::call::leg::{HOPS, Party as Person};
 use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
@@ -13,11 +13,17 @@ pub(super) fn sdp(version: u64) -> Box<SessionDescription> {
     Box::new(SessionDescription::parse(&text).unwrap())
 }
 
-fn webrtc() -> LegProfile {
-    LegProfile { media: MediaProfile::WebRtc, takes_offer: false, takes_reoffer: false, may_detach: true }
+pub(super) fn webrtc() -> LegProfile {
+    LegProfile {
+        media: MediaProfile::WebRtc,
+        takes_offer: false,
+        takes_reoffer: false,
+        may_detach: true,
+        takes_keys: false,
+    }
 }
 
-fn plain() -> LegProfile {
+pub(super) fn plain() -> LegProfile {
     let towards = "192.0.2.9".parse().unwrap();
     let media = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
@@ -25,14 +31,14 @@ fn plain() -> LegProfile {
         is_symmetric: false,
         hold_music: HoldMusic::Silence,
     };
-    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
+    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
 }
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target { edge: "trunk", name: "pbx".into(), number: "600".into() }
 }
 
-fn attempt() -> Attempt {
+pub(super) fn attempt() -> Attempt {
     Attempt { targets: vec![target()], ring_timeout: None }
 }
 
@@ -44,7 +50,7 @@ pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
         offer,
         profile: webrtc(),
         ring_timeout: Some(Duration::from_secs(5)),
-        hops: crate::call::leg::HOPS,
+        hops: HOPS,
     };
     Call::new(A, incoming)
 }
@@ -88,14 +94,16 @@ fn word(command: &LegCommand) -> String {
     };
     match command {
         LegCommand::Dial(dial) => {
-            assert_eq!(dial.hops, crate::call::leg::HOPS - 1, "one system more (RFC 7332 §4)");
+            let passed = if dial.source == Source::Trunk("pbx".into()) { HOPS - dial.hops } else { 1 };
+            assert_eq!(dial.hops, HOPS - passed, "one system more (RFC 7332 §4)");
             format!("dial{}", version(&dial.offer))
         }
         LegCommand::Ring => "ring".into(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
-        LegCommand::Dtmf(digit) => format!("dtmf {digit}"),
+        LegCommand::Dtmf(key) => format!("dtmf {}", key.digit),
+        LegCommand::Notify(state) => format!("notify {state:?}"),
         LegCommand::AnswerOffer(sdp) => format!("answer-offer v{}", sdp.origin.version),
         LegCommand::RefuseOffer(_) => "refuse-offer".into(),
         LegCommand::MediaState(state) => format!("{state:?}"),
@@ -360,7 +368,7 @@ fn an_ended_call_says_nothing_more_whatever_comes() {
     assert!(drain(&mut call).is_empty() && call.poll_timeout().is_none());
 }
 
-const C: LegId = LegId(3);
+pub(super) const C: LegId = LegId(3);
 
 fn now() -> Instant {
     Instant::now()
@@ -575,10 +583,10 @@ fn an_offer_of_the_callee_is_served_in_the_call_and_two_at_once_are_not_rfc_3264
 fn keys_go_to_the_other_side_and_are_told_to_it() {
     let mut call = active(now());
     let digit = crate::base::Digit::from_char('5').unwrap();
-    let keys = vec![super::super::leg::DtmfDigit { digit, duration: Duration::from_millis(100) }];
+    let keys = vec![DtmfDigit { digit, duration: Duration::from_millis(100) }];
     call.handle_leg(now(), A, LegEvent::Dtmf(keys));
     call.handle_media(now(), MediaEvent::Dtmf { leg: B, digit });
-    assert_eq!(drain(&mut call), ["media send L2 5", "L1 dtmf 5"]);
+    assert_eq!(drain(&mut call), ["media send L2 5", "L2 dtmf 5", "L1 dtmf 5"]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Where a call goes: the question the call asks, the answer `registry` gives.
 
+use crate::base::{CallId, LegId};
 use std::time::Duration;
 
 /// What proved a caller's identity.
@@ -65,6 +66,24 @@ pub struct Target {
     pub name: String,
     /// The number to dial there.
     pub number: String,
+}
+
+/// The edge whose targets are legs of other calls here; no route can name it.
+pub const JOIN: &str = "join";
+
+impl Target {
+    /// The party that a leg of another call talks to.
+    #[must_use]
+    pub fn partner_of(call: CallId, leg: LegId) -> Self {
+        Self { edge: JOIN, name: call.to_string(), number: leg.0.to_string() }
+    }
+
+    /// The leg whose partner this is.
+    #[must_use]
+    pub fn as_partner_of(&self) -> Option<(CallId, LegId)> {
+        let leg = self.number.parse().ok().map(LegId)?;
+        (self.edge == JOIN).then(|| self.name.parse().ok().map(|call| (call, leg))).flatten()
+    }
 }
 
 /// The answer.

@@ -129,6 +129,7 @@ impl World {
                 takes_offer: false,
                 takes_reoffer: false,
                 may_detach: true,
+                takes_keys: false,
             },
             ring_timeout: None,
             hops: crate::call::leg::HOPS,

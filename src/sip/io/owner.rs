@@ -3,10 +3,12 @@
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::answer::Answer;
 use super::super::dialog::LocalEnd;
-use super::super::endpoint::{Endpoint, EndpointConfig, Output, Probe, ProbeId, RequestId, SessionId};
+use super::super::endpoint::{
+    Endpoint, EndpointConfig, Output, Probe, ProbeId, Replaced, RequestId, SessionId,
+};
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode, Transport};
+use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport};
 use super::served::Served;
 use super::tcp::Streams;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
@@ -57,6 +59,7 @@ pub(super) enum Command {
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
+    Find { replaces: Box<Replaces>, reply: oneshot::Sender<Replaced<u64>> },
     Stats { reply: oneshot::Sender<StackStats> },
     Drain { limit: Duration },
     Shutdown { limit: Duration, reason: Option<Reason> },
@@ -384,6 +387,18 @@ impl Owner {
                 if let Some(session) = self.tokens.get(&token) {
                     self.endpoint.command(now, *session, command);
                 }
+            }
+            Command::Find { replaces, reply } => {
+                let found = match self.endpoint.find(&replaces) {
+                    Replaced::Talking(session) => match self.calls.get(&session) {
+                        Some(call) => Replaced::Talking(call.token),
+                        None => Replaced::Over,
+                    },
+                    Replaced::Unknown => Replaced::Unknown,
+                    Replaced::Early => Replaced::Early,
+                    Replaced::Over => Replaced::Over,
+                };
+                let _ = reply.send(found);
             }
             Command::Probe { target, probe, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow, probe) {
