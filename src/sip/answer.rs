@@ -269,7 +269,7 @@ mod tests {
             assert_eq!(status("INVITE", &[(H::Accept, range)], ""), None);
         }
         assert_eq!(status("INFO", &[(H::ContentType, "application/DTMF-relay")], "Signal=1"), None);
-        let refused = check(&request("INFO", &[sdp.clone()], "v=0")).unwrap();
+        let refused = check(&request("INFO", std::slice::from_ref(&sdp), "v=0")).unwrap();
         assert_eq!(refused.headers, [Header::new(H::Accept, "application/dtmf-relay, application/dtmf")]);
         assert_eq!(status("UPDATE", &[], ""), None);
         assert_eq!(status("REFER", &[], ""), Some(405));
