@@ -274,8 +274,7 @@ mod tests {
     #[test]
     fn what_becomes_of_a_transfer_is_an_answer_first_and_news_after_it() {
         let mut within = Within::new(terms());
-        let hears =
-            |within: &mut Within, state| status(within.handle_command(&LegCommand::Notify(state)));
+        let hears = |within: &mut Within, state| status(within.handle_command(&LegCommand::Notify(state)));
         asked(&mut within, "sip:600@pbx.example");
         assert_eq!(hears(&mut within, TransferState::Failed(Cause::Unavailable)), 480, "refused");
         asked(&mut within, "sip:600@pbx.example");
