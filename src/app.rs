@@ -1,13 +1,14 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
 mod demo;
+mod log;
 
-use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
+use crate::base::{Fault, Section, Seed, Services, parse_duration};
 use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
-use crate::edge::contract::{EdgeContext, Prepared, Table};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared, Table};
 use crate::http::io::HttpServer;
 use crate::http::page::{self, Suggestion};
 use crate::http::{HttpConfig, openapi};
@@ -22,6 +23,7 @@ use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
 use crate::sip::{SipConfig, Transport};
 use demo::Demo;
+use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -30,15 +32,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
     &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
-/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
-/// candidate, that a closed agent is closed.
-const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -77,9 +74,27 @@ impl Configured {
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         let accounts = self.registry.account_names().map(|name| Source::Account(name.to_owned()));
-        let trunks =
-            self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
-        accounts.chain(trunks.map(Source::Trunk)).collect()
+        accounts.chain(self.trunks().into_iter().map(Source::Trunk)).collect()
+    }
+
+    /// The trunks' names.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<String> {
+        self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets()).collect()
+    }
+
+    /// The other end of a trunk; `address` is where the PBX reaches us, else it is found out.
+    ///
+    /// # Errors
+    /// What is missing, with a remedy.
+    pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
+        let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
+        let ours = match address {
+            Some(address) => with_port(address, &self.sip),
+            None => address_towards(edge.host(trunk).as_deref(), &self.sip)
+                .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
+        };
+        edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
     }
 
     /// What must be so for a target to be reached; see [`Prepared::condition`].
@@ -94,19 +109,6 @@ impl Configured {
     pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
         self.registry.explain(query)
     }
-}
-
-struct LogConfig {
-    filter: String,
-    is_json: bool,
-    is_masked: bool,
-}
-
-#[derive(Deserialize)]
-struct RawLog {
-    level: Option<String>,
-    format: Option<String>,
-    mask: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +163,37 @@ fn is_free(port: u16) -> bool {
         && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
+/// An address of ours with the port that SIP listens on, where none is written.
+fn with_port(address: &str, sip: &SipConfig) -> String {
+    let port = sip.listen().first().map_or(0, SocketAddr::port);
+    match address.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if address.contains(':') => address.to_owned(),
+        Err(_) => format!("{address}:{port}"),
+    }
+}
+
+/// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
+fn address_towards(host: Option<&str>, sip: &SipConfig) -> Option<String> {
+    let fixed = |is_ipv4: Option<bool>| {
+        let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
+        sip.listen().iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
+    };
+    let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
+    let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
+    let address = remotes.into_iter().find_map(|remote| {
+        let listen = sip.listen().iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
+            return Some(fixed);
+        }
+        let any = SocketAddr::new(listen.ip(), 0);
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(remote).ok()?;
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), listen.port()))
+    })?;
+    Some(address.to_string())
+}
+
 fn addresses_of_this_machine() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces.into_iter().map(|interface| interface.ip()).collect()
@@ -178,7 +211,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
     faults.extend(config.unknown_tables(&known));
 
-    let log = keep(read_log(&config.table("log")), &mut faults);
+    let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
     let media =
@@ -264,28 +297,6 @@ fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> 
     result.map_err(|more| faults.extend(more)).ok()
 }
 
-fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
-    let raw: RawLog = section.read(&["level", "format", "mask"])?;
-    let mut faults = Vec::new();
-    let filter = raw.level.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&filter).is_err() {
-        faults.push(section.fault(
-            "level",
-            "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
-        ));
-    }
-    let is_json = match raw.format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            faults.push(section.fault("format", "write \"text\" or \"json\""));
-            false
-        }
-    };
-    let is_masked = raw.mask.unwrap_or(false);
-    if faults.is_empty() { Ok(LogConfig { filter, is_json, is_masked }) } else { Err(faults) }
-}
-
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
     let raw: RawCall = section.read(&["drain"])?;
     match raw.drain.as_deref().map(parse_duration) {
@@ -353,7 +364,8 @@ impl RunError {
 /// # Errors
 /// When something cannot be started.
 pub fn run(configured: Configured) -> Result<(), RunError> {
-    start_log(&configured.log);
+    // held to the end: what it still has to write goes with it
+    let _log = configured.log.start();
     // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "descriptor limit"),
@@ -523,20 +535,6 @@ impl Running {
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();
     }
-}
-
-fn start_log(log: &LogConfig) {
-    set_pii_mask(log.is_masked);
-    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
-    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    // a second start in one process (tests) keeps the first log
-    let _ = if log.is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-    };
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! [`Call::handle_opened`].
 //!
 //! A route is a list of attempts, tried one after the other while the one before failed for a reason that lets
-//! another party answer ([`falls_through`]). The targets of one attempt ring together; the first answer wins, the
+//! another party answer ([`Occasion::of`]). The targets of one attempt ring together; the first answer wins, the
 //! others are told that the call was answered elsewhere, and one that declines declines for all.
 //!
 //! A leg that came without an offer and takes none is detached: it hears and says nothing until it offers. Media
@@ -21,7 +21,7 @@ use super::leg::{
     TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
-use super::route::{RouteQuery, Target};
+use super::route::{Occasion, RouteQuery, Target};
 use crate::base::{Cause, LegId};
 use crate::sdp::SessionDescription;
 use std::collections::VecDeque;
@@ -40,6 +40,8 @@ pub struct Attempt {
     pub targets: Vec<Target>,
     /// How long; none: as long as the caller lets it.
     pub ring_timeout: Option<Duration>,
+    /// See [`super::route::Step::when`].
+    pub when: Vec<Occasion>,
 }
 
 /// What a call asks of the world. Exhaustive on purpose: a new variant must break every driver.
@@ -211,6 +213,10 @@ pub struct Call {
     next_leg: u64,
     /// What says most of why the attempts so far failed.
     failure: Option<Cause>,
+    /// The same of the attempt before the present one, or of the present one once it failed.
+    last_failure: Option<Cause>,
+    /// Why the present attempt is a forward of the call, when it is one.
+    diversion: Option<Cause>,
     ring_deadline: Option<Instant>,
     /// Who answered and hung up before the caller could be told of the answer.
     parting: Option<Parting>,
@@ -237,6 +243,8 @@ impl Call {
             attempts: VecDeque::new(),
             next_leg: 1,
             failure: None,
+            last_failure: None,
+            diversion: None,
             ring_deadline: None,
             parting: None,
             is_ringing: false,
@@ -677,8 +685,6 @@ mod transfer;
 
 use parting::Parting;
 use transfer::Transfer;
-
-pub use attempts::falls_through;
 
 #[cfg(test)]
 #[path = "core_table_tests.rs"]

@@ -39,7 +39,7 @@ pub(super) fn target() -> Target {
 }
 
 pub(super) fn attempt() -> Attempt {
-    Attempt { targets: vec![target()], ring_timeout: None }
+    Attempt { targets: vec![target()], ring_timeout: None, when: Vec::new() }
 }
 
 pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
@@ -379,7 +379,7 @@ fn now() -> Instant {
 fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
     let mut call = call(offer);
     call.start();
-    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None };
+    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None, when: Vec::new() };
     call.handle_route(t0, Ok(attempts.iter().map(attempt).collect()));
     drain(&mut call);
     call
@@ -388,6 +388,49 @@ fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize
 /// An edge's leg that takes no offers: it is called without one.
 fn ring(call: &mut Call, leg: LegId) {
     call.handle_opened(now(), leg, Ok(webrtc()));
+}
+
+#[test]
+fn a_forward_is_tried_only_for_what_it_is_for_and_the_rest_is_passed_over() {
+    use Occasion::{Busy, NoAnswer, Unreachable};
+    let t0 = now();
+    let forward = |when: &[Occasion], number: &str| Attempt {
+        targets: vec![Target { number: number.into(), ..target() }],
+        ring_timeout: None,
+        when: when.to_vec(),
+    };
+    let list = || {
+        vec![
+            forward(&[Busy], "0"),
+            attempt(),
+            forward(&[Busy], "1"),
+            forward(&[NoAnswer, Unreachable], "2"),
+            forward(&[], "3"),
+        ]
+    };
+    let next = |cause: Cause| {
+        let mut call = call(None);
+        call.start();
+        drain(&mut call);
+        call.handle_route(t0, Ok(list()));
+        assert_eq!(drain(&mut call), ["open L2 600"], "nothing has failed that the first one is for");
+        call.handle_opened(t0, B, Err(cause));
+        drain(&mut call).last().cloned().unwrap_or_default()
+    };
+    assert_eq!(next(Cause::Busy), "open L3 1");
+    assert_eq!(next(Cause::Unreachable), "open L3 2");
+    // of what was before, the last counts
+    let mut call = call(None);
+    call.start();
+    call.handle_route(t0, Ok(list()));
+    call.handle_opened(t0, B, Err(Cause::Busy));
+    call.handle_opened(t0, C, Err(Cause::Unreachable));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L4 2");
+    call.handle_opened(t0, LegId(4), Err(Cause::Busy));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L5 3");
+    // where nothing is left, the first failure of weight is told
+    call.handle_opened(t0, LegId(5), Err(Cause::Unreachable));
+    assert!(drain(&mut call).contains(&"L1 hangup busy".to_owned()));
 }
 
 #[test]

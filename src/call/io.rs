@@ -375,6 +375,7 @@ impl CallTask {
         let attempt = |step: super::route::Step| Attempt {
             targets: step.places.into_iter().flat_map(targets).collect(),
             ring_timeout: step.ring_timeout,
+            when: step.when,
         };
         Ok(steps.into_iter().map(attempt).collect())
     }
@@ -514,7 +515,7 @@ mod tests {
         fn route(&self, query: &RouteQuery) -> RouteDecision {
             assert_ne!(query.to, "fault in routing");
             let to = Place::Target(Target { edge: "test", name: "x".into(), number: query.to.clone() });
-            RouteDecision::To(vec![Step { places: vec![to], ring_timeout: None }])
+            RouteDecision::To(vec![Step { places: vec![to], ..Step::default() }])
         }
     }
 

@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// Whether a failure lets the next attempt be tried: the party is busy, did not answer, or could not be reached.
-#[must_use]
-pub const fn falls_through(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Busy
-            | Cause::NoAnswer
-            | Cause::Unavailable
-            | Cause::Unreachable
-            | Cause::Unauthorized
-            | Cause::Congestion
-            | Cause::RemoteFailure
-    )
-}
-
 /// How much a failure says to the caller when several differ: a person's word before a machine's.
 const fn weight(cause: Cause) -> u8 {
     match cause {
@@ -36,6 +21,15 @@ impl Call {
         while self.is_trying() && self.callees.is_empty() {
             let Some(attempt) = self.attempts.pop_front() else {
                 return self.come_to_nothing(self.failure.unwrap_or(Cause::Unavailable));
+            };
+            if !attempt.when.is_empty()
+                && !self.last_failure.and_then(Occasion::of).is_some_and(|o| attempt.when.contains(&o))
+            {
+                continue;
+            }
+            self.diversion = match self.last_failure.take() {
+                Some(cause) if !attempt.when.is_empty() => Some(cause),
+                _ => None,
             };
             for target in attempt.targets {
                 let Some(leg) = self.new_leg() else { break };
@@ -72,7 +66,7 @@ impl Call {
         if !self.callees.is_empty() {
             return;
         }
-        if falls_through(cause) {
+        if Occasion::of(cause).is_some() {
             self.try_next(now);
         } else {
             self.come_to_nothing(self.failure.unwrap_or(cause));
@@ -89,8 +83,10 @@ impl Call {
     }
 
     pub(super) fn note_failure(&mut self, cause: Cause) {
-        if self.failure.is_none_or(|known| weight(cause) > weight(known)) {
-            self.failure = Some(cause);
+        for failure in [&mut self.failure, &mut self.last_failure] {
+            if failure.is_none_or(|known| weight(cause) > weight(known)) {
+                *failure = Some(cause);
+            }
         }
     }
 

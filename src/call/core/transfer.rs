@@ -32,6 +32,8 @@ impl Call {
         self.notify(TransferState::Trying);
         self.is_ringing = false;
         self.failure = None;
+        self.last_failure = None;
+        self.diversion = None;
         let Wish { source, by, to } = wish;
         let shown = match &to {
             TransferTo::Number(number) => number,
@@ -60,7 +62,8 @@ impl Call {
             TransferTo::Partner(call, leg) => Target::partner_of(call, leg),
         };
         self.transfer = Some(transfer);
-        self.attempts = VecDeque::from([Attempt { targets: vec![target], ring_timeout: None }]);
+        self.attempts =
+            VecDeque::from([Attempt { targets: vec![target], ring_timeout: None, when: Vec::new() }]);
         self.try_next(now);
     }
 

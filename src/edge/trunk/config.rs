@@ -7,10 +7,11 @@ pub use access::hash_lines;
 
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
+use super::pbx_end;
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
-use crate::edge::contract::{EdgeContext, Prepared};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::sip::Transport;
 use crate::sip::session::{TimerRules, TimerUse};
 use serde::Deserialize;
@@ -78,6 +79,12 @@ impl Trunk {
     /// Whether a call to it would find nobody.
     pub(super) fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// What it may speak when it calls, in order of preference: its own codec, then all others.
+    pub(super) fn codecs_in(&self) -> Vec<Codec> {
+        let others = Codec::ALL.into_iter().filter(|c| *c != self.codec);
+        std::iter::once(self.codec).chain(others).collect()
     }
 
     pub(super) fn set_down(&self, is_down: bool) {
@@ -456,6 +463,16 @@ impl Prepared for Trunks {
     fn condition(&self, target: &str) -> Option<&'static str> {
         let trunk = self.trunks.iter().find(|t| t.name == target)?;
         trunk.takes_registration.then_some("while its PBX is registered here")
+    }
+
+    fn host(&self, target: &str) -> Option<String> {
+        let trunk = self.trunks.iter().find(|t| t.name == target)?;
+        (!trunk.host.is_empty()).then(|| trunk.host.clone())
+    }
+
+    fn pbx_end(&self, target: &str, pbx: Pbx, ours: &str) -> Option<String> {
+        let trunk = self.trunks.iter().find(|t| t.name == target)?;
+        Some(pbx_end::print(trunk, pbx, ours))
     }
 
     fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {

@@ -190,9 +190,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
         let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Answer::new(status)
     };
-    let mut codecs = vec![trunk.codec];
-    codecs.extend(Codec::ALL.into_iter().filter(|c| *c != trunk.codec));
-    let profile = trunk.profile(codecs, invite.flow.path.remote.ip());
+    let profile = trunk.profile(trunk.codecs_in(), invite.flow.path.remote.ip());
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile, trunk.is_trusted) {
         Ok(started) => started,

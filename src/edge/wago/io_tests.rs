@@ -26,7 +26,7 @@ struct Everybody;
 impl RouteTable for Everybody {
     fn route(&self, query: &RouteQuery) -> RouteDecision {
         let place = Place::Account { name: query.to.clone(), number: "100".into() };
-        RouteDecision::To(vec![Step { places: vec![place], ring_timeout: None }])
+        RouteDecision::To(vec![Step { places: vec![place], ..Step::default() }])
     }
 }
 
