@@ -79,6 +79,7 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
                 format!("media send {leg} {}", digits.iter().map(|d| d.digit.as_char()).collect::<String>())
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
+            Output::Media(MediaCommand::FreeCodec(leg, on)) => format!("media free-codec {leg} {on}"),
             Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
             Output::Media(MediaCommand::Detach(leg)) => format!("media detach {leg}"),
             Output::Media(MediaCommand::Release(leg)) => format!("media release {leg}"),

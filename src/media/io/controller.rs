@@ -73,6 +73,10 @@ struct Leg {
     plain: Option<Plain>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
+    /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]).
+    free: Option<Vec<Codec>>,
+    /// Codecs that it may speak.
+    codecs: Vec<Codec>,
     current: Option<Transport>,
     pending: Option<Transport>,
 }
@@ -226,6 +230,11 @@ impl Controller {
                 self.bridge = Some((a, b));
                 self.relink();
             }
+            MediaCommand::FreeCodec(leg, is_free) => {
+                if let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg) {
+                    leg.free = is_free.then(|| leg.codecs.clone());
+                }
+            }
             MediaCommand::Expect(leg) => self.expect(leg),
             MediaCommand::Detach(leg) => {
                 let had_media = self.detach(leg);
@@ -256,6 +265,8 @@ impl Controller {
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
         let offer = match &plain.format {
+            // another codec where the leg beside speaks none but that
+            Some(format) if !beside.contains(&format.codec) => PlainOffer::first(&common(codecs, &beside)?),
             Some(format) => PlainOffer::again(format),
             None => PlainOffer::first(&common(codecs, &beside)?),
         };
@@ -343,12 +354,13 @@ impl Controller {
 
     /// The place of a plain leg, with its ports.
     fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { towards, is_symmetric, hold_music, .. } = profile else {
+        let MediaProfile::Rtp { codecs, towards, is_symmetric, hold_music, .. } = profile else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
         let at = self.leg(id);
         if let Some(leg) = self.legs.get_mut(at) {
             leg.hold_music.clone_from(hold_music);
+            leg.codecs.clone_from(codecs);
         }
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);
@@ -486,6 +498,9 @@ impl Controller {
         let Some(beside) = self.legs.iter().find(|l| Some(l.id) == partner) else {
             return Codec::ALL.to_vec();
         };
+        if let Some(free) = &beside.free {
+            return free.clone();
+        }
         if let Some(codec) = beside.codec() {
             return vec![codec];
         }
@@ -507,6 +522,8 @@ impl Controller {
             hold_music: HoldMusic::Silence,
             plain: None,
             is_expected: false,
+            free: None,
+            codecs: Vec::new(),
             current: None,
             pending: None,
         });
