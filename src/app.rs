@@ -15,7 +15,8 @@ use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::owner::{Owner, Protocol, owner_of};
-use crate::net::tls::Acceptor;
+use crate::net::tls::{Identity, TlsError};
+use crate::net::tls::io::Watcher;
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::io::{SipStack, StackConfig};
@@ -29,6 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
@@ -48,6 +50,7 @@ pub struct Configured {
     log: LogConfig,
     http: HttpConfig,
     sip: SipConfig,
+    sip_identity: SipIdentity,
     sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
@@ -96,6 +99,16 @@ impl Configured {
     }
 }
 
+/// Who we are to SIP over TLS.
+enum SipIdentity {
+    /// The certificate that the configuration names.
+    Files(Arc<Identity>),
+    /// None is named, and a trunk speaks TLS: one is made at the start.
+    MadeAtStart,
+    /// Nobody speaks TLS.
+    None,
+}
+
 struct LogConfig {
     filter: String,
     is_json: bool,
@@ -132,10 +145,13 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
         if is_lan {
-            let acceptor = Acceptor::self_signed(&addresses_of_this_machine()).map_err(|error| {
-                vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy: error.to_string() }]
-            })?;
-            configured.http.set_tls(vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()], acceptor);
+            let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
+            Identity::self_signed(&addresses_of_this_machine())
+                .and_then(|identity| configured.http.set_tls(listen, identity))
+                .map_err(|error| {
+                    let remedy = error.to_string();
+                    vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy }]
+                })?;
         }
         configured.demo = Some(demo);
         configured.suggestions = &demo::SUGGESTIONS;
@@ -181,6 +197,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let log = keep(read_log(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
+    let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
@@ -218,11 +235,11 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip, media, drain, client, accounts, routes) {
+    match (log, http, sip.zip(sip_identity), media, drain, client, accounts, routes) {
         (
             Some(log),
             Some(http),
-            Some(sip),
+            Some((sip, sip_identity)),
             Some(media),
             Some(drain),
             Some(client),
@@ -236,6 +253,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 log,
                 http,
                 sip,
+                sip_identity,
                 sip_timings,
                 media,
                 drain,
@@ -258,6 +276,19 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
 fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     let url = account.text("webhook")?;
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
+}
+
+/// The certificate of SIP over TLS. The folder of SIP reads no certificates.
+fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIdentity, Vec<Fault>> {
+    if let Some((certificate, key)) = sip.and_then(SipConfig::tls_files) {
+        let identity = Identity::from_files(certificate, key);
+        let fault = |error: TlsError| config.table("sip").fault("tls_certificate", error.to_string());
+        return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
+    }
+    // what is wrong with a trunk is told by its own folder
+    let trunks = config.named("trunk").unwrap_or_default();
+    let by_tls = trunks.iter().any(|trunk| trunk.text("transport") == Some("tls"));
+    Ok(if by_tls { SipIdentity::MadeAtStart } else { SipIdentity::None })
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -337,9 +368,10 @@ impl RunError {
             Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Udp }) => {
                 (Protocol::Udp, address)
             }
-            Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Tcp }) => {
-                (Protocol::Tcp, address)
-            }
+            Self::Sip(sip::io::StartError::Taken {
+                address,
+                transport: Transport::Tcp | Transport::Tls(_),
+            }) => (Protocol::Tcp, address),
             Self::Http(http::io::StartError::Taken(_, address))
             | Self::DemoHttp(http::io::StartError::Taken(_, address)) => (Protocol::Tcp, address),
             _ => return None,
@@ -399,6 +431,7 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let (first, last) = running.engine.webrtc_ports();
     info!(
         config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
+        sip_tls = ?running.sip.tls_addresses(),
         webrtc_udp = format!("{first}-{last}"),
         "sipedge is ready"
     );
@@ -434,6 +467,8 @@ pub struct Running {
     engine: Arc<Engine>,
     switch: Switch,
     registry: Arc<Registry>,
+    /// Looks after certificates.
+    watching: AbortHandle,
 }
 
 /// What the program holds at the moment. All is zero when no call lives and the last one has been forgotten.
@@ -458,8 +493,22 @@ impl Running {
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
         let Configured {
-            http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
+            http,
+            sip,
+            sip_identity,
+            sip_timings,
+            media,
+            client,
+            edges,
+            registry,
+            suggestions,
+            mut seed,
+            ..
         } = configured;
+        let certificates = Arc::new(Watcher::default());
+        if let Some(identity) = http.identity() {
+            certificates.add("http.tls_certificate", identity);
+        }
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let calls = media.calls();
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
@@ -467,11 +516,24 @@ impl Running {
         // a call from trunk to trunk has a session on either side
         stack.max_sessions = calls.saturating_mul(2);
         sip.user_agent().clone_into(&mut stack.agent);
+        stack.tls_listen = sip.tls_listen().to_vec();
+        stack.identity = match sip_identity {
+            SipIdentity::None => None,
+            SipIdentity::Files(identity) => {
+                certificates.add("sip.tls_certificate", identity.clone());
+                Some(identity)
+            }
+            SipIdentity::MadeAtStart => {
+                info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
+                Some(Identity::self_signed(&addresses_of_this_machine()).map_err(crate::sip::io::StartError::Tls)?)
+            }
+        };
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
         let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
-        let services = Services::default().with(sip.clone()).with(Arc::new(client));
+        let services =
+            Services::default().with(sip.clone()).with(Arc::new(client)).with(certificates.clone());
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();
@@ -489,7 +551,8 @@ impl Running {
         let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
         let router = if http.has_page() { router.merge(page::router(suggestions)) } else { router };
         let http = HttpServer::start(&http, router).await?;
-        Ok(Self { http, sip, engine, switch, registry })
+        let watching = tokio::spawn(async move { certificates.run().await }).abort_handle();
+        Ok(Self { http, sip, engine, switch, registry, watching })
     }
 
     /// Where HTTP is served.
@@ -519,6 +582,7 @@ impl Running {
     /// Ends: drains, and says the last words of SIP and HTTP.
     pub async fn stop(self, drain: Duration) {
         self.drain(drain).await;
+        self.watching.abort();
         self.http.stop(LAST_WORDS).await;
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();

@@ -245,7 +245,8 @@ impl Endpoint {
         if self.is_closed || self.is_full() {
             return Err(Full);
         }
-        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
+        let is_sips = call.request_uri.sip().is_some_and(|uri| uri.is_secure);
+        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone(), is_sips };
         let session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
         let id = self.insert(session, flow.path.remote);
         self.settle(now, id);
@@ -305,7 +306,8 @@ impl Endpoint {
     /// When the cap of transactions is reached.
     pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
         let uri: Uri = SipUri::of_address(None, flow.path.remote).by(flow.transport).into();
-        let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
+        let agent = self.config.agent.clone();
+        let end = LocalEnd { flow, contact_user: None, agent, is_sips: false };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));
         let mut r = Request::new(Method::OPTIONS, uri.clone());
@@ -373,6 +375,7 @@ impl Endpoint {
 
     /// A connection was closed.
     pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
+        self.sessions.values_mut().for_each(|live| live.session.handle_closed(hop));
         self.layer.handle_closed(hop);
         self.drain_layer(now);
     }
@@ -571,9 +574,16 @@ impl Endpoint {
         if let Some(refusal) = acceptance.timers.refusal(request) {
             return Some(refusal);
         }
+        let is_sips = wants_sips(request);
+        if is_sips && !flow.transport.is_secure() {
+            return Some(Answer {
+                phrase: Some("sips Needs TLS".to_owned()),
+                ..Answer::new(StatusCode::FORBIDDEN)
+            });
+        }
         self.layer.trust(id);
         let agent = self.config.agent.clone();
-        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
+        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent, is_sips };
         let invite = Invite {
             id,
             request: Box::new(request.clone()),
@@ -694,6 +704,16 @@ impl Endpoint {
             self.outputs.push_back(Output::Done { session: id, remote: live.remote });
         }
     }
+}
+
+/// Whether what asks for a call wants TLS on every hop (RFC 3261 §12.1.1): by its Request-URI, by the proxy that is the
+/// next hop of the dialog, or where there is none by its Contact.
+fn wants_sips(request: &Request) -> bool {
+    let is_sips = |uri: &Uri| uri.sip().is_some_and(|uri| uri.is_secure);
+    let first = |name| request.headers.routes(name).ok()?.into_iter().next().map(|r| r.uri);
+    let contact = || request.headers.contacts().ok()?.into_iter().next().map(|c| c.uri);
+    is_sips(&request.uri)
+        || first(&HeaderName::RecordRoute).or_else(contact).is_some_and(|next| is_sips(&next))
 }
 
 fn merge_key(e: &Essentials) -> MergeKey {

@@ -39,7 +39,7 @@ pub use answer::{Answer, Body};
 pub use code::{Method, StatusCode};
 pub use config::SipConfig;
 pub use digest::Credentials;
-pub use flow::{Flow, Hop, Transport};
+pub use flow::{Flow, Hop, TlsPeer, Transport};
 pub use header::{Header, HeaderName, Headers};
 pub use lex::{Malformed, Param, Params};
 pub use message::{Essentials, Limits, Message, ParseError, Request, Response, parse};

@@ -180,6 +180,7 @@ mod tests {
             routes: Vec::new(),
             port: Some(5060),
             transport: Transport::Udp,
+            is_sips: false,
             user: Some("trunk".into()),
             is_caller_in_from: false,
             is_trusted: true,

@@ -8,6 +8,7 @@ mod config;
 mod inbound;
 mod io;
 mod logins;
+mod tls;
 
 use super::contract::{Edge, Table};
 

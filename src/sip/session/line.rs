@@ -6,7 +6,7 @@ use super::super::dialog::{Dialog, LocalEnd};
 use super::super::digest::{Credentials, DigestClient, DigestError};
 use super::super::transaction::{Timings, TransactionId};
 use super::super::{
-    CSeq, Flow, Header, HeaderName, Headers, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
+    CSeq, Flow, Header, HeaderName, Headers, Hop, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
     StatusCode,
 };
 use super::timer::{Timer, TimerRules};
@@ -33,6 +33,8 @@ pub(super) struct Line {
     /// Our description as it stands, for a refresh that changes nothing.
     pub(super) description: Option<Body>,
     stays_on_flow: bool,
+    /// The TLS connection that a call to us came by is open.
+    has_connection: bool,
     open: BTreeSet<Ticket>,
     next_ticket: u32,
     is_over: bool,
@@ -61,6 +63,7 @@ impl Line {
             timer: Timer::new(timers),
             description: None,
             stays_on_flow,
+            has_connection: false,
             open: BTreeSet::new(),
             next_ticket: 0,
             is_over: false,
@@ -207,9 +210,21 @@ impl Line {
         Ok(lines)
     }
 
+    /// The call came to us: by TLS its requests go back by its connection while that is open. The far side is known to
+    /// be there, and may have no certificate that a connection of ours would make sure of.
+    pub(super) const fn take_connection(&mut self) {
+        self.has_connection = self.end.flow.transport.is_secure();
+    }
+
+    /// A connection was closed.
+    pub(super) fn handle_closed(&mut self, hop: Hop) {
+        self.has_connection &= self.end.flow.hop() != hop;
+    }
+
     /// Where requests of a dialog go.
     pub(super) fn flow_of(&self, dialog: &Dialog) -> Flow {
-        let hop = (!self.stays_on_flow).then(|| dialog.next_hop(&self.end.flow)).flatten();
+        let stays = self.stays_on_flow || self.has_connection;
+        let hop = (!stays).then(|| dialog.next_hop(&self.end.flow)).flatten();
         hop.map_or(self.end.flow, |hop| self.end.flow.to(hop))
     }
 

@@ -21,7 +21,7 @@ mod update;
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
-use super::{Essentials, Flow, Reason, Request, Response, StatusCode};
+use super::{Essentials, Flow, Hop, Reason, Request, Response, StatusCode};
 use crate::base::Seed;
 use bytes::Bytes;
 use client::Client;
@@ -140,6 +140,7 @@ impl Session {
         let (credentials, stays_on_flow, timers) =
             (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
         let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
+        line.take_connection();
         let server = Server::start(now, &mut line, invite)?;
         Ok(Self { line, opening: Opening::Server(server), confirmed: None })
     }
@@ -154,6 +155,11 @@ impl Session {
     #[must_use]
     pub fn local_tag(&self) -> &str {
         &self.line.local_tag
+    }
+
+    /// A connection was closed.
+    pub fn handle_closed(&mut self, hop: Hop) {
+        self.line.handle_closed(hop);
     }
 
     /// Whether the call is over; what follows only answers retransmissions.
