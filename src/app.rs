@@ -15,8 +15,8 @@ use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::owner::{Owner, Protocol, owner_of};
-use crate::net::tls::{Identity, TlsError};
 use crate::net::tls::io::Watcher;
+use crate::net::tls::{Identity, TlsError};
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::io::{SipStack, StackConfig};
@@ -525,7 +525,10 @@ impl Running {
             }
             SipIdentity::MadeAtStart => {
                 info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
-                Some(Identity::self_signed(&addresses_of_this_machine()).map_err(crate::sip::io::StartError::Tls)?)
+                Some(
+                    Identity::self_signed(&addresses_of_this_machine())
+                        .map_err(crate::sip::io::StartError::Tls)?,
+                )
             }
         };
         stack.timings = sip_timings;

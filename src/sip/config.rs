@@ -38,8 +38,7 @@ impl SipConfig {
         let mut faults = Vec::new();
         let names_tls = raw.tls_listen.is_some();
         let listen = read_addresses(section, "listen", raw.listen, DEFAULT_PORT, &mut faults);
-        let tls_listen =
-            read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS_PORT, &mut faults);
+        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS_PORT, &mut faults);
         let (certificate, key) = (raw.tls_certificate, raw.tls_key);
         match (&certificate, &key) {
             (None, None) if names_tls => {
@@ -97,7 +96,10 @@ fn read_addresses(
     faults: &mut Vec<Fault>,
 ) -> Vec<SocketAddr> {
     let Some(texts) = texts else {
-        return vec![(Ipv4Addr::UNSPECIFIED, default_port).into(), (Ipv6Addr::UNSPECIFIED, default_port).into()];
+        return vec![
+            (Ipv4Addr::UNSPECIFIED, default_port).into(),
+            (Ipv6Addr::UNSPECIFIED, default_port).into(),
+        ];
     };
     if texts.is_empty() {
         faults.push(section.fault(key, "name at least one ADDRESS:PORT"));
@@ -143,7 +145,10 @@ mod tests {
             (json!({"tls_listen": ["[::1]:5081"]}), "sip.tls_certificate"),
             (json!({"tls_certificate": "c.pem"}), "sip.tls_key"),
             (json!({"tls_key": "k.pem"}), "sip.tls_certificate"),
-            (json!({"tls_certificate": "c.pem", "tls_key": "k.pem", "tls_listen": ["5081"]}), "sip.tls_listen"),
+            (
+                json!({"tls_certificate": "c.pem", "tls_key": "k.pem", "tls_listen": ["5081"]}),
+                "sip.tls_listen",
+            ),
         ] {
             let faults = read(value).unwrap_err();
             assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), [key]);

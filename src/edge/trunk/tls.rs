@@ -48,15 +48,19 @@ impl TrunkTls {
             return None;
         }
         let name = keys.name.unwrap_or(host);
-        if !is_name(name) && !(host.is_empty() && keys.name.is_none()) {
-            let remedy = "write the host name or address that the PBX's certificate has, as \"pbx.example.org\"";
+        // that there is no host is told elsewhere
+        let is_written = keys.name.is_some() || !host.is_empty();
+        if is_written && !is_name(name) {
+            let remedy =
+                "write the host name or address that the PBX's certificate has, as \"pbx.example.org\"";
             faults.push(section.fault("tls_name", remedy));
         }
         let authorities = match keys.ca {
             Some(file) => Authorities::from_file(file),
             None => Authorities::of_system(),
         };
-        let authorities = authorities.map_err(|error| faults.push(section.fault("tls_ca", error.to_string())));
+        let authorities =
+            authorities.map_err(|error| faults.push(section.fault("tls_ca", error.to_string())));
         Some(Self {
             name: name.to_owned(),
             authorities: authorities.ok()?,

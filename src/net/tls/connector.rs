@@ -99,7 +99,9 @@ pub fn explain(error: &io::Error) -> String {
     let why = match inner {
         Some(Error::InvalidCertificate(why)) => return explain_certificate(why),
         Some(Error::AlertReceived(alert)) => alert,
-        Some(Error::InvalidMessage(_)) => return "what it speaks is no TLS: is that its TLS port?".to_owned(),
+        Some(Error::InvalidMessage(_)) => {
+            return "what it speaks is no TLS: is that its TLS port?".to_owned();
+        }
         _ => return error.to_string(),
     };
     match why {
@@ -118,6 +120,19 @@ pub fn explain(error: &io::Error) -> String {
     }
 }
 
+/// The names of a certificate, which come as `DnsName("pbx.example")`.
+fn named(presented: &[String]) -> String {
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+        inner.trim_matches('"').to_owned()
+    };
+    if presented.is_empty() {
+        "no name".to_owned()
+    } else {
+        presented.iter().map(bare).collect::<Vec<_>>().join(", ")
+    }
+}
+
 fn explain_certificate(why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => {
@@ -127,7 +142,7 @@ fn explain_certificate(why: &CertificateError) -> String {
         }
         CertificateError::NotValidForNameContext { expected, presented } => format!(
             "its certificate is for {}, not for {}: if that is who it shall be, set tls_name to the name it has",
-            if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") },
+            named(presented),
             expected.to_str()
         ),
         CertificateError::NotValidForName => {

@@ -13,7 +13,8 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&first, mut rest) = rest.split_first()?;
     let mut length = usize::from(first & 0x7f);
     if first & 0x80 != 0 {
-        let (bytes, after) = rest.split_at_checked(length).filter(|(bytes, _)| (1..=3).contains(&bytes.len()))?;
+        let (bytes, after) =
+            rest.split_at_checked(length).filter(|(bytes, _)| (1..=3).contains(&bytes.len()))?;
         length = bytes.iter().fold(0, |sum, b| (sum << 8) | usize::from(*b));
         rest = after;
     }

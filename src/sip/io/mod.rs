@@ -30,10 +30,10 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Peers;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
-use tls::Peers;
 use upkeep::Upkeep;
 
 pub use tls::TlsTarget;

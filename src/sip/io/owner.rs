@@ -425,7 +425,12 @@ impl Owner {
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();
                 let flow = self.flow_to(target);
-                drop(reply.send(flow.map(|flow| LocalEnd { flow, contact_user: None, agent, is_sips: false })));
+                drop(reply.send(flow.map(|flow| LocalEnd {
+                    flow,
+                    contact_user: None,
+                    agent,
+                    is_sips: false,
+                })));
             }
             Command::Request { flow, request, reply } => match self.endpoint.request(now, flow, *request) {
                 Ok(id) => {

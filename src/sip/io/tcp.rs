@@ -154,7 +154,8 @@ impl Streams {
             return None;
         }
         let known = lock(&self.table).detours.get(&hop).copied();
-        let found = known.or_else(|| self.peers.met_at(hop)).filter(|by| lock(&self.table).open.contains_key(by));
+        let found =
+            known.or_else(|| self.peers.met_at(hop)).filter(|by| lock(&self.table).open.contains_key(by));
         let by = found.or_else(|| self.aliased(hop))?;
         lock(&self.table).detours.insert(hop, by);
         self.send_by(by, bytes)
@@ -225,10 +226,8 @@ impl Streams {
             return false;
         }
         let (streams, entry) = (self.clone(), self.enter(flow.hop(), None));
-        let is_queued = lock(&self.table)
-            .open
-            .get(&flow.hop())
-            .is_some_and(|open| open.queue.try_send(first).is_ok());
+        let is_queued =
+            lock(&self.table).open.get(&flow.hop()).is_some_and(|open| open.queue.try_send(first).is_ok());
         self.tasks.spawn(async move {
             streams.reach(flow, entry).await;
             let mut table = lock(&streams.table);
@@ -332,7 +331,8 @@ impl Streams {
         if table.open.get(&hop).is_none_or(|open| open.id == id) {
             table.open.remove(&hop);
         }
-        let around: Vec<Hop> = table.detours.iter().filter(|(_, by)| **by == hop).map(|(to, _)| *to).collect();
+        let around: Vec<Hop> =
+            table.detours.iter().filter(|(_, by)| **by == hop).map(|(to, _)| *to).collect();
         table.detours.retain(|_, by| *by != hop);
         std::iter::once(hop).chain(around).collect()
     }

@@ -55,7 +55,8 @@ impl World {
     }
 
     fn target(&self, name: &str) -> TlsTarget {
-        let authorities = Authorities::from_file(&self.folder.file("ca.pem", &self.authority.0.pem())).unwrap();
+        let authorities =
+            Authorities::from_file(&self.folder.file("ca.pem", &self.authority.0.pem())).unwrap();
         TlsTarget { label: "trunk.pbx".into(), name: name.into(), authorities }
     }
 
@@ -381,7 +382,10 @@ async fn requests_to_who_proved_to_be_there_go_by_his_connection_and_to_others_n
             let asking = ask(world.hop("pbx.example", pbx.address));
             assert_eq!(far.request().await.method, Method::OPTIONS);
             drop(far);
-            assert_eq!(timeout(Duration::from_secs(3), asking).await.unwrap().unwrap(), Err(Failure::Transport));
+            assert_eq!(
+                timeout(Duration::from_secs(3), asking).await.unwrap().unwrap(),
+                Err(Failure::Transport)
+            );
         }
     }
 }
@@ -401,7 +405,10 @@ async fn a_call_to_sips_has_a_sips_contact_and_is_refused_where_it_did_not_come_
             None => panic!("the connection stays"),
         }
     };
-    assert_eq!(ringing.headers.get(&HeaderName::Contact), Some(format!("<sips:x@{}>", world.here()).as_str()));
+    assert_eq!(
+        ringing.headers.get(&HeaderName::Contact),
+        Some(format!("<sips:x@{}>", world.here()).as_str())
+    );
     session.handle.command(SessionCommand::Refuse(Answer::new(StatusCode::BUSY_HERE))).await;
     for (uri, contact) in [("sips:x@127.0.0.1", "sip:a@b"), ("sip:x@127.0.0.1", "sips:a@b")] {
         let mut plain = Far::new(TcpStream::connect(world.stack.addresses()[0]).await.unwrap());
