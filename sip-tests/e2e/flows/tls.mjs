@@ -38,7 +38,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   const pjsip = readFileSync(path.join(examples, 'registers/pjsip.conf'), 'utf8');
   const places = /^((?:contact|server_uri) = sip:127.0.0.1):5080$/gm;
   report.equal('where sipedge is stands twice in the shipped example', count(pjsip, places), 2);
-  writeFileSync(path.join(also, 'pjsip.conf'), pjsip.replace(places, `$1:${TLS}\\;transport=tls`));
+  writeFileSync(path.join(also, 'pjsip.conf'), pjsip.replace(places, `$1:${TLS}\\;transport=tls`).replace('context = from-sipedge', 'context = trunk'));
   copyFileSync(path.join(examples, 'extensions.conf'), path.join(also, 'extensions.conf'));
   const pbx = started(new Pbx({ home, name: 'tls', ports: PBX_SIP, peer: SIP, also, verify: 'yes' }));
   const browser = started(await Browser.start({ microphone, program }));

@@ -76,7 +76,9 @@ impl World {
         let authorities = self.target("x").authorities;
         let connector = Connector::new("127.0.0.1", authorities, own).unwrap();
         let stream = TcpStream::connect(self.here()).await.unwrap();
-        connector.connect(stream).await.map(Far::new).map_err(|error| explain(&error))
+        let local = stream.local_addr().unwrap();
+        let far = connector.connect(stream).await.map_err(|error| explain(&error))?;
+        Ok(Far { local: Some(local), ..Far::new(far) })
     }
 }
 
@@ -108,11 +110,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 struct Far {
     stream: Box<dyn Stream>,
     framer: Framer,
+    /// Where it connected to us from.
+    local: Option<SocketAddr>,
 }
 
 impl Far {
     fn new(stream: impl Stream + 'static) -> Self {
-        Self { stream: Box::new(stream), framer: Framer::new(Limits::TCP) }
+        Self { stream: Box::new(stream), framer: Framer::new(Limits::TCP), local: None }
     }
 
     async fn next(&mut self) -> Option<Message> {
@@ -351,6 +355,25 @@ async fn a_call_to_us_is_ended_by_its_connection_and_when_that_is_gone_by_a_new_
             far.answers(Method::BYE).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_what_registered_by_tls_stays_on_its_connection_whatever_its_contact_says() {
+    let world = World::new("bound");
+    let mut far = world.connect(None).await.unwrap();
+    far.say(&text("OPTIONS", "sip:x@127.0.0.1", "127.0.0.1:9", "sip:a@b")).await;
+    assert_eq!(far.status().await, 200);
+    let hop = Hop { transport: Transport::Tls(TlsPeer::ANY), address: far.local.unwrap() };
+    let (handle, mut events) = world.stack.dial(call(hop)).await;
+    let invite = far.request().await;
+    assert!(!invite.headers.top_via().unwrap().params.has("alias"), "the connection is theirs");
+    let mut ok = invite.response(StatusCode::OK, Some("t"));
+    ok.headers.push(HeaderName::Contact, "<sip:127.0.0.1:9;transport=TLS>");
+    far.say(&ok.to_bytes()).await;
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(far.request().await.method, Method::ACK);
+    handle.hangup(None).await;
+    far.answers(Method::BYE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

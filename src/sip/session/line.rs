@@ -7,7 +7,7 @@ use super::super::digest::{Credentials, DigestClient, DigestError};
 use super::super::transaction::{Timings, TransactionId};
 use super::super::{
     CSeq, Flow, Header, HeaderName, Headers, Hop, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
-    StatusCode,
+    StatusCode, TlsPeer, Transport,
 };
 use super::timer::{Timer, TimerRules};
 use super::{CallFailure, SessionEvent, SessionOutput, Ticket};
@@ -33,7 +33,8 @@ pub(super) struct Line {
     /// Our description as it stands, for a refresh that changes nothing.
     pub(super) description: Option<Body>,
     stays_on_flow: bool,
-    /// The TLS connection that a call to us came by is open.
+    /// The call goes by a TLS connection that the far side has made, and that is open. Its requests go that way: the far
+    /// side is known to be there, and may have no certificate that a connection of ours would make sure of.
     has_connection: bool,
     open: BTreeSet<Ticket>,
     next_ticket: u32,
@@ -52,6 +53,7 @@ impl Line {
         timers: TimerRules,
     ) -> Self {
         Self {
+            has_connection: end.flow.transport == Transport::Tls(TlsPeer::ANY),
             local_tag: seed.token(16),
             call_id: seed.token(32),
             end,
@@ -63,7 +65,6 @@ impl Line {
             timer: Timer::new(timers),
             description: None,
             stays_on_flow,
-            has_connection: false,
             open: BTreeSet::new(),
             next_ticket: 0,
             is_over: false,
@@ -208,12 +209,6 @@ impl Line {
             .collect();
         lines.extend(new);
         Ok(lines)
-    }
-
-    /// The call came to us: by TLS its requests go back by its connection while that is open. The far side is known to
-    /// be there, and may have no certificate that a connection of ours would make sure of.
-    pub(super) const fn take_connection(&mut self) {
-        self.has_connection = self.end.flow.transport.is_secure();
     }
 
     /// A connection was closed.

@@ -140,7 +140,6 @@ impl Session {
         let (credentials, stays_on_flow, timers) =
             (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
         let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
-        line.take_connection();
         let server = Server::start(now, &mut line, invite)?;
         Ok(Self { line, opening: Opening::Server(server), confirmed: None })
     }
