@@ -119,6 +119,70 @@ scenario_reliable() {
   [ "$(grep -c '^PRACK ' "$dir/called.messages")" = 1 ] || fault 'the 183 that came again has a PRACK of its own'
 }
 
+# ---- within a call
+
+scenario_info-dtmf() {
+  configure '' '' 'qualify = "off"
+dtmf = "info"'
+  common info-dtmf
+  never called.messages 'telephone-event'
+}
+# Who transfers is called trunk b; who refuses to have it done is trunk a.
+scenario_refer-blind() {
+  common refer-blind
+  [ "$(grep -c '^INVITE ' "$dir/caller.messages")" = 1 ] || fault 'who stays was offered something'
+  says sipedge.log 'call transferred'
+  says sipedge.log 'transfer failed.*cause=not-found'
+}
+scenario_refer-refused() { configure 'transfers = false'; plain_call refer-refused; }
+scenario_refer-invalid() { edge; called refer-invalid -m 2; caller refer-invalid; finish; }
+scenario_refer-replaces() {
+  edge
+  called refer-replaces -m 2
+  caller refer-replaces
+  finish
+  says called.messages '^Replaces: abc@192.0.2.9;to-tag=12;from-tag=34'
+  says called.messages '^Referred-By: "?Desk"? <sip:desk@'
+}
+# The number rings for a while, so that who transfers has gone when it is answered.
+scenario_refer-leaves() {
+  configure '' '[[route]]
+number = "late"
+to = "trunk.shut"
+
+[[route]]
+number = "late"
+to = "local.echo"'
+  common refer-leaves
+  says sipedge.log 'call transferred'
+  says sipedge.log 'call ended.*cause=normal'
+}
+scenario_refer-attended() {
+  replacing
+  common refer-attended
+  says sipedge.log 'another leg takes the place'
+  says sipedge.log 'call transferred'
+  [ "$(grep -c '^INVITE ' "$dir/caller.messages")" = 1 ] || fault 'who stays was offered something'
+}
+scenario_replaces() {
+  replacing
+  common replaces
+  [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
+}
+# The trunk that is called calls too.
+replacing() {
+  configure 'inbound = "off"' '' 'qualify = "off"'
+  sed -i '/^\[trunk.b\]/,/^$/s/^inbound = "off"/inbound = "address"/' "$dir/sipedge.toml"
+}
+scenario_redirect() {
+  edge
+  called redirect -m 3
+  caller redirect
+  finish
+  [ "$(grep -c '^INVITE sip:200@' "$dir/called.messages")" = 1 ] || fault 'a number was dialled twice'
+  ! logs '203.0.113.9:' || fault 'a host was called that no trunk names'
+}
+
 # ---- session timers
 
 scenario_session-timer() {

@@ -1,13 +1,14 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
 mod demo;
+mod log;
 
-use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
+use crate::base::{Fault, Section, Seed, Services, parse_duration};
 use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
-use crate::edge::contract::{EdgeContext, Prepared, Table};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared, Table};
 use crate::http::io::HttpServer;
 use crate::http::page::{self, Suggestion};
 use crate::http::{HttpConfig, openapi};
@@ -23,6 +24,7 @@ use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
 use crate::sip::{SipConfig, Transport};
 use demo::Demo;
+use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -32,15 +34,10 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
     &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
-/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
-/// candidate, that a closed agent is closed.
-const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -80,9 +77,28 @@ impl Configured {
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         let accounts = self.registry.account_names().map(|name| Source::Account(name.to_owned()));
-        let trunks =
-            self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
-        accounts.chain(trunks.map(Source::Trunk)).collect()
+        accounts.chain(self.trunks().into_iter().map(Source::Trunk)).collect()
+    }
+
+    /// The trunks' names.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<String> {
+        self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets()).collect()
+    }
+
+    /// The other end of a trunk; `address` is where the PBX reaches us, else it is found out.
+    ///
+    /// # Errors
+    /// What is missing, with a remedy.
+    pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
+        let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
+        let listen = if edge.is_by_tls(trunk) { self.sip.tls_listen() } else { self.sip.listen() };
+        let ours = match address {
+            Some(address) => with_port(address, listen),
+            None => address_towards(edge.host(trunk).as_deref(), listen)
+                .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
+        };
+        edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
     }
 
     /// What must be so for a target to be reached; see [`Prepared::condition`].
@@ -107,19 +123,6 @@ enum SipIdentity {
     MadeAtStart,
     /// Nobody speaks TLS.
     None,
-}
-
-struct LogConfig {
-    filter: String,
-    is_json: bool,
-    is_masked: bool,
-}
-
-#[derive(Deserialize)]
-struct RawLog {
-    level: Option<String>,
-    format: Option<String>,
-    mask: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +180,37 @@ fn is_free(port: u16) -> bool {
         && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
+/// An address of ours with the port that we listen on, where none is written.
+fn with_port(address: &str, listen: &[SocketAddr]) -> String {
+    let port = listen.first().map_or(0, SocketAddr::port);
+    match address.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if address.contains(':') => address.to_owned(),
+        Err(_) => format!("{address}:{port}"),
+    }
+}
+
+/// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
+fn address_towards(host: Option<&str>, listen: &[SocketAddr]) -> Option<String> {
+    let fixed = |is_ipv4: Option<bool>| {
+        let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
+        listen.iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
+    };
+    let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
+    let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
+    let address = remotes.into_iter().find_map(|remote| {
+        let main = listen.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
+            return Some(fixed);
+        }
+        let any = SocketAddr::new(main.ip(), 0);
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(remote).ok()?;
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), main.port()))
+    })?;
+    Some(address.to_string())
+}
+
 fn addresses_of_this_machine() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces.into_iter().map(|interface| interface.ip()).collect()
@@ -194,7 +228,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
     faults.extend(config.unknown_tables(&known));
 
-    let log = keep(read_log(&config.table("log")), &mut faults);
+    let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
     let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
@@ -295,28 +329,6 @@ fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> 
     result.map_err(|more| faults.extend(more)).ok()
 }
 
-fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
-    let raw: RawLog = section.read(&["level", "format", "mask"])?;
-    let mut faults = Vec::new();
-    let filter = raw.level.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&filter).is_err() {
-        faults.push(section.fault(
-            "level",
-            "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
-        ));
-    }
-    let is_json = match raw.format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            faults.push(section.fault("format", "write \"text\" or \"json\""));
-            false
-        }
-    };
-    let is_masked = raw.mask.unwrap_or(false);
-    if faults.is_empty() { Ok(LogConfig { filter, is_json, is_masked }) } else { Err(faults) }
-}
-
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
     let raw: RawCall = section.read(&["drain"])?;
     match raw.drain.as_deref().map(parse_duration) {
@@ -385,7 +397,8 @@ impl RunError {
 /// # Errors
 /// When something cannot be started.
 pub fn run(configured: Configured) -> Result<(), RunError> {
-    start_log(&configured.log);
+    // held to the end: what it still has to write goes with it
+    let _log = configured.log.start();
     // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "descriptor limit"),
@@ -592,23 +605,26 @@ impl Running {
     }
 }
 
-fn start_log(log: &LogConfig) {
-    set_pii_mask(log.is_masked);
-    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
-    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    // a second start in one process (tests) keeps the first log
-    let _ = if log.is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_of_sip_is_read_from_its_files_or_made_for_a_trunk_that_speaks_tls() {
+        let identity = |config: serde_json::Value| {
+            let serde_json::Value::Object(root) = config else { panic!() };
+            let judged = judge(&Config::from_value("t", root), Seed::from_number(1));
+            judged.map(|c| c.sip_identity).map_err(|f| f.into_iter().map(|f| f.key).collect::<Vec<_>>())
+        };
+        let trunk =
+            |transport| serde_json::json!({"trunk": {"a": {"host": "192.0.2.1", "transport": transport}}});
+        assert!(matches!(identity(trunk("tcp")), Ok(SipIdentity::None)));
+        assert!(matches!(identity(trunk("tls")), Ok(SipIdentity::MadeAtStart)));
+        let files =
+            serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
+        let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
+        assert_eq!(faults, ["sip.tls_certificate"]);
+    }
 
     #[test]
     fn a_fault_in_a_trunk_is_told_once_and_its_routes_are_not_blamed() {

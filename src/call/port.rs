@@ -92,6 +92,9 @@ impl Application {
     }
 }
 
+/// How long a key is held of which nobody says it.
+pub const KEY_DURATION: Duration = Duration::from_millis(100);
+
 /// A digit to send, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DtmfDigit {

@@ -166,15 +166,16 @@ impl Dialog {
             && e.from.tag().unwrap_or_default() == self.remote_tag()
     }
 
-    /// A request of the far side: its answer, or none for an INVITE, UPDATE or PRACK, which the call has to answer (RFC 3261
-    /// §12.2.2). The order is that of the checks: its number, what every UAS refuses, its method.
+    /// A request of the far side: its answer, or none for what the call has to answer: INVITE, UPDATE, PRACK, INFO and
+    /// REFER (RFC 3261 §12.2.2). The order is that of the checks: its number, what every UAS refuses, its method.
     pub fn handle_request(&mut self, request: &Request, e: &Essentials) -> Option<Answer> {
         if !self.take_remote_seq(e) {
             return Some(Answer::new(StatusCode::SERVER_ERROR));
         }
-        let refusal = answer::check(request);
-        let is_of_the_session = [Method::INVITE, Method::UPDATE, Method::PRACK].contains(&request.method);
-        refusal.or_else(|| (!is_of_the_session).then(|| answer::in_dialog(&request.method)))
+        let refusal = answer::check_in_dialog(request);
+        let is_of_the_session = [Method::INVITE, Method::UPDATE, Method::PRACK, Method::INFO, Method::REFER]
+            .contains(&request.method);
+        refusal.or_else(|| (!is_of_the_session).then(|| answer::in_dialog(request)))
     }
 
     /// Takes the number of a request from the far side; false when it is out of order and gets 500

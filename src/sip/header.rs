@@ -94,6 +94,7 @@ names! {
     ReferTo, "Refer-To", Some(b'r');
     ReferredBy, "Referred-By", Some(b'b');
     Replaces, "Replaces", None;
+    ReferSub, "Refer-Sub", None;
     Event, "Event", Some(b'o');
     SubscriptionState, "Subscription-State", None;
     AllowEvents, "Allow-Events", Some(b'u');

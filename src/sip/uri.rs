@@ -191,6 +191,15 @@ impl SipUri {
         self.headers.as_deref()
     }
 
+    /// A header of that part by its name, escapes decoded once.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let all = self.headers.as_deref()?.split('&').filter_map(|h| h.split_once('='));
+        all.into_iter()
+            .find(|(n, _)| percent_decode(n).eq_ignore_ascii_case(name))
+            .map(|(_, value)| percent_decode(value))
+    }
+
     /// The same without headers and without what is not allowed in a Request-URI (RFC 3261 §19.1.1).
     #[must_use]
     pub fn as_request_uri(&self) -> Self {

@@ -63,6 +63,17 @@ impl Identity {
         from
     }
 
+    /// Who had the call transferred, for a trusted peer (RFC 3892).
+    #[must_use]
+    pub fn referred_by(&self, by: &Party) -> Option<Header> {
+        if !self.is_trusted || by.user.is_empty() {
+            return None;
+        }
+        let mut address = NameAddr::new(SipUri::new(Some(&by.user), self.host.clone(), None));
+        address.display.clone_from(&by.display);
+        Some(Header::new(HeaderName::ReferredBy, address.to_string()))
+    }
+
     /// P-Asserted-Identity with the caller's number, for a trusted peer.
     #[must_use]
     pub fn asserted(&self, caller: &Party) -> Option<Header> {

@@ -3,14 +3,14 @@
 use super::cause;
 use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
-use crate::base::Cause;
+use super::within::{Terms, Within};
+use crate::base::{CallId, Cause, LegId};
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
 use crate::call::port::MediaRefusal;
-use crate::call::route::Source;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
-use crate::sip::{HeaderName, NameAddr, Reason, StatusCode};
+use crate::sip::{HeaderName, NameAddr, Reason, Refer, StatusCode};
 
 /// The leg between its session and its call.
 #[derive(Debug)]
@@ -19,6 +19,7 @@ pub struct IncomingLeg {
     offered: Option<Vec<String>>,
     is_answered: bool,
     offers: Offers,
+    within: Within,
     ending: Ending,
     /// What was wrong with its offer.
     refusal: Option<MediaRefusal>,
@@ -32,16 +33,20 @@ impl IncomingLeg {
     /// The refusal of an INVITE whose offer cannot be read.
     pub fn start(
         invite: &IncomingInvite,
-        source: Source,
+        terms: Terms,
         profile: LegProfile,
         is_trusted: bool,
     ) -> Result<(Self, Incoming), Answer> {
-        let offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
+        let mut offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
+        let source = terms.source.clone();
+        let within = Within::new(terms);
+        within.tailor(offer.as_mut());
         let from = caller(invite, is_trusted);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
+            within,
             ending: Ending::default(),
             refusal: None,
         };
@@ -58,12 +63,14 @@ impl IncomingLeg {
     }
 
     /// What the call commands.
-    pub fn handle_command(&mut self, command: LegCommand) -> Action {
+    pub fn handle_command(&mut self, mut command: LegCommand) -> Action {
         if self.is_over() {
             return Action::None;
         }
+        self.within.tailor_command(&mut command);
         if self.is_answered
-            && let Some(action) = self.offers.handle_command(&command)
+            && let Some(action) =
+                self.offers.handle_command(&command).or_else(|| self.within.handle_command(&command))
         {
             return action;
         }
@@ -92,16 +99,29 @@ impl IncomingLeg {
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
     }
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
+        let action = self.heard(event);
+        self.within.tailor_action(action)
+    }
+
+    /// Where the call is that a REFER names.
+    pub fn handle_found(&mut self, refer: &Refer, found: Option<(CallId, LegId)>) -> Action {
+        if self.is_over() { Action::None } else { self.within.handle_found(refer, found) }
+    }
+
+    fn heard(&mut self, event: SessionEvent) -> Action {
         if self.is_over() {
             return Action::None;
         }
-        if let Some(action) = self.offers.handle_session(&event) {
+        if let Some(action) =
+            self.offers.handle_session(&event).or_else(|| self.within.handle_session(&event))
+        {
             return action;
         }
         match event {
@@ -118,7 +138,9 @@ impl IncomingLeg {
             | SessionEvent::Answered { .. }
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => Action::None,
+            | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Key(_)
+            | SessionEvent::Refer(_) => Action::None,
         }
     }
 
@@ -189,9 +211,10 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
+    use crate::call::route::{Source, Target};
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
-    use crate::sip::{Flow, Headers, Uri};
+    use crate::sip::{Flow, Headers, Host, Uri};
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n";
 
@@ -216,11 +239,22 @@ mod tests {
             is_symmetric: false,
             hold_music: HoldMusic::default(),
         };
-        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
+        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
+    }
+
+    fn terms() -> Terms {
+        Terms {
+            source: Source::Trunk("pbx".into()),
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
+            keys_by_info: false,
+            may_transfer: true,
+            follows_redirects: true,
+        }
     }
 
     fn start(invite: &IncomingInvite, is_trusted: bool) -> (IncomingLeg, Incoming) {
-        IncomingLeg::start(invite, Source::Trunk("pbx".into()), profile(), is_trusted).unwrap()
+        IncomingLeg::start(invite, terms(), profile(), is_trusted).unwrap()
     }
 
     fn leg() -> IncomingLeg {
@@ -254,7 +288,7 @@ mod tests {
     #[test]
     fn an_offer_that_cannot_be_read_is_refused_before_there_is_a_call() {
         let i = invite("sip:600@192.0.2.1", "", Some("hello"));
-        let refused = IncomingLeg::start(&i, Source::Trunk("pbx".into()), profile(), true).unwrap_err();
+        let refused = IncomingLeg::start(&i, terms(), profile(), true).unwrap_err();
         assert_eq!(refused.status.code(), 488);
         assert_eq!(refused.headers[0].value(), "399 sipedge \"the session description cannot be read\"");
     }

@@ -62,6 +62,7 @@ const fn profile(application: Application) -> LegProfile {
         takes_offer: false,
         takes_reoffer: false,
         may_detach: false,
+        takes_keys: false,
     }
 }
 

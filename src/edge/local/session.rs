@@ -164,7 +164,15 @@ mod tests {
 
     fn dial(source: Source) -> LegCommand {
         let target = Target { edge: "local", name: "x".into(), number: "x".into() };
-        LegCommand::Dial(Box::new(Dial { target, source, from: Party::default(), hops: 70, offer: None }))
+        LegCommand::Dial(Box::new(Dial {
+            target,
+            source,
+            from: Party::default(),
+            hops: 70,
+            offer: None,
+            transferred_by: None,
+            takes_over: None,
+        }))
     }
 
     fn said(leg: &mut LocalLeg) -> Vec<String> {

@@ -6,12 +6,13 @@ pub(super) use access::Access;
 pub use access::hash_lines;
 
 use super::inbound::Bindings;
-use super::io::TrunkDialer;
+use super::io::{Legs, TrunkDialer};
+use super::pbx_end;
 use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
-use crate::edge::contract::{EdgeContext, Prepared};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::sip::session::{TimerRules, TimerUse};
 use crate::sip::{TlsPeer, Transport};
 use serde::Deserialize;
@@ -65,6 +66,12 @@ pub(super) struct Trunk {
     pub(super) qualify: Option<Duration>,
     /// When its calls have a session timer, and how long.
     pub(super) timers: TimerRules,
+    /// Keys go to it by INFO.
+    pub(super) keys_by_info: bool,
+    /// It may transfer calls (REFER).
+    pub(super) may_transfer: bool,
+    /// Redirects (3xx) to numbers of its own are followed.
+    pub(super) follows_redirects: bool,
     /// Nobody answered lately. Clones share it.
     is_down: Arc<AtomicBool>,
 }
@@ -73,6 +80,12 @@ impl Trunk {
     /// Whether a call to it would find nobody.
     pub(super) fn is_down(&self) -> bool {
         self.is_down.load(Ordering::Relaxed)
+    }
+
+    /// What it may speak when it calls, in order of preference: its own codec, then all others.
+    pub(super) fn codecs_in(&self) -> Vec<Codec> {
+        let others = Codec::ALL.into_iter().filter(|c| *c != self.codec);
+        std::iter::once(self.codec).chain(others).collect()
     }
 
     pub(super) fn set_down(&self, is_down: bool) {
@@ -86,6 +99,8 @@ struct Trunks {
     trunks: Vec<Arc<Trunk>>,
     /// Where those are that register here.
     bindings: Bindings,
+    /// Which leg each of their sessions is.
+    legs: Legs,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +133,9 @@ struct Raw {
     qualify: Option<String>,
     session_timers: Option<String>,
     session_expires: Option<String>,
+    dtmf: Option<String>,
+    transfers: Option<bool>,
+    redirects: Option<String>,
 }
 
 const KNOWN: &[&str] = &[
@@ -149,6 +167,9 @@ const KNOWN: &[&str] = &[
     "qualify",
     "session_timers",
     "session_expires",
+    "dtmf",
+    "transfers",
+    "redirects",
 ];
 
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
@@ -164,7 +185,7 @@ pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fau
         }
     }
     if faults.is_empty() {
-        Ok(Box::new(Trunks { trunks, bindings: Bindings::default() }))
+        Ok(Box::new(Trunks { trunks, bindings: Bindings::default(), legs: Legs::default() }))
     } else {
         Err(faults)
     }
@@ -265,6 +286,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let register = read_register(section, &raw, has_user, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let timers = read_timers(section, &raw, &mut faults);
+    let keys_by_info = read_dtmf(section, raw.dtmf.as_deref(), &mut faults);
+    let follows_redirects = read_redirects(section, raw.redirects.as_deref(), &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
@@ -292,6 +315,9 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             // a PBX that does not know who asks notes it as an intruder's doing
             qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             timers,
+            keys_by_info,
+            may_transfer: raw.transfers.unwrap_or(true), // a PBX may call what it hands over to, too
+            follows_redirects,
             is_down: Arc::default(),
         }),
         _ => Err(faults),
@@ -362,6 +388,30 @@ fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) 
     }
 }
 
+/// How keys go to the PBX.
+fn read_dtmf(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> bool {
+    match text {
+        None | Some("rfc4733") => false, // every PBX takes them, and none is lost on the way
+        Some("info") => true,
+        Some(_) => {
+            faults.push(section.fault("dtmf", "write \"rfc4733\" (with the media) or \"info\" (SIP INFO)"));
+            false
+        }
+    }
+}
+
+/// Whether redirects are followed.
+fn read_redirects(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> bool {
+    match text {
+        None | Some("trunk") => true, // the PBX itself is asked again, and nobody else
+        Some("off") => false,
+        Some(_) => {
+            faults.push(section.fault("redirects", "write \"trunk\" or \"off\""));
+            false
+        }
+    }
+}
+
 /// Session timers; every PBX can be asked, few must be.
 fn read_timers(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) -> TimerRules {
     let usage = match raw.session_timers.as_deref() {
@@ -428,12 +478,31 @@ impl Prepared for Trunks {
         trunk.takes_registration.then_some("while its PBX is registered here")
     }
 
+    fn host(&self, target: &str) -> Option<String> {
+        let trunk = self.trunks.iter().find(|t| t.name == target)?;
+        (!trunk.host.is_empty()).then(|| trunk.host.clone())
+    }
+
+    fn is_by_tls(&self, target: &str) -> bool {
+        self.trunks.iter().any(|t| t.name == target && t.transport.is_secure())
+    }
+
+    fn pbx_end(&self, target: &str, pbx: Pbx, ours: &str) -> Option<String> {
+        let trunk = self.trunks.iter().find(|t| t.name == target)?;
+        Some(pbx_end::print(trunk, pbx, ours))
+    }
+
     fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {
-        Ok(Some(Arc::new(TrunkDialer::new(self.trunks.clone(), self.bindings.clone(), services)?)))
+        Ok(Some(Arc::new(TrunkDialer::new(
+            self.trunks.clone(),
+            self.bindings.clone(),
+            self.legs.clone(),
+            services,
+        )?)))
     }
 
     fn start(self: Box<Self>, context: EdgeContext) -> Option<axum::Router> {
-        super::io::serve(self.trunks, self.bindings, context);
+        super::io::serve(self.trunks, self.bindings, &self.legs, &context);
         None
     }
 }
@@ -500,6 +569,8 @@ mod tests {
             (json!({"tls_ca": "/nonexistent/ca.pem"}), "tls_ca"),
             (json!({"transport": "tcp", "tls_name": "pbx.example"}), "tls_name"),
             (json!({"sips": true}), "sips"),
+            (json!({"dtmf": "inband"}), "dtmf"),
+            (json!({"redirects": "routes"}), "redirects"),
             (json!({"session_timers": "on"}), "session_timers"),
             (json!({"session_expires": "89s"}), "session_expires"),
             (json!({"session_expires": "25h"}), "session_expires"),

@@ -135,6 +135,7 @@ async fn new_files_hold_for_new_connections_and_bad_ones_change_nothing() {
     let (folder, authority) = (Folder::new("reload"), Authority::new());
     let pbx = folder.identity("pbx", &authority.signs("old.example", |_| {}));
     let acceptor = Acceptor::for_sip(pbx.clone()).unwrap();
+    let of_http = Acceptor::for_http(pbx.clone()).unwrap();
     let mut watch = Watch::default();
     watch.add("sip.tls_certificate", pbx);
     assert!(watch.look().is_empty());
@@ -153,8 +154,10 @@ async fn new_files_hold_for_new_connections_and_bad_ones_change_nothing() {
     folder.file("pbx.key", &key);
     watch.look();
     assert!(watch.look()[0].result.is_ok());
-    assert!(meet(&acceptor, &new).await.is_ok());
-    assert!(meet(&acceptor, &old).await.is_err());
+    for acceptor in [&acceptor, &of_http] {
+        assert!(meet(acceptor, &new).await.is_ok());
+        assert!(meet(acceptor, &old).await.is_err());
+    }
 }
 
 #[tokio::test]

@@ -16,12 +16,14 @@ mod upkeep;
 
 use super::admission::AdmissionConfig;
 use super::dialog::LocalEnd;
-use super::endpoint::{Drops, EndpointConfig, Probe, Refuse, RequestHandler};
+use super::endpoint::{Drops, EndpointConfig, Probe, Refuse, Replaced, RequestHandler};
 use super::qualify::{Qualify, Reachability};
 use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Flow, Hop, Limits, NameAddr, Reason, Request, Response, StatusCode, TlsPeer, Transport};
+use super::{
+    Flow, Hop, Limits, NameAddr, Reason, Replaces, Request, Response, StatusCode, TlsPeer, Transport,
+};
 use crate::base::{Network, Seed};
 use crate::net::tls::{Acceptor, Identity, TlsError};
 use owner::{Command, Known, Owner, ReaderStats};
@@ -215,6 +217,12 @@ impl SessionHandle {
         let _ = self.commands.send(Command::Session { token: self.token, command }).await;
     }
 
+    /// Its name, unique for the life of the process.
+    #[must_use]
+    pub const fn token(&self) -> u64 {
+        self.token
+    }
+
     /// The same without waiting; false when the queue of commands is full.
     #[must_use]
     pub fn try_command(&self, command: SessionCommand) -> bool {
@@ -400,6 +408,13 @@ impl SipStack {
         // when the stack is gone, the events' sender goes with the command and the receiver sees the end
         let _ = self.commands.send(Command::Dial { token, dial: Box::new(dial), events }).await;
         (handle, receiver)
+    }
+
+    /// The call that a Replaces names, by the token of its handle.
+    pub async fn find(&self, replaces: Replaces) -> Replaced<u64> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Find { replaces: Box::new(replaces), reply }).await;
+        answer.await.unwrap_or(Replaced::Unknown)
     }
 
     /// Asks whether somebody is at the target (OPTIONS): its status, or that none came.

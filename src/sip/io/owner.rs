@@ -3,10 +3,12 @@
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::answer::Answer;
 use super::super::dialog::LocalEnd;
-use super::super::endpoint::{Endpoint, EndpointConfig, Output, Probe, ProbeId, RequestId, SessionId};
+use super::super::endpoint::{
+    Endpoint, EndpointConfig, Output, Probe, ProbeId, Replaced, RequestId, SessionId,
+};
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Hop, ParseError, Reason, Request, Response, StatusCode, Transport};
+use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport};
 use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
@@ -58,6 +60,7 @@ pub(super) enum Command {
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, reply: Reply },
     Session { token: u64, command: SessionCommand },
+    Find { replaces: Box<Replaces>, reply: oneshot::Sender<Replaced<u64>> },
     Stats { reply: oneshot::Sender<StackStats> },
     Drain { limit: Duration },
     Shutdown { limit: Duration, reason: Option<Reason> },
@@ -137,8 +140,13 @@ impl Feed {
     }
 
     fn admit(&self, source: IpAddr) -> bool {
+        self.admit_for(source, 1)
+    }
+
+    /// Whether a stranger may have what costs as much as some of his messages.
+    pub(super) fn admit_for(&self, source: IpAddr, cost: u32) -> bool {
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_admitted = admission.admit(Instant::now(), source);
+        let is_admitted = admission.admit_for(Instant::now(), source, cost);
         self.stats.over_budget.fetch_add(u64::from(!is_admitted), Ordering::Relaxed);
         is_admitted
     }
@@ -407,6 +415,18 @@ impl Owner {
                 if let Some(session) = self.tokens.get(&token) {
                     self.endpoint.command(now, *session, command);
                 }
+            }
+            Command::Find { replaces, reply } => {
+                let found = match self.endpoint.find(&replaces) {
+                    Replaced::Talking(session) => match self.calls.get(&session) {
+                        Some(call) => Replaced::Talking(call.token),
+                        None => Replaced::Over,
+                    },
+                    Replaced::Unknown => Replaced::Unknown,
+                    Replaced::Early => Replaced::Early,
+                    Replaced::Over => Replaced::Over,
+                };
+                let _ = reply.send(found);
             }
             Command::Probe { target, probe, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow, probe) {

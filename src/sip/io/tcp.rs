@@ -13,7 +13,7 @@
 use super::super::frame::{Frame, Framer, PONG};
 use super::super::{Flow, Hop, Limits, Message, parse};
 use super::owner::{Feed, Inbound};
-use super::tls::{self, HANDSHAKE_TIMEOUT, Peers};
+use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::net::guard::{Guard, GuardConfig};
 use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
@@ -279,6 +279,10 @@ impl Streams {
             let entry = self.enter(flow.hop(), None);
             return self.serve(stream.into_split(), flow, entry, false).await;
         };
+        // without a word, as for want of a place
+        if !self.feed.is_known(remote.ip()) && !self.feed.admit_for(remote.ip(), HANDSHAKE_COST) {
+            return debug!(%remote, "no budget for a handshake");
+        }
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
             () = self.stop.cancelled() => return,

@@ -17,6 +17,9 @@ use tracing::{debug, warn};
 
 /// A handshake must be done by then.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What a handshake takes of a stranger's budget, in messages: a millisecond of a core with a key of RSA, so that all
+/// strangers together have a tenth of one.
+pub(super) const HANDSHAKE_COST: u32 = 10;
 /// Most addresses that are remembered to be somebody's, and most sources whose last fault is.
 const MAX_REMEMBERED: usize = 1_024;
 

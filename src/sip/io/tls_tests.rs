@@ -297,7 +297,7 @@ async fn plain_text_and_old_versions_get_no_further() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_holds_hundreds_of_unfinished_handshakes_keeps_64_and_others_are_answered() {
+async fn who_begins_a_hundred_handshakes_at_once_is_let_into_six_and_others_are_answered() {
     let world = World::new("places");
     let from = |ip: &str| {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -315,7 +315,8 @@ async fn who_holds_hundreds_of_unfinished_handshakes_keeps_64_and_others_are_ans
         .iter()
         .filter(|s| s.try_read(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock))
         .count();
-    assert_eq!(open, 64);
+    assert_eq!(open, 6);
+    assert!(world.stack.stats().await.over_budget > 90);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -475,7 +476,7 @@ async fn a_new_certificate_is_for_new_connections_and_a_call_goes_on_by_the_old_
             break new;
         }
         assert!(start.elapsed() < Duration::from_secs(15), "the certificate was not read anew");
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await; // within the budget of strangers
     };
     for far in [&mut old, &mut new] {
         far.say(&String::from_utf8(hello.clone()).unwrap().replace("z9hG4bK", "z9hG4bKx").into_bytes()).await;

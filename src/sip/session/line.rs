@@ -9,6 +9,7 @@ use super::super::{
     CSeq, Flow, Header, HeaderName, Headers, Hop, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
     StatusCode, TlsPeer, Transport,
 };
+use super::prack;
 use super::timer::{Timer, TimerRules};
 use super::{CallFailure, SessionEvent, SessionOutput, Ticket};
 use crate::base::Seed;
@@ -139,7 +140,14 @@ impl Line {
         headers.push(HeaderName::Contact, NameAddr::new(self.end.contact()).to_string());
         headers.push(HeaderName::Allow, answer::ALLOW);
         headers.push(HeaderName::Accept, answer::ACCEPT);
-        headers.push(HeaderName::Supported, self.timer.supported());
+        headers.push(HeaderName::Supported, self.supported(false));
+    }
+
+    /// The extensions that we know, reliable provisional responses among them or not.
+    pub(super) fn supported(&self, is_reliable: bool) -> String {
+        let reliable = if is_reliable { prack::TAG } else { "" };
+        let all = [reliable, "norefersub", "replaces", self.timer.supported()];
+        all.into_iter().filter(|tag| !tag.is_empty()).collect::<Vec<_>>().join(", ")
     }
 
     /// The ACK of a 2xx, with the credentials of the INVITE (RFC 3261 §22.1), and where it goes.

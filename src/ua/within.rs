@@ -1,0 +1,206 @@
+//! What is said within a call beside offers, the same for the leg that calls and the leg that is called: keys by INFO, and
+//! transfers by REFER (RFC 3515, RFC 5589).
+
+use super::cause;
+use super::offers::Action;
+use crate::call::leg::{
+    Answered, DtmfDigit, LegCommand, LegEvent, Party, Transfer, TransferState, TransferTo,
+};
+use crate::call::route::{Source, Target};
+use crate::sdp::SessionDescription;
+use crate::sip::answer::Answer;
+use crate::sip::session::{SessionCommand, SessionEvent};
+use crate::sip::{Host, Key, NameAddr, Refer, SipUri, StatusCode, Uri};
+
+/// What a peer may do within its calls, and how it is spoken to.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// Who it is, for routes.
+    pub source: Source,
+    /// Where a number at the peer is dialled; the number is filled in.
+    pub target: Target,
+    /// Hosts and ports that mean the peer itself.
+    pub places: Vec<(Host, u16)>,
+    /// Keys go to it by INFO, and its media carries none.
+    pub keys_by_info: bool,
+    /// It may transfer who it talks to.
+    pub may_transfer: bool,
+    /// A redirect to a number of its own is followed.
+    pub follows_redirects: bool,
+}
+
+impl Terms {
+    /// The number at the peer that an address means; none when it is another host's, or another program's on the same
+    /// host.
+    pub(super) fn own_number(&self, uri: &Uri) -> Option<String> {
+        let is_its = |sip: &SipUri| {
+            let is_port = |port: u16| sip.port.is_none_or(|p| p == port);
+            self.places.iter().any(|(host, port)| host.is_same(&sip.host) && is_port(*port))
+        };
+        let sip = uri.sip().filter(|sip| is_its(sip))?;
+        sip.user_text().filter(|number| !number.is_empty())
+    }
+
+    fn target(&self, number: String) -> Target {
+        Target { number, ..self.target.clone() }
+    }
+}
+
+/// The telephone-event format, by its name (RFC 4733 §7.1.1).
+const EVENTS: &str = "telephone-event";
+
+/// A description that names no telephone-events: a peer that wants keys by INFO shall get none by media, nor send any.
+fn without_events(sdp: &mut SessionDescription) {
+    for media in &mut sdp.media {
+        let is_event = |c: &crate::sdp::MediaCodec| c.name.eq_ignore_ascii_case(EVENTS);
+        let types: Vec<String> =
+            media.codecs().iter().filter(|c| is_event(c)).map(|c| c.payload_type.to_string()).collect();
+        if types.len() == media.formats.len() {
+            continue;
+        }
+        media.formats.retain(|format| !types.contains(format));
+        let is_of_events = |value: Option<&str>| {
+            let payload_type = value.and_then(|v| v.split([' ', ':']).next()).unwrap_or_default();
+            types.iter().any(|t| t == payload_type)
+        };
+        media
+            .attributes
+            .retain(|a| !["rtpmap", "fmtp"].contains(&a.name.as_str()) || !is_of_events(a.value.as_deref()));
+    }
+}
+
+/// One leg's part of it.
+#[derive(Debug)]
+pub(super) struct Within {
+    pub(super) terms: Terms,
+    /// A REFER waits for its answer.
+    is_asked: bool,
+}
+
+impl Within {
+    pub(super) const fn new(terms: Terms) -> Self {
+        Self { terms, is_asked: false }
+    }
+
+    /// Takes what is not for this peer out of a description that goes to it, or came from it.
+    pub(super) fn tailor(&self, sdp: Option<&mut Box<SessionDescription>>) {
+        if let Some(sdp) = sdp.filter(|_| self.terms.keys_by_info) {
+            without_events(sdp);
+        }
+    }
+
+    /// The same for a command.
+    pub(super) fn tailor_command(&self, command: &mut LegCommand) {
+        self.tailor(match command {
+            LegCommand::Dial(dial) => dial.offer.as_mut(),
+            LegCommand::Progress { answer } | LegCommand::Answer { answer } => answer.as_mut(),
+            LegCommand::Offer(sdp) | LegCommand::AnswerOffer(sdp) => Some(sdp),
+            _ => None,
+        });
+    }
+
+    /// The same for what the call is told.
+    pub(super) fn tailor_action(&self, mut action: Action) -> Action {
+        if let Action::Tell(event) = &mut action {
+            self.tailor(match event {
+                LegEvent::Progress { answer } => answer.as_mut(),
+                LegEvent::Answered { answer: Answered::Sdp(sdp) }
+                | LegEvent::Offer(sdp)
+                | LegEvent::OfferAnswered(sdp) => Some(sdp),
+                _ => None,
+            });
+        }
+        action
+    }
+
+    /// Whether a command is about this, and what to do then.
+    pub(super) fn handle_command(&mut self, command: &LegCommand) -> Option<Action> {
+        Some(match command {
+            LegCommand::Dtmf(DtmfDigit { digit, duration }) if self.terms.keys_by_info => {
+                Action::Session(SessionCommand::Key(Key { digit: *digit, duration: *duration }))
+            }
+            LegCommand::Notify(state) => Action::Session(self.notify(*state)),
+            _ => return None,
+        })
+    }
+
+    fn notify(&mut self, state: TransferState) -> SessionCommand {
+        let was_asked = std::mem::take(&mut self.is_asked);
+        let status = match state {
+            TransferState::Trying if was_asked => {
+                return SessionCommand::AnswerRefer(Answer::new(StatusCode::ACCEPTED));
+            }
+            TransferState::Trying => StatusCode::TRYING,
+            TransferState::Ringing => StatusCode::RINGING,
+            TransferState::Done => StatusCode::OK,
+            TransferState::Failed(why) => {
+                let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::SERVER_ERROR);
+                if was_asked {
+                    return SessionCommand::AnswerRefer(Answer::new(status));
+                }
+                status
+            }
+        };
+        SessionCommand::Notify(status)
+    }
+
+    /// News of this; none for any other.
+    pub(super) fn handle_session(&mut self, event: &SessionEvent) -> Option<Action> {
+        Some(match event {
+            SessionEvent::Key(Key { digit, duration }) => {
+                LegEvent::Pressed(DtmfDigit { digit: *digit, duration: *duration }).into()
+            }
+            SessionEvent::Refer(refer) => self.handle_refer(refer),
+            _ => return None,
+        })
+    }
+
+    fn handle_refer(&mut self, refer: &Refer) -> Action {
+        let refuse = |status| Action::Session(SessionCommand::AnswerRefer(Answer::new(status)));
+        if !self.terms.may_transfer {
+            return refuse(StatusCode::DECLINE);
+        }
+        let Some(number) = refer.to.user_text().filter(|number| !number.is_empty()) else {
+            return refuse(StatusCode::NOT_FOUND);
+        };
+        self.is_asked = true;
+        if refer.replaces.is_some() {
+            return Action::Find(Box::new(refer.clone()));
+        }
+        let to = match self.terms.own_number(&refer.to) {
+            Some(number) => TransferTo::Target { target: self.terms.target(number), takes_over: None },
+            None => TransferTo::Number(number),
+        };
+        self.transfer(refer, to)
+    }
+
+    /// The REFER names a call that ours is to take the place of, and this is where that is; none: not here, so the peer
+    /// may know it.
+    pub(super) fn handle_found(
+        &self,
+        refer: &Refer,
+        found: Option<(crate::base::CallId, crate::base::LegId)>,
+    ) -> Action {
+        let to = match (found, self.terms.own_number(&refer.to)) {
+            (Some((call, leg)), _) => TransferTo::Partner(call, leg),
+            (None, Some(number)) => TransferTo::Target {
+                target: self.terms.target(number),
+                takes_over: refer.replaces.as_ref().map(ToString::to_string),
+            },
+            // a dialog of a host that no trunk names: nobody here could reach it
+            (None, None) => {
+                return Action::Session(SessionCommand::AnswerRefer(Answer::new(StatusCode::NOT_FOUND)));
+            }
+        };
+        self.transfer(refer, to)
+    }
+
+    fn transfer(&self, refer: &Refer, to: TransferTo) -> Action {
+        let by = refer.by.as_ref().map(party_of);
+        LegEvent::Transfer(Box::new(Transfer { source: self.terms.source.clone(), by, to })).into()
+    }
+}
+
+fn party_of(address: &NameAddr) -> Party {
+    Party { user: address.uri.user_text().unwrap_or_default(), display: address.display.clone() }
+}
