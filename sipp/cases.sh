@@ -331,6 +331,24 @@ transport = "tcp"'
   says called.messages '^Via: SIP/2.0/TCP'
 }
 
+# SIPp verifies nobody; it is verified when it is called, by its very certificate.
+scenario_tls() {
+  command -v openssl >/dev/null || { fault "no openssl here"; return; }
+  configure '' '' "qualify = \"off\"
+transport = \"tls\"
+tls_ca = \"$dir/sipp.pem\""
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sipp -keyout "$dir/sipp.key" -out "$dir/sipp.pem" 2>"$dir/openssl.log"
+  local tls=$((port + 3))
+  sed -i "s|^\[sip\]|&\ntls_listen = [\"$url:$tls\"]\ntls_certificate = \"$dir/sipp.pem\"\ntls_key = \"$dir/sipp.key\"|" "$dir/sipedge.toml"
+  edge
+  sip=$tls
+  for role in called caller; do "$role" basic -t l1 -tls_cert sipp.pem -tls_key sipp.key; done
+  finish
+  says caller.messages '^Via: SIP/2.0/TLS'
+  says called.messages '^Via: SIP/2.0/TLS.*;alias'
+  says called.messages "^Contact: <sip:caller@$url:$tls;transport=tls>"
+}
+
 # ---- many at once
 
 # Each call sends 150 packets; SIPp compares what comes back (exit code 253), and sipedge counts.

@@ -17,6 +17,8 @@ pub struct Identity {
     pub port: Option<u16>,
     /// How it is reached; one that is reached by UDP, the default, is not told so.
     pub transport: Transport,
+    /// It is dialled as `sips:`: TLS on every hop to who answers (RFC 3261 §26.2.2).
+    pub is_sips: bool,
     /// Our user at the peer; none when we are known by address.
     pub user: Option<String>,
 }
@@ -31,7 +33,8 @@ impl Identity {
         if let Some(contact) = &self.contact {
             return contact.as_request_uri().with_user(number).into();
         }
-        SipUri::new(Some(number), self.host.clone(), self.port).by(self.transport).into()
+        let uri = SipUri::new(Some(number), self.host.clone(), self.port);
+        if self.is_sips { uri.into_sips().into() } else { uri.by(self.transport).into() }
     }
 
     /// Route lines of the way to it.
@@ -71,13 +74,22 @@ impl Identity {
     /// A peer that is known by its host alone.
     #[cfg(test)]
     pub(super) const fn of_host(host: Host) -> Self {
-        Self { host, contact: None, routes: Vec::new(), port: None, transport: Transport::Udp, user: None }
+        Self {
+            host,
+            contact: None,
+            routes: Vec::new(),
+            port: None,
+            transport: Transport::Udp,
+            is_sips: false,
+            user: None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::TlsPeer;
 
     fn identity(user: Option<&str>) -> Identity {
         Identity {
@@ -86,6 +98,7 @@ mod tests {
             routes: Vec::new(),
             port: Some(5070),
             transport: Transport::Udp,
+            is_sips: false,
             user: user.map(str::to_owned),
         }
     }
@@ -111,6 +124,10 @@ mod tests {
         assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tcp");
         assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
         assert!(!i.from(&caller(), CallerId::Asserted).to_string().contains("transport"));
+        let i = Identity { transport: Transport::Tls(TlsPeer::ANY), ..i };
+        assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tls");
+        let i = Identity { is_sips: true, ..i };
+        assert_eq!(i.request_uri("600").to_string(), "sips:600@pbx.example:5070");
     }
 
     #[test]

@@ -243,6 +243,7 @@ mod tests {
             routes: Vec::new(),
             port: Some(5060),
             transport: Transport::Udp,
+            is_sips: false,
             user: Some("trunk".into()),
         };
         OutgoingLeg::new(identity, None, false, TimerRules::default(), terms())

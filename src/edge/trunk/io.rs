@@ -53,6 +53,7 @@ impl TrunkDialer {
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
+        trunks.iter().try_for_each(|t| t.start_tls(&sip, services))?;
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
         Ok(Self { trunks, bindings, legs, sip })
     }
@@ -69,8 +70,8 @@ impl TrunkDialer {
             let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
             return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
         }
-        let address = trunk.address(self.sip.addresses()).await?;
-        Ok((Hop { transport: trunk.transport, address }, trunk.identity()))
+        let address = trunk.address(trunk.listening(&self.sip)).await?;
+        Ok((Hop { transport: trunk.way(), address }, trunk.identity()))
     }
 }
 
@@ -308,6 +309,11 @@ impl Trunk {
         reachable(&found, listening).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Our addresses that it can be reached from.
+    fn listening<'a>(&self, sip: &'a SipStack) -> &'a [SocketAddr] {
+        if self.transport.is_secure() { sip.tls_addresses() } else { sip.addresses() }
+    }
+
     /// Its host as SIP writes it.
     fn sip_host(&self) -> Host {
         match self.host.parse::<IpAddr>() {
@@ -323,6 +329,7 @@ impl Trunk {
             routes: Vec::new(),
             port: Some(self.port),
             transport: self.transport,
+            is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
         }
     }

@@ -17,6 +17,12 @@ const REGISTRATION_SECONDS: u32 = 120;
 const CONTEXT_HINT: &str =
     "; What browsers may dial stands in extensions.conf, in the context [from-sipedge].";
 
+/// And what it needs for TLS: the transport is the machine's, not the trunk's.
+const TLS_HINT: [&str; 2] = [
+    "; Asterisk needs a transport by TLS in pjsip.conf: type = transport, protocol = tls, bind = 0.0.0.0:5061, cert_file",
+    "; and priv_key_file. With verify_server = yes its ca_list_file must have who signed sip.tls_certificate.",
+];
+
 /// What the PBX is told of a trunk.
 struct End<'a> {
     trunk: &'a Trunk,
@@ -70,6 +76,12 @@ impl End<'_> {
         }
     }
 
+    fn add_tls_hint(&self, lines: &mut Lines) {
+        if self.trunk.transport.is_secure() {
+            TLS_HINT.iter().for_each(|line| lines.add(line));
+        }
+    }
+
     fn asterisk_codecs(&self) -> String {
         let name = |codec: &Codec| match codec {
             Codec::Pcmu => "ulaw",
@@ -90,6 +102,7 @@ impl End<'_> {
         ));
         lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
         lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
         lines.section(name);
         lines.keys(&[("type", "endpoint"), ("context", "from-sipedge"), ("disallow", "all")]);
         lines.key("allow", &self.asterisk_codecs());
@@ -147,6 +160,7 @@ impl End<'_> {
         ));
         lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
         lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
         lines.section(name);
         lines.key("type", "wizard");
         lines.key("accepts_auth", word(self.our_login().is_some()));
@@ -384,15 +398,21 @@ mod tests {
     }
 
     #[test]
-    fn by_tcp_everything_that_leads_to_sipedge_says_so() {
-        let mut value = shipped();
-        value["transport"] = json!("tcp");
-        assert!(end(value.clone(), Pbx::Asterisk).contains("contact = sip:192.0.2.9:5080\\;transport=tcp\n"));
-        assert!(
-            end(value.clone(), Pbx::AsteriskWizard)
-                .contains("contact_pattern = sip:${REMOTE_HOST}\\;transport=tcp\n")
-        );
-        assert!(end(value, Pbx::FreeSwitch).contains("sofia/gateway/sipedge/$1;transport=tcp"));
+    fn by_tcp_and_tls_everything_that_leads_to_sipedge_says_so() {
+        for transport in ["tcp", "tls"] {
+            let mut value = shipped();
+            value["transport"] = json!(transport);
+            let (asterisk, wizard) =
+                (end(value.clone(), Pbx::Asterisk), end(value.clone(), Pbx::AsteriskWizard));
+            assert!(asterisk.contains(&format!("contact = sip:192.0.2.9:5080\\;transport={transport}\n")));
+            let pattern = format!("contact_pattern = sip:${{REMOTE_HOST}}\\;transport={transport}\n");
+            assert!(wizard.contains(&pattern));
+            for text in [asterisk, wizard] {
+                assert_eq!(text.contains("protocol = tls"), transport == "tls", "{text}");
+            }
+            let freeswitch = end(value, Pbx::FreeSwitch);
+            assert!(freeswitch.contains(&format!("sofia/gateway/sipedge/$1;transport={transport}")));
+        }
     }
 
     #[test]
