@@ -15,7 +15,7 @@ mod world;
 
 use sipedge::base::{Cause, LegId};
 use sipedge::call::port::{
-    Application, Codec, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+    Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
 };
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -272,7 +272,9 @@ async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard()
     let towards = pbx.address().ip();
     let codecs = vec![Codec::Pcmu];
     let hold_music = HoldMusic::Generated;
-    let profile = MediaProfile::Rtp { codecs, towards, is_symmetric: false, hold_music };
+    let encryption = Encryption::Off;
+    let profile =
+        MediaProfile::Rtp { codecs, towards, is_symmetric: false, encryption, is_avpf: false, hold_music };
     let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let browser = Browser::start(b'h');
@@ -323,6 +325,8 @@ async fn talking(ports: &str) -> Talking {
         codecs: vec![Codec::Pcmu],
         towards,
         is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Generated,
     };
     let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;

@@ -144,6 +144,7 @@ scenario_privacy() {
   never called.messages '551130'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
+scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }
 scenario_srtp-only() {
   common srtp-only
   says sipedge.log 'WARN.*switch SRTP off for this trunk'

@@ -38,7 +38,7 @@ const TABLES: &[&str] =
 /// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
 /// candidate, that a closed agent is closed.
 const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
+    &["webrtc_ice=error", "dtls=error", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -548,12 +548,12 @@ mod tests {
         let file = std::env::temp_dir().join(format!("sipedge-app-{}.toml", std::process::id()));
         std::fs::write(
             &file,
-            "[trunk.pbx]\nhost = \"127.0.0.1\"\ncodec = 7\n[[route]]\nto = \"trunk.pbx\"\n",
+            "[trunk.pbx]\nhost = \"127.0.0.1\"\ncodecs = 7\n[[route]]\nto = \"trunk.pbx\"\n",
         )
         .unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap();
         let faults = judge(&config, Seed::from_number(1)).err().unwrap();
         let _ = std::fs::remove_file(&file);
-        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codec"]);
+        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codecs"]);
     }
 }

@@ -188,7 +188,7 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
+    use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
     use crate::sip::{Flow, Headers, Uri};
@@ -214,6 +214,8 @@ mod tests {
             codecs: vec![Codec::Pcmu],
             towards: "192.0.2.4".parse().unwrap(),
             is_symmetric: false,
+            encryption: Encryption::Off,
+            is_avpf: false,
             hold_music: HoldMusic::default(),
         };
         LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }

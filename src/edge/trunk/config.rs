@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod media;
 
 pub(super) use access::Access;
 pub use access::hash_lines;
@@ -9,7 +10,7 @@ use super::inbound::Bindings;
 use super::io::TrunkDialer;
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
-use crate::call::port::{Codec, HoldMusic};
+use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Prepared};
 use crate::sip::Transport;
 use crate::sip::session::{TimerRules, TimerUse};
@@ -46,7 +47,7 @@ pub(super) struct Trunk {
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) realm: Option<String>,
-    pub(super) codec: Codec,
+    pub(super) media: media::Media,
     pub(super) is_symmetric: bool,
     pub(super) caller_id: CallerId,
     pub(super) access: Access,
@@ -94,7 +95,9 @@ struct Raw {
     password: Option<Secret>,
     password_file: Option<PathBuf>,
     realm: Option<String>,
-    codec: Option<String>,
+    codecs: Option<Vec<String>>,
+    media_encryption: Option<String>,
+    avpf: Option<bool>,
     symmetric: Option<bool>,
     caller_id: Option<String>,
     inbound: Option<String>,
@@ -122,7 +125,9 @@ const KNOWN: &[&str] = &[
     "password",
     "password_file",
     "realm",
-    "codec",
+    "codecs",
+    "media_encryption",
+    "avpf",
     "symmetric",
     "caller_id",
     "inbound",
@@ -217,14 +222,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if password.is_some() && user.is_none() {
         faults.push(section.fault("user", "a password needs the user it belongs to"));
     }
-    let codec = match raw.codec.as_deref() {
-        None => Some(Codec::Pcmu), // what every PBX takes
-        Some(name) => Codec::from_name(name),
-    };
-    if codec.is_none() {
-        let names: Vec<&str> = Codec::ALL.iter().map(|c| c.name()).collect();
-        faults.push(section.fault("codec", format!("no such codec; there are: {}", names.join(", "))));
-    }
+    let media = media::read(section, &raw, &mut faults);
     let caller_id = match raw.caller_id.as_deref() {
         None | Some("pai") => Some(CallerId::AssertedIdentity),
         Some("from") => Some(CallerId::From),
@@ -258,15 +256,15 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         check_registrar(section, &raw, &mut faults);
     }
     let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
-    match (host, codec, caller_id) {
-        (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
+    match (host, caller_id) {
+        (Some((host, port)), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
             host,
             port,
             user,
             password,
             realm: raw.realm,
-            codec,
+            media,
             is_symmetric: raw.symmetric.unwrap_or(false), // a fixed peer cannot be hijacked
             caller_id,
             access,
@@ -446,9 +444,9 @@ mod tests {
     #[test]
     fn every_mistake_of_a_trunk_is_named_at_once() {
         let section =
-            Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
+            Section::new("trunk.pbx", "t", json!({"password": "x", "codecs": ["mp3"], "caller_id": "x"}));
         let keys: Vec<String> = read(&section).unwrap_err().into_iter().map(|f| f.key).collect();
-        assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codec", "trunk.pbx.caller_id"]);
+        assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codecs", "trunk.pbx.caller_id"]);
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
         let (hop, identity) = self.place(&trunk).await?;
-        let profile = trunk.profile(vec![trunk.codec], hop.address.ip());
+        let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let outgoing = OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric, trunk.timers);
         tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
@@ -153,9 +153,7 @@ async fn take(trunk: &Arc<Trunk>, incoming: IncomingSession, context: &EdgeConte
         let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Answer::new(status)
     };
-    let mut codecs = vec![trunk.codec];
-    codecs.extend(Codec::ALL.into_iter().filter(|c| *c != trunk.codec));
-    let profile = trunk.profile(codecs, invite.flow.path.remote.ip());
+    let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path.remote.ip());
     let source = Source::Trunk(trunk.name.clone());
     let (leg, told) = match IncomingLeg::start(&invite, source, profile, trunk.is_trusted) {
         Ok(started) => started,
@@ -212,6 +210,8 @@ impl Trunk {
                 codecs,
                 towards,
                 is_symmetric: self.is_symmetric,
+                encryption: self.media.encryption,
+                is_avpf: self.media.is_avpf,
                 hold_music: self.hold_music.clone(),
             },
             takes_offer: true,
