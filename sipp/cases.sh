@@ -262,6 +262,7 @@ $no_probes"
   [ "$(grep -c '^Diversion: ' "$dir/called.messages")" = 1 ] || fault 'the first call was told of a diversion'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
+scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }
 scenario_srtp-only() {
   common srtp-only
   says sipedge.log 'WARN.*switch SRTP off for this trunk'

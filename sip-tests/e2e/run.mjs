@@ -53,7 +53,7 @@ async function world() {
 host = "${host}"
 user = "trunk-in"
 password = "${password}"
-codec = "${codec}"
+codecs = ["${codec}"]
 inbound = "off"
 qualify = "${qualify}"
 
@@ -92,7 +92,7 @@ to = "trunk.${name}"
       const edge = new Sipedge({ binary, out, name, config: toml });
       await edge.start();
       const base = `http://${v6 ? '[::1]' : '127.0.0.1'}:${p.http}`;
-      return { sipedge: edge, browser: own, client: new Api(base), stop: async () => { await own.stop(); if (!edge.child.exit) await edge.stop(); } };
+      return { sip: p.sip, sipedge: edge, browser: own, client: new Api(base), stop: async () => { await own.stop(); if (!edge.child.exit) await edge.stop(); } };
     },
   };
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::leg::{HOPS, Particulars, Party as Person};
-use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
+use crate::call::port::{Application, Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
 pub(super) const A: LegId = LegId(1);
@@ -29,6 +29,8 @@ pub(super) fn plain() -> LegProfile {
         codecs: vec![Codec::Pcmu],
         towards,
         is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Silence,
     };
     LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
