@@ -2,7 +2,7 @@
 //! prints for the shipped `config/sipedge.toml`.
 
 use super::config::{Access, Trunk};
-use crate::call::port::Codec;
+use crate::call::port::{Codec, Encryption};
 use crate::edge::contract::Pbx;
 use crate::sip::Transport;
 use crate::ua::CallerId;
@@ -93,6 +93,26 @@ impl End<'_> {
         names.join(",")
     }
 
+    fn asterisk_encryption(&self) -> Vec<(&'static str, &'static str)> {
+        let mut keys = match self.trunk.media.encryption {
+            Encryption::Off => Vec::new(),
+            Encryption::Sdes => vec![("media_encryption", "sdes")],
+            Encryption::SdesOptional => {
+                vec![("media_encryption", "sdes"), ("media_encryption_optimistic", "yes")]
+            }
+            Encryption::Dtls => vec![
+                ("media_encryption", "dtls"),
+                ("dtls_auto_generate_cert", "yes"),
+                ("dtls_verify", "fingerprint"),
+                ("dtls_setup", "actpass"),
+            ],
+        };
+        if self.trunk.media.is_avpf {
+            keys.push(("use_avpf", "yes"));
+        }
+        keys
+    }
+
     fn asterisk(&self) -> String {
         let (name, trunk) = (self.name(), self.trunk);
         let mut lines = Lines::default();
@@ -119,6 +139,7 @@ impl End<'_> {
         if trunk.is_symmetric {
             lines.key("rtp_symmetric", "yes");
         }
+        self.asterisk_encryption().iter().for_each(|(key, value)| lines.key(key, value));
         for (suffix, login) in [("in", self.our_login()), ("out", self.its_login())] {
             let Some((user, password)) = login else { continue };
             lines.section(&format!("{name}-{suffix}"));
@@ -189,6 +210,9 @@ impl End<'_> {
         if trunk.is_symmetric {
             lines.key("endpoint/rtp_symmetric", "yes");
         }
+        for (key, value) in self.asterisk_encryption() {
+            lines.key(&format!("endpoint/{key}"), value);
+        }
         if trunk.register.is_some() {
             lines.keys(&[("aor/max_contacts", "1"), ("aor/remove_existing", "yes")]);
         }
@@ -256,12 +280,17 @@ impl End<'_> {
                 format!("sofia/gateway/sipedge/$1;transport={}", other.as_str().to_ascii_lowercase())
             }
         };
+        let secure = match self.trunk.media.encryption {
+            Encryption::Off | Encryption::Dtls => "",
+            Encryption::Sdes => "{rtp_secure_media=mandatory}",
+            Encryption::SdesOptional => "{rtp_secure_media=optional}",
+        };
         format!(
             "\n<!-- dialplan/default/sipedge.xml: 1xxx rings a browser; then `reloadxml`. -->\n\
              <include>\n  <extension name=\"sipedge\">\n    \
              <condition field=\"destination_number\" expression=\"^(1\\d{{3}})$\">\n      \
              <action application=\"set\" data=\"hangup_after_bridge=true\"/>\n      \
-             <action application=\"bridge\" data=\"{target}\"/>\n    \
+             <action application=\"bridge\" data=\"{secure}{target}\"/>\n    \
              </condition>\n  </extension>\n</include>\n"
         )
     }
@@ -430,6 +459,19 @@ mod tests {
             include_str!("../../../config/freeswitch/directory/default/sipedge.xml"),
         ];
         assert_eq!(includes(&printed), files.iter().flat_map(|file| includes(file)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn protected_media_is_asked_for_at_the_other_end_too() {
+        let with = |encryption: &str, pbx| {
+            let mut value = shipped();
+            value["media_encryption"] = json!(encryption);
+            end(value, pbx)
+        };
+        assert!(with("sdes", Pbx::Asterisk).contains("\nmedia_encryption = sdes\n"));
+        assert!(with("sdes-optional", Pbx::Asterisk).contains("\nmedia_encryption_optimistic = yes\n"));
+        assert!(with("dtls", Pbx::AsteriskWizard).contains("\nendpoint/dtls_auto_generate_cert = yes\n"));
+        assert!(with("sdes", Pbx::FreeSwitch).contains("rtp_secure_media=mandatory"));
     }
 
     #[test]
