@@ -204,8 +204,47 @@ scenario_session-refresh() {
 scenario_multipart() { plain_call multipart; }
 scenario_optional-srtp() { plain_call optional-srtp; }
 scenario_privacy() {
-  plain_call privacy
+  configure '' '' "trusted = false
+$no_probes"
+  private_call
   never called.messages '551130'
+}
+scenario_privacy-trusted() {
+  private_call
+  says called.messages '^P-Asserted-Identity: <sip:\+551130000001@'
+  says called.messages '^Privacy: id'
+  never called.messages '^From: .*551130'
+}
+private_call() { edge; called forward; caller privacy; finish; }
+# 300 is busy there, so that it goes on to 555 there, which answers; both are trunk.b, told apart by the number
+scenario_forward() {
+  configure 'pass_headers = ["X-Customer"]
+rewrite_callers_in = ["0*=+49*"]' '[[route]]
+number = "300"
+to = "trunk.b"
+
+[[route]]
+number = "300"
+to = "trunk.shut"
+when = "no-answer"
+
+[[route]]
+number = "3*"
+to = "trunk.b"
+dial = "55*"
+when = ["busy", "unreachable"]' "pass_headers = [\"x-customer\"]
+$no_probes"
+  edge
+  called forward -m 2
+  caller forward
+  finish
+  says called.messages '^INVITE sip:300@'
+  says called.messages '^INVITE sip:5500@'
+  says called.messages '^Diversion: <sip:300@.*>;reason=user-busy'
+  says called.messages '^X-Customer: 4711'
+  says called.messages '^P-Asserted-Identity: <sip:\+49301234@'
+  never called.messages '^X-Other:'
+  [ "$(grep -c '^Diversion: ' "$dir/called.messages")" = 1 ] || fault 'the first call was told of a diversion'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 scenario_srtp-only() {

@@ -2,7 +2,7 @@
 
 use super::core_tests::*;
 use super::*;
-use crate::call::leg::{Transfer as Wish, TransferTo};
+use crate::call::leg::{Particulars, Transfer as Wish, TransferTo};
 use crate::call::route::Source;
 
 const D: LegId = LegId(4);
@@ -225,6 +225,7 @@ fn the_partner_of_a_leg_of_another_call_is_a_target_that_no_route_can_name() {
 
 fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
     Incoming {
+        particulars: Particulars::default(),
         source: Source::Trunk("pbx".into()),
         from: Person { user: "200".into(), display: None },
         to: String::new(),

@@ -505,7 +505,7 @@ mod tests {
     use super::super::port::{MediaCommand, MediaProfile};
     use super::super::route::{RouteQuery, Source, Step};
     use super::*;
-    use crate::call::leg::{Answered, Party};
+    use crate::call::leg::{Answered, Particulars, Party};
     use crate::sdp::SessionDescription;
 
     /// Sends every call to one target; a number that says so ends in a fault.
@@ -582,6 +582,7 @@ mod tests {
         let switch = Switch::new(parts, Seed::from_number(1));
         let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
         let incoming = Incoming {
+            particulars: Particulars::default(),
             source: Source::Account("anna".into()),
             from: Party::default(),
             to: to.to_owned(),

@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod policy;
 
 pub(super) use access::Access;
 pub use access::hash_lines;
@@ -15,6 +16,7 @@ use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::sip::session::{TimerRules, TimerUse};
 use crate::sip::{TlsPeer, Transport};
+use crate::ua::Policy;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,15 +30,6 @@ const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
 /// Half an hour is what RFC 4028 §4 recommends and Asterisk has.
 const DEFAULT_SESSION: Duration = Duration::from_secs(1_800);
 
-/// Where the caller's number stands (RFC 3261 §8.1.1.3, RFC 3325 §9.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CallerId {
-    /// In P-Asserted-Identity; From carries the trunk's user, by which a stock Asterisk knows the endpoint.
-    AssertedIdentity,
-    /// In From.
-    From,
-}
-
 /// One trunk.
 #[derive(Debug, Clone)]
 pub(super) struct Trunk {
@@ -48,13 +41,12 @@ pub(super) struct Trunk {
     pub(super) realm: Option<String>,
     pub(super) codec: Codec,
     pub(super) is_symmetric: bool,
-    pub(super) caller_id: CallerId,
     pub(super) access: Access,
     /// The configuration says so, and it does not follow from the host alone.
     has_own_access: bool,
     pub(super) hold_music: HoldMusic,
-    /// Whether P-Asserted-Identity is believed from it and sent to it.
-    pub(super) is_trusted: bool,
+    /// What it tells of callers and is told of them.
+    pub(super) policy: Arc<Policy>,
     pub(super) transport: Transport,
     /// Who it must prove to be by TLS.
     pub(super) tls: Option<TrunkTls>,
@@ -113,6 +105,10 @@ struct Raw {
     codec: Option<String>,
     symmetric: Option<bool>,
     caller_id: Option<String>,
+    diversion: Option<String>,
+    pass_headers: Option<Vec<String>>,
+    rewrite_callers_in: Option<Vec<String>>,
+    rewrite_callers_out: Option<Vec<String>>,
     inbound: Option<String>,
     inbound_user: Option<String>,
     inbound_password: Option<Secret>,
@@ -147,6 +143,10 @@ const KNOWN: &[&str] = &[
     "codec",
     "symmetric",
     "caller_id",
+    "diversion",
+    "pass_headers",
+    "rewrite_callers_in",
+    "rewrite_callers_out",
     "inbound",
     "inbound_user",
     "inbound_password",
@@ -266,14 +266,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         let names: Vec<&str> = Codec::ALL.iter().map(|c| c.name()).collect();
         faults.push(section.fault("codec", format!("no such codec; there are: {}", names.join(", "))));
     }
-    let caller_id = match raw.caller_id.as_deref() {
-        None | Some("pai") => Some(CallerId::AssertedIdentity),
-        Some("from") => Some(CallerId::From),
-        Some(_) => None,
-    };
-    if caller_id.is_none() {
-        faults.push(section.fault("caller_id", "write \"pai\" (P-Asserted-Identity) or \"from\""));
-    }
+    let policy = policy::read(section, &mut raw, &mut faults);
     let hold_music = match raw.hold_music.as_deref() {
         None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
         Some("silence") => HoldMusic::Silence,
@@ -293,8 +286,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         check_registrar(section, &raw, &mut faults);
     }
     let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
-    match (host, codec, caller_id) {
-        (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
+    match (host, codec) {
+        (Some((host, port)), Some(codec)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
             host,
             port,
@@ -303,11 +296,10 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             realm: raw.realm,
             codec,
             is_symmetric: raw.symmetric.unwrap_or(false), // a fixed peer cannot be hijacked
-            caller_id,
+            policy: Arc::new(policy),
             access,
             has_own_access,
             hold_music,
-            is_trusted: raw.trusted.unwrap_or(true), // a PBX; a carrier is not
             transport,
             tls,
             register,

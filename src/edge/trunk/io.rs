@@ -5,7 +5,7 @@ mod legs;
 mod registrations;
 mod upkeep;
 
-use super::config::{CallerId, Trunk};
+use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use crate::base::{CallId, Cause, LegId, Seed, Services};
@@ -193,7 +193,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     };
     let profile = trunk.profile(trunk.codecs_in(), invite.flow.path.remote.ip());
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
-    let (leg, told) = match IncomingLeg::start(&invite, terms, profile, trunk.is_trusted) {
+    let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok(started) => started,
         Err(answer) => return refuse(answer).await,
     };
@@ -285,6 +285,7 @@ impl Trunk {
             source: Source::Trunk(self.name.clone()),
             target: Target { edge: "trunk", name: self.name.clone(), number: String::new() },
             places: vec![(host.clone(), self.port), (ip.clone(), self.port), (ip, address.port())],
+            policy: self.policy.clone(),
             keys_by_info: self.keys_by_info,
             may_transfer: self.may_transfer,
             follows_redirects: self.follows_redirects,
@@ -330,8 +331,6 @@ impl Trunk {
             transport: self.transport,
             is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
-            is_caller_in_from: self.caller_id == CallerId::From,
-            is_trusted: self.is_trusted,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The other end of a trunk, as the PBX's own configuration, ready to paste. The shipped files in `config/` are what this
 //! prints for the shipped `config/sipedge.toml`.
 
-use super::config::{Access, CallerId, Trunk};
+use super::config::{Access, Trunk};
 use crate::call::port::Codec;
 use crate::edge::contract::Pbx;
 use crate::sip::Transport;
+use crate::ua::CallerId;
 use std::fmt::Write;
 
 /// Stands where a password is known by its hash alone.
@@ -59,7 +60,7 @@ impl End<'_> {
 
     /// Whether the PBX knows our calls by the user in From; else by our address.
     fn is_known_by_user(&self) -> bool {
-        self.trunk.user.is_some() && self.trunk.caller_id == CallerId::AssertedIdentity
+        self.trunk.user.is_some() && self.trunk.policy.caller_id != CallerId::From
     }
 
     fn host(&self) -> &str {
@@ -112,7 +113,7 @@ impl End<'_> {
             lines.key("outbound_auth", &format!("{name}-out"));
         }
         lines.keys(&[("aors", name), ("direct_media", "no")]);
-        if trunk.is_trusted {
+        if trunk.policy.is_trusted {
             lines.keys(&[("trust_id_inbound", "yes"), ("send_pai", "yes")]);
         }
         if trunk.is_symmetric {
@@ -182,7 +183,7 @@ impl End<'_> {
         lines.keys(&[("endpoint/context", "from-sipedge"), ("endpoint/disallow", "all")]);
         lines.key("endpoint/allow", &self.asterisk_codecs());
         lines.key("endpoint/direct_media", "no");
-        if trunk.is_trusted {
+        if trunk.policy.is_trusted {
             lines.keys(&[("endpoint/trust_id_inbound", "yes"), ("endpoint/send_pai", "yes")]);
         }
         if trunk.is_symmetric {
