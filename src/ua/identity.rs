@@ -74,8 +74,15 @@ impl Identity {
     /// A peer that is known by its host alone.
     #[cfg(test)]
     pub(super) const fn of_host(host: Host) -> Self {
-        let (transport, routes) = (Transport::Udp, Vec::new());
-        Self { host, contact: None, routes, port: None, transport, is_sips: false, user: None }
+        Self {
+            host,
+            contact: None,
+            routes: Vec::new(),
+            port: None,
+            transport: Transport::Udp,
+            is_sips: false,
+            user: None,
+        }
     }
 }
 
