@@ -63,9 +63,20 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn relaying_a_thousand_packets_each_way_allocates_nothing_in_the_media_thread() {
     IS_TEST.with(|t| t.set(true));
-    for profile in [SrtpProfile::AesCm128HmacSha1_80, SrtpProfile::AeadAes128Gcm, SrtpProfile::AeadAes256Gcm]
-    {
+    use SrtpProfile::{AeadAes128Gcm, AeadAes256Gcm, AesCm128HmacSha1_32, AesCm128HmacSha1_80};
+    // towards the browser, and towards the PBX where that leg is protected
+    for (profile, pbx) in [
+        (AesCm128HmacSha1_80, None),
+        (AeadAes128Gcm, None),
+        (AeadAes256Gcm, None),
+        (AeadAes128Gcm, Some(AesCm128HmacSha1_80)),
+        (AesCm128HmacSha1_80, Some(AesCm128HmacSha1_32)),
+        (AeadAes128Gcm, Some(AeadAes128Gcm)),
+    ] {
         let mut rig = Rig::start(profile, 4);
+        if let Some(pbx) = pbx {
+            rig.protect(pbx);
+        }
         rig.exchange(200);
         // the counter sees the media thread: a command allocates there
         COUNT.store(0, Ordering::SeqCst);
@@ -76,7 +87,7 @@ fn relaying_a_thousand_packets_each_way_allocates_nothing_in_the_media_thread() 
         COUNT.store(0, Ordering::SeqCst);
         rig.exchange(1_000);
         IS_COUNTING.store(false, Ordering::SeqCst);
-        assert_eq!(COUNT.load(Ordering::SeqCst), 0, "{profile:?}");
+        assert_eq!(COUNT.load(Ordering::SeqCst), 0, "{profile:?} {pbx:?}");
         rig.stop();
     }
 }

@@ -15,7 +15,7 @@ mod world;
 
 use sipedge::base::{Cause, LegId};
 use sipedge::call::port::{
-    Application, Codec, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+    Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
 };
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -272,7 +272,9 @@ async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard()
     let towards = pbx.address().ip();
     let codecs = vec![Codec::Pcmu];
     let hold_music = HoldMusic::Generated;
-    let profile = MediaProfile::Rtp { codecs, towards, is_symmetric: false, hold_music };
+    let encryption = Encryption::Off;
+    let profile =
+        MediaProfile::Rtp { codecs, towards, is_symmetric: false, encryption, is_avpf: false, hold_music };
     let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let browser = Browser::start(b'h');
@@ -323,6 +325,8 @@ async fn talking(ports: &str) -> Talking {
         codecs: vec![Codec::Pcmu],
         towards,
         is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Generated,
     };
     let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
@@ -407,5 +411,59 @@ async fn a_pbx_that_holds_and_might_send_is_passed_on_and_what_it_does_not_send_
             browser.hear(b'z');
         });
     }
+    call.end().await;
+}
+
+/// Codecs of a PBX's description: opus and PCMA.
+const TWO: (&str, &str) = ("107 8", "a=rtpmap:107 opus/48000/2\r\n");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_beside_a_pbx_that_has_yet_to_choose_gets_the_first_of_the_list_and_the_pbx_is_held_to_it()
+{
+    for (formats, is_taken) in [(TWO.0, true), ("107", false)] {
+        let mut call = call("41700-41799");
+        let pbx = Pbx::start();
+        call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+        let profile = plain(&[Codec::Pcma, Codec::Opus]);
+        call.port.command(MediaCommand::CreateOffer { leg: PBX, profile });
+        let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+        assert_eq!(sdp.media[0].formats[..2], ["8", "107"]);
+        // its own first choice would be opus
+        let browser = Browser::start(b'a');
+        let answer = call.answer_to(&browser.offer).await;
+        assert_eq!(answer.media[0].codecs()[0].name, "PCMA");
+        let sdp = Box::new(pbx.description(formats, TWO.1));
+        call.port.command(MediaCommand::AcceptAnswer { leg: PBX, sdp });
+        let event = call.next().await;
+        match event {
+            MediaEvent::Connected { leg: PBX, codec: Codec::Pcma } => assert!(is_taken),
+            MediaEvent::Refused { leg: PBX, refusal: MediaRefusal::NoCommonCodec { wanted, .. } } => {
+                assert!(!is_taken && wanted == ["PCMA"], "{wanted:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        call.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_called_is_offered_what_the_caller_has_in_the_order_of_its_own_trunk() {
+    let mut call = call("41800-41899");
+    let (caller, callee) = (LegId(1), LegId(2));
+    let pbx = Pbx::start();
+    let sdp = Box::new(pbx.description(TWO.0, TWO.1));
+    let profile = plain(&Codec::ALL);
+    call.port.command(MediaCommand::CheckOffer { leg: caller, profile, sdp });
+    call.port.command(MediaCommand::Bridge(caller, callee));
+    let profile = plain(&[Codec::Pcmu, Codec::Pcma, Codec::Opus]);
+    call.port.command(MediaCommand::CreateOffer { leg: callee, profile });
+    let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+    let names: Vec<String> = sdp.media[0].codecs().into_iter().map(|c| c.name).collect();
+    assert_eq!(names[..2], ["PCMA", "opus"]);
+    let leg = LegId(3);
+    call.port.command(MediaCommand::CreateOffer { leg, profile: plain(&[Codec::G722]) });
+    let event = call.next().await;
+    let no_codec = |r: &MediaRefusal| matches!(r, MediaRefusal::NoCommonCodec { .. });
+    assert!(matches!(&event, MediaEvent::Refused { refusal, .. } if no_codec(refusal)), "{event:?}");
     call.end().await;
 }

@@ -16,7 +16,7 @@ mod rig;
 mod world;
 
 use sipedge::base::{Cause, LegId, Seed, StreamId};
-use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaProfile};
+use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaProfile};
 use sipedge::media::io::{Command, MediaThread, News};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
@@ -42,6 +42,8 @@ async fn a_pbx_behind_a_nat_is_learned_once_and_strangers_before_and_after_it_ar
         codecs: vec![Codec::Pcmu],
         towards: LOCAL,
         is_symmetric: true,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Silence,
     };
     let port = call.set_up_leg(PBX, &described, symmetric).await;

@@ -8,9 +8,9 @@ use sipedge::call::port::Codec;
 use sipedge::media::io::{Command, MediaThread, PlainSockets};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::Format;
-use sipedge::media::srtp::{Opener, Sealer};
+use sipedge::media::srtp::{Opener, Sealer, Srtp};
 use sipedge::media::stats::StreamStats;
-use sipedge::media::stream::OwnSource;
+use sipedge::media::stream::{OwnSource, Protection};
 use sipedge::peer::{MasterKey, SrtpKeys, SrtpProfile};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -135,6 +135,8 @@ struct Ends {
     to_pbx_leg: SocketAddr,
     sealer: Sealer,
     opener: Opener,
+    /// What the PBX seals and opens by, where its leg is protected.
+    secure: Option<Srtp>,
     index: u64,
 }
 
@@ -175,6 +177,7 @@ impl Rig {
                     to_pbx_leg,
                     sealer: Sealer::new(profile, &master(profile, 2)).unwrap(),
                     opener: Opener::new(profile, &master(profile, 1)).unwrap(),
+                    secure: None,
                     index: 0,
                 }
             })
@@ -182,6 +185,19 @@ impl Rig {
         let rig = Self { thread, shared, calls };
         rig.settle(2 * rig.calls.len());
         rig
+    }
+
+    /// From now on the PBX legs are protected too, with keys of their own.
+    pub(crate) fn protect(&mut self, profile: SrtpProfile) {
+        for (n, call) in (0..).zip(&mut self.calls) {
+            let (ours, theirs) = (master(profile, 3), master(profile, 4));
+            let keys = SrtpKeys { profile, local: ours.clone(), remote: theirs.clone() };
+            assert!(self.thread.send(Command::Protect(StreamId(2 * n + 1), Protection::Srtp)));
+            assert!(self.thread.send(Command::Keys(StreamId(2 * n + 1), Box::new(keys))));
+            call.secure = Some(Srtp::new(SrtpKeys { profile, local: theirs, remote: ours }).unwrap());
+        }
+        // taken in order: once this one is there, those before are
+        self.add_idle_stream();
     }
 
     fn settle(&self, streams: usize) {
@@ -193,7 +209,7 @@ impl Rig {
         let mut seed = Seed::from_number(99);
         let streams = self.thread.streams();
         assert!(self.thread.send(Command::AddWebRtc {
-            id: StreamId(u64::MAX),
+            id: StreamId(u64::MAX - u64::try_from(streams).unwrap()),
             source: OwnSource::random(&mut seed),
             ufrag: "idle".into(),
             inlet: None,
@@ -211,10 +227,18 @@ impl Rig {
                 let mut from_browser = packet(7, call.index);
                 call.sealer.protect_rtp(&mut from_browser, call.index).unwrap();
                 call.browser.send_to(from_browser.bytes(), self.shared).unwrap();
-                call.pbx.send_to(packet(8, call.index).bytes(), call.to_pbx_leg).unwrap();
+                let mut from_pbx = packet(8, call.index);
+                if let Some(srtp) = &mut call.secure {
+                    srtp.protect_rtp(&mut from_pbx, call.index).unwrap();
+                }
+                call.pbx.send_to(from_pbx.bytes(), call.to_pbx_leg).unwrap();
                 call.index += 1;
                 let n = call.pbx.recv(&mut bytes).expect("a packet for the PBX");
-                assert_eq!(bytes[12..n], [0x55; 160]);
+                let mut at_pbx = PacketBuf::from_bytes(&bytes[..n]).unwrap();
+                if let Some(srtp) = &mut call.secure {
+                    srtp.unprotect_rtp(&mut at_pbx).unwrap();
+                }
+                assert_eq!(at_pbx.bytes()[12..], [0x55; 160]);
                 let n = call.browser.recv(&mut bytes).expect("a packet for the browser");
                 let mut sealed = PacketBuf::from_bytes(&bytes[..n]).unwrap();
                 // a report may come between

@@ -12,7 +12,9 @@
 )]
 
 use sipedge::base::{CallId, LegId, Section, Seed};
-use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile};
+use sipedge::call::port::{
+    Codec, Encryption, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile,
+};
 use sipedge::media::packet::RtpHeader;
 use sipedge::media::{Engine, MediaConfig};
 use sipedge::peer::Certificate;
@@ -399,6 +401,8 @@ pub(crate) fn plain(codecs: &[Codec]) -> MediaProfile {
         codecs: codecs.to_vec(),
         towards: LOCAL,
         is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Silence,
     }
 }
@@ -415,6 +419,8 @@ impl Call {
             codecs: vec![Codec::Pcmu],
             towards,
             is_symmetric: false,
+            encryption: Encryption::Off,
+            is_avpf: false,
             hold_music: HoldMusic::Silence,
         };
         self.set_up_leg(PBX, pbx, profile).await

@@ -32,6 +32,7 @@ fn path(ours: &str, theirs: &str) -> Path {
 fn contexts(keys: &SrtpKeys) -> (Context, Context) {
     let profile = match keys.profile {
         SrtpProfile::AesCm128HmacSha1_80 => ProtectionProfile::Aes128CmHmacSha1_80,
+        SrtpProfile::AesCm128HmacSha1_32 => ProtectionProfile::Aes128CmHmacSha1_32,
         SrtpProfile::AeadAes128Gcm => ProtectionProfile::AeadAes128Gcm,
         SrtpProfile::AeadAes256Gcm => ProtectionProfile::AeadAes256Gcm,
     };

@@ -136,6 +136,21 @@ scenario_refer-blind() {
 }
 scenario_refer-refused() { configure 'transfers = false'; plain_call refer-refused; }
 scenario_refer-invalid() { edge; called refer-invalid -m 2; caller refer-invalid; finish; }
+scenario_refer-codec() {
+  configure '' "[trunk.c]
+host = \"$url:$b\"
+codec = \"PCMA\"
+inbound = \"off\"
+$no_probes
+
+[[route]]
+number = \"301\"
+to = \"trunk.c\""
+  edge
+  called refer-codec -m 2
+  caller refer-codec
+  finish
+}
 scenario_refer-replaces() {
   edge
   called refer-replaces -m 2
@@ -247,6 +262,7 @@ $no_probes"
   [ "$(grep -c '^Diversion: ' "$dir/called.messages")" = 1 ] || fault 'the first call was told of a diversion'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
+scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }
 scenario_srtp-only() {
   common srtp-only
   says sipedge.log 'WARN.*switch SRTP off for this trunk'

@@ -631,12 +631,12 @@ mod tests {
         let file = std::env::temp_dir().join(format!("sipedge-app-{}.toml", std::process::id()));
         std::fs::write(
             &file,
-            "[trunk.pbx]\nhost = \"127.0.0.1\"\ncodec = 7\n[[route]]\nto = \"trunk.pbx\"\n",
+            "[trunk.pbx]\nhost = \"127.0.0.1\"\ncodecs = 7\n[[route]]\nto = \"trunk.pbx\"\n",
         )
         .unwrap();
         let config = Config::load(Some(&file), std::iter::empty()).unwrap();
         let faults = judge(&config, Seed::from_number(1)).err().unwrap();
         let _ = std::fs::remove_file(&file);
-        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codec"]);
+        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.pbx.codecs"]);
     }
 }

@@ -3,7 +3,9 @@
 
 use super::{LOCAL, Target};
 use sipedge::base::{CallId, LegId, Path, Secret, Section, Seed};
-use sipedge::call::port::{Codec, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaProfile};
+use sipedge::call::port::{
+    Codec, Encryption, HoldMusic, MediaCommand, MediaEngine, MediaEvent, MediaProfile,
+};
 use sipedge::media::{Engine, MediaConfig};
 use sipedge::peer::{
     Certificate, DatagramSink, DtlsRole, Fingerprint, IceCredentials, IceRole, LocalParameters, PeerEvent,
@@ -158,6 +160,8 @@ pub(crate) fn target() {
                     codecs,
                     towards: LOCAL,
                     is_symmetric: false,
+                    encryption: Encryption::Off,
+                    is_avpf: false,
                     hold_music: HoldMusic::Silence,
                 };
                 port.command(MediaCommand::CreateOffer { leg: PBX, profile });

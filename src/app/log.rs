@@ -10,7 +10,7 @@ use tracing_subscriber::EnvFilter;
 /// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
 /// candidate, that a closed agent is closed.
 const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=warn", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
+    &["webrtc_ice=error", "dtls=error", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 
 /// What is logged, and in which form.
 pub(super) struct LogConfig {

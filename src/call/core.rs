@@ -20,7 +20,7 @@ use super::leg::{
     Answered, Dial, DtmfDigit, Incoming, LegCommand, LegEvent, LegProfile, MediaState, Party as Person,
     TransferState,
 };
-use super::port::{KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
+use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
 use super::route::{Occasion, RouteQuery, Target};
 use crate::base::{Cause, LegId};
 use crate::sdp::SessionDescription;
@@ -136,6 +136,10 @@ struct Party {
     is_negotiated: bool,
     /// It holds the other one.
     is_holding: bool,
+    /// What its media speaks.
+    codec: Option<Codec>,
+    /// It may be, or is, offered another codec: that of the new party.
+    is_free: bool,
 }
 
 impl Party {
@@ -150,6 +154,8 @@ impl Party {
             is_offer_due: false,
             is_negotiated: false,
             is_holding: false,
+            codec: None,
+            is_free: false,
         }
     }
 }
@@ -346,6 +352,9 @@ impl Call {
                 if let Some(party) = self.party_mut(leg)
                     && std::mem::take(&mut party.is_asked)
                 {
+                    if self.keeps_codec(leg) {
+                        return;
+                    }
                     self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
                     self.offer_if_due(leg);
                 }
@@ -484,6 +493,8 @@ impl Call {
             MediaEvent::Connected { leg, codec } => {
                 if let Some(party) = self.party_mut(leg) {
                     party.is_negotiated = true;
+                    party.codec = Some(codec);
+                    self.change_codec(leg);
                     self.report_media(leg, MediaState::Connected { codec: codec.name() });
                 }
             }

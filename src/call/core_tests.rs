@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::call::leg::{HOPS, Particulars, Party as Person};
-use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
+use crate::call::port::{Application, Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
 pub(super) const A: LegId = LegId(1);
@@ -29,6 +29,8 @@ pub(super) fn plain() -> LegProfile {
         codecs: vec![Codec::Pcmu],
         towards,
         is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
         hold_music: HoldMusic::Silence,
     };
     LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
@@ -79,6 +81,7 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
                 format!("media send {leg} {}", digits.iter().map(|d| d.digit.as_char()).collect::<String>())
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
+            Output::Media(MediaCommand::FreeCodec(leg, on)) => format!("media free-codec {leg} {on}"),
             Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
             Output::Media(MediaCommand::Detach(leg)) => format!("media detach {leg}"),
             Output::Media(MediaCommand::Release(leg)) => format!("media release {leg}"),

@@ -223,6 +223,68 @@ fn the_partner_of_a_leg_of_another_call_is_a_target_that_no_route_can_name() {
     assert_eq!(attempt().targets[0].as_partner_of(), None);
 }
 
+/// A trunk that talks PCMU hands over to one that speaks no PCMU.
+fn other_codec(t0: Instant) -> Call {
+    let mut call = active(t0);
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+    call.handle_leg(t0, A, to_number());
+    call.handle_route(t0, Ok(vec![attempt()]));
+    call.handle_opened(t0, C, Ok(plain()));
+    drain(&mut call);
+    let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
+    call.handle_media(t0, MediaEvent::Refused { leg: C, refusal });
+    assert_eq!(drain(&mut call), ["media free-codec L2 true", "media create-offer L3"]);
+    call.handle_media(t0, MediaEvent::Offer { leg: C, sdp: sdp(20) });
+    assert_eq!(drain(&mut call), ["L3 dial v20"]);
+    call
+}
+
+#[test]
+fn who_stays_is_offered_the_codec_of_the_new_party_when_there_is_no_common_one_and_it_takes_offers() {
+    let t0 = Instant::now();
+    let mut call = other_codec(t0);
+    answers(&mut call, C);
+    drain(&mut call);
+    call.handle_media(t0, MediaEvent::Connected { leg: C, codec: Codec::Pcma });
+    assert_eq!(drain(&mut call)[..2], ["media free-codec L2 false", "media create-offer L2"]);
+    call.handle_media(t0, MediaEvent::Offer { leg: B, sdp: sdp(30) });
+    call.handle_leg(t0, B, LegEvent::OfferAnswered(sdp(31)));
+    assert_eq!(drain(&mut call), ["L2 offer v30", "media accept-answer L2 v31"]);
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    assert!(call.is_active() && !call.caller.party.is_free);
+    // refused, the two have nothing to say to each other
+    let mut call = other_codec(t0);
+    answers(&mut call, C);
+    call.handle_media(t0, MediaEvent::Connected { leg: C, codec: Codec::Pcma });
+    call.handle_media(t0, MediaEvent::Offer { leg: B, sdp: sdp(30) });
+    drain(&mut call);
+    call.handle_leg(t0, B, LegEvent::OfferRefused(Cause::NoCommonCodec));
+    assert_eq!(drain(&mut call).last().unwrap(), "ended no-common-codec");
+}
+
+#[test]
+fn a_party_that_kept_its_codec_after_all_is_offered_nothing() {
+    let t0 = Instant::now();
+    let mut same = other_codec(t0);
+    answers(&mut same, C);
+    drain(&mut same);
+    same.handle_media(t0, MediaEvent::Connected { leg: C, codec: Codec::Pcmu });
+    assert_eq!(drain(&mut same)[0], "media free-codec L2 false");
+    assert!(!drain(&mut same).iter().any(|w| w.contains("offer")));
+    let mut failed = other_codec(t0);
+    failed.handle_leg(t0, C, LegEvent::Ended(Cause::Busy));
+    assert!(drain(&mut failed).contains(&"media free-codec L2 false".to_owned()));
+    // a browser is not offered anything: there the transfer fails
+    let mut browser = active(t0);
+    browser.handle_leg(t0, B, to_number());
+    browser.handle_route(t0, Ok(vec![attempt()]));
+    browser.handle_opened(t0, C, Ok(plain()));
+    drain(&mut browser);
+    let refusal = MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
+    browser.handle_media(t0, MediaEvent::Refused { leg: C, refusal });
+    assert_eq!(drain(&mut browser).last().unwrap(), "L2 notify Failed(NoCommonCodec)");
+}
+
 fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
     Incoming {
         particulars: Particulars::default(),

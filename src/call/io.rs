@@ -505,7 +505,7 @@ mod tests {
     use super::super::port::{MediaCommand, MediaProfile};
     use super::super::route::{RouteQuery, Source, Step};
     use super::*;
-    use crate::call::leg::{Answered, Particulars, Party};
+    use crate::call::leg::{Answered, Particulars, Party, Transfer, TransferState, TransferTo};
     use crate::sdp::SessionDescription;
 
     /// Sends every call to one target; a number that says so ends in a fault.
@@ -534,14 +534,20 @@ mod tests {
         fn command(&mut self, command: MediaCommand) {
             match command {
                 MediaCommand::CreateOffer { leg, .. } => {
-                    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n";
-                    let sdp = Box::new(SessionDescription::parse(sdp).unwrap());
-                    self.0.try_send(MediaEvent::Offer { leg, sdp }).unwrap();
+                    self.0.try_send(MediaEvent::Offer { leg, sdp: sdp() }).unwrap();
+                }
+                MediaCommand::AcceptOffer { leg, .. } => {
+                    self.0.try_send(MediaEvent::Answer { leg, sdp: sdp() }).unwrap();
                 }
                 MediaCommand::Detach(_) => panic!("a fault in the call's task"),
                 _ => {}
             }
         }
+    }
+
+    fn sdp() -> Box<SessionDescription> {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n";
+        Box::new(SessionDescription::parse(sdp).unwrap())
     }
 
     /// Hands out what it opened.
@@ -579,21 +585,117 @@ mod tests {
         let edge: Arc<dyn Dialer> = Arc::new(Edge(sender));
         let dialers = BTreeMap::from([("test", edge)]);
         let parts = SwitchParts { router: Arc::new(Everywhere), media: Arc::new(Media), dialers };
-        let switch = Switch::new(parts, Seed::from_number(1));
-        let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
-        let incoming = Incoming {
+        World::begin(Switch::new(parts, Seed::from_number(1)), opened, to)
+    }
+
+    impl World {
+        fn begin(
+            switch: Switch,
+            opened: mpsc::Receiver<(LegRef, mpsc::Receiver<LegCommand>)>,
+            to: &str,
+        ) -> Self {
+            let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
+            let incoming = Incoming {
+                particulars: Particulars::default(),
+                source: Source::Account("anna".into()),
+                from: Party::default(),
+                to: to.to_owned(),
+                offer: None,
+                profile: profile(),
+                ring_timeout: None,
+                hops: crate::call::leg::HOPS,
+            };
+            let permit = Arc::new(());
+            let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();
+            World { switch, caller, to_caller, opened, permit }
+        }
+
+        /// The callee answers.
+        async fn answered(&mut self) -> (LegRef, mpsc::Receiver<LegCommand>) {
+            let (callee, mut to_callee) = self.opened.recv().await.unwrap();
+            assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
+            let answer = Answered::Sdp(sdp());
+            assert!(callee.send(LegEvent::Answered { answer }).await);
+            assert!(matches!(self.to_caller.recv().await, Some(LegCommand::Answer { .. })));
+            (callee, to_callee)
+        }
+    }
+
+    fn transfer(to: TransferTo) -> LegEvent {
+        LegEvent::Transfer(Box::new(Transfer { source: Source::Trunk("pbx".into()), by: None, to }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_parties_that_two_calls_leave_behind_talk_to_each_other() {
+        let mut first = call("600");
+        let (desk, mut to_desk) = first.answered().await;
+        let mut second = World::begin(first.switch.clone(), mpsc::channel(1).1, "601");
+        // the first call's edge opens the legs of both
+        let (other, mut to_other) = first.opened.recv().await.unwrap();
+        assert!(matches!(to_other.recv().await, Some(LegCommand::Dial(_))));
+        assert!(other.send(LegEvent::Answered { answer: Answered::Sdp(sdp()) }).await);
+        assert!(matches!(second.to_caller.recv().await, Some(LegCommand::Answer { .. })));
+
+        assert!(desk.send(transfer(TransferTo::Partner(other.call, other.leg))).await);
+        let news = |command| match command {
+            Some(LegCommand::Notify(state)) => state,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(news(to_desk.recv().await), TransferState::Trying);
+        assert_eq!(news(to_desk.recv().await), TransferState::Done);
+        for to_leg in [&mut to_desk, &mut to_other] {
+            assert!(matches!(to_leg.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+            assert!(to_leg.recv().await.is_none());
+        }
+        assert!(first.to_caller.try_recv().is_err() && second.to_caller.try_recv().is_err(), "no word of it");
+        // who is left hangs up, and the other one hears of it
+        assert!(first.caller.send(LegEvent::Ended(Cause::Normal)).await);
+        assert!(matches!(second.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+        is_forgotten(&first).await;
+        is_forgotten(&second).await;
+        assert!(first.switch.0.calls().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_gone_or_the_own_one_has_no_party_to_join() {
+        let mut world = call("600");
+        let (desk, mut to_desk) = world.answered().await;
+        for call in [CallId::from_bits(99), desk.call] {
+            assert!(desk.send(transfer(TransferTo::Partner(call, desk.leg))).await);
+            for state in [TransferState::Trying, TransferState::Failed(Cause::NotFound)] {
+                let told = to_desk.recv().await;
+                assert!(matches!(told, Some(LegCommand::Notify(s)) if s == state), "{told:?}");
+            }
+        }
+        assert!(world.caller.send(LegEvent::Ended(Cause::Normal)).await);
+        is_forgotten(&world).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leg_takes_anothers_place_and_leaves_when_there_is_none() {
+        let mut world = call("600");
+        let (desk, mut to_desk) = world.answered().await;
+        let incoming = || Incoming {
             particulars: Particulars::default(),
-            source: Source::Account("anna".into()),
+            source: Source::Trunk("pbx".into()),
             from: Party::default(),
-            to: to.to_owned(),
-            offer: None,
+            to: String::new(),
+            offer: Some(sdp()),
             profile: profile(),
             ring_timeout: None,
             hops: crate::call::leg::HOPS,
         };
-        let permit = Arc::new(());
-        let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();
-        World { switch, caller, to_caller, opened, permit }
+        let (commands, mut to_new) = mpsc::channel(LEG_COMMANDS);
+        let new = world.switch.replace(desk.call, desk.leg, incoming(), commands).await.unwrap();
+        assert!(matches!(to_new.recv().await, Some(LegCommand::Answer { answer: Some(_) })));
+        assert!(matches!(to_desk.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+        let (commands, _rest) = mpsc::channel(LEG_COMMANDS);
+        let gone = world.switch.replace(desk.call, desk.leg, incoming(), commands.clone()).await;
+        assert!(matches!(gone, Err(Cause::NotFound)));
+        assert!(new.send(LegEvent::Ended(Cause::Normal)).await);
+        assert!(matches!(world.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+        is_forgotten(&world).await;
+        assert!(world.switch.replace(desk.call, new.leg, incoming(), commands).await.is_err());
     }
 
     /// Waits until the call is forgotten.

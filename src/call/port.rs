@@ -116,6 +116,20 @@ pub enum HoldMusic {
     Recording(Recording),
 }
 
+/// How the media of a leg without ICE is protected on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Encryption {
+    /// Not at all.
+    #[default]
+    Off,
+    /// SRTP with keys in the descriptions (RFC 4568).
+    Sdes,
+    /// The same where the far side can, else not at all.
+    SdesOptional,
+    /// SRTP with keys from a DTLS handshake (RFC 5763).
+    Dtls,
+}
+
 /// What kind of media a leg speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaProfile {
@@ -123,7 +137,7 @@ pub enum MediaProfile {
     Application(Application),
     /// ICE, DTLS-SRTP, rtcp-mux (a browser).
     WebRtc,
-    /// RTP/AVP on a port of its own.
+    /// RTP on ports of its own, without ICE.
     Rtp {
         /// Codecs it may speak, in order; an offer of ours names those that the other leg speaks too.
         codecs: Vec<Codec>,
@@ -131,6 +145,11 @@ pub enum MediaProfile {
         towards: std::net::IpAddr,
         /// Whether media may come from another address than the SDP names, learned once and locked.
         is_symmetric: bool,
+        /// How it is protected.
+        encryption: Encryption,
+        /// Offers of ours name the profile with feedback (RFC 4585), which some want to see; offers of the far side may
+        /// name either.
+        is_avpf: bool,
         /// What is heard while this side, or towards this side the other one, holds the call and says nothing.
         hold_music: HoldMusic,
     },
@@ -180,7 +199,8 @@ impl MediaRefusal {
 #[derive(Debug)]
 pub enum MediaCommand {
     /// Make an offer for a leg; answered by [`MediaEvent::Offer`] or [`MediaEvent::Refused`]. A known leg is offered
-    /// what it has, as the call stands: `sendonly` while the other leg holds it.
+    /// what it has, as the call stands: `sendonly` while the other leg holds it, and the codec of the other leg where that
+    /// is bound to one.
     CreateOffer {
         /// The leg, new or known.
         leg: LegId,
@@ -224,6 +244,9 @@ pub enum MediaCommand {
     SendDtmf(LegId, Vec<DtmfDigit>),
     /// Join two legs; each may be detached (then the other hears silence).
     Bridge(LegId, LegId),
+    /// The leg may be offered another codec (true), or not any more: while it may, what is beside it is not bound to the
+    /// codec that it speaks. It is offered the other one's at the next [`MediaCommand::CreateOffer`].
+    FreeCodec(LegId, bool),
     /// From now on this leg should send (it answered, or was answered): its media timeout counts. A WebRTC leg
     /// counts from its [`MediaEvent::Connected`] on, whatever this says.
     Expect(LegId),

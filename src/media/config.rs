@@ -28,13 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What one machine carries with room to spare.
 const CALLS: usize = 2_000;
 
-/// IANA names of the profiles (registry "DTLS-SRTP Protection Profiles"), in our order of preference: GCM is
-/// the fastest, 256 bits cost more and nobody asks for them first.
-const PROFILES: [(&str, SrtpProfile); 3] = [
-    ("AEAD_AES_128_GCM", SrtpProfile::AeadAes128Gcm),
-    ("AES_CM_128_HMAC_SHA1_80", SrtpProfile::AesCm128HmacSha1_80),
-    ("AEAD_AES_256_GCM", SrtpProfile::AeadAes256Gcm),
-];
+/// In our order of preference: GCM is the fastest, 256 bits cost more and nobody asks for them first.
+const PROFILES: [SrtpProfile; 3] =
+    [SrtpProfile::AeadAes128Gcm, SrtpProfile::AesCm128HmacSha1_80, SrtpProfile::AeadAes256Gcm];
 
 #[derive(serde::Deserialize)]
 struct RawMedia {
@@ -142,8 +138,8 @@ impl MediaConfig {
         let Some(names) = raw.profiles else { return };
         self.profiles.clear();
         for name in &names {
-            match PROFILES.iter().find(|(n, _)| n == name) {
-                Some((_, profile)) if !self.profiles.contains(profile) => self.profiles.push(*profile),
+            match PROFILES.iter().find(|p| p.name() == name) {
+                Some(profile) if !self.profiles.contains(profile) => self.profiles.push(*profile),
                 Some(_) => faults.push(section.fault("profiles", "a profile stands twice")),
                 None => faults.push(section.fault(
                     "profiles",
@@ -209,6 +205,14 @@ impl MediaConfig {
     pub fn profiles(&self) -> &[SrtpProfile] {
         &self.profiles
     }
+
+    /// The same for keys in descriptions; where AES-CM is among them, last the short tags that some telephones want.
+    #[must_use]
+    pub fn sdes_profiles(&self) -> Vec<SrtpProfile> {
+        let has_cm = self.profiles.contains(&SrtpProfile::AesCm128HmacSha1_80);
+        let short = has_cm.then_some(SrtpProfile::AesCm128HmacSha1_32);
+        self.profiles.iter().copied().chain(short).collect()
+    }
 }
 
 impl Default for MediaConfig {
@@ -222,7 +226,7 @@ impl Default for MediaConfig {
             timeout: TIMEOUT,
             calls: CALLS,
             is_loopback_allowed: false,
-            profiles: PROFILES.iter().map(|(_, profile)| *profile).collect(),
+            profiles: PROFILES.to_vec(),
         }
     }
 }

@@ -173,6 +173,14 @@ impl Outgoing {
         self.switch();
     }
 
+    /// What comes next is sealed under another key: the rollover counter begins at 0 again, low enough for the receiver
+    /// to see it turn (RFC 3711 §3.3.1).
+    pub fn begin_anew(&mut self) {
+        self.next_index &= 0x7fff;
+        self.sent = Window::default();
+        self.switch();
+    }
+
     /// What comes next is from another source: its first packet is placed behind all that was sent.
     pub fn switch(&mut self) {
         self.map = None;

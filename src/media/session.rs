@@ -2,9 +2,18 @@
 //! and our own description is made. Pure.
 //!
 //! WebRTC (RFC 8829, without trickle): we answer; one audio section, every other refused; DTLS role `active`
-//! where the offer leaves it to us (RFC 5763 §5). Plain RTP (RTP/AVP): we offer or answer. One codec at a
-//! time, that of the other leg, until there is a transcoder. Left out: offers to browsers, SDES, trickled
-//! candidates.
+//! where the offer leaves it to us (RFC 5763 §5). Legs without ICE, in clear or with SRTP by either way: we offer or
+//! answer ([`plain`], [`sdes`]). One codec at a time, that of the other leg, until there is a transcoder. Left out:
+//! offers to browsers, trickled candidates.
+
+mod plain;
+mod sdes;
+
+pub use plain::{
+    FarDtls, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
+    read_plain_answer, read_plain_offer,
+};
+pub use sdes::{FarCrypto, OwnCrypto};
 
 use super::relay::{EventFormat, Format};
 use super::stream::OwnSource;
@@ -54,37 +63,6 @@ pub struct WebRtcOffer {
     section: usize,
     event: Option<EventFormat>,
     fmtp: Option<String>,
-}
-
-/// A description of a plain leg, read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlainRemote {
-    /// What the stream will speak.
-    pub format: Format,
-    /// The far side's direction; a null address takes away that it receives (RFC 3264 §8.4).
-    pub direction: Direction,
-    /// Where it wants RTP; none with a null address.
-    pub rtp: Option<SocketAddr>,
-    /// Where it wants RTCP.
-    pub rtcp: Option<SocketAddr>,
-    section: usize,
-    event: Option<EventFormat>,
-    fmtp: Option<String>,
-}
-
-impl PlainRemote {
-    /// Whether media can go there from an address of ours.
-    ///
-    /// # Errors
-    /// When its IP version is another one: neither side would hear anything.
-    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
-        match self.rtp {
-            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
-                "the media address is of another IP version than the signalling; announce one of the same",
-            )),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Our side of a WebRTC transport, for its description.
@@ -152,14 +130,7 @@ pub fn read_webrtc_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<W
             "the audio section is not UDP/TLS/RTP/SAVPF; offer DTLS-SRTP as a browser does",
         ));
     }
-    let fingerprints: Vec<_> = sdp.sha256_fingerprints_of(media).into_iter().map(Fingerprint).collect();
-    if fingerprints.is_empty() {
-        return Err(MediaRefusal::Unusable(if sdp.has_fingerprint(media) {
-            "no sha-256 fingerprint; offer a=fingerprint:sha-256"
-        } else {
-            "no fingerprint; offer DTLS-SRTP with a=fingerprint:sha-256"
-        }));
-    }
+    let fingerprints = fingerprints_of(sdp, media).map_err(MediaRefusal::Unusable)?;
     let (ufrag, pwd) = sdp
         .ice_credentials_of(media)
         .ok_or(MediaRefusal::Unusable("no usable a=ice-ufrag and a=ice-pwd; offer ICE"))?;
@@ -237,13 +208,7 @@ pub fn answer_webrtc(
     media.attributes.push(Attribute::flag("rtcp-mux"));
     add(media, "ice-ufrag", local.credentials.ufrag.clone());
     add(media, "ice-pwd", local.credentials.pwd.expose().to_owned());
-    let digits: Vec<String> = local.fingerprint.0.iter().map(|b| format!("{b:02X}")).collect();
-    add(media, "fingerprint", format!("sha-256 {}", digits.join(":")));
-    let setup = match offer.remote.dtls_role {
-        DtlsRole::Client => Setup::Active,
-        DtlsRole::Server => Setup::Passive,
-    };
-    add(media, "setup", setup.name().to_owned());
+    describe_fingerprint(media, local.fingerprint, setup_as(offer.remote.dtls_role));
     describe_codec(media, &offer.format, offer.event, offer.fmtp.as_deref());
     // a track without a name has no stream in some browsers' events
     add(media, "msid", "sipedge audio".to_owned());
@@ -263,209 +228,32 @@ fn candidate_line(n: usize, address: SocketAddr) -> String {
     format!("{} 1 udp {priority} {} {} typ host", n + 1, address.ip(), address.port())
 }
 
-// ---- plain RTP
-
-/// What an offer of ours to a plain leg says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlainOffer {
-    codecs: Vec<(Codec, u8)>,
-    events: [Option<EventFormat>; 2],
-    direction: Direction,
-}
-
-impl PlainOffer {
-    /// The first one: these codecs, in order, under payload types of our own.
-    #[must_use]
-    pub fn first(codecs: &[Codec]) -> Self {
-        Self {
-            codecs: codecs.iter().map(|c| (*c, c.payload_type())).collect(),
-            events: offered_events(codecs),
-            direction: Direction::SendRecv,
-        }
-    }
-
-    /// A later one: what is spoken already, under the same payload types (RFC 3264 §8.3.2).
-    #[must_use]
-    pub fn again(format: &Format) -> Self {
-        Self {
-            codecs: vec![(format.codec, format.payload_in)],
-            events: format.events_in,
-            direction: Direction::SendRecv,
-        }
-    }
-
-    /// The same with a direction of ours.
-    #[must_use]
-    pub const fn with_direction(mut self, direction: Direction) -> Self {
-        self.direction = direction;
-        self
-    }
-
-    /// The codecs it names.
-    pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
-        self.codecs.iter().map(|(codec, _)| *codec)
-    }
-}
-
-/// Our offer to a plain leg at this address.
-#[must_use]
-pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) -> SessionDescription {
-    let mut media = Media {
-        kind: "audio".into(),
-        port: rtp.port(),
-        protocol: "RTP/AVP".into(),
-        formats: Vec::new(),
-        connection: None,
-        attributes: Vec::new(),
-    };
-    for (codec, payload_type) in &offer.codecs {
-        let fmtp = (*codec == Codec::Opus).then_some("useinbandfec=1");
-        describe_payload(&mut media, *payload_type, &rtpmap(*codec), fmtp);
-    }
-    for event in offer.events.into_iter().flatten() {
-        describe_event(&mut media, event);
-    }
-    media.attributes.push(Attribute::new("ptime", "20"));
-    media.attributes.push(Attribute::flag(offer.direction.name()));
-    let mut sdp = empty();
-    sdp.connection = Some(rtp.ip());
-    sdp.media = origin.sections_around(media);
-    origin.stamp(sdp, rtp.ip())
-}
-
-/// Reads the answer to [`offer_plain`] of the same offer.
-///
-/// # Errors
-/// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
-pub fn read_plain_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = plain_audio(sdp)?;
-    let (rtp, rtcp) = plain_addresses(sdp, media)?;
-    let codecs = media.codecs();
-    let offered: Vec<Codec> = offer.codecs().collect();
-    let (codec, line) = choose(&codecs, &offered, &codecs)?;
-    let event_out = event_for(&codecs, codec);
-    let known = offer.codecs.iter().find(|(c, _)| *c == codec);
-    let payload_in = known.map_or_else(|| codec.payload_type(), |(_, payload_type)| *payload_type);
-    Ok(PlainRemote {
-        // RFC 3264 §6.1: we send what the answer says and receive what the offer said
-        format: format(codec, payload_in, line.payload_type, offer.events, event_out),
-        direction: plain_direction(sdp, media, rtp),
-        rtp,
-        rtcp,
-        section,
-        event: event_out,
-        fmtp: None,
-    })
-}
-
-/// Whether a section may carry plain RTP. What SRTP a peer offers beside it is refused with its own section.
-fn is_plain(media: &Media) -> bool {
-    matches!(media.protocol.as_str(), "RTP/AVP" | "RTP/AVPF")
-}
-
-/// The audio section that is served: the first that speaks plain RTP, else the first of all, which will say why not.
-fn plain_audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
-    let is_served = |m: &Media| m.kind == "audio" && m.port != 0 && is_plain(m);
-    sdp.media.iter().enumerate().find(|(_, m)| is_served(m)).map_or_else(|| audio(sdp), Ok)
-}
-
-/// Reads an offer of a plain leg: the first of `wanted` that is offered is taken, those being the codecs that it may
-/// speak and the other leg can.
-///
-/// # Errors
-/// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
-pub fn read_plain_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
-    let (section, media) = plain_audio(sdp)?;
-    let (rtp, rtcp) = plain_addresses(sdp, media)?;
-    let codecs = media.codecs();
-    // our order decides, then theirs
-    let mut ordered = codecs.clone();
-    ordered.sort_by_key(|line| wanted.iter().position(|c| is_codec(line, *c)).unwrap_or(usize::MAX));
-    let (codec, line) = choose(&ordered, wanted, &codecs)?;
-    let event = event_for(&codecs, codec);
-    Ok(PlainRemote {
-        format: format(codec, line.payload_type, line.payload_type, [event, None], event),
-        direction: plain_direction(sdp, media, rtp),
-        rtp,
-        rtcp,
-        section,
-        event,
-        fmtp: line.fmtp.clone(),
-    })
-}
-
-/// Our answer to a plain leg's offer; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
-#[must_use]
-pub fn answer_plain(
-    sdp: &SessionDescription,
-    remote: &PlainRemote,
-    is_held: bool,
-    rtp: SocketAddr,
-    origin: &mut OwnOrigin,
-) -> SessionDescription {
-    let mut answer = empty();
-    answer.connection = Some(rtp.ip());
-    answer.media = refused(sdp);
-    let Some(media) = answer.media.get_mut(remote.section) else { return answer };
-    media.port = rtp.port();
-    media.attributes.clear();
-    describe_codec(media, &remote.format, remote.event, remote.fmtp.as_deref());
-    media.attributes.push(Attribute::new("ptime", "20"));
-    let direction = sdp.media.get(remote.section).map_or(Direction::SendRecv, |m| sdp.direction_of(m));
-    let direction = match direction.reversed() {
-        // RFC 3264 §8.4: to a null address neither RTP nor RTCP is sent, whatever the direction beside it says
-        Direction::SendRecv | Direction::RecvOnly if remote.rtp.is_none() && !is_held => Direction::RecvOnly,
-        Direction::SendRecv | Direction::SendOnly if remote.rtp.is_none() => Direction::Inactive,
-        Direction::SendRecv if is_held => Direction::SendOnly,
-        Direction::RecvOnly if is_held => Direction::Inactive,
-        direction => direction,
-    };
-    media.attributes.push(Attribute::flag(direction.name()));
-    origin.stamp(answer, rtp.ip())
-}
-
-/// Where a plain section wants RTP and RTCP; none with a null address (RFC 3264 §8.4).
-fn plain_addresses(
-    sdp: &SessionDescription,
-    media: &Media,
-) -> Result<(Option<SocketAddr>, Option<SocketAddr>), MediaRefusal> {
-    if !is_plain(media) {
-        return Err(MediaRefusal::Unusable(
-            "the audio section is not RTP/AVP; switch SRTP off for this trunk",
-        ));
-    }
-    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable(
-        "no connection address (c=), or a name in its place; media needs an IP address",
-    ))?;
-    let ip = ip.to_canonical();
-    if ip.is_multicast() {
-        return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
-    }
-    if ip.is_unspecified() {
-        return Ok((None, None));
-    }
-    let rtp = SocketAddr::new(ip, media.port);
-    // RFC 3605: another port, and perhaps another address, for RTCP
-    let written = media.value("rtcp").map(|v| {
-        let mut words = v.split_ascii_whitespace();
-        let port = words.next().and_then(|p| p.parse::<u16>().ok());
-        (port, words.nth(2).and_then(|a| a.parse::<IpAddr>().ok()))
-    });
-    let (port, address) = written.unwrap_or((None, None));
-    let port = port.or_else(|| media.port.checked_add(1)).filter(|p| *p != 0);
-    Ok((Some(rtp), port.map(|p| SocketAddr::new(address.unwrap_or(ip), p))))
-}
-
-fn plain_direction(sdp: &SessionDescription, media: &Media, rtp: Option<SocketAddr>) -> Direction {
-    match (sdp.direction_of(media), rtp) {
-        (direction, Some(_)) => direction,
-        // who holds by a null address says so with `sendrecv` beside it, and may send music of its own
-        (Direction::SendRecv | Direction::SendOnly, None) => Direction::SendOnly,
-        (Direction::RecvOnly | Direction::Inactive, None) => Direction::Inactive,
-    }
-}
-
 // ---- both
+
+/// How a role is written once it is settled.
+#[must_use]
+pub const fn setup_as(role: DtlsRole) -> Setup {
+    match role {
+        DtlsRole::Client => Setup::Active,
+        DtlsRole::Server => Setup::Passive,
+    }
+}
+
+/// The SHA-256 fingerprints of a section, at least one.
+fn fingerprints_of(sdp: &SessionDescription, media: &Media) -> Result<Vec<Fingerprint>, &'static str> {
+    let fingerprints: Vec<_> = sdp.sha256_fingerprints_of(media).into_iter().map(Fingerprint).collect();
+    match fingerprints.is_empty() {
+        false => Ok(fingerprints),
+        true if sdp.has_fingerprint(media) => Err("no sha-256 fingerprint; offer a=fingerprint:sha-256"),
+        true => Err("no fingerprint; offer DTLS-SRTP with a=fingerprint:sha-256"),
+    }
+}
+
+fn describe_fingerprint(media: &mut Media, fingerprint: Fingerprint, setup: Setup) {
+    let digits: Vec<String> = fingerprint.0.iter().map(|b| format!("{b:02X}")).collect();
+    media.attributes.push(Attribute::new("fingerprint", format!("sha-256 {}", digits.join(":"))));
+    media.attributes.push(Attribute::new("setup", setup.name()));
+}
 
 fn audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
     sdp.audio().filter(|(_, m)| m.port != 0).ok_or(MediaRefusal::Unusable("no audio section; offer audio"))
@@ -580,5 +368,7 @@ fn empty() -> SessionDescription {
     }
 }
 
+#[cfg(test)]
+mod secure_tests;
 #[cfg(test)]
 mod tests;

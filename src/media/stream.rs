@@ -5,7 +5,7 @@ use super::keys::{Heard, Sending};
 use super::packet::{PacketBuf, RtpHeader};
 use super::relay::{Format, Outgoing};
 use super::rtcp::Reception;
-use super::srtp::{Opener, Sealer};
+use super::srtp::Srtp;
 use super::stats::{Drop, StreamStats};
 use super::tone::Player;
 use crate::base::{Path, StreamId};
@@ -41,7 +41,7 @@ impl OwnSource {
 pub enum Transport {
     /// ICE, SRTP, RTCP on the same port, on the worker's shared sockets.
     WebRtc(WebRtc),
-    /// Plain RTP on a pair of sockets of its own.
+    /// RTP or SRTP on a pair of sockets of its own, without ICE.
     Plain(Plain),
 }
 
@@ -60,8 +60,8 @@ pub struct WebRtc {
     /// Paths that brought a request with our ufrag, not yet proved; their DTLS goes to the association, which
     /// checks for itself.
     pub(super) hinted: Vec<(u8, SocketAddr)>,
-    pub(super) opener: Option<Box<Opener>>,
-    pub(super) sealer: Option<Box<Sealer>>,
+    /// Its keys, once the handshake is done.
+    pub(super) srtp: Option<Box<Srtp>>,
     pub(super) ssrcs: Vec<u32>,
     pub(super) media_from_at: Option<Instant>,
 }
@@ -82,16 +82,51 @@ impl WebRtc {
             selected: None,
             bound: Vec::with_capacity(BOUND_MAX),
             hinted: Vec::with_capacity(HINTED_MAX),
-            opener: None,
-            sealer: None,
+            srtp: None,
             ssrcs: Vec::with_capacity(super::srtp::SOURCES_MAX),
             media_from_at: None,
         }
     }
 }
 
+/// How a plain transport is protected; settled by offer and answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protection {
+    /// Not at all.
+    Clear,
+    /// By SRTP with keys that RTP and RTCP share.
+    Srtp,
+    /// By SRTP, and RTCP has keys of its own: each port had its handshake (RFC 5764).
+    SrtpEach,
+}
+
+/// The keys of a protected plain transport, those that are there.
+#[derive(Default)]
+pub(super) struct Keys {
+    rtp: Option<Box<Srtp>>,
+    rtcp: Option<Box<Srtp>>,
+    has_each: bool,
+}
+
+impl Keys {
+    /// What RTP is opened and sealed by.
+    pub(super) fn rtp(&mut self) -> Result<&mut Srtp, Drop> {
+        self.rtp.as_deref_mut().ok_or(Drop::NoKeys)
+    }
+
+    /// What RTCP is opened and sealed by.
+    pub(super) fn rtcp(&mut self) -> Result<&mut Srtp, Drop> {
+        if self.has_each { self.rtcp.as_deref_mut().ok_or(Drop::NoKeys) } else { self.rtp() }
+    }
+
+    /// Where the keys of RTP, or those of RTCP's own, are.
+    pub(super) fn slot(&mut self, is_rtcp: bool) -> &mut Option<Box<Srtp>> {
+        if is_rtcp { &mut self.rtcp } else { &mut self.rtp }
+    }
+}
+
 /// State of a plain transport.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Plain {
     /// Where RTP goes.
     pub rtp: Option<SocketAddr>,
@@ -101,6 +136,10 @@ pub struct Plain {
     pub is_symmetric: bool,
     /// The address that signalling goes to: a symmetric transport believes it more than others.
     pub home: Option<IpAddr>,
+    /// Where DTLS of the RTP socket and of the RTCP socket goes, where there is any.
+    pub inlets: [Option<Arc<dyn PeerInlet>>; 2],
+    /// Its keys where it is protected: nothing passes in clear then, and nothing at all before they are there.
+    pub(super) keys: Option<Keys>,
     /// A symmetric transport's address is settled: until the next description, or until a stranger who spoke
     /// first gives way to the party itself.
     pub(super) is_locked: bool,
@@ -111,6 +150,60 @@ pub struct Plain {
 }
 
 impl Plain {
+    /// Protected or not, from now on; keys that are there stay.
+    pub(super) fn set_protection(&mut self, protection: Protection) {
+        if protection == Protection::Clear {
+            self.keys = None;
+        } else {
+            self.keys.get_or_insert_default().has_each = protection == Protection::SrtpEach;
+        }
+    }
+
+    /// Whether media can pass: in clear, or because the keys are there.
+    fn is_open(&self) -> bool {
+        self.rtp.is_some() && self.keys.as_ref().is_none_or(|k| k.rtp.is_some())
+    }
+
+    /// Whether RTCP travels with RTP (RFC 5761).
+    pub(super) fn is_muxed(&self) -> bool {
+        self.rtp.is_some() && self.rtp == self.rtcp
+    }
+
+    /// Opens or admits an RTP packet. Where it is protected, a stranger's is told from the far side's by its tag before
+    /// anything is learned from it.
+    pub(super) fn open_rtp(
+        &mut self,
+        from: SocketAddr,
+        format: Option<&Format>,
+        buf: &mut PacketBuf,
+    ) -> Result<RtpHeader, Drop> {
+        let is_known = self.rtp == Some(from);
+        if !is_known && !self.is_symmetric {
+            return Err(Drop::WrongSource);
+        }
+        let header = match &mut self.keys {
+            Some(keys) => keys.rtp()?.unprotect_rtp(buf)?,
+            None => RtpHeader::parse(buf.bytes())?,
+        };
+        // a symmetric transport learns from negotiated payload types only
+        if let Some(format) = format.filter(|_| !is_known) {
+            format.kind_of(header.payload_type).map_err(|_| Drop::WrongSource)?;
+        }
+        self.admit(from, &header)?;
+        Ok(header)
+    }
+
+    /// Opens or admits an RTCP packet.
+    pub(super) fn open_rtcp(&mut self, from: SocketAddr, buf: &mut PacketBuf) -> Result<(), Drop> {
+        match &mut self.keys {
+            // whoever has the keys is the far side, and teaches where its RTCP comes from
+            Some(keys) if self.is_symmetric || self.rtcp == Some(from) => keys.rtcp()?.unprotect_rtcp(buf)?,
+            Some(_) => return Err(Drop::WrongSource),
+            None => {}
+        }
+        self.admit_rtcp(from)
+    }
+
     /// Takes a new description's addresses; a symmetric transport may then learn anew. The same description
     /// again (a refreshed session) keeps what was learned until something else proves itself.
     pub fn set_remote(&mut self, rtp: Option<SocketAddr>, rtcp: Option<SocketAddr>) {
@@ -146,9 +239,11 @@ impl Plain {
                     && ssrc == header.ssrc
                     && (1..=3).contains(&header.sequence.wrapping_sub(sequence)) =>
             {
+                let is_muxed = self.is_muxed();
                 self.rtp = Some(from);
                 // until the first RTCP names its port, the next one up (RFC 3550 §11)
-                self.rtcp = from.port().checked_add(1).map(|port| SocketAddr::new(from.ip(), port));
+                let next = from.port().checked_add(1).map(|port| SocketAddr::new(from.ip(), port));
+                self.rtcp = if is_muxed { self.rtp } else { next };
                 self.is_locked = true;
                 self.probation = None;
                 Ok(())
@@ -252,8 +347,8 @@ impl Stream {
     /// Whether media of the far side can come in.
     pub(super) fn is_live(&self) -> bool {
         let is_open = match &self.transport {
-            Transport::WebRtc(w) => w.opener.is_some(),
-            Transport::Plain(p) => p.rtp.is_some(),
+            Transport::WebRtc(w) => w.srtp.is_some(),
+            Transport::Plain(p) => p.is_open(),
         };
         is_open && self.may_receive && self.format.is_some() && !self.is_mute
     }
@@ -266,8 +361,8 @@ impl Stream {
     /// Whether media can go out to the far side.
     pub(super) fn is_ready(&self) -> bool {
         let is_open = match &self.transport {
-            Transport::WebRtc(w) => w.sealer.is_some() && w.selected.is_some(),
-            Transport::Plain(p) => p.rtp.is_some(),
+            Transport::WebRtc(w) => w.srtp.is_some() && w.selected.is_some(),
+            Transport::Plain(p) => p.is_open(),
         };
         is_open && self.may_send && self.format.is_some()
     }
@@ -275,8 +370,11 @@ impl Stream {
     /// Protects an RTP packet if this transport does that.
     pub(super) fn seal_rtp(&mut self, buf: &mut PacketBuf, index: u64) -> Result<(), Drop> {
         match &mut self.transport {
-            Transport::WebRtc(w) => w.sealer.as_mut().ok_or(Drop::NoKeys)?.protect_rtp(buf, index),
-            Transport::Plain(_) => Ok(()),
+            Transport::WebRtc(w) => w.srtp.as_mut().ok_or(Drop::NoKeys)?.protect_rtp(buf, index),
+            Transport::Plain(p) => match &mut p.keys {
+                Some(keys) => keys.rtp()?.protect_rtp(buf, index),
+                None => Ok(()),
+            },
         }
     }
 

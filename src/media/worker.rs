@@ -16,14 +16,16 @@ use super::keyed::{KeyedMap, KeyedState};
 use super::packet::{PacketBuf, RtpHeader};
 use super::relay::{FRAME, Format, Kind, Outgoing};
 use super::rtcp::{INTERVAL, Reception, Report, write_report};
-use super::srtp::{KeyError, Opener, SOURCES_MAX, Sealer};
+use super::srtp::{KeyError, Rekeyed, SOURCES_MAX, Srtp};
 use super::stats::{Drop, Drops, StreamStats};
-use super::stream::{BOUND_MAX, HINTED_MAX, OwnSource, PeerInlet, Stream, Transport, WebRtc, path_key};
+use super::stream::{
+    BOUND_MAX, HINTED_MAX, OwnSource, PeerInlet, Protection, Stream, Transport, WebRtc, path_key,
+};
 use crate::base::{Cause, Digit, Path, Seed, StreamId};
 use crate::peer::SrtpKeys;
 use slab::Slab;
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +33,9 @@ use std::time::{Duration, Instant};
 const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// Least time between two consent requests caused by SRTP from an unknown path.
 const MEDIA_FROM_EVERY: Duration = Duration::from_millis(100);
+
+/// A socket of a plain stream, which is nobody else's.
+const UNNAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 /// Keys that may wait to be told; a round of datagrams brings a few.
 const PRESSED_MAX: usize = 64;
@@ -233,7 +238,21 @@ impl Worker {
         match (classify(buf.bytes()), is_rtcp_socket) {
             (Some(Class::Rtp), false) => self.handle_rtp(now, slot, Some(from), buf),
             (Some(Class::Rtcp), _) => self.handle_rtcp(now, slot, Some(from), buf),
+            (Some(Class::Dtls), _) => self.handle_plain_dtls(slot, is_rtcp_socket, from),
             _ => self.dropped(slot, Drop::Unclassified),
+        }
+    }
+
+    /// DTLS of a plain stream: its association compares the sender with the description.
+    fn handle_plain_dtls(&self, slot: usize, is_rtcp_socket: bool, from: SocketAddr) -> Verdict {
+        let [rtp, rtcp] = match self.streams.get(slot).map(|s| &s.transport) {
+            Some(Transport::Plain(plain)) => &plain.inlets,
+            _ => return self.stray(Drop::WrongSource),
+        };
+        match if is_rtcp_socket { rtcp } else { rtp } {
+            // the association knows which socket of ours it has
+            Some(inlet) => Verdict::Peer(Arc::clone(inlet), Path { local: UNNAMED, remote: from }),
+            None => self.dropped(slot, Drop::Unclassified),
         }
     }
 
@@ -337,9 +356,9 @@ impl Worker {
         let Some(stream) = self.streams.get_mut(slot) else { return self.stray(Drop::WrongSource) };
         let opened = match (&mut stream.transport, plain_from) {
             (Transport::WebRtc(webrtc), _) => {
-                webrtc.opener.as_mut().ok_or(Drop::NoKeys).and_then(|o| o.unprotect_rtcp(buf))
+                webrtc.srtp.as_mut().ok_or(Drop::NoKeys).and_then(|s| s.unprotect_rtcp(buf))
             }
-            (Transport::Plain(plain), Some(from)) => plain.admit_rtcp(from),
+            (Transport::Plain(plain), Some(from)) => plain.open_rtcp(from, buf),
             (Transport::Plain(_), None) => Err(Drop::WrongSource),
         };
         if let Err(reason) = opened {
@@ -366,7 +385,7 @@ impl Worker {
             webrtc.media_from_at.is_none_or(|at| now.saturating_duration_since(at) >= MEDIA_FROM_EVERY);
         if is_due {
             webrtc.media_from_at = Some(now);
-            let is_genuine = webrtc.opener.as_mut().is_some_and(|o| o.unprotect_rtp(buf).is_ok());
+            let is_genuine = webrtc.srtp.as_mut().is_some_and(|s| s.unprotect_rtp(buf).is_ok());
             if let (true, Some(inlet), Some(path)) = (is_genuine, &webrtc.inlet, path) {
                 return Verdict::MediaFrom(Arc::clone(inlet), path);
             }
@@ -483,17 +502,8 @@ impl Worker {
 /// Opens or admits an RTP packet.
 fn open_rtp(stream: &mut Stream, from: Option<SocketAddr>, buf: &mut PacketBuf) -> Result<RtpHeader, Drop> {
     match (&mut stream.transport, from) {
-        (Transport::WebRtc(webrtc), _) => webrtc.opener.as_mut().ok_or(Drop::NoKeys)?.unprotect_rtp(buf),
-        (Transport::Plain(plain), Some(from)) => {
-            let header = RtpHeader::parse(buf.bytes())?;
-            // a stranger's packet is told from the far side's before its payload type is looked at, but a
-            // symmetric transport learns from negotiated payload types only
-            if let Some(format) = stream.format.as_ref().filter(|_| plain.rtp != Some(from)) {
-                format.kind_of(header.payload_type).map_err(|_| Drop::WrongSource)?;
-            }
-            plain.admit(from, &header)?;
-            Ok(header)
-        }
+        (Transport::WebRtc(webrtc), _) => webrtc.srtp.as_mut().ok_or(Drop::NoKeys)?.unprotect_rtp(buf),
+        (Transport::Plain(plain), Some(from)) => plain.open_rtp(from, stream.format.as_ref(), buf),
         (Transport::Plain(_), None) => Err(Drop::WrongSource),
     }
 }

@@ -218,6 +218,18 @@ impl LastFlight {
     }
 }
 
+/// The random of the ClientHello that a datagram begins with (RFC 6347 §4.2.1), if it begins with one: it tells one
+/// handshake from another.
+pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
+    const CLIENT_HELLO: u8 = 1;
+    let (record, rest) = datagram.split_at_checked(RECORD_HEADER_LEN)?;
+    let (handshake, body) = rest.split_at_checked(HANDSHAKE_HEADER_LEN)?;
+    // in epoch 0, and from the message's beginning
+    let is_hello = matches!(record, [HANDSHAKE, 0xfe, _, 0, 0, ..])
+        && matches!(handshake, [CLIENT_HELLO, _, _, _, _, _, 0, 0, 0, ..]);
+    body.get(2..34).filter(|_| is_hello)?.try_into().ok()
+}
+
 /// Whether a datagram begins with a DTLS alert (it is no hang-up: a stranger can write one in plaintext).
 pub(crate) fn is_alert(datagram: &[u8]) -> bool {
     datagram.first() == Some(&ALERT)

@@ -6,9 +6,13 @@
 use super::conn::{ENGINE_QUEUE_LIMIT, Engine, FromEngine, MemoryEnd};
 use super::core::Peer;
 use super::dtls::{self, Handshake};
+use super::fixed::Fixed;
 use super::ice::Agents;
+use super::machine::{DtlsParameters, Machine};
 use super::output::{Established, HandshakeError, Output, StartIce};
-use super::{Counter, Counters, DatagramSink, DtlsRole, LocalParameters, PeerEvent, PeerInput};
+use super::{
+    Counter, Counters, DatagramSink, DtlsRole, FixedParameters, LocalParameters, PeerEvent, PeerInput,
+};
 use crate::base::{Cause, Seed};
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -104,11 +108,32 @@ pub fn spawn_on(
     events: mpsc::Sender<PeerEvent>,
     seed: Seed,
 ) -> PeerHandle {
+    start(runtime, sink, events, |counters| Peer::new(local, seed, counters))
+}
+
+/// Starts an association without ICE on the current runtime.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn spawn_fixed(
+    local: FixedParameters,
+    sink: Arc<dyn DatagramSink>,
+    events: mpsc::Sender<PeerEvent>,
+) -> PeerHandle {
+    start(&runtime::Handle::current(), sink, events, |counters| Fixed::new(local, counters))
+}
+
+fn start<M: Machine>(
+    runtime: &runtime::Handle,
+    sink: Arc<dyn DatagramSink>,
+    events: mpsc::Sender<PeerEvent>,
+    machine: impl FnOnce(Arc<Counters>) -> M,
+) -> PeerHandle {
     let (inputs, queue) = mpsc::channel(INPUT_LIMIT);
     let close = CancellationToken::new();
     let counters = Arc::new(Counters::default());
     let task = Task {
-        core: Peer::new(local, seed, Arc::clone(&counters)),
+        core: machine(Arc::clone(&counters)),
         sink,
         counters: Arc::clone(&counters),
         events,
@@ -158,8 +183,8 @@ enum Wake {
     Said,
 }
 
-struct Task {
-    core: Peer,
+struct Task<M> {
+    core: M,
     sink: Arc<dyn DatagramSink>,
     counters: Arc<Counters>,
     events: mpsc::Sender<PeerEvent>,
@@ -168,7 +193,7 @@ struct Task {
     has_ended: bool,
 }
 
-impl Task {
+impl<M: Machine> Task<M> {
     async fn run(mut self, mut inputs: mpsc::Receiver<PeerInput>, close: CancellationToken) {
         while !self.has_ended {
             let wake = self.next(&mut inputs, &close).await;
@@ -200,19 +225,10 @@ impl Task {
 
     fn handle(&mut self, now: std::time::Instant, wake: Wake) {
         match wake {
-            Wake::Engine(FromEngine::Ice { remote, bytes }) => self.core.handle_ice_send(remote, bytes),
-            Wake::Engine(FromEngine::Selected { remote }) => self.core.handle_ice_selected(now, remote),
-            Wake::Engine(FromEngine::Dtls(bytes)) => self.core.handle_dtls_send(bytes),
+            Wake::Engine(said) => self.core.handle_engine(now, said),
             Wake::Handshake(result) => self.core.handle_handshake(now, result),
-            Wake::Input(PeerInput::Remote(remote)) => self.core.handle_remote(now, remote),
-            Wake::Input(PeerInput::Datagram { path, bytes }) => {
-                self.core.handle_datagram(now, path, bytes);
-            }
-            Wake::Input(PeerInput::Restart { local, remote }) => {
-                self.core.handle_restart(now, local, remote);
-            }
-            Wake::Input(PeerInput::MediaFrom(path)) => self.core.handle_media_from(now, path),
-            Wake::Input(PeerInput::Close) | Wake::Close => self.core.handle_close(),
+            Wake::Input(input) => self.core.handle_input(now, input),
+            Wake::Close => self.core.handle_input(now, PeerInput::Close),
             Wake::Timeout => self.core.handle_timeout(now),
             Wake::Said => {}
         }
@@ -314,12 +330,12 @@ impl Task {
     }
 
     async fn start_ice(&mut self, how: StartIce) {
-        let Some(remote) = self.core.remote() else { return };
+        let Some((local, remote)) = self.core.ice() else { return };
         let setup = self.setup.get_or_insert_with(|| Box::new(Setup::new()));
         if let Some(agents) = setup.agents.take() {
             agents.close().await;
         }
-        match Agents::start(self.core.local(), remote, &how, &setup.out).await {
+        match Agents::start(local, remote, &how, &setup.out).await {
             Ok(agents) => setup.agents = Some(agents),
             Err(error) => {
                 // checks of the other side are still answered; when it controls, that may be enough
@@ -330,19 +346,12 @@ impl Task {
     }
 
     fn start_dtls(&mut self, role: DtlsRole) {
-        let Some(remote) = self.core.remote() else { return };
-        let local = self.core.local();
+        let Some(DtlsParameters { certificate, profiles, fingerprints }) = self.core.dtls() else { return };
         let setup = self.setup.get_or_insert_with(|| Box::new(Setup::new()));
         // the engine never looks at it
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let end = Arc::new(MemoryEnd::new(Engine::Dtls, address, setup.out.clone()));
         setup.dtls = Some(Arc::clone(&end));
-        setup.handshake.spawn(dtls::handshake(Handshake {
-            end,
-            role,
-            certificate: Arc::clone(&local.certificate),
-            profiles: local.profiles.clone(),
-            fingerprints: remote.fingerprints.clone(),
-        }));
+        setup.handshake.spawn(dtls::handshake(Handshake { end, role, certificate, profiles, fingerprints }));
     }
 }

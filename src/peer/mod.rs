@@ -1,11 +1,15 @@
-//! One WebRTC association: ICE (RFC 8445), DTLS-SRTP (RFC 5763, 5764) and consent (RFC 7675).
+//! One WebRTC association: ICE (RFC 8445), DTLS-SRTP (RFC 5763, 5764) and consent (RFC 7675); or DTLS-SRTP alone.
 //!
 //! `core` decides (who we are in DTLS, whether the certificate is the announced one, when keys are handed
 //! over, where media goes, when consent is lost); `ice` and `dtls` adapt the crates to it; `conn` holds the
 //! in-memory datagram ends they read and write; `io` is the task that runs them. Sockets belong to `media`:
 //! datagrams come in as [`PeerInput`] and leave through a [`DatagramSink`].
 //!
-//! [`spawn`] starts the task of an association; [`PeerHandle::input`] feeds it from any thread. What it may say
+//! `fixed` is the machine of an association without ICE, on the path that the descriptions name; the task drives either
+//! as a `machine`.
+//!
+//! [`spawn`] starts the task of an association, [`spawn_fixed`] that of one without ICE; [`PeerHandle::input`] feeds it
+//! from any thread. What it may say
 //! is [`PeerEvent`]; after `Failed` or `ConsentLost` it has ended by itself. Everything before the media starts
 //! passes here; of media itself only [`PeerInput::MediaFrom`], once for a new path.
 
@@ -15,16 +19,18 @@ mod consent;
 mod core;
 mod counters;
 mod dtls;
+mod fixed;
 mod guard;
 mod ice;
 mod io;
+mod machine;
 mod output;
 mod paths;
 mod stun;
 
 pub use certificate::{Certificate, CertificateError};
 pub use counters::{Counter, Counters};
-pub use io::{PeerHandle, Refusal, spawn, spawn_on};
+pub use io::{PeerHandle, Refusal, spawn, spawn_fixed, spawn_on};
 
 use crate::base::{Path, Secret};
 use std::net::SocketAddr;
@@ -67,6 +73,8 @@ pub struct IceCredentials {
 pub enum SrtpProfile {
     /// SRTP_AES128_CM_HMAC_SHA1_80.
     AesCm128HmacSha1_80,
+    /// SRTP_AES128_CM_HMAC_SHA1_32: tags of RTP are 32 bits, those of RTCP 80 all the same.
+    AesCm128HmacSha1_32,
     /// SRTP_AEAD_AES_128_GCM.
     AeadAes128Gcm,
     /// SRTP_AEAD_AES_256_GCM.
@@ -74,11 +82,22 @@ pub enum SrtpProfile {
 }
 
 impl SrtpProfile {
+    /// Its name as a crypto-suite (RFC 4568 §6.2, RFC 7714 §14.2).
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AesCm128HmacSha1_80 => "AES_CM_128_HMAC_SHA1_80",
+            Self::AesCm128HmacSha1_32 => "AES_CM_128_HMAC_SHA1_32",
+            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
+        }
+    }
+
     /// Length of the master key in bytes.
     #[must_use]
     pub const fn key_len(self) -> usize {
         match self {
-            Self::AesCm128HmacSha1_80 | Self::AeadAes128Gcm => 16,
+            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 | Self::AeadAes128Gcm => 16,
             Self::AeadAes256Gcm => 32,
         }
     }
@@ -87,7 +106,7 @@ impl SrtpProfile {
     #[must_use]
     pub const fn salt_len(self) -> usize {
         match self {
-            Self::AesCm128HmacSha1_80 => 14,
+            Self::AesCm128HmacSha1_80 | Self::AesCm128HmacSha1_32 => 14,
             Self::AeadAes128Gcm | Self::AeadAes256Gcm => 12,
         }
     }
@@ -152,11 +171,33 @@ pub struct RemoteParameters {
     pub ice_role: IceRole,
 }
 
+/// What we bring to an association without ICE.
+#[derive(Clone)]
+pub struct FixedParameters {
+    /// Our certificate and key (one per process).
+    pub certificate: Arc<Certificate>,
+    /// Profiles in order of preference.
+    pub profiles: Vec<SrtpProfile>,
+}
+
+/// What the other side's description said of an association without ICE.
+#[derive(Debug, Clone)]
+pub struct FixedRemote {
+    /// Where its DTLS comes from and goes.
+    pub address: SocketAddr,
+    /// Its SHA-256 fingerprints, at least one.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Our DTLS role, as the offer and answer decided (RFC 5763 §5).
+    pub dtls_role: DtlsRole,
+}
+
 /// What an association is told.
 #[derive(Debug)]
 pub enum PeerInput {
     /// The other side's description; once.
     Remote(Box<RemoteParameters>),
+    /// The same for an association without ICE; once.
+    FixedRemote(Box<FixedRemote>),
     /// An ICE restart (RFC 8445 §9, RFC 8842 §3.3: new ufrag and password, the same certificate). Browsers do no
     /// new handshake then, so keys stay and no second `Connected` comes; the selected path stays too until
     /// [`PeerEvent::Selected`] names the new one.

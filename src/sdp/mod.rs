@@ -1,8 +1,8 @@
 //! Session descriptions as data (RFC 8866): parsed from text, printed to text, read through typed views.
 //!
 //! A [`SessionDescription`] keeps what it does not know as attributes, in order. The typed views read the
-//! attributes of offer/answer (RFC 3264), ICE (RFC 8839), DTLS-SRTP (RFC 5763, 8122, 8842), rtcp-mux
-//! (RFC 5761, 8858) and BUNDLE (RFC 8843), a media section falling back to the session where the RFC says so.
+//! attributes of offer/answer (RFC 3264), ICE (RFC 8839), SRTP keys (RFC 4568), DTLS-SRTP (RFC 5763, 8122, 8842),
+//! rtcp-mux (RFC 5761, 8858) and BUNDLE (RFC 8843), a media section falling back to the session where the RFC says so.
 //!
 //! Parsing is bounded in size and count, linear in time, tolerant of order within a section and of bare LF
 //! line ends, and never panics; errors name the line and never echo it.
@@ -10,10 +10,12 @@
 //! Left out: bandwidth, time zones, repeat times, keys and e-mail lines are read over and not kept.
 
 mod attribute;
+mod crypto;
 mod parse;
 mod print;
 
 pub use attribute::{Candidate, Direction, MediaCodec, Setup, codec_label};
+pub use crypto::{Crypto, CryptoKey};
 pub use parse::{MAX_SDP_BYTES, SdpError};
 
 use attribute::{parse_candidate, parse_fmtp, parse_rtpmap, static_codec};
@@ -48,12 +50,21 @@ pub struct Origin {
 }
 
 /// `a=` (RFC 8866 §5.13).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// Its name; case-sensitive.
     pub name: String,
     /// What stands after the colon; none for a property attribute.
     pub value: Option<String>,
+}
+
+/// Values that are keys or passwords do not show.
+impl std::fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_secret = matches!(self.name.as_str(), "crypto" | "ice-pwd");
+        let value = self.value.as_deref().map(|v| if is_secret { "(secret)" } else { v });
+        f.debug_struct("Attribute").field("name", &self.name).field("value", &value).finish()
+    }
 }
 
 impl Attribute {
@@ -226,6 +237,12 @@ impl Media {
                 Some(codec)
             })
             .collect()
+    }
+
+    /// `a=crypto` lines that could be read (RFC 4568 §4), in order of preference.
+    #[must_use]
+    pub fn cryptos(&self) -> Vec<Crypto> {
+        values_of(&self.attributes, "crypto").filter_map(crypto::parse_crypto).collect()
     }
 
     /// `a=candidate` lines that could be read (RFC 8839 §5.1), in order.

@@ -135,3 +135,17 @@ fn a_user_name_with_spaces_is_a_user_name_all_the_same_rfc_8866_5_2() {
     assert_eq!((origin.username.as_str(), origin.session_id, origin.version), ("My Phone", 7, 3));
     assert!(sdp("7 3 IN IP4 192.0.2.1").is_err(), "none at all");
 }
+
+#[test]
+fn keys_and_passwords_of_a_description_do_not_show_in_debug_output() {
+    let text = format!(
+        "{BROWSER}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:PS1uQCVeeCFCanVmcjkpPywjNWhcYD0mXXtxaVBR\r\n"
+    );
+    let sdp = SessionDescription::parse(&text).unwrap();
+    assert_eq!(sdp.media[0].cryptos().len(), 1);
+    let shown = format!("{sdp:?}");
+    assert!(
+        shown.contains("crypto") && !shown.contains("PS1uQCV") && !shown.contains("0123456789abc"),
+        "{shown}"
+    );
+}

@@ -238,6 +238,7 @@ impl StatusCode {
     #[must_use]
     pub fn phrase(self) -> String {
         match self.0 {
+            202 => "Accepted".to_owned(),
             414 => "Request-URI Too Long".to_owned(),
             416 => "Unsupported URI Scheme".to_owned(),
             469 => "Bad Info Package".to_owned(),
@@ -298,6 +299,7 @@ mod tests {
         assert_eq!(StatusCode::OK.phrase(), "OK");
         assert_eq!(StatusCode::BUSY_HERE.phrase(), "Busy Here");
         assert_eq!(StatusCode::SERVER_ERROR.phrase(), "Server Internal Error");
+        assert_eq!(StatusCode::ACCEPTED.phrase(), "Accepted");
         assert_eq!(StatusCode::new(499).unwrap().phrase(), "Unknown");
         assert_eq!(StatusCode::new(700), None);
     }

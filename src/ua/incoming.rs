@@ -189,7 +189,7 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::call::leg::Party;
-    use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
+    use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
     use crate::call::route::{Source, Target};
     use crate::sip::NameAddr;
     use crate::sip::answer::Body;
@@ -219,6 +219,8 @@ mod tests {
             codecs: vec![Codec::Pcmu],
             towards: "192.0.2.4".parse().unwrap(),
             is_symmetric: false,
+            encryption: Encryption::Off,
+            is_avpf: false,
             hold_music: HoldMusic::default(),
         };
         LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }

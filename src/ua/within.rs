@@ -208,3 +208,148 @@ impl Within {
 fn party_of(address: &NameAddr) -> Party {
     Party { user: address.uri.user_text().unwrap_or_default(), display: address.display.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{CallId, Cause, Digit, LegId};
+    use crate::sip::Replaces;
+    use std::time::Duration;
+
+    pub(in super::super) fn terms() -> Terms {
+        Terms {
+            policy: Arc::default(),
+            source: Source::Trunk("pbx".into()),
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            places: vec![
+                (Host::parse("PBX.example").unwrap(), 5060),
+                (Host::parse("192.0.2.4").unwrap(), 5062),
+            ],
+            keys_by_info: false,
+            may_transfer: true,
+            follows_redirects: true,
+        }
+    }
+
+    fn refer(to: &str, replaces: Option<&str>) -> SessionEvent {
+        SessionEvent::Refer(Box::new(Refer {
+            to: Uri::parse(to).unwrap(),
+            replaces: replaces.map(|r| Replaces::parse(r).unwrap()),
+            by: Some(NameAddr::parse("Desk <sip:100@pbx.example>").unwrap()),
+        }))
+    }
+
+    fn asked(within: &mut Within, to: &str) -> TransferTo {
+        match within.handle_session(&refer(to, None)) {
+            Some(Action::Tell(LegEvent::Transfer(wish))) => {
+                assert_eq!(wish.source, Source::Trunk("pbx".into()));
+                assert_eq!(wish.by.unwrap().user, "100");
+                wish.to
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn status(action: Option<Action>) -> u16 {
+        match action {
+            Some(Action::Session(SessionCommand::AnswerRefer(answer))) => answer.status.code(),
+            Some(Action::Session(SessionCommand::Notify(status))) => status.code(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_peer_is_called_there_and_any_other_is_a_number_for_the_routes() {
+        let mut within = Within::new(terms());
+        let there = |number: &str| TransferTo::Target {
+            target: Target { edge: "trunk", name: "pbx".into(), number: number.into() },
+            takes_over: None,
+        };
+        for own in
+            ["sip:600@pbx.example", "sip:600@PBX.EXAMPLE:5060", "sip:600@192.0.2.4:5062", "sip:600@192.0.2.4"]
+        {
+            assert_eq!(asked(&mut within, own), there("600"), "{own}");
+        }
+        for other in ["sip:600@192.0.2.4:5080", "sip:600@203.0.113.66", "sip:600@evil.example", "tel:600"] {
+            assert_eq!(asked(&mut within, other), TransferTo::Number("600".into()), "{other}");
+        }
+        assert_eq!(status(within.handle_session(&refer("sip:192.0.2.4:5062", None))), 404, "nobody is named");
+    }
+
+    #[test]
+    fn what_becomes_of_a_transfer_is_an_answer_first_and_news_after_it() {
+        let mut within = Within::new(terms());
+        let hears = |within: &mut Within, state| status(within.handle_command(&LegCommand::Notify(state)));
+        asked(&mut within, "sip:600@pbx.example");
+        assert_eq!(hears(&mut within, TransferState::Failed(Cause::Unavailable)), 480, "refused");
+        asked(&mut within, "sip:600@pbx.example");
+        for (state, code) in [
+            (TransferState::Trying, 202),
+            (TransferState::Ringing, 180),
+            (TransferState::Failed(Cause::Busy), 486),
+            (TransferState::Done, 200),
+        ] {
+            assert_eq!(hears(&mut within, state), code, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_may_not_transfer_hears_603() {
+        let mut within = Within::new(Terms { may_transfer: false, ..terms() });
+        assert_eq!(status(within.handle_session(&refer("sip:600@pbx.example", None))), 603);
+    }
+
+    #[test]
+    fn a_dialog_is_looked_for_here_and_else_left_to_the_peer_alone_rfc_3891() {
+        let mut within = Within::new(terms());
+        let dialog = "abc;to-tag=1;from-tag=2";
+        let find = |within: &mut Within, to: &str| match within.handle_session(&refer(to, Some(dialog))) {
+            Some(Action::Find(refer)) => refer,
+            other => panic!("{other:?}"),
+        };
+        let to = |action| match action {
+            Action::Tell(LegEvent::Transfer(wish)) => wish.to,
+            other => panic!("{other:?}"),
+        };
+        let (call, leg) = (CallId::from_bits(1), LegId(2));
+        let named = find(&mut within, "sip:x@203.0.113.1");
+        assert_eq!(to(within.handle_found(&named, Some((call, leg)))), TransferTo::Partner(call, leg));
+        assert_eq!(status(Some(within.handle_found(&named, None))), 404, "no host that no trunk names");
+        let named = find(&mut within, "sip:x@pbx.example");
+        let TransferTo::Target { target, takes_over } = to(within.handle_found(&named, None)) else {
+            panic!()
+        };
+        assert_eq!((target.number.as_str(), takes_over.as_deref()), ("x", Some(dialog)));
+    }
+
+    #[test]
+    fn keys_go_by_info_where_the_peer_wants_them_so_and_its_descriptions_name_none_then() {
+        const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 101 102\r\n\
+                           a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 Telephone-Event/8000\r\na=fmtp:101 0-16\r\n\
+                           a=rtpmap:102 telephone-event/48000\r\na=sendrecv\r\n";
+        let sdp = || Box::new(SessionDescription::parse(SDP).unwrap());
+        let key = DtmfDigit { digit: Digit::from_char('5').unwrap(), duration: Duration::from_millis(160) };
+        let by_media = Within::new(terms());
+        let by_info = Within::new(Terms { keys_by_info: true, ..terms() });
+        for (mut within, expected) in [(by_media, None), (by_info, Some("0"))] {
+            let mut offer = LegCommand::Offer(sdp());
+            within.tailor_command(&mut offer);
+            let LegCommand::Offer(offer) = offer else { panic!() };
+            let formats = expected.unwrap_or("0 101 102");
+            assert_eq!(offer.media[0].formats.join(" "), formats);
+            assert_eq!(offer.to_string().contains("elephone-"), expected.is_none());
+            let Action::Tell(LegEvent::Offer(offer)) = within.tailor_action(LegEvent::Offer(sdp()).into())
+            else {
+                panic!()
+            };
+            assert_eq!(offer.media[0].formats.join(" "), formats);
+            let told = within.handle_command(&LegCommand::Dtmf(key));
+            let is_told = matches!(told, Some(Action::Session(SessionCommand::Key(Key { digit, .. }))) if digit == key.digit);
+            assert_eq!(is_told, expected.is_some());
+            // theirs are taken in any case
+            let theirs = SessionEvent::Key(Key { digit: key.digit, duration: key.duration });
+            let pressed = within.handle_session(&theirs);
+            assert!(matches!(pressed, Some(Action::Tell(LegEvent::Pressed(k))) if k == key));
+        }
+    }
+}

@@ -26,7 +26,7 @@ rtp_ports = "5"
 [srtp]
 profiles = ["NULL"]
 [trunk.pbx]
-codec = "mp3"
+codecs = ["mp3"]
 [account.a]
 token = "short"
 [[route]]
@@ -40,7 +40,7 @@ to = "trunk.pbc"
     ['wrong range', 'FILE: media.rtp_ports: '],
     ['wrong profile', 'FILE: srtp.profiles'],
     ['missing host', 'FILE: trunk.pbx.host: write the PBX\'s HOST or HOST:PORT'],
-    ['wrong codec', 'FILE: trunk.pbx.codec: no such codec; there are: PCMU, PCMA, G722, opus'],
+    ['wrong codec', 'FILE: trunk.pbx.codecs: no such codec; there are: PCMU, PCMA, G722, opus'],
     ['short token', 'FILE: account.a.token: a token must have 16 characters or more'],
     ['wrong variable', 'environment variable SIPEDGE_ICE__LOOPBACK: ice.loopback: invalid type: string "perhaps", expected a boolean'],
   ]) {

@@ -33,8 +33,8 @@ export class Sipedge {
 
 /** A configuration for tests: everything on loopback, one trunk `pbx`, one account `anna`. */
 export function configuration({
-  http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codec = 'PCMU', user = 'trunk-in', password = 'trunk-in-pw',
-  profiles, envelope, timeout = '30s', inbound = 'inbound_user = "pbx"\ninbound_password = "pbx-pw"', extra = '',
+  http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codecs = ['PCMU'], media = '', from = '', user = 'trunk-in', password = 'trunk-in-pw',
+  profiles, envelope, timeout = '30s', inbound = 'inbound_user = "pbx"\ninbound_password = "pbx-pw"', routes = '', extra = '',
 }) {
   const bracketed = bind.includes(':') ? `[${bind}]` : bind;
   return `
@@ -58,7 +58,8 @@ ${profiles ? `\n[srtp]\nprofiles = ${JSON.stringify(profiles)}\n` : ''}${envelop
 host = "${host}"
 user = "${user}"
 password = "${password}"
-codec = "${codec}"
+codecs = ${JSON.stringify(codecs)}
+${media}
 ${inbound}
 
 [account.anna]
@@ -68,9 +69,9 @@ numbers = ["1001"]
 [account.bert]
 token = "bert-token-0123456789"
 numbers = ["1002"]
-
+${routes}
 [[route]]
-to = "trunk.pbx"
+${from}to = "trunk.pbx"
 ${extra}`;
 }
 

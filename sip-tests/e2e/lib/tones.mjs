@@ -11,7 +11,7 @@ const WINDOW_MS = 40;
 /** A browser may change its path within a second of connecting; a packet on its way by a path not yet proved is dropped. */
 export const FEW = 2;
 
-/** Calls 602 and measures its tone in the browser; `examine` is given the browser's statistics. */
+/** Calls 602 and measures its tone in the browser; `examine` is given the browser's statistics. Gives the PBX's figures. */
 export async function toneInBrowser({ report, client, browser, pbx, codec, trunk = 'trunk-in', examine = () => {} }) {
   const since = pbx.mark();
   const callID = await client.make('602');
@@ -34,14 +34,15 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, trunk
   report.check('the PBX knew the call by its trunk', figures.chan.startsWith(`PJSIP/${trunk}-`), figures.chan);
   report.check('packets at the PBX', figures.rtp_in > 80 && Number(figures.lost_in) <= FEW, `in ${figures.rtp_in}, out ${figures.rtp_out}, lost ${figures.lost_in}`);
   await page.close();
+  return figures;
 }
 
-/** The PBX dials `number` and calls 1001 here, is answered, and its tone is heard; gives what reads the PBX's log since then. */
-export async function calledByPbx({ report, client, browser, pbx, what, number }) {
+/** The PBX calls 1001 here, by dialling `number` or as `call` does, is answered, and its tone is heard; gives what reads its log since then. */
+export async function calledByPbx({ report, client, browser, pbx, what, number, call: calls = () => pbx.calls(number) }) {
   const listener = new Listener(client);
   await listener.opened;
   const since = pbx.mark();
-  await pbx.calls(number);
+  await calls();
   const { call } = await listener.next('call.incoming');
   report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, 'inbound incoming 1001');
   const answered = await client.ask('POST', '/call/answer', { callID: call.callID });
@@ -58,7 +59,7 @@ export async function calledByPbx({ report, client, browser, pbx, what, number }
   return since;
 }
 
-/** Calls 612, which records, and finds the microphone's bursts in the recording. */
+/** Calls 612, which records, and finds the microphone's bursts in the recording. Gives the PBX's figures. */
 export async function toneInPbx({ report, client, browser, pbx, tone }) {
   const before = new Set(pbx.recordings());
   const since = pbx.mark();
@@ -71,7 +72,7 @@ export async function toneInPbx({ report, client, browser, pbx, tone }) {
   }, 15_000);
   report.equal('ended by the PBX', ended.endReason, 'remote_ended');
   const microphone = await page.evaluate((ms) => window.microphoneEnvelope(14, ms), WINDOW_MS);
-  await pbx.callEnd(since);
+  const figures = await pbx.callEnd(since);
   const file = pbx.recordings().find((f) => !before.has(f));
   const { rate, samples } = readWav(file);
   const { hertz } = strongest(loudest(samples, rate, tone.on), rate);
@@ -81,6 +82,7 @@ export async function toneInPbx({ report, client, browser, pbx, tone }) {
   if (match) report.near('level of the recording against the microphone', match.difference, 0, 1, 'dB');
   report.check('recorded', samples.length / rate > 8, `${(samples.length / rate).toFixed(1)} s`);
   await page.close();
+  return figures;
 }
 
 /** A detached call to 612: what the PBX records of a call without a browser is silence. */

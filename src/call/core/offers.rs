@@ -90,6 +90,9 @@ impl Call {
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
+        if self.free_codec(leg, &refusal) {
+            return;
+        }
         if self.callee(leg).is_some() {
             if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
                 && let Some(party) = self.party_mut(leg)
@@ -99,6 +102,9 @@ impl Call {
                 return self.tell(leg, LegCommand::RefuseOffer(refusal));
             }
             return self.give_up(now, leg, refusal.cause(), false);
+        }
+        if self.keeps_codec(leg) {
+            return;
         }
         let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
         let Some(party) = self.party_mut(leg) else { return };

@@ -3,7 +3,8 @@
 //! another leg takes the place of a party's.
 //!
 //! Media of who stays is never taken down: it hears who transfers, then the new party's early media or silence, then the
-//! new party. The new party is offered the codec of who stays, so that nothing has to be offered there.
+//! new party. The new party is offered the codec of who stays, so that nothing has to be offered there; where it speaks
+//! no such codec, who stays is offered its own afterwards, if it takes offers.
 
 use super::*;
 use crate::call::leg::{Transfer as Wish, TransferTo};
@@ -81,7 +82,66 @@ impl Call {
         self.ring_deadline = None;
         self.notify(TransferState::Failed(cause));
         self.transfer = None;
+        self.bind_codec();
         self.go_on_alone(cause);
+    }
+
+    /// The new party speaks no codec of who stays: where that one can be offered another, the new party is offered all it
+    /// speaks. True when it is.
+    pub(super) fn free_codec(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
+        let stays = &mut self.caller.party;
+        let may_change = self.transfer.is_some() && stays.profile.takes_reoffer && !stays.is_free;
+        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
+        let callee = self.callees.iter().find(|c| c.leg == leg && c.progress == Progress::Offering);
+        let Some(party) = callee.and_then(|c| c.party.as_ref()).filter(|_| may_change && is_no_codec) else {
+            return false;
+        };
+        stays.is_free = true;
+        let (stays, profile) = (stays.leg, party.profile.media.clone());
+        self.media(MediaCommand::FreeCodec(stays, true));
+        self.media(MediaCommand::CreateOffer { leg, profile });
+        true
+    }
+
+    /// The codec of the new party is known: who stays is offered it, if that is another one.
+    pub(super) fn change_codec(&mut self, leg: LegId) {
+        let stays = &self.caller.party;
+        let Some(new) =
+            self.partner.as_ref().filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some())
+        else {
+            return;
+        };
+        if new.codec == stays.codec {
+            return self.bind_codec();
+        }
+        if leg == new.leg && self.transfer.is_none() {
+            let stays = stays.leg;
+            self.media(MediaCommand::FreeCodec(stays, false));
+            if let Some(party) = self.party_mut(stays) {
+                party.is_offer_due = true;
+            }
+            self.offer_if_due(stays);
+        }
+    }
+
+    /// Who stays does not take the codec of the new party, and the two hear nothing of each other: the end. True when it
+    /// is so.
+    pub(super) fn keeps_codec(&mut self, leg: LegId) -> bool {
+        let is_so = self.caller.party.is_free
+            && self.caller.party.leg == leg
+            && self.transfer.is_none()
+            && self.partner.as_ref().is_some_and(|p| p.codec != self.caller.party.codec);
+        if is_so {
+            self.end(Cause::NoCommonCodec, None);
+        }
+        is_so
+    }
+
+    /// Who stays has its codec for good.
+    fn bind_codec(&mut self) {
+        if std::mem::take(&mut self.caller.party.is_free) {
+            self.media(MediaCommand::FreeCodec(self.caller.party.leg, false));
+        }
     }
 
     /// What was to come in the place of the partner does not: the two go on, or who stays is alone.

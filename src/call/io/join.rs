@@ -8,7 +8,7 @@
 use super::{Dialer, Inner, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::base::Cause;
 use crate::call::leg::{Answered, Incoming, LegCommand, LegEvent, LegProfile};
-use crate::call::port::{Codec, HoldMusic, MediaProfile};
+use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile};
 use crate::call::route::Target;
 use async_trait::async_trait;
 use std::net::{IpAddr, Ipv4Addr};
@@ -53,6 +53,9 @@ impl Dialer for Joiner {
 fn profile() -> LegProfile {
     LegProfile {
         media: MediaProfile::Rtp {
+            // it does not leave this machine
+            encryption: Encryption::Off,
+            is_avpf: false,
             codecs: Codec::ALL.to_vec(),
             towards: IpAddr::V4(Ipv4Addr::LOCALHOST),
             is_symmetric: false,

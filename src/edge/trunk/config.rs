@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod media;
 mod policy;
 
 pub(super) use access::Access;
@@ -12,7 +13,7 @@ use super::pbx_end;
 use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
-use crate::call::port::{Codec, HoldMusic};
+use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::sip::session::{TimerRules, TimerUse};
 use crate::sip::{TlsPeer, Transport};
@@ -39,7 +40,7 @@ pub(super) struct Trunk {
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) realm: Option<String>,
-    pub(super) codec: Codec,
+    pub(super) media: media::Media,
     pub(super) is_symmetric: bool,
     pub(super) access: Access,
     /// The configuration says so, and it does not follow from the host alone.
@@ -74,12 +75,6 @@ impl Trunk {
         self.is_down.load(Ordering::Relaxed)
     }
 
-    /// What it may speak when it calls, in order of preference: its own codec, then all others.
-    pub(super) fn codecs_in(&self) -> Vec<Codec> {
-        let others = Codec::ALL.into_iter().filter(|c| *c != self.codec);
-        std::iter::once(self.codec).chain(others).collect()
-    }
-
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
     }
@@ -102,7 +97,9 @@ struct Raw {
     password: Option<Secret>,
     password_file: Option<PathBuf>,
     realm: Option<String>,
-    codec: Option<String>,
+    codecs: Option<Vec<String>>,
+    media_encryption: Option<String>,
+    avpf: Option<bool>,
     symmetric: Option<bool>,
     caller_id: Option<String>,
     diversion: Option<String>,
@@ -140,7 +137,9 @@ const KNOWN: &[&str] = &[
     "password",
     "password_file",
     "realm",
-    "codec",
+    "codecs",
+    "media_encryption",
+    "avpf",
     "symmetric",
     "caller_id",
     "diversion",
@@ -258,14 +257,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if password.is_some() && user.is_none() {
         faults.push(section.fault("user", "a password needs the user it belongs to"));
     }
-    let codec = match raw.codec.as_deref() {
-        None => Some(Codec::Pcmu), // what every PBX takes
-        Some(name) => Codec::from_name(name),
-    };
-    if codec.is_none() {
-        let names: Vec<&str> = Codec::ALL.iter().map(|c| c.name()).collect();
-        faults.push(section.fault("codec", format!("no such codec; there are: {}", names.join(", "))));
-    }
+    let media = media::read(section, &raw, &mut faults);
     let policy = policy::read(section, &mut raw, &mut faults);
     let hold_music = match raw.hold_music.as_deref() {
         None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
@@ -286,15 +278,15 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         check_registrar(section, &raw, &mut faults);
     }
     let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
-    match (host, codec) {
-        (Some((host, port)), Some(codec)) if faults.is_empty() => Ok(Trunk {
+    match host {
+        Some((host, port)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
             host,
             port,
             user,
             password,
             realm: raw.realm,
-            codec,
+            media,
             is_symmetric: raw.symmetric.unwrap_or(false), // a fixed peer cannot be hijacked
             policy: Arc::new(policy),
             access,
@@ -520,9 +512,9 @@ mod tests {
     #[test]
     fn every_mistake_of_a_trunk_is_named_at_once() {
         let section =
-            Section::new("trunk.pbx", "t", json!({"password": "x", "codec": "mp3", "caller_id": "x"}));
+            Section::new("trunk.pbx", "t", json!({"password": "x", "codecs": ["mp3"], "caller_id": "x"}));
         let keys: Vec<String> = read(&section).unwrap_err().into_iter().map(|f| f.key).collect();
-        assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codec", "trunk.pbx.caller_id"]);
+        assert_eq!(keys, ["trunk.pbx.host", "trunk.pbx.user", "trunk.pbx.codecs", "trunk.pbx.caller_id"]);
     }
 
     #[test]

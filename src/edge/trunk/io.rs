@@ -80,7 +80,7 @@ impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
         let (hop, identity) = self.place(&trunk).await?;
-        let profile = trunk.profile(vec![trunk.codec], hop.address.ip());
+        let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
         let outgoing =
@@ -191,7 +191,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
         let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Answer::new(status)
     };
-    let profile = trunk.profile(trunk.codecs_in(), invite.flow.path.remote.ip());
+    let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path.remote.ip());
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok(started) => started,
@@ -269,6 +269,8 @@ impl Trunk {
                 codecs,
                 towards,
                 is_symmetric: self.is_symmetric,
+                encryption: self.media.encryption,
+                is_avpf: self.media.is_avpf,
                 hold_music: self.hold_music.clone(),
             },
             takes_offer: true,

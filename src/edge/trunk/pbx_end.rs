@@ -89,7 +89,7 @@ impl End<'_> {
             Codec::G722 => "g722",
             Codec::Opus => "opus",
         };
-        let names: Vec<&str> = self.trunk.codecs_in().iter().map(name).collect();
+        let names: Vec<&str> = self.trunk.media.codecs_in.iter().map(name).collect();
         names.join(",")
     }
 

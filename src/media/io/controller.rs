@@ -3,28 +3,27 @@
 //!
 //! A WebRTC leg has up to two transports: the one in use, and one whose offer was answered and whose ICE and
 //! DTLS are under way; when that is up it takes the place of the first. An ICE restart of either (RFC 8445 §9)
-//! changes its credentials and nothing else. A plain leg has one, and keeps its ports over every re-offer. A leg that
-//! is a media application has none: what it plays is played on the other leg's stream.
+//! changes its credentials and nothing else. A plain leg (without ICE, whether protected or not) has one, and keeps its
+//! ports over every re-offer. A leg that is a media application has none: what it plays is played on the other leg's stream.
 
+mod dtls;
+mod plain;
 mod webrtc;
 
 use super::engine::Shared;
 use super::thread::{Command, MediaThread, News};
 use crate::base::{CallId, Cause, LegId, Seed, StreamId};
 use crate::call::port::{
-    Application, Codec, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+    Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
 };
-use crate::media::relay::Format;
-use crate::media::session::{
-    LocalTransport, OwnOrigin, PlainOffer, PlainRemote, TransportKey, WebRtcOffer, answer_plain,
-    answer_webrtc, label, offer_plain, read_plain_answer, read_plain_offer, read_webrtc_offer,
-};
+use crate::media::session::{OwnOrigin, label};
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
 use crate::media::tone::Program;
-use crate::peer::{self, DtlsRole, IceCredentials, LocalParameters, PeerEvent, PeerHandle, PeerInput};
-use crate::sdp::{Direction, SessionDescription};
-use std::net::{IpAddr, SocketAddr};
+use crate::peer::{self, DtlsRole, Fingerprint, PeerEvent, PeerHandle, PeerInput, SrtpProfile};
+use crate::sdp::{Direction, SessionDescription, Setup};
+use plain::Plain;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -45,24 +44,6 @@ impl PeerInlet for PeerHandle {
     }
 }
 
-/// A plain transport of a leg.
-struct Plain {
-    stream: StreamId,
-    stats: Arc<StreamStats>,
-    rtp: SocketAddr,
-    offer: Option<PlainOffer>,
-    format: Option<Format>,
-    /// What the far side says of itself.
-    far: Direction,
-}
-
-impl Plain {
-    /// Whether the far side holds the call by its description; it may send music of its own all the same.
-    fn is_on_hold(&self) -> bool {
-        self.format.is_some() && self.far != Direction::SendRecv
-    }
-}
-
 struct Leg {
     id: LegId,
     origin: OwnOrigin,
@@ -71,8 +52,14 @@ struct Leg {
     is_holding: bool,
     hold_music: HoldMusic,
     plain: Option<Plain>,
+    /// The codecs of a caller's offer that waits for its answer, as far as the leg may speak them; none: not known.
+    described: Vec<Codec>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
+    /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]).
+    free: Option<Vec<Codec>>,
+    /// Codecs that it may speak.
+    codecs: Vec<Codec>,
     current: Option<Transport>,
     pending: Option<Transport>,
 }
@@ -173,10 +160,7 @@ impl Controller {
                 self.say(event).await;
             }
             MediaCommand::CheckOffer { leg, profile, sdp } => {
-                if let MediaProfile::Rtp { codecs, towards, .. } = &profile
-                    && let Err(refusal) =
-                        read_plain_offer(&sdp, codecs).and_then(|remote| remote.check_reach(*towards))
-                {
+                if let Err(refusal) = self.check_offer(leg, &profile, &sdp) {
                     self.say(MediaEvent::Refused { leg, refusal }).await;
                 }
             }
@@ -191,7 +175,7 @@ impl Controller {
                     MediaProfile::Application(_) => {
                         Err(MediaRefusal::Unusable("an application takes no offers"))
                     }
-                    MediaProfile::Rtp { codecs, .. } => self.accept_plain(leg, &sdp, codecs, &profile),
+                    MediaProfile::Rtp { .. } => self.accept_plain(leg, &sdp, &profile),
                 };
                 match accepted {
                     Ok((answer, connected)) => {
@@ -226,6 +210,11 @@ impl Controller {
                 self.bridge = Some((a, b));
                 self.relink();
             }
+            MediaCommand::FreeCodec(leg, is_free) => {
+                if let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg) {
+                    leg.free = is_free.then(|| leg.codecs.clone());
+                }
+            }
             MediaCommand::Expect(leg) => self.expect(leg),
             MediaCommand::Detach(leg) => {
                 let had_media = self.detach(leg);
@@ -240,62 +229,7 @@ impl Controller {
         }
     }
 
-    // ---- plain legs
-
-    fn create_offer(
-        &mut self,
-        leg: LegId,
-        profile: &MediaProfile,
-    ) -> Result<SessionDescription, MediaRefusal> {
-        let MediaProfile::Rtp { codecs, .. } = profile else {
-            return Err(MediaRefusal::Unusable("offers to a browser are not served; let it offer"));
-        };
-        let is_held = self.is_held(leg);
-        let beside = self.codecs_beside(leg);
-        let at = self.plain_leg(leg, profile)?;
-        let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
-        let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
-        let offer = match &plain.format {
-            Some(format) => PlainOffer::again(format),
-            None => PlainOffer::first(&common(codecs, &beside)?),
-        };
-        let offer = if is_held { offer.with_direction(Direction::SendOnly) } else { offer };
-        let sdp = offer_plain(&offer, plain.rtp, &mut leg.origin);
-        plain.offer = Some(offer);
-        Ok(sdp)
-    }
-
-    /// Answers with the codec when media can flow now and could not before, or by another codec.
-    fn accept_answer(&mut self, leg: LegId, sdp: &SessionDescription) -> Result<Option<Codec>, MediaRefusal> {
-        let unknown = MediaRefusal::Unusable("an answer without an offer of ours");
-        let at = self.legs.iter().position(|l| l.id == leg).ok_or(unknown.clone())?;
-        let offer = self.legs.get(at).and_then(|l| l.plain.as_ref()?.offer.as_ref()).ok_or(unknown)?;
-        let remote = read_plain_answer(sdp, offer)?;
-        if let Some(plain) = self.legs.get(at).and_then(|l| l.plain.as_ref()) {
-            remote.check_reach(plain.rtp.ip())?;
-        }
-        self.install(at, &remote)
-    }
-
-    fn accept_plain(
-        &mut self,
-        leg: LegId,
-        sdp: &SessionDescription,
-        codecs: &[Codec],
-        profile: &MediaProfile,
-    ) -> Result<(SessionDescription, Option<Codec>), MediaRefusal> {
-        let wanted = common(codecs, &self.codecs_beside(leg))?;
-        let remote = read_plain_offer(sdp, &wanted)?;
-        if let MediaProfile::Rtp { towards, .. } = profile {
-            remote.check_reach(*towards)?;
-        }
-        let is_held = self.is_held(leg);
-        let at = self.plain_leg(leg, profile)?;
-        let connected = self.install(at, &remote)?;
-        let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
-        let rtp = leg.plain.as_ref().ok_or(MediaRefusal::Congestion)?.rtp;
-        Ok((answer_plain(sdp, &remote, is_held, rtp, &mut leg.origin), connected))
-    }
+    // ---- what goes on in a call
 
     /// A leg holds the other one, or not any more.
     fn hold(&mut self, leg: LegId, is_holding: bool) {
@@ -320,58 +254,6 @@ impl Controller {
         if let Some(stream) = leg.plain.as_ref().map(|p| p.stream) {
             self.tell(Command::Expect(stream));
         }
-    }
-
-    /// Hands a far side's description to the media thread.
-    fn install(&mut self, at: usize, remote: &PlainRemote) -> Result<Option<Codec>, MediaRefusal> {
-        let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
-        let before = plain.format.replace(remote.format).map(|f| f.codec);
-        plain.far = remote.direction;
-        let stream = plain.stream;
-        let is_held = self.legs.get(at).is_some_and(|l| self.is_held(l.id));
-        let mut is_taken = self.tell(Command::Format(stream, remote.format));
-        is_taken &= self.tell(direction(stream, remote.direction, is_held));
-        // on hold by a null address, the old one stays: media comes back there
-        if let Some(rtp) = remote.rtp {
-            let rtcp = remote.rtcp.unwrap_or(rtp);
-            is_taken &= self.tell(Command::Remote(stream, rtp, rtcp));
-        }
-        self.relink();
-        let codec = remote.format.codec;
-        if is_taken { Ok((before != Some(codec)).then_some(codec)) } else { Err(MediaRefusal::Congestion) }
-    }
-
-    /// The place of a plain leg, with its ports.
-    fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { towards, is_symmetric, hold_music, .. } = profile else {
-            return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
-        };
-        let at = self.leg(id);
-        if let Some(leg) = self.legs.get_mut(at) {
-            leg.hold_music.clone_from(hold_music);
-        }
-        if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
-            return Ok(at);
-        }
-        let (rtp, sockets) =
-            self.shared.open_pair(*towards, *is_symmetric).ok_or(MediaRefusal::Congestion)?;
-        let stream = self.shared.stream_id();
-        let stats = Arc::new(StreamStats::default());
-        let news = Some(self.news.clone());
-        let source = OwnSource::random(&mut self.seed);
-        let shown = Arc::clone(&stats);
-        if !self.tell(Command::AddPlain { id: stream, source, sockets, stats: shown, news }) {
-            self.shared.put_back(rtp.port());
-            return Err(MediaRefusal::Congestion);
-        }
-        if let Some(leg) = self.legs.get_mut(at) {
-            let far = Direction::SendRecv;
-            leg.plain = Some(Plain { stream, stats, rtp, offer: None, format: None, far });
-            if leg.is_expected {
-                self.tell(Command::Expect(stream));
-            }
-        }
-        Ok(at)
     }
 
     /// What the thread noticed of a stream.
@@ -421,12 +303,6 @@ impl Controller {
         if let Some(plain) = leg.plain.take() {
             self.close_plain(&plain);
         }
-    }
-
-    fn close_plain(&self, plain: &Plain) {
-        self.tell(Command::Remove(plain.stream));
-        self.note_end(plain.stream, "rtp", &plain.stats);
-        self.shared.put_back(plain.rtp.port());
     }
 
     /// One line and the totals for a stream that ends; packets of the last moment may be missing.
@@ -486,12 +362,23 @@ impl Controller {
         let Some(beside) = self.legs.iter().find(|l| Some(l.id) == partner) else {
             return Codec::ALL.to_vec();
         };
+        if let Some(free) = &beside.free {
+            return free.clone();
+        }
         if let Some(codec) = beside.codec() {
             return vec![codec];
         }
         let offered = || beside.plain.as_ref()?.offer.as_ref().map(|o| o.codecs().collect());
+        let described = || (!beside.described.is_empty()).then(|| beside.described.clone());
         let application = beside.application.map(|a| a.codecs().to_vec());
-        application.or_else(offered).unwrap_or_else(|| Codec::ALL.to_vec())
+        application.or_else(offered).or_else(described).unwrap_or_else(|| Codec::ALL.to_vec())
+    }
+
+    /// Whether the leg beside was offered several codecs and has yet to choose.
+    fn is_undecided_beside(&self, leg: LegId) -> bool {
+        let partner = self.partner_of(leg);
+        let beside = self.legs.iter().find(|l| Some(l.id) == partner);
+        beside.and_then(|l| l.plain.as_ref()).is_some_and(|p| p.offer.is_some() && p.format.is_none())
     }
 
     fn leg(&mut self, id: LegId) -> usize {
@@ -506,7 +393,10 @@ impl Controller {
             is_holding: false,
             hold_music: HoldMusic::Silence,
             plain: None,
+            described: Vec::new(),
             is_expected: false,
+            free: None,
+            codecs: Vec::new(),
             current: None,
             pending: None,
         });

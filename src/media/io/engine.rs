@@ -282,6 +282,7 @@ impl MediaPort for Port {
             | MediaCommand::Hold(leg, _)
             | MediaCommand::SendDtmf(leg, _)
             | MediaCommand::Bridge(leg, _)
+            | MediaCommand::FreeCodec(leg, _)
             | MediaCommand::Expect(leg)
             | MediaCommand::Detach(leg)
             | MediaCommand::Release(leg) => *leg,
@@ -299,7 +300,7 @@ impl MediaPort for Port {
 mod tests {
     use super::*;
     use crate::base::{LegId, Section};
-    use crate::call::port::{Codec, HoldMusic, MediaProfile};
+    use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile};
 
     fn engine() -> Engine {
         let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -329,6 +330,8 @@ mod tests {
             codecs: vec![Codec::Pcmu],
             towards,
             is_symmetric: false,
+            encryption: Encryption::Off,
+            is_avpf: false,
             hold_music: HoldMusic::Silence,
         };
         port.command(MediaCommand::CreateOffer { leg: LegId(1), profile });

@@ -1,7 +1,9 @@
 //! Sockets for media: bound to one address each, non-blocking.
 
 use super::thread::PlainSockets;
+use crate::base::Path;
 use crate::media::ports::PortPool;
+use crate::peer::DatagramSink;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -56,4 +58,21 @@ pub(super) fn bind_pair(
         }
     }
     None
+}
+
+/// Sends an association's datagrams from one socket of a plain leg.
+pub(super) struct PairSink(UdpSocket);
+
+impl PairSink {
+    /// By a copy of that socket; the port is free once both are closed.
+    pub(super) fn of(socket: &UdpSocket) -> io::Result<Self> {
+        socket.try_clone().map(Self)
+    }
+}
+
+impl DatagramSink for PairSink {
+    fn send(&self, path: Path, bytes: &[u8]) {
+        // UDP: a full socket drops
+        let _ = self.0.send_to(bytes, path.remote);
+    }
 }

@@ -15,7 +15,7 @@ use crate::media::packet::PacketBuf;
 use crate::media::ports::REST;
 use crate::media::relay::Format;
 use crate::media::stats::{Drops, StreamStats};
-use crate::media::stream::{OwnSource, PeerInlet, Plain, Transport, WebRtc};
+use crate::media::stream::{OwnSource, PeerInlet, Plain, Protection, Transport, WebRtc};
 use crate::media::tone::Program;
 use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
 use crate::peer::{PeerInput, SrtpKeys};
@@ -108,8 +108,14 @@ pub enum Command {
     Expect(StreamId),
     /// See [`Worker::set_ufrag`].
     Ufrag(StreamId, String),
+    /// See [`Worker::set_protection`].
+    Protect(StreamId, Protection),
+    /// See [`Worker::set_inlets`].
+    Inlets(StreamId, [Option<Arc<dyn PeerInlet>>; 2]),
     /// See [`Worker::set_keys`].
     Keys(StreamId, Box<SrtpKeys>),
+    /// See [`Worker::set_rtcp_keys`].
+    RtcpKeys(StreamId, Box<SrtpKeys>),
     /// See [`Worker::bind`].
     Bind(StreamId, Path),
     /// See [`Worker::select`].
@@ -537,7 +543,10 @@ impl Driver {
             }
             Command::Expect(id) => self.worker.expect(now, id),
             Command::Ufrag(id, ufrag) => self.worker.set_ufrag(id, ufrag),
-            Command::Keys(id, keys) => self.worker.set_keys(now, id, &keys),
+            Command::Protect(id, protection) => self.worker.set_protection(id, protection),
+            Command::Inlets(id, inlets) => self.worker.set_inlets(id, inlets),
+            Command::Keys(id, keys) => self.worker.set_keys(now, id, *keys),
+            Command::RtcpKeys(id, keys) => self.worker.set_rtcp_keys(id, *keys),
             Command::Bind(id, path) => self.worker.bind(id, path),
             Command::Select(id, path) => self.worker.select(id, path),
             Command::Hear(listener, source) => self.worker.hear(listener, source),

@@ -1,9 +1,28 @@
 //! Offers and answers.
 
 use super::*;
+use crate::call::port::Encryption;
 
 fn parse(text: &str) -> SessionDescription {
     SessionDescription::parse(&text.replace('\n', "\r\n")).unwrap()
+}
+
+fn read_clear(sdp: &SessionDescription, wanted: &[Codec]) -> Result<PlainRemote, MediaRefusal> {
+    read_plain_offer(sdp, wanted, PlainRules { encryption: Encryption::Off, profiles: &[] })
+}
+
+fn read_answer(sdp: &SessionDescription, offer: &PlainOffer) -> Result<PlainRemote, MediaRefusal> {
+    read_plain_answer(sdp, offer, &Codec::ALL)
+}
+
+fn answer_clear(
+    sdp: &SessionDescription,
+    remote: &PlainRemote,
+    is_held: bool,
+    rtp: SocketAddr,
+    origin: &mut OwnOrigin,
+) -> SessionDescription {
+    answer_plain(sdp, remote, is_held, &OwnSecurity::Clear, rtp, origin)
 }
 
 /// The audio and video of a Chromium, shortened to what is read.
@@ -200,13 +219,13 @@ fn our_offer_to_a_pbx_names_the_codec_its_events_and_20_ms() {
 
 #[test]
 fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving_rfc3264_6_1() {
-    let remote = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Pcmu, Codec::Pcma])).unwrap();
+    let remote = read_answer(&parse(PBX), &PlainOffer::first(&[Codec::Pcmu, Codec::Pcma])).unwrap();
     assert_eq!(remote.rtp, Some("192.0.2.20:12000".parse().unwrap()));
     assert_eq!(remote.rtcp, Some("192.0.2.20:12001".parse().unwrap()));
     assert_eq!((remote.format.codec, remote.format.payload_out), (Codec::Pcma, 8));
     assert_eq!(remote.format.event_out, Some(EventFormat { payload_type: 96, clock_rate: 8_000 }));
     assert_eq!(remote.format.events_in[0], Some(EventFormat { payload_type: 101, clock_rate: 8_000 }));
-    let refusal = read_plain_answer(&parse(PBX), &PlainOffer::first(&[Codec::Opus])).unwrap_err();
+    let refusal = read_answer(&parse(PBX), &PlainOffer::first(&[Codec::Opus])).unwrap_err();
     let names = |list: &[&str]| list.iter().map(|n| (*n).to_owned()).collect();
     let (offered, wanted) = (names(&["PCMA", "telephone-event"]), names(&["opus/48000/2"]));
     assert_eq!(refusal, MediaRefusal::NoCommonCodec { offered, wanted });
@@ -216,11 +235,7 @@ fn an_answer_of_a_pbx_gives_its_payload_types_for_sending_and_ours_for_receiving
 fn rtcp_goes_where_a_rtcp_says_rfc3605() {
     let rtcp = |line: &str| {
         let text = format!("{PBX}{line}\n");
-        read_plain_answer(&parse(&text), &PlainOffer::first(&[Codec::Pcma]))
-            .unwrap()
-            .rtcp
-            .unwrap()
-            .to_string()
+        read_answer(&parse(&text), &PlainOffer::first(&[Codec::Pcma])).unwrap().rtcp.unwrap().to_string()
     };
     assert_eq!(rtcp("a=rtcp:12345"), "192.0.2.20:12345");
     assert_eq!(rtcp("a=rtcp:12345 IN IP4 192.0.2.99"), "192.0.2.99:12345");
@@ -229,10 +244,10 @@ fn rtcp_goes_where_a_rtcp_says_rfc3605() {
 
 #[test]
 fn hold_by_direction_or_null_address_is_understood_and_answered_in_kind_rfc3264_8_4() {
-    let read = |text: &str| read_plain_offer(&parse(text), &[Codec::Pcma]).unwrap();
+    let read = |text: &str| read_clear(&parse(text), &[Codec::Pcma]).unwrap();
     let mut origin = OwnOrigin::new(1);
     let mut answer = |text: &str, is_held| {
-        let answer = answer_plain(&parse(text), &read(text), is_held, ours(), &mut origin);
+        let answer = answer_clear(&parse(text), &read(text), is_held, ours(), &mut origin);
         answer.direction_of(&answer.media[0])
     };
     let sendonly = PBX.replace("sendrecv", "sendonly");
@@ -254,10 +269,8 @@ fn hold_by_direction_or_null_address_is_understood_and_answered_in_kind_rfc3264_
             assert_eq!((answer(&text, true), answer(&text, false)), (held, not_held), "{null} {written}");
         }
     }
-    let held = read_plain_answer(
-        &parse(&PBX.replace("192.0.2.20\nt", "0.0.0.0\nt")),
-        &PlainOffer::first(&[Codec::Pcma]),
-    );
+    let held =
+        read_answer(&parse(&PBX.replace("192.0.2.20\nt", "0.0.0.0\nt")), &PlainOffer::first(&[Codec::Pcma]));
     assert_eq!(held.map(|r| (r.direction, r.rtp)), Ok((Direction::SendOnly, None)));
 }
 
@@ -267,19 +280,19 @@ fn an_offer_of_a_pbx_is_answered_in_our_order_under_its_payload_types() {
         .replace("RTP/AVP 8 96", "RTP/AVP 9 8 0 100 96")
         .replace("a=ptime", "a=rtpmap:100 opus/48000/2\na=fmtp:100 useinbandfec=1\na=ptime");
     let sdp = parse(&(text + "m=video 12002 RTP/AVP 31\n"));
-    let remote = read_plain_offer(&sdp, &[Codec::Opus, Codec::Pcmu]).unwrap();
+    let remote = read_clear(&sdp, &[Codec::Opus, Codec::Pcmu]).unwrap();
     assert_eq!((remote.format.codec, remote.format.payload_in), (Codec::Opus, 100));
-    let answer = answer_plain(&sdp, &remote, false, ours(), &mut OwnOrigin::new(1));
+    let answer = answer_clear(&sdp, &remote, false, ours(), &mut OwnOrigin::new(1));
     assert_eq!(answer.media[0].formats, ["100", "96"]);
     assert_eq!((answer.media[0].port, answer.media[1].port), (40_000, 0));
-    let remote = read_plain_offer(&sdp, &[Codec::G722]).unwrap();
+    let remote = read_clear(&sdp, &[Codec::G722]).unwrap();
     assert_eq!(remote.format.codec, Codec::G722, "the other leg's codec decides");
 }
 
 #[test]
 fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
     let refusal = |from: &str, to: &str| {
-        let refusal = read_plain_offer(&parse(&PBX.replace(from, to)), &Codec::ALL).unwrap_err();
+        let refusal = read_clear(&parse(&PBX.replace(from, to)), &Codec::ALL).unwrap_err();
         assert!(matches!(refusal, MediaRefusal::Unusable(_)), "{refusal:?}");
     };
     refusal("RTP/AVP", "RTP/SAVP");
@@ -299,16 +312,16 @@ fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_r
     };
     let mut origin = OwnOrigin::new(8);
     for sdp in [both("RTP/SAVP", "RTP/AVP"), both("RTP/AVP", "RTP/SAVP"), both("RTP/AVP", "RTP/AVP")] {
-        let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+        let remote = read_clear(&sdp, &[Codec::Pcmu]).unwrap();
         let taken = sdp.media.iter().position(|m| m.protocol == "RTP/AVP").unwrap();
         assert_eq!(remote.rtp, Some(SocketAddr::new([192, 0, 2, 4].into(), sdp.media[taken].port)));
-        let answer = answer_plain(&sdp, &remote, false, "192.0.2.10:40000".parse().unwrap(), &mut origin);
+        let answer = answer_clear(&sdp, &remote, false, "192.0.2.10:40000".parse().unwrap(), &mut origin);
         let ports: Vec<_> = answer.media.iter().map(|m| (m.port, m.protocol.as_str())).collect();
         let other = (0, sdp.media[1 - taken].protocol.as_str());
         let expected = if taken == 0 { [(40_000, "RTP/AVP"), other] } else { [other, (40_000, "RTP/AVP")] };
         assert_eq!(ports, expected);
     }
-    let refused = read_plain_offer(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
+    let refused = read_clear(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
     assert!(matches!(refused, MediaRefusal::Unusable(why) if why.contains("switch SRTP off")), "{refused:?}");
 }
 
@@ -318,8 +331,7 @@ fn an_offer_of_codecs_that_are_not_served_is_refused_by_their_names_rfc_3551_6()
         "v=0\no=- 1 1 IN IP4 192.0.2.4\ns=-\nc=IN IP4 192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 3 4 15 18 101\n\
          a=rtpmap:101 telephone-event/8000\n",
     );
-    let MediaRefusal::NoCommonCodec { offered, .. } = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap_err()
-    else {
+    let MediaRefusal::NoCommonCodec { offered, .. } = read_clear(&sdp, &[Codec::Pcmu]).unwrap_err() else {
         panic!()
     };
     assert_eq!(offered, ["GSM", "G723", "G728", "G729", "telephone-event"]);
@@ -329,7 +341,7 @@ fn an_offer_of_codecs_that_are_not_served_is_refused_by_their_names_rfc_3551_6()
 fn an_ipv4_address_in_the_clothes_of_ipv6_is_one_rfc_5118_4_9() {
     let sdp =
         parse("v=0\no=- 1 1 IN IP6 ::1\ns=-\nc=IN IP6 ::ffff:192.0.2.4\nt=0 0\nm=audio 4000 RTP/AVP 0\n");
-    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
+    let remote = read_clear(&sdp, &[Codec::Pcmu]).unwrap();
     assert_eq!(remote.rtp, Some("192.0.2.4:4000".parse().unwrap()));
 }
 
@@ -342,8 +354,8 @@ fn a_later_offer_of_ours_keeps_every_section_in_its_place_rfc_3264_8() {
     );
     let rtp = "192.0.2.10:40000".parse().unwrap();
     let mut origin = OwnOrigin::new(8);
-    let remote = read_plain_offer(&sdp, &[Codec::Pcmu]).unwrap();
-    assert_eq!(answer_plain(&sdp, &remote, false, rtp, &mut origin).origin.version, 1);
+    let remote = read_clear(&sdp, &[Codec::Pcmu]).unwrap();
+    assert_eq!(answer_clear(&sdp, &remote, false, rtp, &mut origin).origin.version, 1);
     let again = PlainOffer::again(&remote.format).with_direction(Direction::SendOnly);
     let offer = offer_plain(&again, rtp, &mut origin);
     let sections: Vec<_> =
@@ -354,7 +366,7 @@ fn a_later_offer_of_ours_keeps_every_section_in_its_place_rfc_3264_8() {
     let mut answer = sdp.clone();
     answer.media[0].port = 0;
     answer.media[1].port = 0;
-    let remote = read_plain_answer(&answer, &again).unwrap();
+    let remote = read_answer(&answer, &again).unwrap();
     assert_eq!(remote.rtp, Some("192.0.2.4:4002".parse().unwrap()));
     // a first offer has one section
     assert_eq!(offer_plain(&PlainOffer::first(&[Codec::Pcmu]), rtp, &mut OwnOrigin::new(9)).media.len(), 1);

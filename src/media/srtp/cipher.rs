@@ -1,4 +1,4 @@
-//! The transforms: AES-CM with HMAC-SHA1-80 (RFC 3711 §4.1.1, §4.2.1) and AES-GCM (RFC 7714 §8, §9).
+//! The transforms: AES-CM with HMAC-SHA1, 80 or 32 bits of it (RFC 3711 §4.1.1, §4.2.1), and AES-GCM (RFC 7714 §8, §9).
 
 use super::KeyError;
 use crate::media::packet::PacketBuf;
@@ -14,6 +14,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 const CM_TAG: usize = 10;
+/// Tag of RTP where HMAC-SHA1 is cut to 32 bits; RTCP has the long one there too (RFC 4568 §6.2.2).
+const CM_SHORT_TAG: usize = 4;
 const GCM_TAG: usize = 16;
 /// E flag and index behind an SRTCP payload.
 const RTCP_WORD: usize = 4;
@@ -24,7 +26,7 @@ const ENCRYPTED: u32 = 0x8000_0000;
 /// Session keys for RTP or for RTCP of one direction.
 pub(super) enum Cipher {
     /// AES counter mode and HMAC-SHA1 with its two inner states computed once.
-    Cm { aes: Box<Aes128>, mac: Box<Hmac<Sha1>>, salt: [u8; 14] },
+    Cm { aes: Box<Aes128>, mac: Box<Hmac<Sha1>>, salt: [u8; 14], rtp_tag: usize },
     /// AES-GCM.
     Gcm { key: Box<LessSafeKey>, salt: [u8; 12] },
 }
@@ -40,7 +42,8 @@ impl Cipher {
 
     fn derive(profile: SrtpProfile, master: &MasterKey, label: u8) -> Result<Self, KeyError> {
         match profile {
-            SrtpProfile::AesCm128HmacSha1_80 => {
+            SrtpProfile::AesCm128HmacSha1_80 | SrtpProfile::AesCm128HmacSha1_32 => {
+                let is_short = profile == SrtpProfile::AesCm128HmacSha1_32;
                 let aes =
                     Aes128::new_from_slice(derived::<16>(master, label)?.as_ref()).map_err(|_| KeyError)?;
                 let mac = <Hmac<Sha1> as Mac>::new_from_slice(derived::<20>(master, label + 1)?.as_ref())
@@ -49,6 +52,7 @@ impl Cipher {
                     aes: Box::new(aes),
                     mac: Box::new(mac),
                     salt: *derived::<14>(master, label + 2)?,
+                    rtp_tag: if is_short { CM_SHORT_TAG } else { CM_TAG },
                 })
             }
             SrtpProfile::AeadAes128Gcm | SrtpProfile::AeadAes256Gcm => {
@@ -73,10 +77,11 @@ impl Cipher {
     ) -> Result<(), Drop> {
         let (header, payload) = buf.bytes_mut().split_at_mut_checked(header_len).ok_or(Drop::BadHeader)?;
         match self {
-            Self::Cm { aes, mac, salt } => {
+            Self::Cm { aes, mac, salt, rtp_tag } => {
                 count_mode(aes.as_ref(), cm_iv(salt, ssrc, index), payload);
                 let tag = cm_tag(mac, buf.bytes(), &rollover(index));
-                buf.append(&tag).then_some(()).ok_or(Drop::BadHeader)
+                let tag = tag.get(..*rtp_tag).ok_or(Drop::BadHeader)?;
+                buf.append(tag).then_some(()).ok_or(Drop::BadHeader)
             }
             Self::Gcm { key, salt } => {
                 let tag = key
@@ -96,11 +101,12 @@ impl Cipher {
         index: u64,
     ) -> Result<(), Drop> {
         match self {
-            Self::Cm { aes, mac, salt } => {
+            Self::Cm { aes, mac, salt, rtp_tag } => {
                 let len =
-                    buf.len().checked_sub(CM_TAG).filter(|l| *l >= header_len).ok_or(Drop::BadHeader)?;
+                    buf.len().checked_sub(*rtp_tag).filter(|l| *l >= header_len).ok_or(Drop::BadHeader)?;
                 let (packet, tag) = buf.bytes().split_at_checked(len).ok_or(Drop::BadHeader)?;
-                if !bool::from(cm_tag(mac, packet, &rollover(index)).ct_eq(tag)) {
+                let made = cm_tag(mac, packet, &rollover(index));
+                if !bool::from(made.get(..*rtp_tag).ok_or(Drop::BadHeader)?.ct_eq(tag)) {
                     return Err(Drop::BadTag);
                 }
                 buf.truncate(len);
@@ -125,7 +131,7 @@ impl Cipher {
         let word = (index | ENCRYPTED).to_be_bytes();
         let (header, payload) = buf.bytes_mut().split_at_mut_checked(RTCP_CLEAR).ok_or(Drop::BadHeader)?;
         let appended = match self {
-            Self::Cm { aes, mac, salt } => {
+            Self::Cm { aes, mac, salt, .. } => {
                 count_mode(aes.as_ref(), cm_iv(salt, ssrc, u64::from(index)), payload);
                 buf.append(&word) && {
                     let tag = cm_tag(mac, buf.bytes(), &[]);
@@ -164,7 +170,7 @@ impl Cipher {
         let is_encrypted = word & ENCRYPTED != 0;
         let index = word & !ENCRYPTED;
         match self {
-            Self::Cm { aes, mac, salt } => {
+            Self::Cm { aes, mac, salt, .. } => {
                 let signed = buf.len().checked_sub(CM_TAG).ok_or(Drop::BadHeader)?;
                 let (packet, tag) = buf.bytes().split_at_checked(signed).ok_or(Drop::BadHeader)?;
                 if !bool::from(cm_tag(mac, packet, &[]).ct_eq(tag)) {

@@ -1,18 +1,22 @@
 //! SRTP and SRTCP in place (RFC 3711; RFC 7714 for GCM): [`Sealer`] protects what we send, [`Opener`] checks
 //! and decrypts what comes in. No allocation after construction.
 //!
-//! Profiles: AES_CM_128_HMAC_SHA1_80, AEAD_AES_128_GCM, AEAD_AES_256_GCM. An opener keeps state for a few
+//! Profiles: AES_CM_128_HMAC_SHA1_80 and _32, AEAD_AES_128_GCM, AEAD_AES_256_GCM. An opener keeps state for a few
 //! SSRCs only, and makes it after the first good tag: a stranger cannot fill it, move a rollover counter or
-//! a replay window. Of more, the one that was heard longest ago gives way and never comes back. Left out: MKI, key derivation rates other than 0, re-keying (a new handshake makes a new
-//! pair of these).
+//! a replay window. Of more, the one that was heard longest ago gives way and never comes back.
+//!
+//! [`Srtp`] is both directions of one transport, and what becomes of them when a description brings other keys.
+//! Left out: MKI, key derivation rates other than 0.
 
 mod cipher;
+mod rekeying;
 mod window;
 
 use super::packet::{PacketBuf, RtpHeader};
 use super::stats::Drop;
 use crate::peer::{MasterKey, SrtpProfile};
 use cipher::Cipher;
+pub use rekeying::{Rekeyed, Srtp};
 pub(super) use window::Window;
 
 /// SSRCs an opener keeps state for: a browser's audio, and the ones it changes to.

@@ -2,14 +2,16 @@
 
 use super::*;
 use crate::base::Seed;
+use crate::peer::SrtpKeys;
 use rtp::packet::Packet;
 use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
 use webrtc_util::marshal::Unmarshal;
 use zeroize::Zeroizing;
 
-const PROFILES: [(SrtpProfile, ProtectionProfile); 3] = [
+const PROFILES: [(SrtpProfile, ProtectionProfile); 4] = [
     (SrtpProfile::AesCm128HmacSha1_80, ProtectionProfile::Aes128CmHmacSha1_80),
+    (SrtpProfile::AesCm128HmacSha1_32, ProtectionProfile::Aes128CmHmacSha1_32),
     (SrtpProfile::AeadAes128Gcm, ProtectionProfile::AeadAes128Gcm),
     (SrtpProfile::AeadAes256Gcm, ProtectionProfile::AeadAes256Gcm),
 ];
@@ -44,7 +46,8 @@ fn packet(sequence: u16, len: usize, seed: &mut Seed) -> Vec<u8> {
 
 #[test]
 fn seventy_thousand_packets_over_a_rollover_are_byte_equal_to_the_oracle_both_ways() {
-    for (ours, theirs) in PROFILES {
+    // the short tag is the beginning of the long one, which the other tests see
+    for (ours, theirs) in PROFILES.into_iter().filter(|(p, _)| *p != SrtpProfile::AesCm128HmacSha1_32) {
         let mut seed = Seed::from_number(11);
         let master = master(ours, &mut seed);
         let mut sealer = Sealer::new(ours, &master).unwrap();
@@ -234,4 +237,79 @@ fn keys_of_a_wrong_length_are_refused() {
     let short = MasterKey { key: Zeroizing::new(vec![0; 15]), salt: Zeroizing::new(vec![0; 14]) };
     assert_eq!(Sealer::new(SrtpProfile::AesCm128HmacSha1_80, &short).map(drop), Err(KeyError));
     assert_eq!(Opener::new(SrtpProfile::AeadAes256Gcm, &short).map(drop), Err(KeyError));
+}
+
+/// The far side of an [`Srtp`], which sends under a key of its own.
+struct Far {
+    sealer: Sealer,
+    seed: Seed,
+}
+
+impl Far {
+    fn new(profile: SrtpProfile, key: &MasterKey) -> Self {
+        Self { sealer: Sealer::new(profile, key).unwrap(), seed: Seed::from_number(3) }
+    }
+
+    fn packet(&mut self, index: u64) -> PacketBuf {
+        let plain = packet(crate::media::packet::low16(index), 160, &mut self.seed);
+        let mut buf = PacketBuf::from_bytes(&plain).unwrap();
+        self.sealer.protect_rtp(&mut buf, index).unwrap();
+        buf
+    }
+}
+
+#[test]
+fn the_old_key_opens_until_the_first_packet_under_the_new_one_and_never_after_rfc4568_7_1_4() {
+    for (profile, _) in PROFILES {
+        let mut seed = Seed::from_number(12);
+        let [ours, old, new] = std::array::from_fn(|_| master(profile, &mut seed));
+        let (mut before, mut after) = (Far::new(profile, &old), Far::new(profile, &new));
+        let keys = |remote: &MasterKey| SrtpKeys { profile, local: ours.clone(), remote: remote.clone() };
+        let mut srtp = Srtp::new(keys(&old)).unwrap();
+        assert!(srtp.unprotect_rtp(&mut before.packet(70_000)).is_err(), "a rollover counter begins at 0");
+        assert!(srtp.unprotect_rtp(&mut before.packet(60_000)).is_ok());
+        assert!(srtp.unprotect_rtp(&mut before.packet(70_000)).is_ok());
+        assert_eq!(srtp.rekey(keys(&new)), Ok(Rekeyed::TheirsAtMost));
+        assert!(srtp.unprotect_rtp(&mut before.packet(70_001)).is_ok(), "it has not heard our answer yet");
+        let mut forged = after.packet(70_002 & 0xffff);
+        forged.bytes_mut()[40] ^= 1;
+        assert!(srtp.unprotect_rtp(&mut forged).is_err());
+        assert!(srtp.unprotect_rtp(&mut before.packet(70_002)).is_ok(), "a forged packet changes nothing");
+        assert!(srtp.unprotect_rtp(&mut after.packet(70_003 & 0xffff)).is_ok());
+        assert!(srtp.unprotect_rtp(&mut before.packet(70_004)).is_err());
+        assert!(srtp.unprotect_rtp(&mut after.packet(70_005 & 0xffff)).is_ok());
+    }
+}
+
+#[test]
+fn the_same_keys_again_keep_their_state_so_that_no_index_is_used_or_taken_twice() {
+    let profile = SrtpProfile::AeadAes128Gcm;
+    let mut seed = Seed::from_number(13);
+    let [ours, theirs, other] = std::array::from_fn(|_| master(profile, &mut seed));
+    let keys = |local: &MasterKey, remote: &MasterKey| SrtpKeys {
+        profile,
+        local: local.clone(),
+        remote: remote.clone(),
+    };
+    let mut far = Far::new(profile, &theirs);
+    let mut srtp = Srtp::new(keys(&ours, &theirs)).unwrap();
+    let first = far.packet(5);
+    assert!(srtp.unprotect_rtp(&mut PacketBuf::from_bytes(first.bytes()).unwrap()).is_ok());
+    let report = [0x80, 201, 0, 1, 0xde, 0xad, 0xbe, 0xef];
+    let sealed = |srtp: &mut Srtp| {
+        let mut buf = PacketBuf::from_bytes(&report).unwrap();
+        srtp.protect_rtcp(&mut buf).unwrap();
+        buf.bytes().to_vec()
+    };
+    let before = sealed(&mut srtp);
+    assert_eq!(srtp.rekey(keys(&ours, &theirs)), Ok(Rekeyed::TheirsAtMost));
+    assert_eq!(
+        srtp.unprotect_rtp(&mut PacketBuf::from_bytes(first.bytes()).unwrap()).err(),
+        Some(Drop::Replayed)
+    );
+    assert_ne!(sealed(&mut srtp), before, "the index of RTCP went on");
+    assert_eq!(srtp.rekey(keys(&other, &theirs)), Ok(Rekeyed::Ours));
+    let short = MasterKey { key: vec![0; 3].into(), salt: ours.salt.clone() };
+    assert_eq!(srtp.rekey(keys(&short, &theirs)), Err(KeyError));
+    assert!(srtp.unprotect_rtp(&mut far.packet(6)).is_ok(), "what fails changes nothing");
 }

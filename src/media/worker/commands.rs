@@ -157,19 +157,70 @@ impl Worker {
         Ok(())
     }
 
-    /// Keys of a WebRTC stream.
+    /// Whether and how a plain stream is protected; before its far side's address is set.
     ///
     /// # Errors
-    /// [`CommandError::NoStream`], [`CommandError::WrongKind`], [`CommandError::Keys`].
-    pub fn set_keys(&mut self, now: Instant, id: StreamId, keys: &SrtpKeys) -> Result<(), CommandError> {
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_protection(&mut self, id: StreamId, protection: Protection) -> Result<(), CommandError> {
         let slot = self.slot(id)?;
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
-        let Transport::WebRtc(webrtc) = &mut stream.transport else { return Err(CommandError::WrongKind) };
-        webrtc.opener = Some(Box::new(Opener::new(keys.profile, &keys.remote)?));
-        webrtc.sealer = Some(Box::new(Sealer::new(keys.profile, &keys.local)?));
-        stream.last_heard = now;
-        stream.is_expected = true;
+        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        plain.set_protection(protection);
         self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Where DTLS of a plain stream's two sockets goes.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`].
+    pub fn set_inlets(
+        &mut self,
+        id: StreamId,
+        inlets: [Option<Arc<dyn PeerInlet>>; 2],
+    ) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        plain.inlets = inlets;
+        Ok(())
+    }
+
+    /// Keys of a stream, of its RTCP too unless that has its own. Those that it has already go on where they are.
+    ///
+    /// # Errors
+    /// [`CommandError::NoStream`], [`CommandError::WrongKind`] (a plain one that is not protected),
+    /// [`CommandError::Keys`].
+    pub fn set_keys(&mut self, now: Instant, id: StreamId, keys: SrtpKeys) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let room = match &mut stream.transport {
+            Transport::WebRtc(webrtc) => &mut webrtc.srtp,
+            Transport::Plain(plain) => plain.keys.as_mut().ok_or(CommandError::WrongKind)?.slot(false),
+        };
+        let is_new = room.is_none();
+        if rekey(room, keys)? == Rekeyed::Ours
+            && let Some(outgoing) = &mut stream.outgoing
+        {
+            outgoing.begin_anew();
+        }
+        if is_new {
+            stream.last_heard = now;
+        }
+        stream.is_expected |= matches!(stream.transport, Transport::WebRtc(_));
+        self.refresh_around(slot);
+        Ok(())
+    }
+
+    /// Keys of the RTCP of a plain stream that has keys for each.
+    ///
+    /// # Errors
+    /// As [`Self::set_keys`].
+    pub fn set_rtcp_keys(&mut self, id: StreamId, keys: SrtpKeys) -> Result<(), CommandError> {
+        let slot = self.slot(id)?;
+        let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        let Transport::Plain(plain) = &mut stream.transport else { return Err(CommandError::WrongKind) };
+        rekey(plain.keys.as_mut().ok_or(CommandError::WrongKind)?.slot(true), keys)?;
         Ok(())
     }
 
@@ -326,5 +377,16 @@ impl Worker {
             self.refresh(listener);
         }
         goodbye
+    }
+}
+
+/// Other keys in the place of those that are there, if any.
+fn rekey(room: &mut Option<Box<Srtp>>, keys: SrtpKeys) -> Result<Rekeyed, KeyError> {
+    match room {
+        Some(srtp) => srtp.rekey(keys),
+        None => {
+            *room = Some(Box::new(Srtp::new(keys)?));
+            Ok(Rekeyed::Ours)
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::call::port::Codec;
 use crate::media::relay::EventFormat;
+use crate::media::srtp::{Opener, Sealer};
 use crate::media::stream::Plain;
 use crate::peer::{MasterKey, PeerInput, SrtpProfile};
 use std::sync::Mutex;
@@ -78,7 +79,7 @@ fn world() -> World {
     let path = Path { local: shared(), remote: browser() };
     worker.bind(WEB, path).unwrap();
     worker.select(WEB, path).unwrap();
-    worker.set_keys(t0, WEB, &keys).unwrap();
+    worker.set_keys(t0, WEB, keys).unwrap();
     worker.hear(WEB, Some(PBX)).unwrap();
     worker.hear(PBX, Some(WEB)).unwrap();
     world
@@ -531,7 +532,7 @@ fn commands_for_what_is_not_there_say_so() {
     let path = Path { local: shared(), remote: browser() };
     assert_eq!(world.worker.bind(PBX, path), Err(CommandError::WrongKind));
     let keys = SrtpKeys { profile: PROFILE, local: master(1), remote: master(2) };
-    assert_eq!(world.worker.set_keys(world.t0, PBX, &keys), Err(CommandError::WrongKind));
+    assert_eq!(world.worker.set_keys(world.t0, PBX, keys), Err(CommandError::WrongKind));
 }
 
 fn key(digit: char, ms: u64) -> crate::call::port::DtmfDigit {
@@ -616,3 +617,4 @@ fn an_echo_hears_itself_and_what_is_played_takes_the_place_of_silence() {
 }
 
 mod hold;
+mod secure;

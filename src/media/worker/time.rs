@@ -171,15 +171,17 @@ impl Worker {
         let transmit = match &mut stream.transport {
             Transport::WebRtc(webrtc) => {
                 let (socket, to) = webrtc.selected?;
-                let sealer = webrtc.sealer.as_mut()?;
+                let srtp = webrtc.srtp.as_mut()?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
-                sealer.protect_rtcp(buf).ok()?;
+                srtp.protect_rtcp(buf).ok()?;
                 Transmit { via: Via::Shared(socket), to }
             }
             Transport::Plain(plain) => {
-                let to = plain.rtcp?;
+                let (to, is_muxed) = (plain.rtcp?, plain.is_muxed());
+                let srtp = plain.keys.as_mut().map(|k| k.rtcp()).transpose().ok()?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
-                Transmit { via: Via::Rtcp(slot), to }
+                srtp.map_or(Ok(()), |s| s.protect_rtcp(buf)).ok()?;
+                Transmit { via: if is_muxed { Via::Rtp(slot) } else { Via::Rtcp(slot) }, to }
             }
         };
         stream.has_reported = true;

@@ -28,8 +28,8 @@ const MAX_TRIES: u32 = 5;
 /// The unit of the back-off after a glare (RFC 3261 §14.1).
 const BACK_OFF: Duration = Duration::from_millis(10);
 
-/// How long BYE waits for the answer to what was said before it: once repeated, it has had the time of a round trip.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long BYE waits for the answers to what was said before it: two of them may be lost once.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// An offer of ours.
 #[derive(Debug)]

@@ -1,6 +1,10 @@
 //! WebRTC legs: their transports, the offers that make, restart and replace them, and the news of their associations.
 
 use super::*;
+use crate::media::relay::Format;
+use crate::media::session::{LocalTransport, TransportKey, WebRtcOffer, answer_webrtc, read_webrtc_offer};
+use crate::peer::{IceCredentials, LocalParameters};
+use std::net::IpAddr;
 
 /// A WebRTC transport of a leg.
 pub(super) struct Transport {
@@ -35,7 +39,15 @@ impl Controller {
         leg: LegId,
         sdp: &SessionDescription,
     ) -> Result<SessionDescription, MediaRefusal> {
-        let mut offer = read_webrtc_offer(sdp, &self.codecs_beside(leg))?;
+        let wanted = self.codecs_beside(leg);
+        // an answer that is yet to come will name the first of ours that it can, and this one cannot be changed after
+        let likely = self
+            .is_undecided_beside(leg)
+            .then(|| wanted.iter().find_map(|codec| read_webrtc_offer(sdp, &[*codec]).ok()));
+        let mut offer = match likely.flatten() {
+            Some(offer) => offer,
+            None => read_webrtc_offer(sdp, &wanted)?,
+        };
         let at = self.leg(leg);
         self.restart_transport(at, &offer);
         let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
@@ -134,6 +146,9 @@ impl Controller {
     }
 
     pub(super) async fn handle_peer(&mut self, stream: StreamId, event: PeerEvent) {
+        if self.handle_dtls(stream, &event).await {
+            return;
+        }
         match event {
             PeerEvent::Authenticated(path) => drop(self.tell(Command::Bind(stream, path))),
             PeerEvent::Selected(path) => drop(self.tell(Command::Select(stream, path))),
@@ -208,6 +223,11 @@ pub(super) async fn next_event(legs: &mut [Leg]) -> Option<(StreamId, PeerEvent)
                     return Poll::Ready(Some((transport.stream, fault)));
                 }
                 Poll::Pending => {}
+            }
+        }
+        for dtls in legs.iter_mut().filter_map(|l| l.plain.as_mut()?.dtls.as_mut()) {
+            if let Poll::Ready(event) = dtls.poll_event(context) {
+                return Poll::Ready(Some(event));
             }
         }
         Poll::Pending

@@ -1,0 +1,475 @@
+//! Legs without ICE: RTP in clear, or SRTP with keys in the descriptions (RFC 4568) or by DTLS (RFC 5763).
+
+use super::sdes::{self, FarCrypto, OwnCrypto};
+use super::{
+    OwnOrigin, audio, choose, describe_codec, describe_event, describe_fingerprint, describe_payload, empty,
+    event_for, fingerprints_of, format, is_codec, offered_events, refused, rtpmap,
+};
+use crate::call::port::{Codec, Encryption, MediaRefusal};
+use crate::media::relay::{EventFormat, Format};
+use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
+use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
+use std::net::{IpAddr, SocketAddr};
+
+/// What a leg may be protected by.
+#[derive(Debug, Clone, Copy)]
+pub struct PlainRules<'a> {
+    /// Which way.
+    pub encryption: Encryption,
+    /// Crypto-suites of keys in descriptions.
+    pub profiles: &'a [SrtpProfile],
+}
+
+/// How the far side protects media, by its description.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    Clear,
+    /// With this key.
+    Sdes(FarCrypto),
+    /// After a handshake.
+    Dtls(FarDtls),
+}
+
+/// The far side's end of a DTLS association.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FarDtls {
+    /// Its SHA-256 fingerprints, at least one.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Our role, unless an association that is there has another.
+    pub role: DtlsRole,
+    /// RTCP goes with RTP, and needs no handshake of its own.
+    pub is_muxed: bool,
+    /// It begins a new association (`a=connection:new`, RFC 4145 §5): in this version of its description. Asterisk does
+    /// after a hold.
+    pub begun_in: Option<u64>,
+}
+
+/// What our descriptions say of protection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnSecurity {
+    /// Nothing.
+    Clear,
+    /// These lines.
+    Sdes(Vec<OwnCrypto>),
+    /// Our end of a DTLS association.
+    Dtls {
+        /// SHA-256 of our certificate.
+        fingerprint: Fingerprint,
+        /// Our role, or that the far side may choose.
+        setup: Setup,
+        /// RTCP goes with RTP, or may.
+        is_muxed: bool,
+    },
+}
+
+impl OwnSecurity {
+    fn describe(&self, media: &mut Media) {
+        match self {
+            Self::Clear => {}
+            Self::Sdes(lines) => media.attributes.extend(lines.iter().map(OwnCrypto::attribute)),
+            Self::Dtls { fingerprint, setup, is_muxed } => {
+                describe_fingerprint(media, *fingerprint, *setup);
+                if *is_muxed {
+                    media.attributes.push(Attribute::flag("rtcp-mux"));
+                }
+            }
+        }
+    }
+}
+
+/// A description of a plain leg, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainRemote {
+    /// What the stream will speak.
+    pub format: Format,
+    /// The far side's direction; a null address takes away that it receives (RFC 3264 §8.4).
+    pub direction: Direction,
+    /// Where it wants RTP; none with a null address.
+    pub rtp: Option<SocketAddr>,
+    /// Where it wants RTCP.
+    pub rtcp: Option<SocketAddr>,
+    /// How it protects media.
+    pub security: Security,
+    /// The section's profile, which further offers keep.
+    pub protocol: String,
+    /// The codecs that it could speak, in our order.
+    pub codecs: Vec<Codec>,
+    section: usize,
+    event: Option<EventFormat>,
+    fmtp: Option<String>,
+}
+
+impl PlainRemote {
+    /// Whether media can go there from an address of ours.
+    ///
+    /// # Errors
+    /// When its IP version is another one: neither side would hear anything.
+    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
+        match self.rtp {
+            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
+                "the media address is of another IP version than the signalling; announce one of the same",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What an offer of ours to a plain leg says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlainOffer {
+    codecs: Vec<(Codec, u8)>,
+    events: [Option<EventFormat>; 2],
+    direction: Direction,
+    protocol: String,
+    security: OwnSecurity,
+    /// An answer in clear will do.
+    is_optional: bool,
+}
+
+impl PlainOffer {
+    /// The first one: these codecs, in order, under payload types of our own. In clear, unless it is secured.
+    #[must_use]
+    pub fn first(codecs: &[Codec]) -> Self {
+        Self {
+            codecs: codecs.iter().map(|c| (*c, c.payload_type())).collect(),
+            events: offered_events(codecs),
+            direction: Direction::SendRecv,
+            protocol: "RTP/AVP".to_owned(),
+            security: OwnSecurity::Clear,
+            is_optional: false,
+        }
+    }
+
+    /// A later one: what is spoken already, under the same payload types (RFC 3264 §8.3.2).
+    #[must_use]
+    pub fn again(format: &Format) -> Self {
+        Self {
+            codecs: vec![(format.codec, format.payload_in)],
+            events: format.events_in,
+            direction: Direction::SendRecv,
+            protocol: "RTP/AVP".to_owned(),
+            security: OwnSecurity::Clear,
+            is_optional: false,
+        }
+    }
+
+    /// The same with protection, under this profile of RTP.
+    #[must_use]
+    pub fn secured(mut self, security: OwnSecurity, protocol: &str) -> Self {
+        self.security = security;
+        protocol.clone_into(&mut self.protocol);
+        self
+    }
+
+    /// The same with a direction of ours.
+    #[must_use]
+    pub const fn with_direction(mut self, direction: Direction) -> Self {
+        self.direction = direction;
+        self
+    }
+
+    /// The same, and an answer in clear will do.
+    #[must_use]
+    pub const fn or_clear(mut self) -> Self {
+        self.is_optional = true;
+        self
+    }
+
+    /// What it says of protection.
+    #[must_use]
+    pub const fn security(&self) -> &OwnSecurity {
+        &self.security
+    }
+
+    /// The codecs it names.
+    pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
+        self.codecs.iter().map(|(codec, _)| *codec)
+    }
+}
+
+/// Our offer to a plain leg at this address.
+#[must_use]
+pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) -> SessionDescription {
+    let mut media = Media {
+        kind: "audio".into(),
+        port: rtp.port(),
+        protocol: offer.protocol.clone(),
+        formats: Vec::new(),
+        connection: None,
+        attributes: Vec::new(),
+    };
+    for (codec, payload_type) in &offer.codecs {
+        let fmtp = (*codec == Codec::Opus).then_some("useinbandfec=1");
+        describe_payload(&mut media, *payload_type, &rtpmap(*codec), fmtp);
+    }
+    for event in offer.events.into_iter().flatten() {
+        describe_event(&mut media, event);
+    }
+    offer.security.describe(&mut media);
+    media.attributes.push(Attribute::new("ptime", "20"));
+    media.attributes.push(Attribute::flag(offer.direction.name()));
+    let mut sdp = empty();
+    sdp.connection = Some(rtp.ip());
+    sdp.media = origin.sections_around(media);
+    origin.stamp(sdp, rtp.ip())
+}
+
+/// Reads the answer to [`offer_plain`] of the same offer. `beside` are the codecs that the other leg can speak by now: an
+/// answer may name several, and one of these is taken.
+///
+/// # Errors
+/// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
+pub fn read_plain_answer(
+    sdp: &SessionDescription,
+    offer: &PlainOffer,
+    beside: &[Codec],
+) -> Result<PlainRemote, MediaRefusal> {
+    let (section, media, security) = answered_audio(sdp, offer)?;
+    let (rtp, rtcp) = plain_addresses(sdp, media, &security)?;
+    let codecs = media.codecs();
+    let wanted: Vec<Codec> = offer.codecs().filter(|c| beside.contains(c)).collect();
+    let (codec, line) = choose(&codecs, &wanted, &codecs)?;
+    let event_out = event_for(&codecs, codec);
+    let known = offer.codecs.iter().find(|(c, _)| *c == codec);
+    let payload_in = known.map_or_else(|| codec.payload_type(), |(_, payload_type)| *payload_type);
+    Ok(PlainRemote {
+        // RFC 3264 §6.1: we send what the answer says and receive what the offer said
+        format: format(codec, payload_in, line.payload_type, offer.events, event_out),
+        direction: plain_direction(sdp, media, rtp),
+        rtp,
+        rtcp,
+        security,
+        protocol: media.protocol.clone(),
+        codecs: vec![codec],
+        section,
+        event: event_out,
+        fmtp: None,
+    })
+}
+
+/// The profiles of RTP, with feedback or without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Profile {
+    /// RTP in clear; with keys beside it, SRTP of who can.
+    Avp,
+    /// SRTP with keys in the description.
+    Savp,
+    /// SRTP by DTLS.
+    Dtls,
+    Other,
+}
+
+impl Profile {
+    fn of(media: &Media) -> Self {
+        match media.protocol.as_str() {
+            "RTP/AVP" | "RTP/AVPF" => Self::Avp,
+            "RTP/SAVP" | "RTP/SAVPF" => Self::Savp,
+            "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Self::Dtls,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The audio section of an offer that is served, and how: the first that is protected as it shall be; where that is
+/// optional, else the first in clear. Without one, the first says why not.
+fn offered_audio<'a>(
+    sdp: &'a SessionDescription,
+    rules: PlainRules<'_>,
+) -> Result<(usize, &'a Media, Security), MediaRefusal> {
+    let (mut clear, mut refusal) = (None, None);
+    for (at, media) in sdp.media.iter().enumerate().filter(|(_, m)| m.kind == "audio" && m.port != 0) {
+        match security_of(sdp, media, rules) {
+            Ok(Security::Clear) => {
+                clear.get_or_insert((at, media, Security::Clear));
+                if rules.encryption == Encryption::Off {
+                    break;
+                }
+            }
+            Ok(security) => return Ok((at, media, security)),
+            Err(why) => {
+                refusal.get_or_insert(why);
+            }
+        }
+    }
+    match (clear, refusal) {
+        (Some(clear), _) => Ok(clear),
+        (None, Some(why)) => Err(MediaRefusal::Unusable(why)),
+        (None, None) => audio(sdp).map(|(at, media)| (at, media, Security::Clear)),
+    }
+}
+
+/// How a section of an offer would be protected.
+fn security_of(
+    sdp: &SessionDescription,
+    media: &Media,
+    rules: PlainRules<'_>,
+) -> Result<Security, &'static str> {
+    let is_optional = rules.encryption == Encryption::SdesOptional;
+    match (rules.encryption, Profile::of(media)) {
+        (Encryption::Off, Profile::Avp) => Ok(Security::Clear),
+        (Encryption::Off, _) => Err(
+            "the audio section is not RTP/AVP; switch SRTP off for this trunk, or set its media_encryption here",
+        ),
+        (Encryption::Sdes | Encryption::SdesOptional, profile @ (Profile::Avp | Profile::Savp)) => {
+            match sdes::choose(media, rules.profiles) {
+                Some(crypto) => Ok(Security::Sdes(crypto)),
+                None if is_optional && profile == Profile::Avp => Ok(Security::Clear),
+                None if media.has("crypto") => Err(
+                    "no a=crypto line that is served; offer AES_CM_128_HMAC_SHA1_80 with one key, no MKI and no \
+                     session parameters",
+                ),
+                None => {
+                    Err("the audio section is not encrypted; this trunk takes RTP/SAVP with a=crypto alone")
+                }
+            }
+        }
+        (Encryption::Sdes | Encryption::SdesOptional, _) => {
+            Err("the audio section is not RTP/SAVP; this trunk takes SRTP with a=crypto")
+        }
+        (Encryption::Dtls, Profile::Dtls) => dtls_of(sdp, media, Setup::Active).map(Security::Dtls),
+        (Encryption::Dtls, _) => {
+            Err("the audio section is not UDP/TLS/RTP/SAVP; this trunk takes DTLS-SRTP alone")
+        }
+    }
+}
+
+/// The audio section of an answer, protected as we offered.
+fn answered_audio<'a>(
+    sdp: &'a SessionDescription,
+    offer: &PlainOffer,
+) -> Result<(usize, &'a Media, Security), MediaRefusal> {
+    let (at, media) = audio(sdp)?;
+    let profile = Profile::of(media);
+    let security = match (&offer.security, profile) {
+        (OwnSecurity::Clear, Profile::Avp) => Ok(Security::Clear),
+        (OwnSecurity::Sdes(lines), Profile::Avp | Profile::Savp) => match sdes::answered(media, lines) {
+            Some(crypto) => Ok(Security::Sdes(crypto)),
+            None if profile == Profile::Avp && !media.has("crypto") && offer.is_optional => {
+                Ok(Security::Clear)
+            }
+            None if media.has("crypto") => Err("the answer's a=crypto is none of those that were offered"),
+            None => Err("the answer is not encrypted; this trunk takes SRTP with a=crypto alone"),
+        },
+        (OwnSecurity::Dtls { .. }, Profile::Dtls) => dtls_of(sdp, media, Setup::Passive).map(Security::Dtls),
+        _ => Err("the answer's audio section is of another profile than was offered"),
+    };
+    security.map(|security| (at, media, security)).map_err(MediaRefusal::Unusable)
+}
+
+/// The far side's end of DTLS; `default` is its role where it says none (RFC 4145 §4.1).
+fn dtls_of(sdp: &SessionDescription, media: &Media, default: Setup) -> Result<FarDtls, &'static str> {
+    let role = match sdp.setup_of(media).unwrap_or(default) {
+        Setup::Active => DtlsRole::Server,
+        Setup::ActPass | Setup::Passive => DtlsRole::Client,
+        Setup::HoldConn => return Err("a=setup:holdconn; offer actpass"),
+    };
+    let fingerprints = fingerprints_of(sdp, media)?;
+    let is_new = sdp.value_for(media, "connection") == Some("new");
+    let begun_in = is_new.then_some(sdp.origin.version);
+    Ok(FarDtls { fingerprints, role, is_muxed: media.has("rtcp-mux"), begun_in })
+}
+
+/// Reads an offer of a plain leg: the first of `wanted` that is offered is taken, those being the codecs that it may
+/// speak and the other leg can.
+///
+/// # Errors
+/// [`MediaRefusal::NoCommonCodec`], [`MediaRefusal::Unusable`].
+pub fn read_plain_offer(
+    sdp: &SessionDescription,
+    wanted: &[Codec],
+    rules: PlainRules<'_>,
+) -> Result<PlainRemote, MediaRefusal> {
+    let (section, media, security) = offered_audio(sdp, rules)?;
+    let (rtp, rtcp) = plain_addresses(sdp, media, &security)?;
+    let codecs = media.codecs();
+    // our order decides, then theirs
+    let mut ordered = codecs.clone();
+    ordered.sort_by_key(|line| wanted.iter().position(|c| is_codec(line, *c)).unwrap_or(usize::MAX));
+    let (codec, line) = choose(&ordered, wanted, &codecs)?;
+    let event = event_for(&codecs, codec);
+    Ok(PlainRemote {
+        format: format(codec, line.payload_type, line.payload_type, [event, None], event),
+        direction: plain_direction(sdp, media, rtp),
+        rtp,
+        rtcp,
+        security,
+        protocol: media.protocol.clone(),
+        codecs: wanted.iter().copied().filter(|c| codecs.iter().any(|line| is_codec(line, *c))).collect(),
+        section,
+        event,
+        fmtp: line.fmtp.clone(),
+    })
+}
+
+/// Our answer to a plain leg's offer; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
+#[must_use]
+pub fn answer_plain(
+    sdp: &SessionDescription,
+    remote: &PlainRemote,
+    is_held: bool,
+    security: &OwnSecurity,
+    rtp: SocketAddr,
+    origin: &mut OwnOrigin,
+) -> SessionDescription {
+    let mut answer = empty();
+    answer.connection = Some(rtp.ip());
+    answer.media = refused(sdp);
+    let Some(media) = answer.media.get_mut(remote.section) else { return answer };
+    media.port = rtp.port();
+    media.attributes.clear();
+    describe_codec(media, &remote.format, remote.event, remote.fmtp.as_deref());
+    security.describe(media);
+    media.attributes.push(Attribute::new("ptime", "20"));
+    let direction = sdp.media.get(remote.section).map_or(Direction::SendRecv, |m| sdp.direction_of(m));
+    let direction = match direction.reversed() {
+        // RFC 3264 §8.4: to a null address neither RTP nor RTCP is sent, whatever the direction beside it says
+        Direction::SendRecv | Direction::RecvOnly if remote.rtp.is_none() && !is_held => Direction::RecvOnly,
+        Direction::SendRecv | Direction::SendOnly if remote.rtp.is_none() => Direction::Inactive,
+        Direction::SendRecv if is_held => Direction::SendOnly,
+        Direction::RecvOnly if is_held => Direction::Inactive,
+        direction => direction,
+    };
+    media.attributes.push(Attribute::flag(direction.name()));
+    origin.stamp(answer, rtp.ip())
+}
+
+/// Where a plain section wants RTP and RTCP; none with a null address (RFC 3264 §8.4).
+fn plain_addresses(
+    sdp: &SessionDescription,
+    media: &Media,
+    security: &Security,
+) -> Result<(Option<SocketAddr>, Option<SocketAddr>), MediaRefusal> {
+    let ip = sdp.connection_of(media).ok_or(MediaRefusal::Unusable(
+        "no connection address (c=), or a name in its place; media needs an IP address",
+    ))?;
+    let ip = ip.to_canonical();
+    if ip.is_multicast() {
+        return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
+    }
+    if ip.is_unspecified() {
+        return Ok((None, None));
+    }
+    let rtp = SocketAddr::new(ip, media.port);
+    if matches!(security, Security::Dtls(far) if far.is_muxed) {
+        return Ok((Some(rtp), Some(rtp)));
+    }
+    // RFC 3605: another port, and perhaps another address, for RTCP
+    let written = media.value("rtcp").map(|v| {
+        let mut words = v.split_ascii_whitespace();
+        let port = words.next().and_then(|p| p.parse::<u16>().ok());
+        (port, words.nth(2).and_then(|a| a.parse::<IpAddr>().ok()))
+    });
+    let (port, address) = written.unwrap_or((None, None));
+    let port = port.or_else(|| media.port.checked_add(1)).filter(|p| *p != 0);
+    Ok((Some(rtp), port.map(|p| SocketAddr::new(address.unwrap_or(ip), p))))
+}
+
+fn plain_direction(sdp: &SessionDescription, media: &Media, rtp: Option<SocketAddr>) -> Direction {
+    match (sdp.direction_of(media), rtp) {
+        (direction, Some(_)) => direction,
+        // who holds by a null address says so with `sendrecv` beside it, and may send music of its own
+        (Direction::SendRecv | Direction::SendOnly, None) => Direction::SendOnly,
+        (Direction::RecvOnly | Direction::Inactive, None) => Direction::Inactive,
+    }
+}
