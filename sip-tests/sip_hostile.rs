@@ -10,14 +10,14 @@
     reason = "a test: helpers outside test functions may fail it too"
 )]
 
-use sipedge::base::{Secret, Seed};
+use sipedge::base::{Digit, Secret, Seed};
 use sipedge::sip::endpoint::{
     Acceptance, Endpoint, EndpointConfig, Output, Probe, RequestHandler, SessionId, Verdict,
 };
 use sipedge::sip::session::OutgoingCall;
 use sipedge::sip::transaction::LayerConfig;
 use sipedge::sip::{
-    Answer, Body, Credentials, Flow, HeaderName, Limits, Message, NameAddr, Request, Response,
+    Answer, Body, Credentials, Flow, HeaderName, Key, Limits, Message, NameAddr, Request, Response,
     SessionCommand, SessionEvent, StatusCode, Uri, parse,
 };
 use std::collections::BTreeMap;
@@ -111,6 +111,10 @@ impl World {
                     let words = self.sessions.get_mut(&session).unwrap();
                     assert_eq!(*words, 0, "{event:?} after the last word");
                     *words += u32::from(last);
+                    if matches!(event, SessionEvent::Refer(_)) && self.seed.below(4) > 0 {
+                        let accepted = SessionCommand::AnswerRefer(Answer::new(StatusCode::ACCEPTED));
+                        self.endpoint.command(self.now, session, accepted);
+                    }
                 }
                 Output::Done { session, .. } => {
                     assert_eq!(self.sessions.get(&session), Some(&1), "the last word came once");
@@ -133,8 +137,10 @@ impl World {
 
     /// A request with the call, tags and branch of something that was said, or of nothing.
     fn request(&mut self) {
-        let methods =
-            ["INVITE", "INVITE", "ACK", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "PRACK"];
+        let methods = [
+            "INVITE", "INVITE", "ACK", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "PRACK", "REFER",
+            "NOTIFY",
+        ];
         let method = self.pick(&methods);
         let (mut call, mut from, mut to) =
             ("c".to_owned(), "<sip:a@192.0.2.4>;tag=f".to_owned(), "<sip:b@x>".to_owned());
@@ -181,13 +187,28 @@ impl World {
             "RAck: 1 1 INVITE",
             "Expires: 1",
             "Reason: Q.850;cause=16",
+            "Refer-Sub: false",
+            "Event: refer",
+            "Replaces: c1;to-tag=t1;from-tag=f1",
         ] {
             if self.chance(if line.starts_with("Contact: <sip:a@1") { 2 } else { 12 }) {
                 text += &format!("{line}\r\n");
             }
         }
-        let body = if self.chance(2) { SDP } else { "" };
-        text += &format!("Content-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        if method == "REFER" {
+            let to = self.pick(&[
+                "<sip:600@192.0.2.4>",
+                "<sip:a@b?Replaces=c%3Bto-tag%3D1%3Bfrom-tag%3D2>",
+                "<sip:",
+                "<tel:1>",
+            ]);
+            text += &format!("Refer-To: {to}\r\n");
+        }
+        let (kind, body) = match method {
+            "INFO" => ("application/dtmf-relay", self.pick(&["Signal=5\r\nDuration=160\r\n", "Signal=", ""])),
+            _ => ("application/sdp", if self.chance(2) { SDP } else { "" }),
+        };
+        text += &format!("Content-Type: {kind}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         self.datagram(text.into_bytes());
     }
 
@@ -237,15 +258,20 @@ impl World {
         let session = self.pick(&all);
         let body = || Body::sdp(SDP);
         let answer = |code| Answer::new(StatusCode::new(code).unwrap());
-        let command = match self.seed.below(10) {
+        let key = || Key { digit: Digit::from_event(5).unwrap(), duration: Duration::from_millis(100) };
+        let command = match self.seed.below(16) {
             0 => SessionCommand::Ring,
             1 => SessionCommand::Progress(Some(body())),
-            2 | 3 => SessionCommand::Answer(Some(body())),
+            2 | 3 | 14 => SessionCommand::Answer(Some(body())),
             4 => SessionCommand::Answer(None),
             5 => SessionCommand::Refuse(answer(486)),
             6 => SessionCommand::Offer(body()),
             7 => SessionCommand::AnswerOffer(body()),
             8 => SessionCommand::RefuseOffer(answer(488)),
+            9 => SessionCommand::Key(key()),
+            10 | 11 => SessionCommand::AnswerRefer(answer(202)),
+            12 => SessionCommand::AnswerRefer(answer(603)),
+            13 => SessionCommand::Notify(StatusCode::new(self.pick(&[180, 200, 486])).unwrap()),
             _ => SessionCommand::Hangup(None),
         };
         self.endpoint.command(self.now, session, command);
@@ -315,7 +341,7 @@ impl World {
 
 #[test]
 fn whatever_is_said_in_whatever_order_each_call_ends_once_and_everything_is_forgotten() {
-    let (mut answered, mut dialled) = (0, 0);
+    let (mut answered, mut dialled, mut referred) = (0, 0, 0);
     for number in 0..600 {
         let mut world = World::new(number);
         (0..150).for_each(|_| world.step());
@@ -327,7 +353,9 @@ fn whatever_is_said_in_whatever_order_each_call_ends_once_and_everything_is_forg
         assert_eq!(world.endpoint.poll_timeout(), None, "run {number}");
         assert_eq!(world.done, world.sessions.len(), "run {number}");
         answered += world.responses.iter().filter(|r| r.status.is_success()).count();
+        referred += world.responses.iter().filter(|r| r.status.code() == 202).count();
         dialled += world.requests.iter().filter(|r| r.method.as_str() == "ACK").count();
     }
-    assert!(answered > 5_000 && dialled > 1_000, "the runs reach answered calls: {answered}, {dialled}");
+    assert!(answered > 4_000 && dialled > 1_000, "the runs reach answered calls: {answered}, {dialled}");
+    assert!(referred > 10, "and transfers: {referred}");
 }

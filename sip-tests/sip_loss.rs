@@ -18,9 +18,9 @@ mod pair;
 use bytes::Bytes;
 use net::{Net, Weather};
 use sipedge::base::Seed;
-use sipedge::sip::answer::Body;
+use sipedge::sip::answer::{Answer, Body};
 use sipedge::sip::endpoint::{Endpoint, EndpointConfig, Output, Refuse, RequestHandler, SessionId};
-use sipedge::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionEvent};
+use sipedge::sip::session::{CallEnd, CallFailure, OutgoingCall, SessionCommand, SessionEvent};
 use sipedge::sip::transaction::{Layer, LayerConfig, LayerOutput, TransactionId};
 use sipedge::sip::{
     Flow, HeaderName, Limits, Message, Method, NameAddr, Request, Response, StatusCode, Uri, parse,
@@ -66,6 +66,8 @@ enum Script {
     DiesRinging,
     /// 200, and gone once the ACK is there.
     DiesAnswered,
+    /// 200, and REFER once the ACK is there.
+    Refers,
 }
 
 struct Uas {
@@ -81,6 +83,8 @@ struct Uas {
     patience: Option<Instant>,
     is_acked: bool,
     is_over: bool,
+    /// Answers to its REFER, and what it was told after it: first lines of NOTIFYs, and BYE.
+    heard: Vec<String>,
 }
 
 impl Uas {
@@ -96,6 +100,7 @@ impl Uas {
             patience: None,
             is_acked: false,
             is_over: false,
+            heard: Vec::new(),
         }
     }
 
@@ -140,17 +145,34 @@ impl Uas {
                     self.on_request(now, id, *request, invite)
                 }
                 LayerOutput::Ack { .. } => {
+                    if self.script == Script::Refers && !self.is_acked {
+                        self.refer(now);
+                    }
                     self.is_acked = true;
                     self.accept = None;
                     self.patience = None;
                     self.is_dead |= self.script == Script::DiesAnswered;
                 }
-                LayerOutput::Failed { .. }
-                | LayerOutput::Response { .. }
-                | LayerOutput::Terminated { .. } => {}
+                LayerOutput::Response { response, .. } => self.heard.push(response.status.to_string()),
+                LayerOutput::Failed { .. } | LayerOutput::Terminated { .. } => {}
             }
         }
         if self.is_dead { Vec::new() } else { out }
+    }
+
+    fn refer(&mut self, now: Instant) {
+        let Some((_, invite)) = &self.invite else { return };
+        let (text, name) = (|name| invite.headers.get(&name).unwrap().to_owned(), self.address);
+        let uac: SocketAddr = "192.0.2.1:5080".parse().unwrap();
+        let mut r = Request::new(Method::REFER, Uri::parse("sip:192.0.2.1:5080").unwrap());
+        r.headers.push(HeaderName::Via, format!("SIP/2.0/UDP {name};branch=z9hG4bKrefer"));
+        r.headers.push(HeaderName::From, format!("{};tag=uas", text(HeaderName::To)));
+        r.headers.push(HeaderName::To, text(HeaderName::From));
+        r.headers.push(HeaderName::CallId, text(HeaderName::CallId));
+        r.headers.push(HeaderName::CSeq, "1 REFER");
+        r.headers.push(HeaderName::Contact, format!("<sip:uas@{name}>"));
+        r.headers.push(HeaderName::ReferTo, "<sip:600@192.0.2.4>");
+        self.layer.send_request(now, r, Flow::udp(self.address, uac)).unwrap();
     }
 
     fn on_request(&mut self, now: Instant, id: TransactionId, r: Request, invite: Option<TransactionId>) {
@@ -163,7 +185,7 @@ impl Uas {
             "INVITE" => {
                 let first = if self.script == Script::Busy { 486 } else { 180 };
                 self.layer.respond(now, id, &answer(first));
-                if matches!(self.script, Script::Answer | Script::DiesAnswered) {
+                if matches!(self.script, Script::Answer | Script::DiesAnswered | Script::Refers) {
                     self.accept = Some((now + Duration::from_secs(1), T1, answer(200)));
                 }
                 self.patience = Some(now + T1 * 128);
@@ -180,8 +202,13 @@ impl Uas {
                     self.is_over = true;
                 }
             }
+            "NOTIFY" => {
+                self.heard.push(String::from_utf8_lossy(&r.body).trim().to_owned());
+                self.layer.respond(now, id, &answer(200));
+            }
             _ => {
                 assert_eq!(r.method, Method::BYE);
+                self.heard.push("BYE".to_owned());
                 self.layer.respond(now, id, &answer(200));
                 self.is_over = true;
             }
@@ -230,7 +257,17 @@ impl Run {
             match output {
                 Output::Send { flow, bytes } => self.net.send(self.now, &flow.path.remote, &bytes),
                 Output::Event { event, .. } => {
-                    if matches!(event, SessionEvent::Answered { .. }) && self.hangup.is_none() {
+                    if matches!(event, SessionEvent::Refer(_)) {
+                        let accepted = SessionCommand::AnswerRefer(Answer::new(StatusCode::ACCEPTED));
+                        self.uac.command(self.now, self.session, accepted);
+                        self.uac.command(self.now, self.session, SessionCommand::Notify(StatusCode::OK));
+                        self.uac.hangup(self.now, self.session, None);
+                    }
+                    let is_transferred = self.uas.script == Script::Refers;
+                    if matches!(event, SessionEvent::Answered { .. })
+                        && self.hangup.is_none()
+                        && !is_transferred
+                    {
                         self.hangup = Some(self.now + Duration::from_secs(3));
                     }
                     self.events.push((self.now - self.t0, event));
@@ -318,6 +355,26 @@ fn every_call_is_set_up_and_torn_down_at_30_per_cent_loss() {
         *tally.entry(format!("{} ringing", run.events.len() - 2)).or_default() += 1;
     }
     assert!(lost > 500, "{lost} lost, {tally:?}");
+}
+
+#[test]
+fn a_transfer_is_asked_for_once_and_its_news_come_in_order_before_bye_at_30_per_cent_loss_rfc_3515_2_4() {
+    let mut whole = 0;
+    for n in 0..300 {
+        // who transferred would hang up after a while, had nobody else
+        let run = Run::new(n, Script::Refers, STORM, Some(Duration::from_secs(120))).run();
+        let asked = run.events.iter().filter(|(_, e)| matches!(e, SessionEvent::Refer(_))).count();
+        assert_eq!(asked, 1, "seed {n}: {:?}", run.events);
+        assert_eq!(run.last(), &SessionEvent::Ended(CallEnd::Local), "seed {n}");
+        assert_eq!((run.uac.live(), run.uas.layer.len()), ((0, 0), 0), "seed {n}");
+        let at = |word: &str| run.uas.heard.iter().position(|h| h == word);
+        assert_eq!(run.uas.heard.iter().filter(|h| *h == "202").count(), 1, "seed {n}: {:?}", run.uas.heard);
+        assert!(at("BYE").is_some(), "seed {n}");
+        // BYE waits for two seconds and not longer
+        whole +=
+            usize::from(at("SIP/2.0 100 Trying") < at("SIP/2.0 200 OK") && at("SIP/2.0 200 OK") < at("BYE"));
+    }
+    assert!(whole > 150, "{whole}");
 }
 
 #[test]

@@ -528,6 +528,33 @@ fn early_media_that_wants_a_prack_comes_once_and_before_the_answer_at_30_per_cen
     assert!(answered > 280, "{answered}");
 }
 
+#[test]
+fn keys_by_info_come_once_each_and_in_their_order_at_30_per_cent_loss() {
+    let mut whole = 0;
+    for n in 0..300 {
+        let key = |sign| {
+            let digit = sipedge::base::Digit::from_char(sign).unwrap();
+            SessionCommand::Key(sipedge::sip::Key { digit, duration: Duration::from_millis(100) })
+        };
+        let who = if n % 2 == 0 { Caller } else { Callee };
+        let mut pair = Pair::new(n, STORM);
+        for sign in "123456789".chars() {
+            pair = pair.at(seconds(40), who, key(sign));
+        }
+        let run = pair.at(seconds(300), Caller, hangup()).run();
+        run.check(n);
+        let keys = run.side_of(who.other()).events.iter().filter_map(|e| match e {
+            SessionEvent::Key(key) => Some(key.digit.as_char()),
+            _ => None,
+        });
+        let keys: String = keys.collect();
+        // 64·T1 of storm may lose one
+        assert!(keys.chars().zip(keys.chars().skip(1)).all(|(a, b)| a < b), "seed {n}: {keys}");
+        whole += usize::from(keys == "123456789");
+    }
+    assert!(whole > 270, "{whole}");
+}
+
 /// A call whose caller asks for a timer of 90 s: it refreshes every 45 s, the end is after 60 (RFC 4028 §10).
 fn timed(seed: u64, loses: Loses) -> Pair {
     let mut pair = Pair::new(seed, CALM).at(seconds(500), Caller, hangup());

@@ -19,8 +19,8 @@ use sipedge::sip::frame::Framer;
 use sipedge::sip::session::IncomingInvite;
 use sipedge::sip::transaction::LayerConfig;
 use sipedge::sip::{
-    CSeq, Flow, HeaderName, Host, Limits, Message, NameAddr, Reason, Request, Response, StatusCode, Uri, Via,
-    parse,
+    CSeq, Flow, HeaderName, Host, Limits, Message, NameAddr, Reason, Replaces, Request, Response, StatusCode,
+    Uri, Via, parse,
 };
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -90,6 +90,9 @@ fn read_values<'a>(values: impl Iterator<Item = &'a str>) {
         if let Ok(a) = Uri::parse(v) {
             assert_eq!(Uri::parse(&a.to_string()).as_ref(), Ok(&a), "{v:?}");
         }
+        if let Some(a) = Replaces::parse(v) {
+            assert_eq!(Replaces::parse(&a.to_string()).as_ref(), Some(&a), "{v:?}");
+        }
         let _ = Reason::parse(v);
         let _ = Host::parse(v);
         let _ = Challenge::parse_line(v);
@@ -144,6 +147,7 @@ fn no_mutated_value_panics() {
         "Digest realm=\"a, \\\"b\", nonce=\"x\", qop=\"auth,auth-int\", stale=true, Basic realm=x",
         "Q.850;cause=16;text=\"a;b\", SIP;cause=200",
         "2147483647 INVITE",
+        "98732@sip.example.com ;from-tag=r33th4x0r; to-tag=ff87ff;early-only",
         "sips:user;par=u%40e.net:pw@example.com:5061;transport=tcp;method=REGISTER?to=x",
     ];
     let mut seed = Seed::from_number(5118);

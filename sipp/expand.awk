@@ -17,7 +17,7 @@
 #   @reply 200                   response to the request just received
 #
 # Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
-# addr=, version=, profile= of the description; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
+# addr=, version=, profile= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
 BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; held = "" }
 
@@ -128,7 +128,10 @@ function end() {
     sdp()
     print "--a part--"
   }
-  else print "Content-Type: text/plain\nContent-Length: [len]\n\n" opt["body"]
+  else {
+    gsub(/\+/, "\n", opt["body"])
+    print "Content-Type: " word("type", "text/plain") "\nContent-Length: [len]\n\n" opt["body"]
+  }
   print "\n    ]]>\n  </send>"
 }
 

@@ -1,13 +1,14 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
 mod demo;
+mod log;
 
-use crate::base::{Fault, Section, Seed, Services, parse_duration, set_pii_mask};
+use crate::base::{Fault, Section, Seed, Services, parse_duration};
 use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
-use crate::edge::contract::{EdgeContext, Prepared, Table};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared, Table};
 use crate::http::io::HttpServer;
 use crate::http::page::{self, Suggestion};
 use crate::http::{HttpConfig, openapi};
@@ -15,13 +16,15 @@ use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::owner::{Owner, Protocol, owner_of};
-use crate::net::tls::Acceptor;
+use crate::net::tls::io::Watcher;
+use crate::net::tls::{Identity, TlsError};
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::io::{SipStack, StackConfig};
 use crate::sip::transaction::Timings;
 use crate::sip::{SipConfig, Transport};
 use demo::Demo;
+use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -29,16 +32,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
-use tracing_subscriber::EnvFilter;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
     &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
-/// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
-/// candidate, that a closed agent is closed.
-const QUIET_CRATES: &[&str] =
-    &["webrtc_ice=error", "dtls=error", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -48,6 +47,7 @@ pub struct Configured {
     log: LogConfig,
     http: HttpConfig,
     sip: SipConfig,
+    sip_identity: SipIdentity,
     sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
@@ -77,9 +77,28 @@ impl Configured {
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
         let accounts = self.registry.account_names().map(|name| Source::Account(name.to_owned()));
-        let trunks =
-            self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets());
-        accounts.chain(trunks.map(Source::Trunk)).collect()
+        accounts.chain(self.trunks().into_iter().map(Source::Trunk)).collect()
+    }
+
+    /// The trunks' names.
+    #[must_use]
+    pub fn trunks(&self) -> Vec<String> {
+        self.edges.iter().filter(|(name, _)| *name == "trunk").flat_map(|(_, edge)| edge.targets()).collect()
+    }
+
+    /// The other end of a trunk; `address` is where the PBX reaches us, else it is found out.
+    ///
+    /// # Errors
+    /// What is missing, with a remedy.
+    pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
+        let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
+        let listen = if edge.is_by_tls(trunk) { self.sip.tls_listen() } else { self.sip.listen() };
+        let ours = match address {
+            Some(address) => with_port(address, listen),
+            None => address_towards(edge.host(trunk).as_deref(), listen)
+                .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
+        };
+        edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
     }
 
     /// What must be so for a target to be reached; see [`Prepared::condition`].
@@ -96,17 +115,14 @@ impl Configured {
     }
 }
 
-struct LogConfig {
-    filter: String,
-    is_json: bool,
-    is_masked: bool,
-}
-
-#[derive(Deserialize)]
-struct RawLog {
-    level: Option<String>,
-    format: Option<String>,
-    mask: Option<bool>,
+/// Who we are to SIP over TLS.
+enum SipIdentity {
+    /// The certificate that the configuration names.
+    Files(Arc<Identity>),
+    /// None is named, and a trunk speaks TLS: one is made at the start.
+    MadeAtStart,
+    /// Nobody speaks TLS.
+    None,
 }
 
 #[derive(Deserialize)]
@@ -132,10 +148,13 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
         if is_lan {
-            let acceptor = Acceptor::self_signed(&addresses_of_this_machine()).map_err(|error| {
-                vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy: error.to_string() }]
-            })?;
-            configured.http.set_tls(vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()], acceptor);
+            let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
+            Identity::self_signed(&addresses_of_this_machine())
+                .and_then(|identity| configured.http.set_tls(listen, identity))
+                .map_err(|error| {
+                    let remedy = error.to_string();
+                    vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy }]
+                })?;
         }
         configured.demo = Some(demo);
         configured.suggestions = &demo::SUGGESTIONS;
@@ -161,6 +180,37 @@ fn is_free(port: u16) -> bool {
         && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
+/// An address of ours with the port that we listen on, where none is written.
+fn with_port(address: &str, listen: &[SocketAddr]) -> String {
+    let port = listen.first().map_or(0, SocketAddr::port);
+    match address.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if address.contains(':') => address.to_owned(),
+        Err(_) => format!("{address}:{port}"),
+    }
+}
+
+/// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
+fn address_towards(host: Option<&str>, listen: &[SocketAddr]) -> Option<String> {
+    let fixed = |is_ipv4: Option<bool>| {
+        let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
+        listen.iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
+    };
+    let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
+    let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
+    let address = remotes.into_iter().find_map(|remote| {
+        let main = listen.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
+            return Some(fixed);
+        }
+        let any = SocketAddr::new(main.ip(), 0);
+        let socket = UdpSocket::bind(any).ok()?;
+        socket.connect(remote).ok()?;
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), main.port()))
+    })?;
+    Some(address.to_string())
+}
+
 fn addresses_of_this_machine() -> Vec<IpAddr> {
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     interfaces.into_iter().map(|interface| interface.ip()).collect()
@@ -178,9 +228,10 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
     faults.extend(config.unknown_tables(&known));
 
-    let log = keep(read_log(&config.table("log")), &mut faults);
+    let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
+    let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
@@ -218,11 +269,11 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip, media, drain, client, accounts, routes) {
+    match (log, http, sip.zip(sip_identity), media, drain, client, accounts, routes) {
         (
             Some(log),
             Some(http),
-            Some(sip),
+            Some((sip, sip_identity)),
             Some(media),
             Some(drain),
             Some(client),
@@ -236,6 +287,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 log,
                 http,
                 sip,
+                sip_identity,
                 sip_timings,
                 media,
                 drain,
@@ -260,30 +312,21 @@ fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
-fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
-    result.map_err(|more| faults.extend(more)).ok()
+/// The certificate of SIP over TLS. The folder of SIP reads no certificates.
+fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIdentity, Vec<Fault>> {
+    if let Some((certificate, key)) = sip.and_then(SipConfig::tls_files) {
+        let identity = Identity::from_files(certificate, key);
+        let fault = |error: TlsError| config.table("sip").fault("tls_certificate", error.to_string());
+        return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
+    }
+    // what is wrong with a trunk is told by its own folder
+    let trunks = config.named("trunk").unwrap_or_default();
+    let by_tls = trunks.iter().any(|trunk| trunk.text("transport") == Some("tls"));
+    Ok(if by_tls { SipIdentity::MadeAtStart } else { SipIdentity::None })
 }
 
-fn read_log(section: &Section) -> Result<LogConfig, Vec<Fault>> {
-    let raw: RawLog = section.read(&["level", "format", "mask"])?;
-    let mut faults = Vec::new();
-    let filter = raw.level.unwrap_or_else(|| "info".to_owned());
-    if EnvFilter::try_new(&filter).is_err() {
-        faults.push(section.fault(
-            "level",
-            "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
-        ));
-    }
-    let is_json = match raw.format.as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(_) => {
-            faults.push(section.fault("format", "write \"text\" or \"json\""));
-            false
-        }
-    };
-    let is_masked = raw.mask.unwrap_or(false);
-    if faults.is_empty() { Ok(LogConfig { filter, is_json, is_masked }) } else { Err(faults) }
+fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
+    result.map_err(|more| faults.extend(more)).ok()
 }
 
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
@@ -337,9 +380,10 @@ impl RunError {
             Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Udp }) => {
                 (Protocol::Udp, address)
             }
-            Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Tcp }) => {
-                (Protocol::Tcp, address)
-            }
+            Self::Sip(sip::io::StartError::Taken {
+                address,
+                transport: Transport::Tcp | Transport::Tls(_),
+            }) => (Protocol::Tcp, address),
             Self::Http(http::io::StartError::Taken(_, address))
             | Self::DemoHttp(http::io::StartError::Taken(_, address)) => (Protocol::Tcp, address),
             _ => return None,
@@ -353,7 +397,8 @@ impl RunError {
 /// # Errors
 /// When something cannot be started.
 pub fn run(configured: Configured) -> Result<(), RunError> {
-    start_log(&configured.log);
+    // held to the end: what it still has to write goes with it
+    let _log = configured.log.start();
     // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "descriptor limit"),
@@ -399,6 +444,7 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let (first, last) = running.engine.webrtc_ports();
     info!(
         config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
+        sip_tls = ?running.sip.tls_addresses(),
         webrtc_udp = format!("{first}-{last}"),
         "sipedge is ready"
     );
@@ -434,6 +480,8 @@ pub struct Running {
     engine: Arc<Engine>,
     switch: Switch,
     registry: Arc<Registry>,
+    /// Looks after certificates.
+    watching: AbortHandle,
 }
 
 /// What the program holds at the moment. All is zero when no call lives and the last one has been forgotten.
@@ -458,8 +506,22 @@ impl Running {
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
         let Configured {
-            http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
+            http,
+            sip,
+            sip_identity,
+            sip_timings,
+            media,
+            client,
+            edges,
+            registry,
+            suggestions,
+            mut seed,
+            ..
         } = configured;
+        let certificates = Arc::new(Watcher::default());
+        if let Some(identity) = http.identity() {
+            certificates.add("http.tls_certificate", identity);
+        }
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let calls = media.calls();
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
@@ -467,11 +529,27 @@ impl Running {
         // a call from trunk to trunk has a session on either side
         stack.max_sessions = calls.saturating_mul(2);
         sip.user_agent().clone_into(&mut stack.agent);
+        stack.tls_listen = sip.tls_listen().to_vec();
+        stack.identity = match sip_identity {
+            SipIdentity::None => None,
+            SipIdentity::Files(identity) => {
+                certificates.add("sip.tls_certificate", identity.clone());
+                Some(identity)
+            }
+            SipIdentity::MadeAtStart => {
+                info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
+                Some(
+                    Identity::self_signed(&addresses_of_this_machine())
+                        .map_err(crate::sip::io::StartError::Tls)?,
+                )
+            }
+        };
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
         let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
-        let services = Services::default().with(sip.clone()).with(Arc::new(client));
+        let services =
+            Services::default().with(sip.clone()).with(Arc::new(client)).with(certificates.clone());
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();
@@ -489,7 +567,8 @@ impl Running {
         let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
         let router = if http.has_page() { router.merge(page::router(suggestions)) } else { router };
         let http = HttpServer::start(&http, router).await?;
-        Ok(Self { http, sip, engine, switch, registry })
+        let watching = tokio::spawn(async move { certificates.run().await }).abort_handle();
+        Ok(Self { http, sip, engine, switch, registry, watching })
     }
 
     /// Where HTTP is served.
@@ -519,29 +598,33 @@ impl Running {
     /// Ends: drains, and says the last words of SIP and HTTP.
     pub async fn stop(self, drain: Duration) {
         self.drain(drain).await;
+        self.watching.abort();
         self.http.stop(LAST_WORDS).await;
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();
     }
 }
 
-fn start_log(log: &LogConfig) {
-    set_pii_mask(log.is_masked);
-    let quiet = QUIET_CRATES.iter().filter_map(|directive| directive.parse().ok());
-    let filter = quiet.fold(EnvFilter::try_new(&log.filter).unwrap_or_default(), EnvFilter::add_directive);
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(std::io::stderr);
-    // a second start in one process (tests) keeps the first log
-    let _ = if log.is_json {
-        builder.json().flatten_event(true).try_init()
-    } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_of_sip_is_read_from_its_files_or_made_for_a_trunk_that_speaks_tls() {
+        let identity = |config: serde_json::Value| {
+            let serde_json::Value::Object(root) = config else { panic!() };
+            let judged = judge(&Config::from_value("t", root), Seed::from_number(1));
+            judged.map(|c| c.sip_identity).map_err(|f| f.into_iter().map(|f| f.key).collect::<Vec<_>>())
+        };
+        let trunk =
+            |transport| serde_json::json!({"trunk": {"a": {"host": "192.0.2.1", "transport": transport}}});
+        assert!(matches!(identity(trunk("tcp")), Ok(SipIdentity::None)));
+        assert!(matches!(identity(trunk("tls")), Ok(SipIdentity::MadeAtStart)));
+        let files =
+            serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
+        let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
+        assert_eq!(faults, ["sip.tls_certificate"]);
+    }
 
     #[test]
     fn a_fault_in_a_trunk_is_told_once_and_its_routes_are_not_blamed() {

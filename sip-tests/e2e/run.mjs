@@ -83,10 +83,10 @@ to = "trunk.${name}"
     account: (name) => `${name}-token-0123456789`,
     api: (token) => new Api(`http://127.0.0.1:${ports.http}`, token),
     /** A sipedge and a browser of their own, for one flow. */
-    variant: async ({ name, bind = '127.0.0.1', features = [], ...more }) => {
+    variant: async ({ name, bind = '127.0.0.1', features = [], microphone: speaks = microphone, ...more }) => {
       next++;
       const v6 = bind.includes(':');
-      const own = await Browser.start({ microphone, program, bind, features });
+      const own = await Browser.start({ microphone: speaks, program, bind, features });
       const p = { http: 21400 + next, sip: 25200 + next, webrtc: 27100 + next * 4, rtp: 41000 + next * 400 };
       const toml = configuration({ ...p, bind, host: `${v6 ? pbx6.host : '127.0.0.1'}:${(v6 ? pbx6 : pbx).sipPort}`, origin: own.origin, ...more });
       const edge = new Sipedge({ binary, out, name, config: toml });

@@ -5,17 +5,23 @@
 //! [`Call::handle_opened`].
 //!
 //! A route is a list of attempts, tried one after the other while the one before failed for a reason that lets
-//! another party answer ([`falls_through`]). The targets of one attempt ring together; the first answer wins, the
+//! another party answer ([`Occasion::of`]). The targets of one attempt ring together; the first answer wins, the
 //! others are told that the call was answered elsewhere, and one that declines declines for all.
 //!
 //! A leg that came without an offer and takes none is detached: it hears and says nothing until it offers. Media
 //! of the caller is joined to that of the first party rung, so early media flows as soon as either side can.
 //!
-//! Left out as yet: transfer, candidates that trickle.
+//! A party of an answered call may hand the other one over (`transfer`): others are rung for who stays, in the same
+//! way, while the call goes on. And another leg may take the place of one of the two ([`Call::replace`]).
+//!
+//! Left out as yet: candidates that trickle.
 
-use super::leg::{Answered, Dial, Incoming, LegCommand, LegEvent, LegProfile, MediaState};
-use super::port::{MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
-use super::route::{RouteQuery, Target};
+use super::leg::{
+    Answered, Dial, DtmfDigit, Incoming, LegCommand, LegEvent, LegProfile, MediaState, Party as Person,
+    TransferState,
+};
+use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
+use super::route::{Occasion, RouteQuery, Target};
 use crate::base::{Cause, LegId};
 use crate::sdp::SessionDescription;
 use std::collections::VecDeque;
@@ -34,6 +40,8 @@ pub struct Attempt {
     pub targets: Vec<Target>,
     /// How long; none: as long as the caller lets it.
     pub ring_timeout: Option<Duration>,
+    /// See [`super::route::Step::when`].
+    pub when: Vec<Occasion>,
 }
 
 /// What a call asks of the world. Exhaustive on purpose: a new variant must break every driver.
@@ -77,6 +85,14 @@ pub enum Note {
     OfferRefused(LegId, Cause),
     /// Media could not serve what a leg described.
     MediaRefused(LegId, MediaRefusal),
+    /// A leg hands the other one over.
+    Transferring(LegId, Person),
+    /// The other one talks to this leg now.
+    Transferred(LegId),
+    /// Nothing came of it.
+    TransferFailed(Cause),
+    /// The first leg takes the place of the second.
+    Replaced(LegId, LegId),
 }
 
 /// The timers of a call.
@@ -106,6 +122,10 @@ enum State {
 struct Party {
     leg: LegId,
     profile: LegProfile,
+    /// As others are told of it.
+    who: Person,
+    /// Its media brought a key.
+    has_keys: bool,
     /// An offer of its own waits for its answer.
     is_asking: bool,
     /// An offer of ours is being made or waits for its answer.
@@ -116,22 +136,31 @@ struct Party {
     is_negotiated: bool,
     /// It holds the other one.
     is_holding: bool,
+    /// What its media speaks.
+    codec: Option<Codec>,
+    /// It may be, or is, offered another codec: that of the new party.
+    is_free: bool,
 }
 
 impl Party {
-    const fn new(leg: LegId, profile: LegProfile) -> Self {
+    const fn new(leg: LegId, profile: LegProfile, who: Person) -> Self {
         Self {
             leg,
             profile,
+            who,
+            has_keys: false,
             is_asking: false,
             is_asked: false,
             is_offer_due: false,
             is_negotiated: false,
             is_holding: false,
+            codec: None,
+            is_free: false,
         }
     }
 }
 
+/// The party that others are rung for: who called, and after a transfer by that one, who stayed.
 #[derive(Debug)]
 struct Caller {
     party: Party,
@@ -143,6 +172,7 @@ struct Caller {
     early: Option<Box<SessionDescription>>,
     /// It was told that the call is answered.
     is_answered: bool,
+    /// With what those that are rung are called.
     incoming: Incoming,
 }
 
@@ -169,13 +199,24 @@ struct Callee {
 #[derive(Debug)]
 pub struct Call {
     state: State,
+    /// The leg that began it: the ids of the others are counted from it.
+    first: LegId,
     caller: Caller,
-    /// The parties of the current attempt; once the call is active, the one that answered.
+    /// Who answered.
+    partner: Option<Party>,
+    /// The parties of the current attempt.
     callees: Vec<Callee>,
+    transfer: Option<Transfer>,
+    /// A leg that is to take the place of the partner.
+    joining: Option<Party>,
     attempts: VecDeque<Attempt>,
     next_leg: u64,
     /// What says most of why the attempts so far failed.
     failure: Option<Cause>,
+    /// The same of the attempt before the present one, or of the present one once it failed.
+    last_failure: Option<Cause>,
+    /// Why the present attempt is a forward of the call, when it is one.
+    diversion: Option<Cause>,
     ring_deadline: Option<Instant>,
     /// Who answered and hung up before the caller could be told of the answer.
     parting: Option<Parting>,
@@ -190,14 +231,20 @@ impl Call {
     #[must_use]
     pub fn new(caller: LegId, mut incoming: Incoming) -> Self {
         let offer = incoming.offer.take();
-        let party = Party::new(caller, incoming.profile.clone());
+        let party = Party::new(caller, incoming.profile.clone(), incoming.from.clone());
         Self {
             state: State::New,
+            first: caller,
             caller: Caller { party, offer, answer: None, early: None, is_answered: false, incoming },
+            partner: None,
             callees: Vec::new(),
+            transfer: None,
+            joining: None,
             attempts: VecDeque::new(),
             next_leg: 1,
             failure: None,
+            last_failure: None,
+            diversion: None,
             ring_deadline: None,
             parting: None,
             is_ringing: false,
@@ -215,7 +262,7 @@ impl Call {
     /// Whether a leg belongs to the call now; one that was given up while it was being opened does not.
     #[must_use]
     pub fn has_leg(&self, leg: LegId) -> bool {
-        self.state != State::Ended && (leg == self.caller.party.leg || self.callee(leg).is_some())
+        self.state != State::Ended && (self.party(leg).is_some() || self.callee(leg).is_some())
     }
 
     /// Begins.
@@ -238,17 +285,18 @@ impl Call {
 
     /// The route that was asked for, or why there is none.
     pub fn handle_route(&mut self, now: Instant, route: Result<Vec<Attempt>, Cause>) {
-        if self.state != State::Routing {
+        if self.state == State::Routing {
+            self.state = State::Trying;
+        } else if !self.transfer.as_mut().is_some_and(|t| std::mem::take(&mut t.is_routing)) {
             return;
         }
         match route {
             Ok(attempts) => {
-                self.state = State::Trying;
                 self.attempts = attempts.into();
                 self.failure = self.attempts.is_empty().then_some(Cause::NotFound);
                 self.try_next(now);
             }
-            Err(cause) => self.end(cause, None),
+            Err(cause) => self.come_to_nothing(cause),
         }
     }
 
@@ -262,7 +310,8 @@ impl Call {
             Ok(profile) => profile,
             Err(cause) => return self.give_up(now, leg, cause, true),
         };
-        callee.party = Some(Party::new(leg, profile.clone()));
+        let who = Person { user: callee.target.number.clone(), display: None };
+        callee.party = Some(Party::new(leg, profile.clone(), who));
         callee.progress = Progress::Offering;
         if self.bridged.is_none() {
             self.bridge(leg);
@@ -303,6 +352,9 @@ impl Call {
                 if let Some(party) = self.party_mut(leg)
                     && std::mem::take(&mut party.is_asked)
                 {
+                    if self.keeps_codec(leg) {
+                        return;
+                    }
                     self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
                     self.offer_if_due(leg);
                 }
@@ -318,15 +370,20 @@ impl Call {
                 }
             }
             LegEvent::Hold(is_holding) => self.handle_hold(leg, is_holding),
-            LegEvent::Dtmf(digits) => {
-                if let Some(other) = self.other(leg) {
-                    self.media(MediaCommand::SendDtmf(other, digits));
+            LegEvent::Dtmf(digits) => self.handle_keys(leg, digits),
+            LegEvent::Pressed(key) => {
+                if self.party(leg).is_some_and(|p| !p.has_keys) {
+                    self.handle_keys(leg, vec![key]);
                 }
             }
+            LegEvent::Transfer(wish) => self.handle_transfer(now, leg, *wish),
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
                     self.outputs.push_back(Output::Note(Note::Ringing(leg)));
-                    self.tell(self.caller.party.leg, LegCommand::Ring);
+                    match self.transfer {
+                        Some(_) => self.notify(TransferState::Ringing),
+                        None => self.tell(self.caller.party.leg, LegCommand::Ring),
+                    }
                 }
             }
             LegEvent::Progress { answer } => self.handle_progress(leg, answer),
@@ -345,10 +402,24 @@ impl Call {
                 self.close_first_offer(leg);
                 self.media(MediaCommand::AcceptAnswer { leg, sdp });
                 self.bridge(leg);
-                self.answer_caller_media();
+                if self.transfer.is_none() {
+                    self.answer_caller_media();
+                }
             }
-            None => self.tell(self.caller.party.leg, LegCommand::Progress { answer: None }),
+            None if self.transfer.is_none() => {
+                self.tell(self.caller.party.leg, LegCommand::Progress { answer: None });
+            }
+            None => {}
         }
+    }
+
+    /// Keys that a leg sends the other one, which is told of them.
+    fn handle_keys(&mut self, leg: LegId, keys: Vec<DtmfDigit>) {
+        let Some(other) = self.other(leg) else { return };
+        if self.party(other).is_some_and(|p| !p.profile.takes_keys) {
+            self.media(MediaCommand::SendDtmf(other, keys.clone()));
+        }
+        keys.into_iter().for_each(|key| self.tell(other, LegCommand::Dtmf(key)));
     }
 
     /// The first answer wins.
@@ -359,12 +430,14 @@ impl Call {
         self.state = State::Active;
         self.ring_deadline = None;
         self.attempts.clear();
-        self.outputs.push_back(Output::Note(Note::Answered(leg)));
+        self.close_first_offer(leg);
         let (winner, others) =
             std::mem::take(&mut self.callees).into_iter().partition::<Vec<_>, _>(|c| c.leg == leg);
-        self.callees = winner;
+        let winner = winner.into_iter().next().and_then(|c| c.party);
+        let before = std::mem::replace(&mut self.partner, winner);
+        let note = if self.transfer.is_some() { Note::Transferred(leg) } else { Note::Answered(leg) };
+        self.outputs.push_back(Output::Note(note));
         others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere));
-        self.close_first_offer(leg);
         self.bridge(leg);
         match answer {
             Answered::Sdp(sdp) => self.media(MediaCommand::AcceptAnswer { leg, sdp }),
@@ -374,6 +447,9 @@ impl Call {
         // early media may fall silent while it rings; from here on both sides should send
         let caller = self.caller.party.leg;
         self.media(MediaCommand::Expect(leg));
+        if self.transfer.take().is_some() {
+            return self.finish_transfer(before);
+        }
         self.media(MediaCommand::Expect(caller));
         if self.caller.offer.is_some() {
             self.answer_caller_media(); // the answer follows when media made it
@@ -392,11 +468,16 @@ impl Call {
             let is_cancel = cause == Cause::Normal && self.state != State::Active;
             self.end(if is_cancel { Cause::Cancelled } else { cause }, Some(leg));
         } else if self.callee(leg).is_some() {
-            if self.state == State::Active {
-                self.part(now, leg, cause);
+            self.give_up(now, leg, cause, true);
+        } else if self.partner.as_ref().is_some_and(|p| p.leg == leg) {
+            if self.transfer.is_some() || self.joining.is_some() {
+                self.let_go(leg);
             } else {
-                self.give_up(now, leg, cause, true);
+                self.part(now, leg, cause);
             }
+        } else if self.joining.take_if(|j| j.leg == leg).is_some() {
+            self.media(MediaCommand::Release(leg));
+            self.go_on_alone(cause);
         }
     }
 
@@ -412,6 +493,8 @@ impl Call {
             MediaEvent::Connected { leg, codec } => {
                 if let Some(party) = self.party_mut(leg) {
                     party.is_negotiated = true;
+                    party.codec = Some(codec);
+                    self.change_codec(leg);
                     self.report_media(leg, MediaState::Connected { codec: codec.name() });
                 }
             }
@@ -427,8 +510,11 @@ impl Call {
                 }
             }
             MediaEvent::Dtmf { leg, digit } => {
+                if let Some(party) = self.party_mut(leg) {
+                    party.has_keys = true;
+                }
                 if let Some(other) = self.other(leg) {
-                    self.tell(other, LegCommand::Dtmf(digit));
+                    self.tell(other, LegCommand::Dtmf(DtmfDigit { digit, duration: KEY_DURATION }));
                 }
             }
         }
@@ -441,8 +527,12 @@ impl Call {
         if stays {
             return;
         }
-        if leg != self.caller.party.leg && self.state != State::Active {
+        if self.callee(leg).is_some() {
             self.give_up(now, leg, cause, false);
+        } else if leg != self.caller.party.leg && self.transfer.is_some() {
+            // whoever transfers may have nothing more to say
+            self.tell(leg, LegCommand::Hangup(cause));
+            self.let_go(leg);
         } else {
             self.end(cause, None);
         }
@@ -502,16 +592,35 @@ impl Call {
         self.callees.iter().find(|c| c.leg == leg)
     }
 
+    /// Whether somebody is to be rung.
+    fn is_trying(&self) -> bool {
+        self.state == State::Trying || self.transfer.as_ref().is_some_and(|t| !t.is_routing)
+    }
+
     /// Whether a leg was dialled and may yet answer.
     fn is_rung(&self, leg: LegId) -> bool {
-        self.state == State::Trying && self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
+        self.is_trying() && self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
+    }
+
+    fn party(&self, leg: LegId) -> Option<&Party> {
+        let rung = self.callees.iter().filter_map(|c| c.party.as_ref());
+        let others = self.partner.iter().chain(&self.joining).chain(rung);
+        std::iter::once(&self.caller.party).chain(others).find(|p| p.leg == leg)
     }
 
     fn party_mut(&mut self, leg: LegId) -> Option<&mut Party> {
-        if leg == self.caller.party.leg {
-            return Some(&mut self.caller.party);
-        }
-        self.callees.iter_mut().find(|c| c.leg == leg).and_then(|c| c.party.as_mut())
+        let rung = self.callees.iter_mut().filter_map(|c| c.party.as_mut());
+        let others = self.partner.iter_mut().chain(&mut self.joining).chain(rung);
+        std::iter::once(&mut self.caller.party).chain(others).find(|p| p.leg == leg)
+    }
+
+    /// An id of this call's for one more leg.
+    fn new_leg(&mut self) -> Option<LegId> {
+        let leg = LegId(self.first.0 + self.next_leg);
+        (self.next_leg < LEGS_PER_CALL).then(|| {
+            self.next_leg += 1;
+            leg
+        })
     }
 
     /// The party a leg is joined with.
@@ -543,8 +652,15 @@ impl Call {
         if gone != Some(caller) {
             self.tell(caller, LegCommand::Hangup(cause));
         }
+        for party in self.partner.take().into_iter().chain(self.joining.take()) {
+            if ![gone, parted].contains(&Some(party.leg)) {
+                self.tell(party.leg, LegCommand::Hangup(cause));
+            }
+            self.media(MediaCommand::Release(party.leg));
+        }
+        self.transfer = None;
         for callee in std::mem::take(&mut self.callees) {
-            if [gone, parted].contains(&Some(callee.leg)) {
+            if gone == Some(callee.leg) {
                 self.release(&callee);
             } else {
                 self.close(&callee, cause);
@@ -558,17 +674,17 @@ impl Call {
 impl Caller {
     /// Whether it waits for its answer, having made no offer.
     fn is_unanswered(&self) -> bool {
-        self.offer.is_none() && self.answer.is_none()
+        self.offer.is_none() && self.answer.is_none() && !self.is_answered
     }
 }
 
 mod attempts;
 mod offers;
 mod parting;
+mod transfer;
 
 use parting::Parting;
-
-pub use attempts::falls_through;
+use transfer::Transfer;
 
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
@@ -576,3 +692,6 @@ mod core_table_tests;
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod core_tests;
+#[cfg(test)]
+#[path = "core_transfer_tests.rs"]
+mod core_transfer_tests;

@@ -1,7 +1,7 @@
 //! A call from its first word to its last, without a socket or a clock.
 
 use super::*;
-use crate::call::leg::Party as Person;
+use crate::call::leg::{HOPS, Particulars, Party as Person};
 use crate::call::port::{Application, Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
@@ -13,11 +13,17 @@ pub(super) fn sdp(version: u64) -> Box<SessionDescription> {
     Box::new(SessionDescription::parse(&text).unwrap())
 }
 
-fn webrtc() -> LegProfile {
-    LegProfile { media: MediaProfile::WebRtc, takes_offer: false, takes_reoffer: false, may_detach: true }
+pub(super) fn webrtc() -> LegProfile {
+    LegProfile {
+        media: MediaProfile::WebRtc,
+        takes_offer: false,
+        takes_reoffer: false,
+        may_detach: true,
+        takes_keys: false,
+    }
 }
 
-fn plain() -> LegProfile {
+pub(super) fn plain() -> LegProfile {
     let towards = "192.0.2.9".parse().unwrap();
     let media = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
@@ -27,26 +33,27 @@ fn plain() -> LegProfile {
         is_avpf: false,
         hold_music: HoldMusic::Silence,
     };
-    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
+    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
 }
 
-fn target() -> Target {
+pub(super) fn target() -> Target {
     Target { edge: "trunk", name: "pbx".into(), number: "600".into() }
 }
 
-fn attempt() -> Attempt {
-    Attempt { targets: vec![target()], ring_timeout: None }
+pub(super) fn attempt() -> Attempt {
+    Attempt { targets: vec![target()], ring_timeout: None, when: Vec::new() }
 }
 
 pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
     let incoming = Incoming {
+        particulars: Particulars::default(),
         source: Source::Account("anna".into()),
         from: Person { user: "anna".into(), display: None },
         to: "600".into(),
         offer,
         profile: webrtc(),
         ring_timeout: Some(Duration::from_secs(5)),
-        hops: crate::call::leg::HOPS,
+        hops: HOPS,
     };
     Call::new(A, incoming)
 }
@@ -74,6 +81,7 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
                 format!("media send {leg} {}", digits.iter().map(|d| d.digit.as_char()).collect::<String>())
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
+            Output::Media(MediaCommand::FreeCodec(leg, on)) => format!("media free-codec {leg} {on}"),
             Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
             Output::Media(MediaCommand::Detach(leg)) => format!("media detach {leg}"),
             Output::Media(MediaCommand::Release(leg)) => format!("media release {leg}"),
@@ -90,14 +98,16 @@ fn word(command: &LegCommand) -> String {
     };
     match command {
         LegCommand::Dial(dial) => {
-            assert_eq!(dial.hops, crate::call::leg::HOPS - 1, "one system more (RFC 7332 §4)");
+            let passed = if dial.source == Source::Trunk("pbx".into()) { HOPS - dial.hops } else { 1 };
+            assert_eq!(dial.hops, HOPS - passed, "one system more (RFC 7332 §4)");
             format!("dial{}", version(&dial.offer))
         }
         LegCommand::Ring => "ring".into(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
-        LegCommand::Dtmf(digit) => format!("dtmf {digit}"),
+        LegCommand::Dtmf(key) => format!("dtmf {}", key.digit),
+        LegCommand::Notify(state) => format!("notify {state:?}"),
         LegCommand::AnswerOffer(sdp) => format!("answer-offer v{}", sdp.origin.version),
         LegCommand::RefuseOffer(_) => "refuse-offer".into(),
         LegCommand::MediaState(state) => format!("{state:?}"),
@@ -362,7 +372,7 @@ fn an_ended_call_says_nothing_more_whatever_comes() {
     assert!(drain(&mut call).is_empty() && call.poll_timeout().is_none());
 }
 
-const C: LegId = LegId(3);
+pub(super) const C: LegId = LegId(3);
 
 fn now() -> Instant {
     Instant::now()
@@ -372,7 +382,7 @@ fn now() -> Instant {
 fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
     let mut call = call(offer);
     call.start();
-    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None };
+    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None, when: Vec::new() };
     call.handle_route(t0, Ok(attempts.iter().map(attempt).collect()));
     drain(&mut call);
     call
@@ -381,6 +391,49 @@ fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize
 /// An edge's leg that takes no offers: it is called without one.
 fn ring(call: &mut Call, leg: LegId) {
     call.handle_opened(now(), leg, Ok(webrtc()));
+}
+
+#[test]
+fn a_forward_is_tried_only_for_what_it_is_for_and_the_rest_is_passed_over() {
+    use Occasion::{Busy, NoAnswer, Unreachable};
+    let t0 = now();
+    let forward = |when: &[Occasion], number: &str| Attempt {
+        targets: vec![Target { number: number.into(), ..target() }],
+        ring_timeout: None,
+        when: when.to_vec(),
+    };
+    let list = || {
+        vec![
+            forward(&[Busy], "0"),
+            attempt(),
+            forward(&[Busy], "1"),
+            forward(&[NoAnswer, Unreachable], "2"),
+            forward(&[], "3"),
+        ]
+    };
+    let next = |cause: Cause| {
+        let mut call = call(None);
+        call.start();
+        drain(&mut call);
+        call.handle_route(t0, Ok(list()));
+        assert_eq!(drain(&mut call), ["open L2 600"], "nothing has failed that the first one is for");
+        call.handle_opened(t0, B, Err(cause));
+        drain(&mut call).last().cloned().unwrap_or_default()
+    };
+    assert_eq!(next(Cause::Busy), "open L3 1");
+    assert_eq!(next(Cause::Unreachable), "open L3 2");
+    // of what was before, the last counts
+    let mut call = call(None);
+    call.start();
+    call.handle_route(t0, Ok(list()));
+    call.handle_opened(t0, B, Err(Cause::Busy));
+    call.handle_opened(t0, C, Err(Cause::Unreachable));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L4 2");
+    call.handle_opened(t0, LegId(4), Err(Cause::Busy));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L5 3");
+    // where nothing is left, the first failure of weight is told
+    call.handle_opened(t0, LegId(5), Err(Cause::Unreachable));
+    assert!(drain(&mut call).contains(&"L1 hangup busy".to_owned()));
 }
 
 #[test]
@@ -577,10 +630,10 @@ fn an_offer_of_the_callee_is_served_in_the_call_and_two_at_once_are_not_rfc_3264
 fn keys_go_to_the_other_side_and_are_told_to_it() {
     let mut call = active(now());
     let digit = crate::base::Digit::from_char('5').unwrap();
-    let keys = vec![super::super::leg::DtmfDigit { digit, duration: Duration::from_millis(100) }];
+    let keys = vec![DtmfDigit { digit, duration: Duration::from_millis(100) }];
     call.handle_leg(now(), A, LegEvent::Dtmf(keys));
     call.handle_media(now(), MediaEvent::Dtmf { leg: B, digit });
-    assert_eq!(drain(&mut call), ["media send L2 5", "L1 dtmf 5"]);
+    assert_eq!(drain(&mut call), ["media send L2 5", "L2 dtmf 5", "L1 dtmf 5"]);
 }
 
 #[test]

@@ -1,24 +1,30 @@
-//! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown.
+//! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown. `join` ties two of
+//! them together.
+
+mod join;
 
 use super::core::{Attempt, Call, LEGS_PER_CALL, Note, Output};
 use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
-use super::route::{Place, RouteDecision, Router, Target};
+use super::route::{JOIN, Place, RouteDecision, Router, Target};
 use crate::base::{CallId, Cause, Excerpt, LegId, Pii, Seed};
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use join::Joiner;
+use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 /// Events a call takes before its legs wait.
 const MAILBOX: usize = 64;
+/// Legs that may wait to join a call; more than one is a rarity.
+const JOINS: usize = 4;
 /// Commands a leg may leave unread before it counts as stuck.
 pub const LEG_COMMANDS: usize = 32;
 
@@ -113,6 +119,14 @@ pub struct SwitchParts {
     pub dialers: BTreeMap<&'static str, Arc<dyn Dialer>>,
 }
 
+/// A leg that wants the place of another one.
+struct Join {
+    old: LegId,
+    incoming: Box<Incoming>,
+    commands: mpsc::Sender<LegCommand>,
+    reply: oneshot::Sender<Option<LegRef>>,
+}
+
 /// Starts calls. Cloning shares it.
 #[derive(Clone)]
 pub struct Switch(Arc<Inner>);
@@ -121,6 +135,8 @@ struct Inner {
     parts: SwitchParts,
     seed: Mutex<Seed>,
     next_leg: AtomicU64,
+    /// The ways to live calls for legs that join them.
+    calls: Mutex<HashMap<CallId, mpsc::Sender<Join>>>,
     live: watch::Sender<usize>,
     is_closing: AtomicBool,
     stop: watch::Sender<Option<Cause>>,
@@ -134,6 +150,7 @@ impl Switch {
             parts,
             seed: Mutex::new(seed),
             next_leg: AtomicU64::new(1),
+            calls: Mutex::default(),
             live: watch::Sender::new(0),
             is_closing: AtomicBool::new(false),
             stop: watch::Sender::new(None),
@@ -170,6 +187,8 @@ impl Switch {
         let reference = LegRef { call: id, leg: caller, mail: mail.clone() };
         info!(call = %id, from = %Pii(&incoming.from.user), to = %Pii(&incoming.to), source = %incoming.source, "call started");
         self.0.live.send_modify(|n| *n += 1);
+        let (joins, joining) = mpsc::channel(JOINS);
+        self.0.calls().insert(id, joins);
         let task = CallTask {
             id,
             started: Instant::now(),
@@ -181,11 +200,25 @@ impl Switch {
             media,
             switch: self.0.clone(),
             stop: self.0.stop.subscribe(),
-            _live: Live(self.0.clone()),
+            _live: Live(self.0.clone(), id),
             _permit: permit,
         };
-        tokio::spawn(task.run(mailbox, media_inbox));
+        tokio::spawn(task.run(mailbox, media_inbox, joining));
         Ok(reference)
+    }
+
+    /// Gives a leg that called us the place of a leg in a call that lives; its commands go to `commands`.
+    ///
+    /// # Errors
+    /// [`Cause::NotFound`] when the call is over or has no such leg, or is not in a state for it.
+    pub async fn replace(
+        &self,
+        call: CallId,
+        old: LegId,
+        incoming: Incoming,
+        commands: mpsc::Sender<LegCommand>,
+    ) -> Result<LegRef, Cause> {
+        self.0.replace(call, old, incoming, commands).await
     }
 
     /// Takes no new calls, lets the running ones end for `drain`, ends the rest with [`Cause::Shutdown`],
@@ -201,11 +234,32 @@ impl Switch {
     }
 }
 
+impl Inner {
+    fn calls(&self) -> std::sync::MutexGuard<'_, HashMap<CallId, mpsc::Sender<Join>>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn replace(
+        &self,
+        call: CallId,
+        old: LegId,
+        incoming: Incoming,
+        commands: mpsc::Sender<LegCommand>,
+    ) -> Result<LegRef, Cause> {
+        let joins = self.calls().get(&call).cloned().ok_or(Cause::NotFound)?;
+        let (reply, answer) = oneshot::channel();
+        let join = Join { old, incoming: Box::new(incoming), commands, reply };
+        joins.try_send(join).map_err(|_| Cause::NotFound)?;
+        answer.await.ok().flatten().ok_or(Cause::NotFound)
+    }
+}
+
 /// Counts a call as live while its task exists, however that ends.
-struct Live(Arc<Inner>);
+struct Live(Arc<Inner>, CallId);
 
 impl Drop for Live {
     fn drop(&mut self) {
+        self.0.calls().remove(&self.1);
         self.0.live.send_modify(|n| *n -= 1);
     }
 }
@@ -232,6 +286,7 @@ impl CallTask {
         mut self,
         mut mailbox: mpsc::Receiver<(LegId, LegEvent)>,
         mut media: mpsc::Receiver<MediaEvent>,
+        mut joining: mpsc::Receiver<Join>,
     ) {
         self.call.start();
         if self.obey() {
@@ -249,6 +304,10 @@ impl CallTask {
                 // in this order: what a leg said before it went counts
                 biased;
                 Some((leg, event)) = mailbox.recv() => self.call.handle_leg(Instant::now(), leg, event),
+                Some(join) = joining.recv() => {
+                    let way = |leg| LegRef { call: self.id, leg, mail: self.mail.clone() };
+                    handle_join(&mut self.call, &mut self.legs, way, join);
+                }
                 Some(opened) = self.openings.join_next() => match opened {
                     Ok((leg, opened)) => handle_opened(&mut self.call, &mut self.legs, leg, opened),
                     // a fault in an edge
@@ -316,11 +375,18 @@ impl CallTask {
         let attempt = |step: super::route::Step| Attempt {
             targets: step.places.into_iter().flat_map(targets).collect(),
             ring_timeout: step.ring_timeout,
+            when: step.when,
         };
         Ok(steps.into_iter().map(attempt).collect())
     }
 
     fn open(&mut self, leg: LegId, target: Target) {
+        if target.edge == JOIN {
+            let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
+            let switch = self.switch.clone();
+            self.openings.spawn(async move { (leg, Joiner(switch).open(reference, &target).await) });
+            return;
+        }
         let Some(dialer) = self.switch.parts.dialers.get(target.edge).cloned() else {
             return self.call.handle_opened(Instant::now(), leg, Err(Cause::Unavailable));
         };
@@ -364,6 +430,12 @@ impl CallTask {
                 self.answered = Some(Instant::now());
                 info!(call = %self.id, %leg, setup_ms = self.setup_ms(), "call answered");
             }
+            Note::Transferring(leg, to) => {
+                info!(call = %self.id, %leg, to = %Pii(&to.user), "transfer asked for")
+            }
+            Note::Transferred(leg) => info!(call = %self.id, %leg, "call transferred"),
+            Note::TransferFailed(cause) => info!(call = %self.id, %cause, "transfer failed"),
+            Note::Replaced(leg, old) => info!(call = %self.id, %leg, %old, "another leg takes the place"),
             Note::Media(leg, MediaState::Connected { codec }) => {
                 info!(call = %self.id, %leg, codec, "media connected")
             }
@@ -379,6 +451,22 @@ impl CallTask {
     fn setup_ms(&self) -> u128 {
         self.answered.map_or_else(|| self.started.elapsed(), |at| at.duration_since(self.started)).as_millis()
     }
+}
+
+/// Takes a leg in that wants the place of another one.
+fn handle_join(
+    call: &mut Call,
+    legs: &mut BTreeMap<LegId, mpsc::Sender<LegCommand>>,
+    way: impl Fn(LegId) -> LegRef,
+    join: Join,
+) {
+    let Join { old, incoming, commands, reply } = join;
+    let leg = call.replace(old, *incoming);
+    if let Some(leg) = leg {
+        legs.insert(leg, commands);
+    }
+    // who asked may have gone: its commands are closed then
+    let _ = reply.send(leg.map(way));
 }
 
 /// A leg that was being opened is ready, or cannot be had.
@@ -417,7 +505,7 @@ mod tests {
     use super::super::port::{MediaCommand, MediaProfile};
     use super::super::route::{RouteQuery, Source, Step};
     use super::*;
-    use crate::call::leg::{Answered, Party};
+    use crate::call::leg::{Answered, Particulars, Party, Transfer, TransferState, TransferTo};
     use crate::sdp::SessionDescription;
 
     /// Sends every call to one target; a number that says so ends in a fault.
@@ -427,7 +515,7 @@ mod tests {
         fn route(&self, query: &RouteQuery) -> RouteDecision {
             assert_ne!(query.to, "fault in routing");
             let to = Place::Target(Target { edge: "test", name: "x".into(), number: query.to.clone() });
-            RouteDecision::To(vec![Step { places: vec![to], ring_timeout: None }])
+            RouteDecision::To(vec![Step { places: vec![to], ..Step::default() }])
         }
     }
 
@@ -446,14 +534,20 @@ mod tests {
         fn command(&mut self, command: MediaCommand) {
             match command {
                 MediaCommand::CreateOffer { leg, .. } => {
-                    let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n";
-                    let sdp = Box::new(SessionDescription::parse(sdp).unwrap());
-                    self.0.try_send(MediaEvent::Offer { leg, sdp }).unwrap();
+                    self.0.try_send(MediaEvent::Offer { leg, sdp: sdp() }).unwrap();
+                }
+                MediaCommand::AcceptOffer { leg, .. } => {
+                    self.0.try_send(MediaEvent::Answer { leg, sdp: sdp() }).unwrap();
                 }
                 MediaCommand::Detach(_) => panic!("a fault in the call's task"),
                 _ => {}
             }
         }
+    }
+
+    fn sdp() -> Box<SessionDescription> {
+        let sdp = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 9 RTP/AVP 0\r\n";
+        Box::new(SessionDescription::parse(sdp).unwrap())
     }
 
     /// Hands out what it opened.
@@ -469,7 +563,13 @@ mod tests {
     }
 
     fn profile() -> LegProfile {
-        LegProfile { media: MediaProfile::WebRtc, takes_offer: true, takes_reoffer: false, may_detach: true }
+        LegProfile {
+            media: MediaProfile::WebRtc,
+            takes_offer: true,
+            takes_reoffer: false,
+            may_detach: true,
+            takes_keys: false,
+        }
     }
 
     struct World {
@@ -485,20 +585,117 @@ mod tests {
         let edge: Arc<dyn Dialer> = Arc::new(Edge(sender));
         let dialers = BTreeMap::from([("test", edge)]);
         let parts = SwitchParts { router: Arc::new(Everywhere), media: Arc::new(Media), dialers };
-        let switch = Switch::new(parts, Seed::from_number(1));
-        let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
-        let incoming = Incoming {
-            source: Source::Account("anna".into()),
+        World::begin(Switch::new(parts, Seed::from_number(1)), opened, to)
+    }
+
+    impl World {
+        fn begin(
+            switch: Switch,
+            opened: mpsc::Receiver<(LegRef, mpsc::Receiver<LegCommand>)>,
+            to: &str,
+        ) -> Self {
+            let (commands, to_caller) = mpsc::channel(LEG_COMMANDS);
+            let incoming = Incoming {
+                particulars: Particulars::default(),
+                source: Source::Account("anna".into()),
+                from: Party::default(),
+                to: to.to_owned(),
+                offer: None,
+                profile: profile(),
+                ring_timeout: None,
+                hops: crate::call::leg::HOPS,
+            };
+            let permit = Arc::new(());
+            let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();
+            World { switch, caller, to_caller, opened, permit }
+        }
+
+        /// The callee answers.
+        async fn answered(&mut self) -> (LegRef, mpsc::Receiver<LegCommand>) {
+            let (callee, mut to_callee) = self.opened.recv().await.unwrap();
+            assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
+            let answer = Answered::Sdp(sdp());
+            assert!(callee.send(LegEvent::Answered { answer }).await);
+            assert!(matches!(self.to_caller.recv().await, Some(LegCommand::Answer { .. })));
+            (callee, to_callee)
+        }
+    }
+
+    fn transfer(to: TransferTo) -> LegEvent {
+        LegEvent::Transfer(Box::new(Transfer { source: Source::Trunk("pbx".into()), by: None, to }))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_parties_that_two_calls_leave_behind_talk_to_each_other() {
+        let mut first = call("600");
+        let (desk, mut to_desk) = first.answered().await;
+        let mut second = World::begin(first.switch.clone(), mpsc::channel(1).1, "601");
+        // the first call's edge opens the legs of both
+        let (other, mut to_other) = first.opened.recv().await.unwrap();
+        assert!(matches!(to_other.recv().await, Some(LegCommand::Dial(_))));
+        assert!(other.send(LegEvent::Answered { answer: Answered::Sdp(sdp()) }).await);
+        assert!(matches!(second.to_caller.recv().await, Some(LegCommand::Answer { .. })));
+
+        assert!(desk.send(transfer(TransferTo::Partner(other.call, other.leg))).await);
+        let news = |command| match command {
+            Some(LegCommand::Notify(state)) => state,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(news(to_desk.recv().await), TransferState::Trying);
+        assert_eq!(news(to_desk.recv().await), TransferState::Done);
+        for to_leg in [&mut to_desk, &mut to_other] {
+            assert!(matches!(to_leg.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+            assert!(to_leg.recv().await.is_none());
+        }
+        assert!(first.to_caller.try_recv().is_err() && second.to_caller.try_recv().is_err(), "no word of it");
+        // who is left hangs up, and the other one hears of it
+        assert!(first.caller.send(LegEvent::Ended(Cause::Normal)).await);
+        assert!(matches!(second.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+        is_forgotten(&first).await;
+        is_forgotten(&second).await;
+        assert!(first.switch.0.calls().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_gone_or_the_own_one_has_no_party_to_join() {
+        let mut world = call("600");
+        let (desk, mut to_desk) = world.answered().await;
+        for call in [CallId::from_bits(99), desk.call] {
+            assert!(desk.send(transfer(TransferTo::Partner(call, desk.leg))).await);
+            for state in [TransferState::Trying, TransferState::Failed(Cause::NotFound)] {
+                let told = to_desk.recv().await;
+                assert!(matches!(told, Some(LegCommand::Notify(s)) if s == state), "{told:?}");
+            }
+        }
+        assert!(world.caller.send(LegEvent::Ended(Cause::Normal)).await);
+        is_forgotten(&world).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leg_takes_anothers_place_and_leaves_when_there_is_none() {
+        let mut world = call("600");
+        let (desk, mut to_desk) = world.answered().await;
+        let incoming = || Incoming {
+            particulars: Particulars::default(),
+            source: Source::Trunk("pbx".into()),
             from: Party::default(),
-            to: to.to_owned(),
-            offer: None,
+            to: String::new(),
+            offer: Some(sdp()),
             profile: profile(),
             ring_timeout: None,
             hops: crate::call::leg::HOPS,
         };
-        let permit = Arc::new(());
-        let caller = switch.incoming(incoming, commands, Box::new(permit.clone())).unwrap();
-        World { switch, caller, to_caller, opened, permit }
+        let (commands, mut to_new) = mpsc::channel(LEG_COMMANDS);
+        let new = world.switch.replace(desk.call, desk.leg, incoming(), commands).await.unwrap();
+        assert!(matches!(to_new.recv().await, Some(LegCommand::Answer { answer: Some(_) })));
+        assert!(matches!(to_desk.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+        let (commands, _rest) = mpsc::channel(LEG_COMMANDS);
+        let gone = world.switch.replace(desk.call, desk.leg, incoming(), commands.clone()).await;
+        assert!(matches!(gone, Err(Cause::NotFound)));
+        assert!(new.send(LegEvent::Ended(Cause::Normal)).await);
+        assert!(matches!(world.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+        is_forgotten(&world).await;
+        assert!(world.switch.replace(desk.call, new.leg, incoming(), commands).await.is_err());
     }
 
     /// Waits until the call is forgotten.

@@ -3,7 +3,7 @@
 
 pub use super::port::DtmfDigit;
 use super::port::{Application, MediaProfile, MediaRefusal};
-use crate::base::{Cause, Digit};
+use crate::base::{CallId, Cause, LegId};
 use crate::sdp::SessionDescription;
 use std::time::Duration;
 
@@ -14,6 +14,26 @@ pub struct Party {
     pub user: String,
     /// Name to show.
     pub display: Option<String>,
+}
+
+/// What goes with a call besides who calls whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// Who calls, for those who may know it though the caller asks not to be named.
+    pub withheld: Option<Party>,
+    /// Whom the call was meant for before, the latest first.
+    pub diversions: Vec<Diversion>,
+    /// Names and values that the caller's edge lets through, for edges that let them through too.
+    pub extras: Vec<(String, String)>,
+}
+
+/// A party that a call was meant for, and that it was diverted from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diversion {
+    /// The party.
+    pub from: Party,
+    /// Why; none: always, or nobody said.
+    pub why: Option<super::route::Occasion>,
 }
 
 /// What a leg's client can and cannot do; media and call obey.
@@ -28,6 +48,8 @@ pub struct LegProfile {
     pub takes_reoffer: bool,
     /// When the other leg answered first, this one may live on without media (detached).
     pub may_detach: bool,
+    /// Keys go to it as [`LegCommand::Dtmf`] alone; its media carries none.
+    pub takes_keys: bool,
 }
 
 /// A new leg that called us.
@@ -39,6 +61,8 @@ pub struct Incoming {
     pub from: Party,
     /// Whom it calls.
     pub to: String,
+    /// What goes with it.
+    pub particulars: Particulars,
     /// Its offer; none when it lives detached at first, or wants ours with the answer.
     pub offer: Option<Box<SessionDescription>>,
     /// What it can do.
@@ -85,8 +109,53 @@ pub enum LegEvent {
     Hold(bool),
     /// Digits that the client wants sent to the other party, in order.
     Dtmf(Vec<DtmfDigit>),
+    /// The far side pressed a key and says so by signalling. Where its media tells keys too, that counts, and not this.
+    Pressed(DtmfDigit),
+    /// The party wants the other one to talk to somebody else; answered with [`LegCommand::Notify`]. When that comes about,
+    /// this leg is hung up.
+    Transfer(Box<Transfer>),
     /// The leg is over.
     Ended(Cause),
+}
+
+/// What a party that transfers the other one wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transfer {
+    /// Whose rights count.
+    pub source: super::route::Source,
+    /// Who asks, as the party called may be told; none: nobody in particular.
+    pub by: Option<Party>,
+    /// Whom to call.
+    pub to: TransferTo,
+}
+
+/// Where a transfer leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TransferTo {
+    /// A number, by the routes.
+    Number(String),
+    /// A target that the edge knows.
+    Target {
+        /// It.
+        target: super::route::Target,
+        /// A call of that target's that ours takes the place of, in the words of its edge.
+        takes_over: Option<String>,
+    },
+    /// The party that this leg, of another call here, talks to: the two that are left are joined.
+    Partner(CallId, LegId),
+}
+
+/// What becomes of a transfer, for who asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransferState {
+    /// It was accepted, and is tried.
+    Trying,
+    /// The new party rings.
+    Ringing,
+    /// The other party talks to the new one.
+    Done,
+    /// It came to nothing, and the call goes on; without [`TransferState::Trying`] before, it was refused.
+    Failed(Cause),
 }
 
 /// How a called party answered.
@@ -142,8 +211,10 @@ pub enum LegCommand {
     RefuseOffer(MediaRefusal),
     /// News of its media.
     MediaState(MediaState),
-    /// The other party pressed a key; its media already carried it.
-    Dtmf(Digit),
+    /// The other party pressed a key. The leg's media carries it, unless the leg takes keys as words.
+    Dtmf(DtmfDigit),
+    /// News of the transfer that it asked for.
+    Notify(TransferState),
     /// End the leg.
     Hangup(Cause),
 }
@@ -157,8 +228,14 @@ pub struct Dial {
     pub source: super::route::Source,
     /// Who calls.
     pub from: Party,
+    /// What goes with it.
+    pub particulars: Particulars,
     /// How many systems more the call may pass through.
     pub hops: u8,
     /// Our offer; none when the leg takes none.
     pub offer: Option<Box<SessionDescription>>,
+    /// Who had the call transferred here.
+    pub transferred_by: Option<Party>,
+    /// A call of the target's that this one takes the place of, see [`TransferTo::Target`].
+    pub takes_over: Option<String>,
 }

@@ -92,6 +92,9 @@ impl Application {
     }
 }
 
+/// How long a key is held of which nobody says it.
+pub const KEY_DURATION: Duration = Duration::from_millis(100);
+
 /// A digit to send, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DtmfDigit {
@@ -196,7 +199,8 @@ impl MediaRefusal {
 #[derive(Debug)]
 pub enum MediaCommand {
     /// Make an offer for a leg; answered by [`MediaEvent::Offer`] or [`MediaEvent::Refused`]. A known leg is offered
-    /// what it has, as the call stands: `sendonly` while the other leg holds it.
+    /// what it has, as the call stands: `sendonly` while the other leg holds it, and the codec of the other leg where that
+    /// is bound to one.
     CreateOffer {
         /// The leg, new or known.
         leg: LegId,
@@ -240,6 +244,9 @@ pub enum MediaCommand {
     SendDtmf(LegId, Vec<DtmfDigit>),
     /// Join two legs; each may be detached (then the other hears silence).
     Bridge(LegId, LegId),
+    /// The leg may be offered another codec (true), or not any more: while it may, what is beside it is not bound to the
+    /// codec that it speaks. It is offered the other one's at the next [`MediaCommand::CreateOffer`].
+    FreeCodec(LegId, bool),
     /// From now on this leg should send (it answered, or was answered): its media timeout counts. A WebRTC leg
     /// counts from its [`MediaEvent::Connected`] on, whatever this says.
     Expect(LegId),

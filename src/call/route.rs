@@ -1,5 +1,7 @@
 //! Where a call goes: the question the call asks, the answer `registry` gives.
 
+use crate::base::Cause;
+use crate::base::{CallId, LegId};
 use std::time::Duration;
 
 /// What proved a caller's identity.
@@ -47,13 +49,57 @@ pub enum Place {
     },
 }
 
+/// Why a call that came to nothing may go on to another step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occasion {
+    /// The party is in another call.
+    Busy,
+    /// It rang, and nobody answered in time.
+    NoAnswer,
+    /// It cannot be rung now, or its system cannot be reached.
+    Unreachable,
+}
+
+impl Occasion {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Busy, Self::NoAnswer, Self::Unreachable];
+
+    /// As it is written in a route.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Busy => "busy",
+            Self::NoAnswer => "no-answer",
+            Self::Unreachable => "unreachable",
+        }
+    }
+
+    /// What a failure is an occasion for; none where no other party shall be tried: one that declines has answered for
+    /// all, and a number that is wrong is wrong everywhere.
+    #[must_use]
+    pub const fn of(cause: Cause) -> Option<Self> {
+        match cause {
+            Cause::Busy => Some(Self::Busy),
+            Cause::NoAnswer => Some(Self::NoAnswer),
+            Cause::Unavailable
+            | Cause::Unreachable
+            | Cause::Unauthorized
+            | Cause::Congestion
+            | Cause::RemoteFailure => Some(Self::Unreachable),
+            _ => None,
+        }
+    }
+}
+
 /// A step of a route: its places ring together; when none answers, the next step is tried.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Step {
     /// What rings.
     pub places: Vec<Place>,
     /// How long; none: as long as the caller lets it.
     pub ring_timeout: Option<Duration>,
+    /// It is a forward of a call that came to nothing in one of these ways; none: it is tried whatever was before.
+    pub when: Vec<Occasion>,
 }
 
 /// What one edge dials.
@@ -65,6 +111,24 @@ pub struct Target {
     pub name: String,
     /// The number to dial there.
     pub number: String,
+}
+
+/// The edge whose targets are legs of other calls here; no route can name it.
+pub const JOIN: &str = "join";
+
+impl Target {
+    /// The party that a leg of another call talks to.
+    #[must_use]
+    pub fn partner_of(call: CallId, leg: LegId) -> Self {
+        Self { edge: JOIN, name: call.to_string(), number: leg.0.to_string() }
+    }
+
+    /// The leg whose partner this is.
+    #[must_use]
+    pub fn as_partner_of(&self) -> Option<(CallId, LegId)> {
+        let leg = self.number.parse().ok().map(LegId)?;
+        (self.edge == JOIN).then(|| self.name.parse().ok().map(|call| (call, leg))).flatten()
+    }
 }
 
 /// The answer.

@@ -8,6 +8,7 @@
 //! | 78 | the configuration cannot be used (`EX_CONFIG` of sysexits.h) |
 
 mod check_config;
+mod config;
 mod hash_secret;
 mod route;
 
@@ -40,6 +41,8 @@ enum Command {
     CheckConfig,
     /// Say where a call would go, and why
     Route(route::Arguments),
+    /// Print the other end of a trunk, ready to paste into the PBX's configuration
+    Config(config::Arguments),
     /// Print the digest hashes of a password that is read from standard input
     HashSecret(hash_secret::Arguments),
 }
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         None => run(config, lan),
         Some(Command::CheckConfig) => with(config, |configured| check_config::run(&configured)),
         Some(Command::Route(arguments)) => with(config, |configured| route::run(&arguments, &configured)),
+        Some(Command::Config(arguments)) => with(config, |configured| config::run(&arguments, &configured)),
         Some(Command::HashSecret(arguments)) => hash_secret::run(&arguments),
     }
 }

@@ -86,12 +86,15 @@ fn rings(step: &Step, condition: Condition<'_>) -> String {
     let places: Vec<String> = step.places.iter().map(place).collect();
     let ring =
         step.ring_timeout.map_or_else(String::new, |t| format!(", for {}", humantime::format_duration(t)));
-    format!("rings {}{ring}", places.join(" and "))
+    let words: Vec<&str> = step.when.iter().map(|occasion| occasion.as_str()).collect();
+    let when = if words.is_empty() { String::new() } else { format!(" when {}", words.join(" or ")) };
+    format!("rings {}{ring}{when}", places.join(" and "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::route::Occasion;
     use std::time::Duration;
 
     #[test]
@@ -115,21 +118,35 @@ mod tests {
         let line = |rule: &str, outcome| Explanation { rule: rule.into(), outcome };
         let lines = [
             line("route[1]", Err("number 6?? does not match".into())),
-            line("route[2]", Ok(Step { places: vec![account], ring_timeout: Some(Duration::from_secs(20)) })),
-            line("route[3]", Ok(Step { places: vec![Place::Target(target)], ring_timeout: None })),
+            line(
+                "route[2]",
+                Ok(Step {
+                    places: vec![account],
+                    ring_timeout: Some(Duration::from_secs(20)),
+                    ..Step::default()
+                }),
+            ),
+            line(
+                "route[3]",
+                Ok(Step {
+                    places: vec![Place::Target(target)],
+                    when: vec![Occasion::Busy, Occasion::NoAnswer],
+                    ..Step::default()
+                }),
+            ),
         ];
         assert_eq!(
             describe(&query, &lines, &|_| None),
             "1001 from trunk.pbx\n\
             \x20 route[1]  -  number 6?? does not match\n\
             \x20 route[2]  1. rings everything that account.anna has, for 20s\n\
-            \x20 route[3]  2. rings trunk.isp as 1001\n\
+            \x20 route[3]  2. rings trunk.isp as 1001 when busy or no-answer\n\
             each is tried when the one before is busy, does not answer, or cannot be reached\n"
         );
         let registers = |target: &Target| (target.name == "isp").then_some("while it is registered");
         assert!(
             describe(&query, &lines, &registers)
-                .contains("rings trunk.isp as 1001 (while it is registered)\n")
+                .contains("rings trunk.isp as 1001 (while it is registered) when busy or no-answer\n")
         );
         assert_eq!(describe(&query, &[], &|_| None), "1001 from trunk.pbx\nno route: the caller hears 404\n");
     }

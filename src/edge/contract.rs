@@ -29,6 +29,17 @@ pub struct Edge {
     pub openapi: Option<&'static str>,
 }
 
+/// A PBX whose configuration can be printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pbx {
+    /// Asterisk's pjsip.conf.
+    Asterisk,
+    /// Asterisk's pjsip_wizard.conf.
+    AsteriskWizard,
+    /// FreeSWITCH's gateway, dialplan and directory.
+    FreeSwitch,
+}
+
 /// What an edge works with.
 #[derive(Clone)]
 pub struct EdgeContext {
@@ -47,6 +58,22 @@ pub trait Prepared: Send {
 
     /// What must be so for a target to be reached, where that is not known from the configuration; for people.
     fn condition(&self, _target: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// The host of a target, where it is known from the configuration.
+    fn host(&self, _target: &str) -> Option<String> {
+        None
+    }
+
+    /// Whether we and a target reach each other by TLS, at our address for it.
+    fn is_by_tls(&self, _target: &str) -> bool {
+        false
+    }
+
+    /// The other end of a target, as the configuration of that PBX, where it is one; `ours` is where it reaches us,
+    /// `HOST:PORT`.
+    fn pbx_end(&self, _target: &str, _pbx: Pbx, _ours: &str) -> Option<String> {
         None
     }
 

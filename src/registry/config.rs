@@ -2,7 +2,7 @@
 
 use super::Pattern;
 use crate::base::{Fault, Secret, Section, parse_duration};
-use crate::call::route::{Place, RouteQuery, Source, Step, Target};
+use crate::call::route::{Occasion, Place, RouteQuery, Source, Step, Target};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -193,7 +193,10 @@ pub struct Route {
     from: Option<Source>,
     number: Pattern,
     to: Vec<Goal>,
+    /// What is dialled there in place of the number.
+    dial: Option<Pattern>,
     ring_timeout: Option<Duration>,
+    when: Vec<Occasion>,
     is_last: bool,
 }
 
@@ -219,13 +222,19 @@ impl Route {
     /// Where it sends a number.
     #[must_use]
     pub fn step(&self, number: &str) -> Step {
+        let dialled = self.dial.as_ref().and_then(|dial| self.number.rewrite(number, dial));
+        let number = dialled.as_deref().unwrap_or(number);
         let place = |goal: &Goal| match goal {
             Goal::Target(edge, name) => {
                 Place::Target(Target { edge, name: name.clone(), number: number.to_owned() })
             }
             Goal::Account(name) => Place::Account { name: name.clone(), number: number.to_owned() },
         };
-        Step { places: self.to.iter().map(place).collect(), ring_timeout: self.ring_timeout }
+        Step {
+            places: self.to.iter().map(place).collect(),
+            ring_timeout: self.ring_timeout,
+            when: self.when.clone(),
+        }
     }
 
     /// Whether no later route is tried when this one comes to nothing.
@@ -240,7 +249,9 @@ struct RawRoute {
     from: Option<String>,
     number: Option<String>,
     to: OneOrMany,
+    dial: Option<String>,
     timeout: Option<String>,
+    when: Option<OneOrMany>,
     last: Option<bool>,
 }
 
@@ -249,6 +260,27 @@ struct RawRoute {
 enum OneOrMany {
     One(String),
     Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// What a forward is for.
+fn read_when(section: &Section, raw: Option<OneOrMany>, faults: &mut Vec<Fault>) -> Vec<Occasion> {
+    let Some(raw) = raw else { return Vec::new() };
+    let occasion = |text: &String| Occasion::ALL.into_iter().find(|o| o.as_str() == text);
+    let when: Option<Vec<_>> = raw.into_vec().iter().map(occasion).collect();
+    when.filter(|list| !list.is_empty()).unwrap_or_else(|| {
+        let words: Vec<String> = Occasion::ALL.iter().map(|o| format!("\"{}\"", o.as_str())).collect();
+        faults.push(section.fault("when", format!("write one of {} or a list of them", words.join(", "))));
+        Vec::new()
+    })
 }
 
 /// Reads `[[route]]` tables; `targets` lists what each edge can dial, accounts under `account`.
@@ -271,16 +303,25 @@ pub fn read_routes(
 }
 
 fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) -> Result<Route, Vec<Fault>> {
-    let raw: RawRoute = section.read(&["from", "number", "to", "timeout", "last"])?;
+    let raw: RawRoute = section.read(&["from", "number", "to", "dial", "timeout", "when", "last"])?;
     let mut faults = Vec::new();
     let number = raw.number.as_deref().unwrap_or("*").parse::<Pattern>();
     if let Err(error) = &number {
         faults.push(section.fault("number", error.to_string()));
     }
-    let texts = match raw.to {
-        OneOrMany::One(text) => vec![text],
-        OneOrMany::Many(texts) => texts,
-    };
+    let dial = raw.dial.as_deref().map(str::parse::<Pattern>).transpose();
+    match (&dial, &number) {
+        (Err(error), _) => faults.push(section.fault("dial", error.to_string())),
+        (Ok(Some(dial)), Ok(number)) if !number.serves(dial) => {
+            let remedy = format!(
+                "number {number} has fewer * or ? than {dial}; each stands for one of its kind there"
+            );
+            faults.push(section.fault("dial", remedy));
+        }
+        _ => {}
+    }
+    let when = read_when(section, raw.when, &mut faults);
+    let texts = raw.to.into_vec();
     let goal = |text: &String| {
         let (edge, name) = text.split_once('.')?;
         let (edge, names) = targets.get_key_value(edge)?;
@@ -314,9 +355,9 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
     if let Err(remedy) = &ring_timeout {
         faults.push(section.fault("timeout", remedy));
     }
-    match (number, to, from, ring_timeout) {
-        (Ok(number), Some(to), Ok(from), Ok(ring_timeout)) if faults.is_empty() => {
-            Ok(Route { from, number, to, ring_timeout, is_last: raw.last.unwrap_or(false) })
+    match (number, to, dial, from, ring_timeout) {
+        (Ok(number), Some(to), Ok(dial), Ok(from), Ok(ring_timeout)) if faults.is_empty() => {
+            Ok(Route { from, number, to, dial, ring_timeout, when, is_last: raw.last.unwrap_or(false) })
         }
         _ => Err(faults),
     }
@@ -368,6 +409,25 @@ mod tests {
             faults.contains(&"a.toml: route[1].to: no such target; there are: trunk.pbx".to_owned()),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn a_route_may_dial_another_number_and_be_a_forward_and_mistakes_are_named() {
+        let targets = BTreeMap::from([("trunk", vec!["pbx".to_owned()])]);
+        let read = |value| read_routes(&[Section::new("route[1]", "t", value)], &targets);
+        let forward =
+            json!({"number": "0*", "to": "trunk.pbx", "dial": "+49*", "when": ["busy", "no-answer"]});
+        let step = read(forward).unwrap()[0].step("030");
+        assert_eq!(step.when, [Occasion::Busy, Occasion::NoAnswer]);
+        assert!(matches!(&step.places[..], [Place::Target(t)] if t.number == "+4930"), "{step:?}");
+        for (key, value) in
+            [("dial", json!("+49??")), ("dial", json!("")), ("when", json!("declined")), ("when", json!([]))]
+        {
+            let mut all = json!({"number": "0*", "to": "trunk.pbx"});
+            all[key] = value;
+            let faults: Vec<String> = read(all).unwrap_err().into_iter().map(|f| f.key).collect();
+            assert_eq!(faults, [format!("route[1].{key}")]);
+        }
     }
 
     #[test]

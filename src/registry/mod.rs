@@ -5,7 +5,7 @@ mod limits;
 mod pattern;
 
 pub use config::{ACCOUNTS, Account, Route, read_accounts, read_routes, read_source};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, RewriteError, Rewrites};
 
 use crate::base::{Cause, Seed};
 use crate::call::route::{Place, RouteDecision, RouteQuery, Router, Step};
@@ -162,7 +162,7 @@ impl Registry {
         if let Some(account) = self.accounts.values().find(|a| a.numbers().contains(&query.to)) {
             let place = Place::Account { name: account.name().to_owned(), number: query.to.clone() };
             let rule = format!("numbers of account.{}", account.name());
-            lines.push(Explanation { rule, outcome: Ok(Step { places: vec![place], ring_timeout: None }) });
+            lines.push(Explanation { rule, outcome: Ok(Step { places: vec![place], ..Step::default() }) });
         }
         lines
     }
@@ -227,7 +227,7 @@ mod tests {
         let r = registry();
         let to = |name: &str, number: &str| {
             let target = Target { edge: "trunk", name: name.into(), number: number.into() };
-            RouteDecision::To(vec![Step { places: vec![Place::Target(target)], ring_timeout: None }])
+            RouteDecision::To(vec![Step { places: vec![Place::Target(target)], ..Step::default() }])
         };
         assert_eq!(ask(&r, "anna", "600"), to("pbx", "600"));
         assert_eq!(ask(&r, "bert", "+49301234"), to("isp", "+49301234"));
@@ -243,8 +243,9 @@ mod tests {
         let both = Step {
             places: vec![account("anna"), account("bert")],
             ring_timeout: Some(std::time::Duration::from_secs(20)),
+            ..Step::default()
         };
-        let last = Step { places: vec![pbx], ring_timeout: None };
+        let last = Step { places: vec![pbx], ..Step::default() };
         assert_eq!(ask(&r, "anna", "70"), RouteDecision::To(vec![both, last]));
     }
 
@@ -252,7 +253,7 @@ mod tests {
     fn a_number_of_an_account_rings_it_without_a_route_and_an_explanation_names_each_rule() {
         let r = registry();
         let place = Place::Account { name: "anna".into(), number: "1001".into() };
-        let step = Step { places: vec![place], ring_timeout: None };
+        let step = Step { places: vec![place], ..Step::default() };
         assert_eq!(ask(&r, "bert", "1001"), RouteDecision::To(vec![step.clone()]));
         let query = RouteQuery { source: Source::Trunk("pbx".into()), to: "1001".into() };
         let lines = r.explain(&query);

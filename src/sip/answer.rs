@@ -2,17 +2,17 @@
 //! the same everywhere.
 
 use super::lex::quote;
-use super::{Header, HeaderName, Method, Request, StatusCode, multipart};
+use super::{Header, HeaderName, Method, Request, StatusCode, info, multipart};
 use crate::base::Seed;
 use bytes::Bytes;
 use std::time::Duration;
 
 /// Methods we serve.
-pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK";
+pub const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, UPDATE, PRACK, INFO, REFER, NOTIFY";
 /// Bodies we take.
 pub const ACCEPT: &str = "application/sdp";
 /// Extensions we know (RFC 3261 §20.37); an empty list would say that there are none.
-pub const SUPPORTED: &str = "100rel, timer";
+pub const SUPPORTED: &str = "100rel, norefersub, replaces, timer";
 
 /// An answer to a request: what to put into the response.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,11 +99,13 @@ impl Answer {
     }
 }
 
-/// 405 for a method of some RFC, 501 for one of none (RFC 3261 §8.2.1, §21.5.2).
+/// 405 for a method of some RFC, 501 for one of none (RFC 3261 §8.2.1, §21.5.2). Allow does not name what is refused
+/// here and taken within a dialog.
 #[must_use]
 pub fn not_served(method: &Method) -> Answer {
     let status = if method.is_known() { StatusCode::METHOD_NOT_ALLOWED } else { StatusCode::NOT_IMPLEMENTED };
-    Answer::new(status).with(HeaderName::Allow, ALLOW)
+    let allow: Vec<&str> = ALLOW.split(", ").filter(|served| *served != method.as_str()).collect();
+    Answer::new(status).with(HeaderName::Allow, allow.join(", "))
 }
 
 /// 200 to OPTIONS (RFC 3261 §11.2).
@@ -116,16 +118,26 @@ pub fn options() -> Answer {
         .with(HeaderName::Supported, SUPPORTED)
 }
 
-/// What requests that ask nothing of the session hear within a dialog; INVITE, UPDATE and PRACK are the
+/// What requests that ask nothing of the session hear within a dialog; INVITE, UPDATE, PRACK, INFO and REFER are the
 /// session's.
 #[must_use]
-pub fn in_dialog(method: &Method) -> Answer {
-    match *method {
-        // RFC 6086 §4.2.2: an INFO that names no package and has no body is the keep-alive of old peers
-        Method::BYE | Method::INFO => Answer::new(StatusCode::OK),
+pub fn in_dialog(request: &Request) -> Answer {
+    match request.method {
+        Method::BYE => Answer::new(StatusCode::OK),
         Method::OPTIONS => options(),
-        _ => not_served(method),
+        Method::NOTIFY => notify(request),
+        _ => not_served(&request.method),
     }
+}
+
+/// A NOTIFY of no subscription of ours (RFC 6665 §4.1.3); the only events that would mean anything here are those of a
+/// REFER.
+fn notify(request: &Request) -> Answer {
+    let event = request.headers.get(&HeaderName::Event).unwrap_or_default();
+    if event.split(';').next().is_some_and(|package| package.trim().eq_ignore_ascii_case("refer")) {
+        return Answer::new(StatusCode::NO_SUCH_CALL);
+    }
+    Answer::new(StatusCode::BAD_EVENT).with(HeaderName::AllowEvents, "refer")
 }
 
 /// 500 to an INVITE while an earlier one has no final answer; 0 to 10 s (RFC 3261 §14.2).
@@ -148,6 +160,12 @@ pub fn out_of_service(wait: Duration) -> Answer {
 #[must_use]
 pub fn check(request: &Request) -> Option<Answer> {
     check_served(request, &[])
+}
+
+/// The same within a dialog.
+#[must_use]
+pub fn check_in_dialog(request: &Request) -> Option<Answer> {
+    check_served(request, &[Method::REFER, Method::NOTIFY])
 }
 
 /// The same where these methods are served too.
@@ -192,19 +210,22 @@ fn takes_sdp(request: &Request) -> bool {
 
 /// A body must be of a type and encoding that we read, unless it may be ignored (RFC 3261 §8.2.3).
 fn check_body(request: &Request) -> Option<Answer> {
-    if request.body.is_empty() || request.method == Method::BYE {
+    // what a REFER or NOTIFY has to say stands in its headers
+    let says_nothing = [Method::BYE, Method::REFER, Method::NOTIFY].contains(&request.method);
+    if request.body.is_empty() || says_nothing {
         return None;
     }
+    let accepted = if request.method == Method::INFO { info::ACCEPT } else { ACCEPT };
     let disposition = request.headers.get(&HeaderName::ContentDisposition).unwrap_or_default();
     if disposition.to_ascii_lowercase().replace(' ', "").contains("handling=optional") {
         return None;
     }
-    let refusal = || Some(Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with(HeaderName::Accept, ACCEPT));
+    let refusal = || Some(Answer::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with(HeaderName::Accept, accepted));
     let encoding = request.headers.get(&HeaderName::ContentEncoding);
     if encoding.is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity")) {
         return refusal().map(|a| a.with(HeaderName::AcceptEncoding, "identity"));
     }
-    if request.headers.content_type().as_deref() == Some(ACCEPT) {
+    if request.headers.content_type().is_some_and(|t| accepted.split(", ").any(|a| t == a)) {
         return None;
     }
     let content_type = request.headers.get(&HeaderName::ContentType).unwrap_or_default();
@@ -247,7 +268,9 @@ mod tests {
         for range in ["application/SDP;level=1, text/plain", "*/*", ""] {
             assert_eq!(status("INVITE", &[(H::Accept, range)], ""), None);
         }
-        assert_eq!(status("INFO", &[(H::ContentType, "application/dtmf-relay")], "Signal=1"), Some(415));
+        assert_eq!(status("INFO", &[(H::ContentType, "application/DTMF-relay")], "Signal=1"), None);
+        let refused = check(&request("INFO", std::slice::from_ref(&sdp), "v=0")).unwrap();
+        assert_eq!(refused.headers, [Header::new(H::Accept, "application/dtmf-relay, application/dtmf")]);
         assert_eq!(status("UPDATE", &[], ""), None);
         assert_eq!(status("REFER", &[], ""), Some(405));
         assert_eq!(status("FROBNICATE", &[], ""), Some(501));
@@ -261,6 +284,27 @@ mod tests {
         let r = request("REGISTER", &[(HeaderName::MaxForwards, "0")], "");
         let status = |more: &[Method]| check_served(&r, more).map(|a| a.status.code());
         assert_eq!((status(&[Method::REGISTER]), status(&[])), (None, Some(405)));
+    }
+
+    #[test]
+    fn a_notify_within_a_dialog_is_of_no_subscription_or_of_events_that_nobody_asked_for_rfc_6665_4_1_3() {
+        let hears = |event: &str| in_dialog(&request("NOTIFY", &[(HeaderName::Event, event)], ""));
+        assert_eq!(hears("Refer ;id=93809824").status.code(), 481);
+        let other = hears("talk");
+        assert_eq!(other.status.code(), 489);
+        assert_eq!(other.headers, [Header::new(HeaderName::AllowEvents, "refer")]);
+        assert_eq!(hears("").status.code(), 489);
+    }
+
+    #[test]
+    fn a_method_that_is_taken_within_a_dialog_alone_is_not_allowed_outside_and_not_named_rfc_3261_8_2_1() {
+        assert_eq!(status("REFER", &[], ""), Some(405));
+        let allowed = not_served(&Method::REFER).headers[0].value().to_owned();
+        assert_eq!(allowed, ALLOW.replace("REFER, ", ""));
+        let refer = request("REFER", &[], "");
+        assert_eq!(check_in_dialog(&refer), None);
+        let message = not_served(&Method::MESSAGE);
+        assert_eq!((message.status.code(), message.headers[0].value()), (405, ALLOW));
     }
 
     #[test]

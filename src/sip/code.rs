@@ -139,6 +139,8 @@ codes! {
     SESSION_PROGRESS = 183,
     /// 200 OK
     OK = 200,
+    /// 202 Accepted (RFC 3515 §2.4.2)
+    ACCEPTED = 202,
     /// 400 Bad Request
     BAD_REQUEST = 400,
     /// 401 Unauthorized
@@ -165,6 +167,8 @@ codes! {
     SESSION_INTERVAL_TOO_SMALL = 422,
     /// 423 Interval Too Brief
     INTERVAL_TOO_BRIEF = 423,
+    /// 469 Bad Info Package (RFC 6086 §4.2.2)
+    BAD_INFO_PACKAGE = 469,
     /// 480 Temporarily Unavailable
     TEMPORARILY_UNAVAILABLE = 480,
     /// 481 Call/Transaction Does Not Exist
@@ -179,6 +183,8 @@ codes! {
     REQUEST_TERMINATED = 487,
     /// 488 Not Acceptable Here
     NOT_ACCEPTABLE_HERE = 488,
+    /// 489 Bad Event (RFC 6665 §8.3.2)
+    BAD_EVENT = 489,
     /// 491 Request Pending
     REQUEST_PENDING = 491,
     /// 500 Server Internal Error
@@ -232,8 +238,11 @@ impl StatusCode {
     #[must_use]
     pub fn phrase(self) -> String {
         match self.0 {
+            202 => "Accepted".to_owned(),
             414 => "Request-URI Too Long".to_owned(),
             416 => "Unsupported URI Scheme".to_owned(),
+            469 => "Bad Info Package".to_owned(),
+            489 => "Bad Event".to_owned(),
             481 => "Call/Transaction Does Not Exist".to_owned(),
             504 => "Server Time-out".to_owned(),
             code => match rsip::StatusCode::from(code) {
@@ -290,6 +299,7 @@ mod tests {
         assert_eq!(StatusCode::OK.phrase(), "OK");
         assert_eq!(StatusCode::BUSY_HERE.phrase(), "Busy Here");
         assert_eq!(StatusCode::SERVER_ERROR.phrase(), "Server Internal Error");
+        assert_eq!(StatusCode::ACCEPTED.phrase(), "Accepted");
         assert_eq!(StatusCode::new(499).unwrap().phrase(), "Unknown");
         assert_eq!(StatusCode::new(700), None);
     }

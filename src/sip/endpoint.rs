@@ -4,15 +4,15 @@
 //! drives it with sockets, the tests with a virtual network. Who may call us is not decided here: a
 //! [`RequestHandler`] is asked.
 
-use super::answer::{self, Answer, Body};
+use super::answer;
 use super::dialog::LocalEnd;
 use super::session::{
-    IncomingInvite, Invite, OutgoingCall, Session, SessionCommand, SessionEvent, SessionOutput, Ticket,
+    IncomingInvite, OutgoingCall, Session, SessionCommand, SessionEvent, SessionOutput, Ticket,
 };
 use super::transaction::{Failure, Full, Layer, LayerConfig, LayerOutput, TransactionId};
 use super::{
     CSeq, Essentials, Flow, HeaderName, Hop, Limits, MAGIC_COOKIE, Message, Method, NameAddr, ParseError,
-    Reason, Request, Response, SipUri, StatusCode, Uri, Via, parse,
+    Reason, Replaces, Request, Response, SipUri, StatusCode, Uri, parse,
 };
 use crate::base::Seed;
 use bytes::Bytes;
@@ -103,6 +103,19 @@ pub struct Drops {
     pub full: u64,
     /// ACKs of no dialog.
     pub stray_acks: u64,
+}
+
+/// What there is of a dialog that a Replaces names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replaced<Id = SessionId> {
+    /// Nothing.
+    Unknown,
+    /// A call that nobody has answered yet.
+    Early,
+    /// A call.
+    Talking(Id),
+    /// A call that has ended.
+    Over,
 }
 
 /// Settings.
@@ -245,12 +258,28 @@ impl Endpoint {
         if self.is_closed || self.is_full() {
             return Err(Full);
         }
-        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
+        let is_sips = call.request_uri.sip().is_some_and(|uri| uri.is_secure);
+        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone(), is_sips };
         let session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
         let id = self.insert(session, flow.path.remote);
         self.settle(now, id);
         self.drain_layer(now);
         Ok(id)
+    }
+
+    /// The call that a Replaces names, if it is one of ours (RFC 3891 §3).
+    #[must_use]
+    pub fn find(&self, replaces: &Replaces) -> Replaced {
+        let key = (replaces.call_id.clone(), replaces.to_tag.clone());
+        let Some((id, live)) = self.index.get(&key).and_then(|id| Some((*id, self.sessions.get(id)?))) else {
+            return Replaced::Unknown;
+        };
+        match live.session.is_with(&replaces.from_tag) {
+            Some(false) => Replaced::Unknown,
+            _ if live.is_over => Replaced::Over,
+            Some(true) => Replaced::Talking(id),
+            None => Replaced::Early,
+        }
     }
 
     /// Whether there are as many calls as may be. Sessions that are over are bounded by their transactions.
@@ -305,7 +334,8 @@ impl Endpoint {
     /// When the cap of transactions is reached.
     pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
         let uri: Uri = SipUri::of_address(None, flow.path.remote).by(flow.transport).into();
-        let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
+        let agent = self.config.agent.clone();
+        let end = LocalEnd { flow, contact_user: None, agent, is_sips: false };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));
         let mut r = Request::new(Method::OPTIONS, uri.clone());
@@ -373,6 +403,7 @@ impl Endpoint {
 
     /// A connection was closed.
     pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
+        self.sessions.values_mut().for_each(|live| live.session.handle_closed(hop));
         self.layer.handle_closed(hop);
         self.drain_layer(now);
     }
@@ -478,142 +509,6 @@ impl Endpoint {
         }
     }
 
-    fn handle_request(
-        &mut self,
-        now: Instant,
-        id: TransactionId,
-        request: &Request,
-        e: &Essentials,
-        flow: Flow,
-        invite: Option<TransactionId>,
-    ) {
-        if request.method == Method::CANCEL {
-            return self.handle_cancel(now, id, request, invite);
-        }
-        if e.to.tag().is_some() {
-            return match self.session_of(e) {
-                Some(session) => {
-                    self.with_session(now, session, |s| s.handle_request(now, id, request, e));
-                }
-                None => self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL)),
-            };
-        }
-        let answer = match answer::check_served(request, self.config.handler.serves()) {
-            Some(refusal) => refusal,
-            None => match request.method {
-                // RFC 3261 §11.2: as an INVITE would be answered now
-                Method::OPTIONS => self.drained(now).unwrap_or_else(answer::options),
-                // they live in dialogs alone
-                Method::BYE | Method::INFO | Method::UPDATE | Method::PRACK => {
-                    Answer::new(StatusCode::NO_SUCH_CALL)
-                }
-                Method::INVITE => match self.handle_invite(now, id, request, e, flow) {
-                    Some(refusal) => refusal,
-                    None => return,
-                },
-                _ => match self.config.handler.handle(now, request, &flow) {
-                    Verdict::Answer(answer) => answer,
-                    // only an INVITE makes a session
-                    Verdict::Accept(_) => Answer::new(StatusCode::SERVER_ERROR),
-                },
-            },
-        };
-        self.respond(now, id, request, &answer);
-    }
-
-    /// A CANCEL is answered for itself, with the tag of the INVITE's answers (RFC 3261 §9.2).
-    fn handle_cancel(
-        &mut self,
-        now: Instant,
-        id: TransactionId,
-        request: &Request,
-        invite: Option<TransactionId>,
-    ) {
-        let Some(invite) = invite else {
-            return self.respond(now, id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
-        };
-        let session = self.invites.get(&invite).map(|asked| asked.session);
-        match session.and_then(|s| self.sessions.get(&s)).map(|live| live.session.local_tag().to_owned()) {
-            Some(tag) => self.respond_as(now, id, request, &Answer::new(StatusCode::OK), &tag),
-            None => self.respond(now, id, request, &Answer::new(StatusCode::OK)),
-        }
-        if let Some(session) = session {
-            self.with_session(now, session, |s| s.handle_cancel(invite, request));
-        }
-    }
-
-    /// An INVITE of no dialog: it becomes a session, or this is what it hears.
-    fn handle_invite(
-        &mut self,
-        now: Instant,
-        id: TransactionId,
-        request: &Request,
-        e: &Essentials,
-        flow: Flow,
-    ) -> Option<Answer> {
-        let vias = request.headers.vias().unwrap_or_default();
-        let is_loop = vias.iter().filter_map(Via::branch).any(|branch| self.layer.has_invite(branch));
-        // one that came to us by two ways rings once (RFC 3261 §8.2.2.2), one of our own never; one that was
-        // refused may come again with the same number, as some clients do with their credentials
-        if is_loop || self.merged.contains(&merge_key(e)) {
-            return Some(Answer::new(StatusCode::LOOP_DETECTED));
-        }
-        if let Some(refusal) = self.drained(now) {
-            return Some(refusal);
-        }
-        if self.is_full() {
-            return Some(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
-        }
-        let acceptance = match self.config.handler.handle(now, request, &flow) {
-            Verdict::Answer(answer) => return Some(answer),
-            Verdict::Accept(acceptance) => acceptance,
-        };
-        if let Some(refusal) = acceptance.timers.refusal(request) {
-            return Some(refusal);
-        }
-        self.layer.trust(id);
-        let agent = self.config.agent.clone();
-        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
-        let invite = Invite {
-            id,
-            request: Box::new(request.clone()),
-            essentials: Box::new(e.clone()),
-            credentials: acceptance.credentials,
-            stays_on_flow: acceptance.stays_on_flow,
-            timers: acceptance.timers,
-        };
-        let session = Session::accept(now, end, invite, self.config.layer.timings, self.seed.fork());
-        let session = match session {
-            Ok(session) => self.insert(session, flow.path.remote),
-            Err(why) => {
-                return Some(Answer {
-                    phrase: Some(why.to_string()),
-                    ..Answer::new(StatusCode::BAD_REQUEST)
-                });
-            }
-        };
-        let key = merge_key(e);
-        self.merged.insert(key.clone());
-        self.invites.insert(id, Asked { key, session });
-        let invite = IncomingInvite {
-            owner: acceptance.owner,
-            uri: request.uri.clone(),
-            from: e.from.clone(),
-            to: e.to.clone(),
-            headers: request.headers.clone(),
-            body: Body::of(&request.headers, &request.body).filter(Body::is_sdp),
-            flow,
-        };
-        self.outputs.push_back(Output::Incoming { session, invite: Box::new(invite) });
-        self.settle(now, session);
-        None
-    }
-
-    /// What asks for a call hears while there are none to be had.
-    fn drained(&self, now: Instant) -> Option<Answer> {
-        self.drains_until.map(|until| answer::out_of_service(until.saturating_duration_since(now)))
-    }
-
     fn insert(&mut self, session: Session, remote: SocketAddr) -> SessionId {
         self.next_id += 1;
         let id = SessionId(self.next_id);
@@ -627,17 +522,6 @@ impl Endpoint {
     fn session_of(&self, e: &Essentials) -> Option<SessionId> {
         let tag = e.to.tag()?;
         self.index.get(&(e.call_id.clone(), tag.to_owned())).copied()
-    }
-
-    fn respond(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer) {
-        let tag = self.seed.token(16);
-        self.respond_as(now, id, request, answer, &tag);
-    }
-
-    fn respond_as(&mut self, now: Instant, id: TransactionId, request: &Request, answer: &Answer, tag: &str) {
-        let mut response = answer.to(request, Some(tag));
-        response.headers.push(HeaderName::Server, self.config.agent.clone());
-        self.layer.respond(now, id, &response);
     }
 
     fn with_session(&mut self, now: Instant, id: SessionId, act: impl FnOnce(&mut Session)) {
@@ -696,9 +580,7 @@ impl Endpoint {
     }
 }
 
-fn merge_key(e: &Essentials) -> MergeKey {
-    (e.call_id.clone(), e.from.tag().unwrap_or_default().to_owned(), e.cseq.number)
-}
+mod requests;
 
 #[cfg(test)]
 #[path = "endpoint_tests.rs"]

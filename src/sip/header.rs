@@ -94,12 +94,16 @@ names! {
     ReferTo, "Refer-To", Some(b'r');
     ReferredBy, "Referred-By", Some(b'b');
     Replaces, "Replaces", None;
+    ReferSub, "Refer-Sub", None;
     Event, "Event", Some(b'o');
     SubscriptionState, "Subscription-State", None;
     AllowEvents, "Allow-Events", Some(b'u');
     Subject, "Subject", Some(b's');
     PAssertedIdentity, "P-Asserted-Identity", None;
+    PPreferredIdentity, "P-Preferred-Identity", None;
     Privacy, "Privacy", None;
+    Diversion, "Diversion", None;
+    HistoryInfo, "History-Info", None;
     Path, "Path", None;
     ServiceRoute, "Service-Route", None;
     RSeq, "RSeq", None;

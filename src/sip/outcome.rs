@@ -4,7 +4,7 @@ use super::answer::{Answer, Body};
 use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
 use super::session::TimerRules;
-use super::{Flow, Header, Headers, NameAddr, Reason, StatusCode, Uri};
+use super::{Flow, Header, Headers, Key, NameAddr, Reason, Refer, StatusCode, Uri};
 use crate::base::Excerpt;
 use std::fmt;
 use std::time::Duration;
@@ -92,6 +92,12 @@ pub enum SessionCommand {
     AnswerOffer(Body),
     /// Theirs cannot be served; the session stays as it was.
     RefuseOffer(Answer),
+    /// A key, by INFO.
+    Key(Key),
+    /// What a REFER hears; after a 2xx its sender is told that it is tried (RFC 3515 §2.4.4).
+    AnswerRefer(Answer),
+    /// What becomes of the REFER that was accepted; a final status is the last word of it.
+    Notify(StatusCode),
     /// The end, whatever the state: CANCEL, a refusal, or BYE, with this as Reason header.
     Hangup(Option<Reason>),
 }
@@ -133,6 +139,10 @@ pub enum SessionEvent {
         /// 300 to 699; 491 also when it comes before the call is answered, or while another one of ours is out.
         status: StatusCode,
     },
+    /// The far side pressed a key, and says so by INFO.
+    Key(Key),
+    /// The far side asks for a transfer (REFER), to be answered by [`SessionCommand::AnswerRefer`].
+    Refer(Box<Refer>),
     /// No call came about; the last event.
     Failed(CallFailure),
     /// The call is over; the last event.
@@ -152,6 +162,13 @@ pub enum CallFailure {
         q850: Option<u8>,
         /// Text of that header.
         text: Option<String>,
+    },
+    /// The far side is elsewhere (RFC 3261 §21.3).
+    Redirected {
+        /// 300 to 399.
+        status: StatusCode,
+        /// Where, the best first.
+        contacts: Vec<Uri>,
     },
     /// The far side asked for credentials that we lack or that it refused.
     Credentials(DigestError),
@@ -173,6 +190,10 @@ impl fmt::Display for CallFailure {
                 write!(f, "{} {}", status.code(), Excerpt(phrase))?;
                 q850.map_or(Ok(()), |q850| write!(f, ", Q.850 cause {q850}"))?;
                 text.as_ref().map_or(Ok(()), |text| write!(f, ", reason \"{}\"", Excerpt(text)))
+            }
+            Self::Redirected { status, contacts } => {
+                write!(f, "{}", status.code())?;
+                contacts.iter().try_for_each(|uri| write!(f, ", to {}", Excerpt(&uri.to_string())))
             }
             Self::Credentials(why) => why.fmt(f),
             Self::Timeout => f.write_str("nobody answered in time"),

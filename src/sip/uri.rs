@@ -143,6 +143,19 @@ impl SipUri {
         self
     }
 
+    /// The same with TLS on every hop: `sips:`.
+    #[must_use]
+    pub const fn into_sips(mut self) -> Self {
+        self.is_secure = true;
+        self
+    }
+
+    /// Whether it is reached by TLS: `sips:` (RFC 3261 §26.2.2), or by its `transport`.
+    #[must_use]
+    pub fn is_by_tls(&self) -> bool {
+        self.is_secure || self.param("transport").flatten().is_some_and(|t| t.eq_ignore_ascii_case("tls"))
+    }
+
     /// The same place for another user; password and headers stay behind.
     #[must_use]
     pub fn with_user(&self, user: &str) -> Self {
@@ -176,6 +189,15 @@ impl SipUri {
     #[must_use]
     pub fn headers(&self) -> Option<&str> {
         self.headers.as_deref()
+    }
+
+    /// A header of that part by its name, escapes decoded once.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<String> {
+        let all = self.headers.as_deref()?.split('&').filter_map(|h| h.split_once('='));
+        all.into_iter()
+            .find(|(n, _)| percent_decode(n).eq_ignore_ascii_case(name))
+            .map(|(_, value)| percent_decode(value))
     }
 
     /// The same without headers and without what is not allowed in a Request-URI (RFC 3261 §19.1.1).

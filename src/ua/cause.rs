@@ -42,6 +42,39 @@ pub const fn from_q850(value: Option<u8>) -> Cause {
     }
 }
 
+/// What a final failure says that carries a Q.850 value beside its status (RFC 6432): where the status says little, the
+/// value says what it is.
+#[must_use]
+pub const fn from_failure(status: u16, q850: Option<u8>, was_ringing: bool) -> Cause {
+    let cause = from_status(status, was_ringing);
+    let is_vague = matches!(
+        cause,
+        Cause::Unavailable
+            | Cause::NoAnswer
+            | Cause::Unreachable
+            | Cause::Congestion
+            | Cause::RemoteFailure
+            | Cause::NotImplemented
+    );
+    match q850 {
+        Some(value) if is_vague => match value {
+            1 | 2 | 3 | 28 => Cause::NotFound,
+            17 => Cause::Busy,
+            18 | 19 => Cause::NoAnswer,
+            20 => Cause::Unavailable,
+            21 => Cause::Declined,
+            22 => Cause::Moved,
+            27 | 38 => Cause::Unreachable,
+            34 | 42 | 44 => Cause::Congestion,
+            57 => Cause::Forbidden,
+            65 | 88 => Cause::NoCommonCodec,
+            79 => Cause::NotImplemented,
+            _ => cause,
+        },
+        _ => cause,
+    }
+}
+
 /// The final status that refuses a caller's INVITE for this cause.
 #[must_use]
 pub const fn to_status(cause: Cause) -> u16 {
@@ -125,6 +158,53 @@ mod tests {
         }
         assert_eq!(from_status(480, true), Cause::NoAnswer);
         assert_eq!(from_status(408, true), Cause::NoAnswer);
+    }
+
+    #[test]
+    fn a_q850_value_beside_a_status_that_says_little_says_what_it_is_rfc_6432() {
+        for (status, q850, was_ringing, cause) in [
+            (480, Some(17), false, Cause::Busy),
+            (480, Some(19), false, Cause::NoAnswer),
+            (480, Some(20), true, Cause::Unavailable),
+            (500, Some(21), false, Cause::Declined),
+            (503, Some(1), false, Cause::NotFound),
+            (503, Some(34), false, Cause::Congestion),
+            (502, Some(41), false, Cause::RemoteFailure),
+            (503, Some(17), false, Cause::Busy),
+            (486, Some(21), false, Cause::Busy),
+            (404, Some(17), false, Cause::NotFound),
+            (487, Some(17), false, Cause::Cancelled),
+            (480, None, true, Cause::NoAnswer),
+            (480, Some(16), false, Cause::Unavailable),
+        ] {
+            assert_eq!(from_failure(status, q850, was_ringing), cause, "{status} {q850:?}");
+        }
+    }
+
+    #[test]
+    fn a_cause_that_one_trunk_refuses_with_is_the_same_by_another() {
+        for cause in Cause::ALL {
+            let status = to_status(cause);
+            let back = from_failure(status, Some(cause.q850()), false);
+            let is_its_own_word = matches!(
+                cause,
+                Cause::Busy
+                    | Cause::Declined
+                    | Cause::NoAnswer
+                    | Cause::Unavailable
+                    | Cause::NotFound
+                    | Cause::Forbidden
+                    | Cause::NoCommonCodec
+                    | Cause::Unreachable
+                    | Cause::Congestion
+                    | Cause::NotImplemented
+                    | Cause::RemoteFailure
+            );
+            if is_its_own_word {
+                assert_eq!(back, cause, "{status}, Q.850 cause {}", cause.q850());
+            }
+            assert!(back != Cause::Normal, "{cause}: nobody was reached");
+        }
     }
 
     #[test]

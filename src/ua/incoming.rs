@@ -3,14 +3,14 @@
 use super::cause;
 use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
-use crate::base::Cause;
-use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
+use super::within::{Terms, Within};
+use crate::base::{CallId, Cause, LegId};
+use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::MediaRefusal;
-use crate::call::route::Source;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
-use crate::sip::{HeaderName, NameAddr, Reason, StatusCode};
+use crate::sip::{HeaderName, Reason, Refer, StatusCode};
 
 /// The leg between its session and its call.
 #[derive(Debug)]
@@ -19,29 +19,32 @@ pub struct IncomingLeg {
     offered: Option<Vec<String>>,
     is_answered: bool,
     offers: Offers,
+    within: Within,
     ending: Ending,
     /// What was wrong with its offer.
     refusal: Option<MediaRefusal>,
 }
 
 impl IncomingLeg {
-    /// The leg of an INVITE, and what the call is told of it. The caller's number is that of P-Asserted-Identity
-    /// when the peer is trusted (RFC 3325 §9.1) and asks for no privacy, else that of From.
+    /// The leg of an INVITE, and what the call is told of it; who calls is what [`super::Policy::read`] makes of it.
     ///
     /// # Errors
     /// The refusal of an INVITE whose offer cannot be read.
     pub fn start(
         invite: &IncomingInvite,
-        source: Source,
+        terms: Terms,
         profile: LegProfile,
-        is_trusted: bool,
     ) -> Result<(Self, Incoming), Answer> {
-        let offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
-        let from = caller(invite, is_trusted);
+        let mut offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
+        let source = terms.source.clone();
+        let within = Within::new(terms);
+        within.tailor(offer.as_mut());
+        let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
             offers: Offers::default(),
+            within,
             ending: Ending::default(),
             refusal: None,
         };
@@ -49,6 +52,7 @@ impl IncomingLeg {
             source,
             from,
             to: invite.uri.user_text().unwrap_or_default(),
+            particulars,
             offer,
             profile,
             ring_timeout: None,
@@ -58,12 +62,14 @@ impl IncomingLeg {
     }
 
     /// What the call commands.
-    pub fn handle_command(&mut self, command: LegCommand) -> Action {
+    pub fn handle_command(&mut self, mut command: LegCommand) -> Action {
         if self.is_over() {
             return Action::None;
         }
+        self.within.tailor_command(&mut command);
         if self.is_answered
-            && let Some(action) = self.offers.handle_command(&command)
+            && let Some(action) =
+                self.offers.handle_command(&command).or_else(|| self.within.handle_command(&command))
         {
             return action;
         }
@@ -92,16 +98,29 @@ impl IncomingLeg {
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
     }
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
+        let action = self.heard(event);
+        self.within.tailor_action(action)
+    }
+
+    /// Where the call is that a REFER names.
+    pub fn handle_found(&mut self, refer: &Refer, found: Option<(CallId, LegId)>) -> Action {
+        if self.is_over() { Action::None } else { self.within.handle_found(refer, found) }
+    }
+
+    fn heard(&mut self, event: SessionEvent) -> Action {
         if self.is_over() {
             return Action::None;
         }
-        if let Some(action) = self.offers.handle_session(&event) {
+        if let Some(action) =
+            self.offers.handle_session(&event).or_else(|| self.within.handle_session(&event))
+        {
             return action;
         }
         match event {
@@ -118,7 +137,9 @@ impl IncomingLeg {
             | SessionEvent::Answered { .. }
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => Action::None,
+            | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Key(_)
+            | SessionEvent::Refer(_) => Action::None,
         }
     }
 
@@ -159,27 +180,6 @@ impl IncomingLeg {
     }
 }
 
-/// Who calls. The asserted identity is for those who trust each other, and the far side of a call is not of them:
-/// `Privacy: id` keeps it back (RFC 3325 §7), `user` also what From says (RFC 3323 §4.2).
-fn caller(invite: &IncomingInvite, is_trusted: bool) -> Party {
-    let wants = |word: &str| {
-        let values = invite.headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
-        values.into_iter().any(|v| v.trim().eq_ignore_ascii_case(word))
-    };
-    if wants("user") {
-        return Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) };
-    }
-    let asserted = if is_trusted && !wants("id") { invite.headers.asserted() } else { Vec::new() };
-    let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
-    party_of(asserted.unwrap_or(&invite.from), &invite.from)
-}
-
-/// A party by its address. An asserted address often has no name to show; From may have one.
-fn party_of(address: &NameAddr, from: &NameAddr) -> Party {
-    let display = address.display.clone().or_else(|| from.display.clone());
-    Party { user: address.uri.user_text().unwrap_or_default(), display: display.filter(|d| !d.is_empty()) }
-}
-
 fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
     let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
     audio.iter().map(MediaCodec::label).collect()
@@ -188,10 +188,15 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::leg::Party;
     use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
+    use crate::call::route::{Source, Target};
+    use crate::sip::NameAddr;
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
-    use crate::sip::{Flow, Headers, Uri};
+    use crate::sip::{Flow, Headers, Host, Uri};
+    use crate::ua::Policy;
+    use std::sync::Arc;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n";
 
@@ -218,11 +223,24 @@ mod tests {
             is_avpf: false,
             hold_music: HoldMusic::default(),
         };
-        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false }
+        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
+    }
+
+    fn terms() -> Terms {
+        Terms {
+            policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
+            source: Source::Trunk("pbx".into()),
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
+            keys_by_info: false,
+            may_transfer: true,
+            follows_redirects: true,
+        }
     }
 
     fn start(invite: &IncomingInvite, is_trusted: bool) -> (IncomingLeg, Incoming) {
-        IncomingLeg::start(invite, Source::Trunk("pbx".into()), profile(), is_trusted).unwrap()
+        let policy = Arc::new(Policy { is_trusted, ..Policy::default() });
+        IncomingLeg::start(invite, Terms { policy, ..terms() }, profile()).unwrap()
     }
 
     fn leg() -> IncomingLeg {
@@ -256,7 +274,7 @@ mod tests {
     #[test]
     fn an_offer_that_cannot_be_read_is_refused_before_there_is_a_call() {
         let i = invite("sip:600@192.0.2.1", "", Some("hello"));
-        let refused = IncomingLeg::start(&i, Source::Trunk("pbx".into()), profile(), true).unwrap_err();
+        let refused = IncomingLeg::start(&i, terms(), profile()).unwrap_err();
         assert_eq!(refused.status.code(), 488);
         assert_eq!(refused.headers[0].value(), "399 sipedge \"the session description cannot be read\"");
     }

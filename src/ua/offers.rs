@@ -5,9 +5,9 @@ use crate::base::{Cause, Excerpt};
 use crate::call::leg::{LegCommand, LegEvent};
 use crate::call::port::MediaRefusal;
 use crate::sdp::SessionDescription;
-use crate::sip::StatusCode;
 use crate::sip::answer::{Answer, Body};
 use crate::sip::session::{OutgoingCall, SessionCommand, SessionEvent};
+use crate::sip::{Refer, StatusCode};
 
 /// What a leg asks for, after a command or an event.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub enum Action {
     Session(SessionCommand),
     /// Tell the call this.
     Tell(LegEvent),
+    /// Look for the call that the REFER names, and say what there is.
+    Find(Box<Refer>),
     /// Nothing.
     None,
 }

@@ -2,12 +2,14 @@
 
 use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, read_sdp};
+use super::redirect::Redirects;
+use super::within::{Terms, Within};
 use super::{Identity, cause};
-use crate::base::Cause;
+use crate::base::{CallId, Cause, LegId};
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
-use crate::sip::Reason;
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
+use crate::sip::{Header, HeaderName, Reason, Refer};
 use std::time::Duration;
 
 /// The session gives up ringing after this, should the call core ever fail to.
@@ -23,6 +25,10 @@ pub struct OutgoingLeg {
     is_ringing: bool,
     has_answer: bool,
     offers: Offers,
+    within: Within,
+    redirects: Redirects,
+    /// What was dialled, for who redirects.
+    dial: Option<Box<Dial>>,
     ending: Ending,
 }
 
@@ -34,6 +40,7 @@ impl OutgoingLeg {
         credentials: Option<Credentials>,
         stays_on_flow: bool,
         timers: TimerRules,
+        terms: Terms,
     ) -> Self {
         Self {
             identity,
@@ -43,20 +50,31 @@ impl OutgoingLeg {
             is_ringing: false,
             has_answer: false,
             offers: Offers::default(),
+            within: Within::new(terms),
+            redirects: Redirects::default(),
+            dial: None,
             ending: Ending::default(),
         }
     }
 
     /// What the call commands.
-    pub fn handle_command(&mut self, command: LegCommand) -> Action {
+    pub fn handle_command(&mut self, mut command: LegCommand) -> Action {
         if self.is_over() {
             return Action::None;
         }
-        if let Some(action) = self.offers.handle_command(&command) {
+        self.within.tailor_command(&mut command);
+        if let Some(action) =
+            self.offers.handle_command(&command).or_else(|| self.within.handle_command(&command))
+        {
             return action;
         }
         match command {
-            LegCommand::Dial(dial) => Action::Dial(Box::new(self.outgoing(&dial))),
+            LegCommand::Dial(dial) => {
+                self.redirects.note(&dial.target.number);
+                let call = self.outgoing(&dial);
+                self.dial = Some(dial);
+                Action::Dial(Box::new(call))
+            }
             LegCommand::Hangup(why) => {
                 self.ending.silence();
                 Action::Session(SessionCommand::Hangup(Some(cause::reason(why))))
@@ -69,16 +87,29 @@ impl OutgoingLeg {
             | LegCommand::AnswerOffer(_)
             | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
     }
 
     /// What the session reports.
     pub fn handle_session(&mut self, event: SessionEvent) -> Action {
+        let action = self.heard(event);
+        self.within.tailor_action(action)
+    }
+
+    /// Where the call is that a REFER names.
+    pub fn handle_found(&mut self, refer: &Refer, found: Option<(CallId, LegId)>) -> Action {
+        if self.is_over() { Action::None } else { self.within.handle_found(refer, found) }
+    }
+
+    fn heard(&mut self, event: SessionEvent) -> Action {
         if self.is_over() {
             return Action::None;
         }
-        if let Some(action) = self.offers.handle_session(&event) {
+        if let Some(action) =
+            self.offers.handle_session(&event).or_else(|| self.within.handle_session(&event))
+        {
             return action;
         }
         let word = match event {
@@ -102,6 +133,9 @@ impl OutgoingLeg {
                 Ok(None) | Err(Unreadable) => self.ending.part(Cause::BadMedia),
             },
             SessionEvent::Failed(failure) => {
+                if let Some(call) = self.redirected(&failure) {
+                    return Action::Dial(Box::new(call));
+                }
                 let cause = self.failure_cause(&failure);
                 self.ending.over(cause)
             }
@@ -109,7 +143,9 @@ impl OutgoingLeg {
             SessionEvent::Confirmed { .. }
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
-            | SessionEvent::OfferRefused { .. } => return Action::None,
+            | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Key(_)
+            | SessionEvent::Refer(_) => return Action::None,
         };
         Action::Tell(word)
     }
@@ -134,7 +170,10 @@ impl OutgoingLeg {
 
     fn failure_cause(&self, failure: &CallFailure) -> Cause {
         match failure {
-            CallFailure::Status { status, .. } => cause::from_status(status.code(), self.is_ringing),
+            CallFailure::Status { status, q850, .. } => {
+                cause::from_failure(status.code(), *q850, self.is_ringing)
+            }
+            CallFailure::Redirected { status, .. } => cause::from_status(status.code(), self.is_ringing),
             CallFailure::Credentials(_) => Cause::Unauthorized,
             CallFailure::Timeout | CallFailure::Transport => Cause::Unreachable,
             CallFailure::BadAnswer(_) => Cause::RemoteFailure,
@@ -142,13 +181,35 @@ impl OutgoingLeg {
         }
     }
 
+    /// The next number that a redirect leads to, dialled; none when this is no redirect, or it leads nowhere.
+    fn redirected(&mut self, failure: &CallFailure) -> Option<OutgoingCall> {
+        let number = self.redirects.next(failure, &self.within.terms)?;
+        let mut dial = self.dial.take()?;
+        dial.target.number = number;
+        let call = self.outgoing(&dial);
+        self.dial = Some(dial);
+        (self.is_ringing, self.offers) = (false, Offers::default());
+        Some(call)
+    }
+
     fn outgoing(&self, dial: &Dial) -> OutgoingCall {
+        let policy = &self.within.terms.policy;
+        let by = dial.transferred_by.as_ref().filter(|_| policy.is_trusted);
+        let transferred = by.and_then(|by| self.identity.referred_by(by));
+        let replaces =
+            dial.takes_over.as_ref().map(|dialog| Header::new(HeaderName::Replaces, dialog.clone()));
         let number = &dial.target.number;
         OutgoingCall {
             request_uri: self.identity.request_uri(number),
-            from: self.identity.from(&dial.from),
+            from: self.identity.from(&policy.caller(&dial.from), policy.caller_id),
             to: self.identity.to(number),
-            headers: self.identity.route_lines().chain(self.identity.asserted(&dial.from)).collect(),
+            headers: self
+                .identity
+                .route_lines()
+                .chain(policy.lines(&self.identity, &dial.from, number, &dial.particulars))
+                .chain(transferred)
+                .chain(replaces)
+                .collect(),
             credentials: self.credentials.clone(),
             body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
@@ -162,7 +223,7 @@ impl OutgoingLeg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::leg::Party;
+    use crate::call::leg::{Particulars, Party};
     use crate::call::port::MediaRefusal;
     use crate::call::route::{Source, Target};
     use crate::sdp::SessionDescription;
@@ -170,6 +231,8 @@ mod tests {
     use crate::sip::digest::DigestError;
     use crate::sip::session::CallEnd;
     use crate::sip::{Host, StatusCode, Transport};
+    use crate::ua::Policy;
+    use std::sync::Arc;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
@@ -180,11 +243,22 @@ mod tests {
             routes: Vec::new(),
             port: Some(5060),
             transport: Transport::Udp,
+            is_sips: false,
             user: Some("trunk".into()),
-            is_caller_in_from: false,
-            is_trusted: true,
         };
-        OutgoingLeg::new(identity, None, false, TimerRules::default())
+        OutgoingLeg::new(identity, None, false, TimerRules::default(), terms())
+    }
+
+    fn terms() -> Terms {
+        Terms {
+            policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
+            source: Source::Trunk("pbx".into()),
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            places: vec![(Host::parse("192.0.2.9").unwrap(), 5060)],
+            keys_by_info: false,
+            may_transfer: true,
+            follows_redirects: true,
+        }
     }
 
     fn status(code: u16) -> SessionEvent {
@@ -202,11 +276,14 @@ mod tests {
     #[test]
     fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
         let dial = Dial {
+            particulars: Particulars::default(),
             hops: 69,
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
             source: Source::Account("anna".into()),
             from: Party { user: "anna".into(), display: None },
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
+            transferred_by: None,
+            takes_over: None,
         };
         let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
         assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");

@@ -47,8 +47,8 @@ export class Phone {
       this.started = null;
     }
     if (method === 'BYE') {
-      this.dialog = null;
-      this.far = null;
+      this.fars.delete(header(text, 'Call-ID'));
+      if (header(text, 'Call-ID') === this.dialog?.id) this.dialog = null;
     }
     if (method === 'INVITE') this.reads(text);
     const to = header(text, 'To');
@@ -60,7 +60,7 @@ export class Phone {
   reads(text) {
     this.dialog.target = header(text, 'Contact').match(/<(.*?)>/)[1];
     const [, ip] = text.match(/^c=IN IP4 (\S+)/m);
-    this.far = { ip, port: Number(text.match(/^m=audio (\d+)/m)[1]) };
+    this.fars.set(this.dialog.id, { ip, port: Number(text.match(/^m=audio (\d+)/m)[1]) });
   }
 
   say(lines, withBody, { address, port }) {
@@ -91,13 +91,31 @@ export class Phone {
     }
   }
 
-  async request(method) {
+  /** Puts the call aside, its tone goes on: the next one is another. */
+  parks() {
+    this.dialog = null;
+  }
+
+  /** Goes on with a call that it put aside. */
+  takes(dialog) {
+    this.dialog = dialog;
+  }
+
+  /** Asks the far side to call somebody else (RFC 3515), in the place of a dialog of ours where one is given; its answer. */
+  async refers(to, dialog = null) {
+    const tag = (address) => address.match(/;tag=([^;]*)/)[1];
+    const replaces = dialog && encodeURIComponent(`${dialog.id};to-tag=${tag(dialog.them)};from-tag=${tag(dialog.us)}`);
+    const answer = await this.request('REFER', [`Refer-To: <${to}${dialog ? `?Replaces=${replaces}` : ''}>`]);
+    return Number(answer.split(' ')[1]);
+  }
+
+  async request(method, more = []) {
     if (method !== 'ACK') this.cseq++;
     const { id, us, them, target } = this.dialog;
     const [, address, port = 5060] = target.match(/@?([\d.]+)(?::(\d+))?(?:;|$)/);
     const lines = [
       `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
-      `From: ${us}`, `To: ${them}`, `Call-ID: ${id}`, `CSeq: ${this.cseq} ${method}`,
+      `From: ${us}`, `To: ${them}`, `Call-ID: ${id}`, `CSeq: ${this.cseq} ${method}`, ...more,
     ];
     let answer = null;
     this.answers = (text) => {
@@ -109,7 +127,7 @@ export class Phone {
 
   /** Sends the packets that are due. */
   speak() {
-    if (!this.far || !this.talks) return;
+    if (!this.fars.size || !this.talks) return;
     this.started ??= { at: performance.now() - this.frames * 20 };
     for (; this.frames * 20 < performance.now() - this.started.at; this.frames++) {
       const packet = Buffer.alloc(12 + FRAME);
@@ -120,11 +138,13 @@ export class Phone {
       for (let i = 0; i < FRAME; i++) {
         packet[12 + i] = ulaw(8_000 * Math.sin((2 * Math.PI * this.hertz * (this.frames * FRAME + i)) / RATE));
       }
-      this.rtp.send(packet, this.far.port, this.far.ip);
+      for (const { port, ip } of this.fars.values()) this.rtp.send(packet, port, ip);
     }
   }
 
   frames = 0;
+  /** Where the far side of each call wants its packets. */
+  fars = new Map();
 
   /** Sends nothing any more, or goes on. */
   talk(talks) {

@@ -34,7 +34,7 @@ export class Sipedge {
 /** A configuration for tests: everything on loopback, one trunk `pbx`, one account `anna`. */
 export function configuration({
   http, sip, webrtc, rtp, bind = '127.0.0.1', host, origin, codecs = ['PCMU'], media = '', from = '', user = 'trunk-in', password = 'trunk-in-pw',
-  profiles, envelope, timeout = '30s', inbound = 'inbound_user = "pbx"\ninbound_password = "pbx-pw"', extra = '',
+  profiles, envelope, timeout = '30s', inbound = 'inbound_user = "pbx"\ninbound_password = "pbx-pw"', routes = '', extra = '',
 }) {
   const bracketed = bind.includes(':') ? `[${bind}]` : bind;
   return `
@@ -69,7 +69,7 @@ numbers = ["1001"]
 [account.bert]
 token = "bert-token-0123456789"
 numbers = ["1002"]
-
+${routes}
 [[route]]
 ${from}to = "trunk.pbx"
 ${extra}`;

@@ -108,6 +108,9 @@ window.hearEach = (seconds, step) => {
   });
 };
 
+/** Level of what was heard in windows of `ms`, over the last `seconds`. */
+window.heardEnvelope = (seconds, ms) => envelope(samples(heard, seconds), audio.sampleRate, ms);
+
 /** Level of the microphone track in windows of `ms`, over the last `seconds`. */
 window.microphoneEnvelope = (seconds, ms) => envelope(samples(microphone, seconds), audio.sampleRate, ms);
 

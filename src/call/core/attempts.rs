@@ -2,21 +2,6 @@
 
 use super::*;
 
-/// Whether a failure lets the next attempt be tried: the party is busy, did not answer, or could not be reached.
-#[must_use]
-pub const fn falls_through(cause: Cause) -> bool {
-    matches!(
-        cause,
-        Cause::Busy
-            | Cause::NoAnswer
-            | Cause::Unavailable
-            | Cause::Unreachable
-            | Cause::Unauthorized
-            | Cause::Congestion
-            | Cause::RemoteFailure
-    )
-}
-
 /// How much a failure says to the caller when several differ: a person's word before a machine's.
 const fn weight(cause: Cause) -> u8 {
     match cause {
@@ -33,16 +18,21 @@ const fn weight(cause: Cause) -> u8 {
 impl Call {
     /// Rings the targets of the next attempt; without one the call has failed.
     pub(super) fn try_next(&mut self, now: Instant) {
-        while self.state == State::Trying && self.callees.is_empty() {
+        while self.is_trying() && self.callees.is_empty() {
             let Some(attempt) = self.attempts.pop_front() else {
-                return self.end(self.failure.unwrap_or(Cause::Unavailable), None);
+                return self.come_to_nothing(self.failure.unwrap_or(Cause::Unavailable));
+            };
+            if !attempt.when.is_empty()
+                && !self.last_failure.and_then(Occasion::of).is_some_and(|o| attempt.when.contains(&o))
+            {
+                continue;
+            }
+            self.diversion = match self.last_failure.take() {
+                Some(cause) if !attempt.when.is_empty() => Some(cause),
+                _ => None,
             };
             for target in attempt.targets {
-                if self.next_leg >= LEGS_PER_CALL {
-                    break;
-                }
-                let leg = LegId(self.caller.party.leg.0 + self.next_leg);
-                self.next_leg += 1;
+                let Some(leg) = self.new_leg() else { break };
                 self.callees.push(Callee { leg, target, progress: Progress::Opening, party: None });
             }
             if self.callees.is_empty() {
@@ -76,16 +66,27 @@ impl Call {
         if !self.callees.is_empty() {
             return;
         }
-        if falls_through(cause) {
+        if Occasion::of(cause).is_some() {
             self.try_next(now);
         } else {
-            self.end(self.failure.unwrap_or(cause), None);
+            self.come_to_nothing(self.failure.unwrap_or(cause));
+        }
+    }
+
+    /// Nobody was reached: the end of a call, and not of one that is transferred.
+    pub(super) fn come_to_nothing(&mut self, cause: Cause) {
+        if self.transfer.is_some() {
+            self.fail_transfer(cause);
+        } else {
+            self.end(cause, None);
         }
     }
 
     pub(super) fn note_failure(&mut self, cause: Cause) {
-        if self.failure.is_none_or(|known| weight(cause) > weight(known)) {
-            self.failure = Some(cause);
+        for failure in [&mut self.failure, &mut self.last_failure] {
+            if failure.is_none_or(|known| weight(cause) > weight(known)) {
+                *failure = Some(cause);
+            }
         }
     }
 
@@ -116,7 +117,15 @@ impl Call {
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));
         let Incoming { source, from, .. } = &self.caller.incoming;
         let hops = self.caller.incoming.hops.saturating_sub(1);
-        let dial = Dial { target, source: source.clone(), from: from.clone(), hops, offer };
+        let (transferred_by, takes_over) =
+            self.transfer.as_ref().map(|t| (t.by.clone(), t.takes_over.clone())).unwrap_or_default();
+        let (source, from) = (source.clone(), from.clone());
+        let mut particulars = self.caller.incoming.particulars.clone();
+        if let Some(cause) = self.diversion {
+            let from = super::super::leg::Party { user: self.caller.incoming.to.clone(), display: None };
+            particulars.diversions.insert(0, super::super::leg::Diversion { from, why: Occasion::of(cause) });
+        }
+        let dial = Dial { target, source, from, particulars, hops, offer, transferred_by, takes_over };
         self.tell(leg, LegCommand::Dial(Box::new(dial)));
     }
 }

@@ -41,6 +41,9 @@ impl Call {
         if self.callee(leg).is_some_and(|c| c.progress == Progress::Offering) {
             return self.dial(leg, Some(sdp));
         }
+        if self.joining.as_ref().is_some_and(|j| j.leg == leg) {
+            return self.join(Some(sdp));
+        }
         let is_first = leg == self.caller.party.leg && self.caller.is_unanswered();
         if self.party_mut(leg).is_none_or(|p| !p.is_asked) {
             return;
@@ -54,6 +57,10 @@ impl Call {
     }
 
     pub(super) fn handle_own_answer(&mut self, leg: LegId, sdp: Box<SessionDescription>) {
+        if let Some(joining) = self.joining.as_mut().filter(|j| j.leg == leg) {
+            (joining.is_negotiated, joining.is_asking) = (true, false);
+            return self.join(Some(sdp));
+        }
         if leg == self.caller.party.leg && self.caller.offer.take().is_some() {
             self.caller.party.is_negotiated = true;
             self.caller.party.is_asking = false;
@@ -76,7 +83,17 @@ impl Call {
 
     pub(super) fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
         self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
-        if leg != self.caller.party.leg && self.state != State::Active {
+        if self.joining.take_if(|j| j.leg == leg).is_some() {
+            let cause = refusal.cause();
+            self.tell(leg, LegCommand::RefuseOffer(refusal));
+            self.tell(leg, LegCommand::Hangup(cause));
+            self.media(MediaCommand::Release(leg));
+            return self.go_on_alone(cause);
+        }
+        if self.free_codec(leg, &refusal) {
+            return;
+        }
+        if self.callee(leg).is_some() {
             if self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
                 && let Some(party) = self.party_mut(leg)
                 && std::mem::take(&mut party.is_asking)
@@ -85,6 +102,9 @@ impl Call {
                 return self.tell(leg, LegCommand::RefuseOffer(refusal));
             }
             return self.give_up(now, leg, refusal.cause(), false);
+        }
+        if self.keeps_codec(leg) {
+            return;
         }
         let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
         let Some(party) = self.party_mut(leg) else { return };

@@ -65,7 +65,7 @@ impl Inbound {
         let digest = DigestServer::new(DigestServerConfig::new(REALM), now, seed);
         let mut users = BTreeMap::new();
         for (at, trunk) in trunks.iter().enumerate() {
-            if let Access::Digest { user, hashes } = &trunk.access {
+            if let Access::Digest { user, hashes, .. } = &trunk.access {
                 users.insert(user.clone(), (hashes.clone(), at));
             }
         }

@@ -1,26 +1,28 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod legs;
 mod registrations;
 mod upkeep;
 
-use super::config::{CallerId, Trunk};
+use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
-use crate::base::{Cause, Seed, Services};
+use crate::base::{CallId, Cause, LegId, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile};
 use crate::call::route::{Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::sip::digest::Credentials;
-use crate::sip::endpoint::{RequestHandler, Verdict};
+use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
 use crate::sip::session::{SessionCommand, SessionEvent};
-use crate::sip::{Answer, Flow, Hop, Host, Method, Request, StatusCode};
-use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, cause};
+use crate::sip::{Answer, Flow, Hop, Host, Method, Refer, Replaces, Request, StatusCode};
+use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, Terms, cause};
 use async_trait::async_trait;
+pub(super) use legs::Legs;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -36,6 +38,7 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
 pub(super) struct TrunkDialer {
     trunks: BTreeMap<String, Arc<Trunk>>,
     bindings: Bindings,
+    legs: Legs,
     sip: Arc<SipStack>,
 }
 
@@ -43,14 +46,16 @@ impl TrunkDialer {
     pub(super) fn new(
         trunks: Vec<Arc<Trunk>>,
         bindings: Bindings,
+        legs: Legs,
         services: &Services,
     ) -> Result<Self, String> {
         let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
+        trunks.iter().try_for_each(|t| t.start_tls(&sip, services))?;
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
-        Ok(Self { trunks, bindings, sip })
+        Ok(Self { trunks, bindings, legs, sip })
     }
 
     /// Where a trunk's PBX is now, and how it is addressed there.
@@ -65,8 +70,8 @@ impl TrunkDialer {
             let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
             return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
         }
-        let address = trunk.address(self.sip.addresses()).await?;
-        Ok((Hop { transport: trunk.transport, address }, trunk.identity()))
+        let address = trunk.address(trunk.listening(&self.sip)).await?;
+        Ok((Hop { transport: trunk.way(), address }, trunk.identity()))
     }
 }
 
@@ -77,14 +82,17 @@ impl Dialer for TrunkDialer {
         let (hop, identity) = self.place(&trunk).await?;
         let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
-        let outgoing = OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric, trunk.timers);
-        tokio::spawn(run(self.sip.clone(), outgoing, hop, leg, inbox));
+        let terms = trunk.terms(hop.address, &identity.host);
+        let outgoing =
+            OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric, trunk.timers, terms);
+        let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
+        tokio::spawn(run(here, outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
     }
 }
 
 /// Lets the trunks' calls in, and takes them.
-pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, context: EdgeContext) {
+pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, context: &EdgeContext) {
     let Some(sip) = context.services.get::<SipStack>() else { return };
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
@@ -105,9 +113,10 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, context: EdgeCo
             tokio::spawn(upkeep::look_after(trunk.clone(), sip.clone()));
         }
         let context = context.clone();
+        let here = Here { trunk: trunk.name.clone(), sip: sip.clone(), legs: legs.clone() };
         tokio::spawn(async move {
             while let Some(session) = sessions.recv().await {
-                take(&trunk, session, &context).await;
+                take(&trunk, &here, session, &context).await;
             }
         });
     }
@@ -145,8 +154,37 @@ impl RequestHandler for Gate {
     }
 }
 
-/// Makes a call of a session, or refuses it.
-async fn take(trunk: &Arc<Trunk>, incoming: IncomingSession, context: &EdgeContext) {
+/// What a leg of a trunk works with.
+#[derive(Clone)]
+struct Here {
+    trunk: String,
+    sip: Arc<SipStack>,
+    legs: Legs,
+}
+
+impl Here {
+    /// The leg of this trunk whose dialog a Replaces names.
+    ///
+    /// # Errors
+    /// What an INVITE with it hears (RFC 3891 §3). A call of another trunk is none that this one may know of; one that
+    /// is not answered yet cannot be taken over here.
+    async fn find(&self, replaces: &Replaces) -> Result<(CallId, LegId), StatusCode> {
+        match self.sip.find(replaces.clone()).await {
+            Replaced::Unknown | Replaced::Early => Err(StatusCode::NO_SUCH_CALL),
+            Replaced::Over => Err(StatusCode::DECLINE),
+            Replaced::Talking(_) if replaces.is_early_only => Err(StatusCode::BUSY_HERE),
+            Replaced::Talking(token) => self.legs.get(token, &self.trunk).ok_or(StatusCode::NO_SUCH_CALL),
+        }
+    }
+
+    /// The leg of this trunk that a REFER wants replaced.
+    async fn named(&self, refer: &Refer) -> Option<(CallId, LegId)> {
+        self.find(refer.replaces.as_ref()?).await.ok()
+    }
+}
+
+/// Makes a call of a session, has it take the place of another one's leg, or refuses it.
+async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, context: &EdgeContext) {
     let IncomingSession { invite, handle, events } = incoming;
     let refuse = |answer: Answer| handle.command(SessionCommand::Refuse(answer));
     let answer_to = |cause| {
@@ -154,32 +192,49 @@ async fn take(trunk: &Arc<Trunk>, incoming: IncomingSession, context: &EdgeConte
         Answer::new(status)
     };
     let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path.remote.ip());
-    let source = Source::Trunk(trunk.name.clone());
-    let (leg, told) = match IncomingLeg::start(&invite, source, profile, trunk.is_trusted) {
+    let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
+    let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok(started) => started,
         Err(answer) => return refuse(answer).await,
     };
+    let old = match Replaces::of(&invite.headers) {
+        Ok(None) => None,
+        Ok(Some(replaces)) => match here.find(&replaces).await {
+            Ok(old) => Some(old),
+            Err(status) => return refuse(Answer::new(status)).await,
+        },
+        Err(answer) => return refuse(answer).await,
+    };
+    let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
+    if let Some((call, old)) = old {
+        // the place of its call is taken already
+        return match context.switch.replace(call, old, told, commands).await {
+            Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, handle, events, call, inbox))),
+            Err(_) => refuse(Answer::new(StatusCode::NO_SUCH_CALL)).await,
+        };
+    }
     let permit = match context.registry.admit_any() {
         Ok(permit) => permit,
         Err(cause) => return refuse(answer_to(cause)).await,
     };
-    let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
     match context.switch.incoming(told, commands, Box::new(permit)) {
-        Ok(call) => drop(tokio::spawn(run_incoming(leg, handle, events, call, inbox))),
+        Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, handle, events, call, inbox))),
         Err(cause) => refuse(answer_to(cause)).await,
     }
 }
 
 /// One leg that called us, until its call or its session is over; whichever goes first, the other is told.
 async fn run_incoming(
+    here: Here,
     mut leg: IncomingLeg,
     session: SessionHandle,
     mut events: mpsc::Receiver<SessionEvent>,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
+    let _known = here.legs.add(session.token(), &here.trunk, &call);
     while !leg.is_over() {
-        let action = tokio::select! {
+        let mut action = tokio::select! {
             command = commands.recv() => {
                 leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
             }
@@ -188,6 +243,10 @@ async fn run_incoming(
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
         };
+        if let Action::Find(refer) = &action {
+            let found = here.named(refer).await;
+            action = leg.handle_found(refer, found);
+        }
         match action {
             Action::Session(command) => session.command(command).await,
             Action::Tell(word) => {
@@ -195,7 +254,7 @@ async fn run_incoming(
                     break;
                 }
             }
-            Action::Dial(_) | Action::None => {}
+            Action::Dial(_) | Action::Find(_) | Action::None => {}
         }
     }
     // also after an end that the session knows nothing of, as with a leg that we called
@@ -217,6 +276,21 @@ impl Trunk {
             takes_offer: true,
             takes_reoffer: true,
             may_detach: false,
+            takes_keys: self.keys_by_info,
+        }
+    }
+
+    /// What its calls may do; `address` and `host` mean the PBX itself.
+    fn terms(&self, address: SocketAddr, host: &Host) -> Terms {
+        let ip = Host::from(address.ip().to_canonical());
+        Terms {
+            source: Source::Trunk(self.name.clone()),
+            target: Target { edge: "trunk", name: self.name.clone(), number: String::new() },
+            places: vec![(host.clone(), self.port), (ip.clone(), self.port), (ip, address.port())],
+            policy: self.policy.clone(),
+            keys_by_info: self.keys_by_info,
+            may_transfer: self.may_transfer,
+            follows_redirects: self.follows_redirects,
         }
     }
 
@@ -237,6 +311,11 @@ impl Trunk {
         reachable(&found, listening).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Our addresses that it can be reached from.
+    fn listening<'a>(&self, sip: &'a SipStack) -> &'a [SocketAddr] {
+        if self.transport.is_secure() { sip.tls_addresses() } else { sip.addresses() }
+    }
+
     /// Its host as SIP writes it.
     fn sip_host(&self) -> Host {
         match self.host.parse::<IpAddr>() {
@@ -252,9 +331,8 @@ impl Trunk {
             routes: Vec::new(),
             port: Some(self.port),
             transport: self.transport,
+            is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
-            is_caller_in_from: self.caller_id == CallerId::From,
-            is_trusted: self.is_trusted,
         }
     }
 
@@ -286,15 +364,16 @@ fn reachable(found: &[SocketAddr], listening: &[SocketAddr]) -> Option<SocketAdd
 
 /// One leg, until its call or its session is over; whichever goes first, the other is told.
 async fn run(
-    sip: Arc<SipStack>,
+    here: Here,
     mut leg: OutgoingLeg,
     target: Hop,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
+    let mut _known = None;
     while !leg.is_over() {
-        let action = tokio::select! {
+        let mut action = tokio::select! {
             command = commands.recv() => {
                 leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
             }
@@ -308,10 +387,16 @@ async fn run(
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
         };
+        if let Action::Find(refer) = &action {
+            let found = here.named(refer).await;
+            action = leg.handle_found(refer, found);
+        }
         match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
-                session = Some(sip.dial(Dial { target, contact_user, call: *outgoing }).await);
+                let dialled = here.sip.dial(Dial { target, contact_user, call: *outgoing }).await;
+                _known = Some(here.legs.add(dialled.0.token(), &here.trunk, &call));
+                session = Some(dialled);
             }
             Action::Session(command) => {
                 if let Some((session, _)) = &session {
@@ -323,7 +408,7 @@ async fn run(
                     break;
                 }
             }
-            Action::None => {}
+            Action::Find(_) | Action::None => {}
         }
     }
     // also after an end that the session knows nothing of: its answer was of no use, or the call is gone

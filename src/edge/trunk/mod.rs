@@ -2,12 +2,14 @@
 //! digest or from their network.
 //!
 //! `config` reads `[trunk.…]`, `inbound` decides who may call, `logins` who failed too often, `io` dials, takes calls,
-//! keeps the trunk registered and knows whether it is up; everything SIP is `sip/`'s and `ua/`'s.
+//! keeps the trunk registered and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
 
 mod config;
 mod inbound;
 mod io;
 mod logins;
+mod pbx_end;
+mod tls;
 
 use super::contract::{Edge, Table};
 

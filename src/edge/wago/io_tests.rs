@@ -26,7 +26,7 @@ struct Everybody;
 impl RouteTable for Everybody {
     fn route(&self, query: &RouteQuery) -> RouteDecision {
         let place = Place::Account { name: query.to.clone(), number: "100".into() };
-        RouteDecision::To(vec![Step { places: vec![place], ring_timeout: None }])
+        RouteDecision::To(vec![Step { places: vec![place], ..Step::default() }])
     }
 }
 
@@ -120,6 +120,7 @@ impl World {
     fn call(&self, account: &str) -> (crate::call::io::LegRef, Receiver<LegCommand>) {
         let (commands, inbox) = channel(LEG_COMMANDS);
         let incoming = Incoming {
+            particulars: Particulars::default(),
             source: Source::Trunk("pbx".into()),
             from: Party { user: "600".into(), display: Some("Front desk".into()) },
             to: account.to_owned(),
@@ -129,6 +130,7 @@ impl World {
                 takes_offer: false,
                 takes_reoffer: false,
                 may_detach: true,
+                takes_keys: false,
             },
             ring_timeout: None,
             hops: crate::call::leg::HOPS,

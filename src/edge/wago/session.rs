@@ -128,10 +128,12 @@ impl WagoCall {
             }
             LegCommand::RefuseOffer(refusal) => return Some(Err(ApiError::from_refusal(&refusal))),
             LegCommand::MediaState(state) => self.handle_media(state),
-            LegCommand::Dtmf(digit) => self.event("call.dtmf", Some(("digit", json!(digit.to_string())))),
+            LegCommand::Dtmf(key) => {
+                self.event("call.dtmf", Some(("digit", json!(key.digit.to_string()))));
+            }
             LegCommand::Hangup(cause) => self.end(cause::end_reason(cause), now),
-            // a dial makes this call, and browsers take no offers here
-            LegCommand::Dial(_) | LegCommand::Offer(_) => {}
+            // a dial makes this call, browsers take no offers here, and nobody transfers
+            LegCommand::Dial(_) | LegCommand::Offer(_) | LegCommand::Notify(_) => {}
         }
         None
     }
@@ -306,6 +308,7 @@ impl WagoCall {
 mod tests {
     use super::*;
     use crate::base::Digit;
+    use crate::call::leg::DtmfDigit;
     use crate::call::port::MediaRefusal;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -450,7 +453,8 @@ mod tests {
         let mut c = call();
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
-        c.handle_command(LegCommand::Dtmf(Digit::from_char('5').unwrap()), at(2));
+        let key = DtmfDigit { digit: Digit::from_char('5').unwrap(), duration: Duration::from_millis(100) };
+        c.handle_command(LegCommand::Dtmf(key), at(2));
         assert!(c.close());
         c.handle_command(LegCommand::MediaState(MediaState::Closed), at(3));
         c.handle_command(LegCommand::MediaState(MediaState::Failed(Cause::IceFailed)), at(4));

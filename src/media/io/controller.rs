@@ -56,6 +56,10 @@ struct Leg {
     described: Vec<Codec>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
+    /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]).
+    free: Option<Vec<Codec>>,
+    /// Codecs that it may speak.
+    codecs: Vec<Codec>,
     current: Option<Transport>,
     pending: Option<Transport>,
 }
@@ -206,6 +210,11 @@ impl Controller {
                 self.bridge = Some((a, b));
                 self.relink();
             }
+            MediaCommand::FreeCodec(leg, is_free) => {
+                if let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg) {
+                    leg.free = is_free.then(|| leg.codecs.clone());
+                }
+            }
             MediaCommand::Expect(leg) => self.expect(leg),
             MediaCommand::Detach(leg) => {
                 let had_media = self.detach(leg);
@@ -353,6 +362,9 @@ impl Controller {
         let Some(beside) = self.legs.iter().find(|l| Some(l.id) == partner) else {
             return Codec::ALL.to_vec();
         };
+        if let Some(free) = &beside.free {
+            return free.clone();
+        }
         if let Some(codec) = beside.codec() {
             return vec![codec];
         }
@@ -383,6 +395,8 @@ impl Controller {
             plain: None,
             described: Vec::new(),
             is_expected: false,
+            free: None,
+            codecs: Vec::new(),
             current: None,
             pending: None,
         });

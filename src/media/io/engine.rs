@@ -282,6 +282,7 @@ impl MediaPort for Port {
             | MediaCommand::Hold(leg, _)
             | MediaCommand::SendDtmf(leg, _)
             | MediaCommand::Bridge(leg, _)
+            | MediaCommand::FreeCodec(leg, _)
             | MediaCommand::Expect(leg)
             | MediaCommand::Detach(leg)
             | MediaCommand::Release(leg) => *leg,

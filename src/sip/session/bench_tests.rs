@@ -142,7 +142,7 @@ impl Bench {
             self.contact
         );
         lines.iter().for_each(|(name, value)| text.push_str(&format!("{name}: {value}\r\n")));
-        if !body.is_empty() {
+        if !body.is_empty() && lines.iter().all(|(name, _)| *name != "Content-Type") {
             text.push_str("Content-Type: application/sdp\r\n");
         }
         text.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));

@@ -3,8 +3,11 @@
 use super::super::answer::{Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
 use super::super::transaction::{Failure, TransactionId};
-use super::super::{CSeq, Essentials, Flow, Header, HeaderName, Method, Request, Response, StatusCode};
+use super::super::{
+    CSeq, Essentials, Flow, Header, HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode, Uri,
+};
 use super::confirmed::Confirmed;
+use super::info;
 use super::line::{Line, is_challenge};
 use super::prack;
 use super::update;
@@ -163,6 +166,10 @@ impl Client {
             update::accept(now, line, dialog, id, request);
             return true;
         }
+        if answer.is_none() && request.method == Method::INFO {
+            info::accept(line, id, request);
+            return true;
+        }
         // an INVITE, or an UPDATE with an offer: ours has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2)
         let pending = || Answer::new(StatusCode::REQUEST_PENDING);
         line.respond_to(id, request, &answer.unwrap_or_else(pending));
@@ -302,9 +309,7 @@ impl Client {
         line.timer.ask(&mut r.headers);
         if self.call.body.is_some() {
             // without an offer of ours PRACK would have to bring the answer to theirs
-            let supported = [prack::TAG, line.timer.supported()];
-            let supported: Vec<&str> = supported.into_iter().filter(|tag| !tag.is_empty()).collect();
-            r.headers.set(HeaderName::Supported, supported.join(", "));
+            r.headers.set(HeaderName::Supported, line.supported(true));
         }
         r.headers.push(HeaderName::UserAgent, line.end.agent.clone());
         for h in self.credentials.iter().chain(&self.call.headers) {
@@ -413,7 +418,25 @@ impl Client {
     }
 }
 
+/// Most Contacts of a redirect that are looked at.
+const MAX_CONTACTS: usize = 8;
+
 fn failure_of(response: &Response) -> CallFailure {
+    let status = response.status;
+    if status.code() < 400 {
+        let contacts = targets(&response.headers);
+        if !contacts.is_empty() {
+            return CallFailure::Redirected { status, contacts };
+        }
+    }
     let (q850, text) = q850_of(&response.headers);
     CallFailure::Status { status: response.status, phrase: response.phrase.clone(), q850, text }
+}
+
+/// Where a redirect leads, by the wish of its sender (RFC 3261 §8.1.3.4): `q` first, then their order.
+fn targets(headers: &Headers) -> Vec<Uri> {
+    let mut contacts = headers.contacts().unwrap_or_default();
+    let weight = |c: &NameAddr| c.params.value("q").and_then(|q| q.parse().ok()).unwrap_or(1.0_f32);
+    contacts.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    contacts.into_iter().take(MAX_CONTACTS).map(|c| c.uri).collect()
 }

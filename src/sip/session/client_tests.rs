@@ -46,7 +46,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(call: OutgoingCall) -> Self {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
-        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into() };
+        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into(), is_sips: false };
         let session = Session::dial(end, call, Timings::default(), Seed::from_number(7));
         let mut bench = Self {
             now: T0(),
@@ -340,7 +340,8 @@ fn requests_within_the_dialog_get_their_status_and_the_call_lives_on() {
     b.answer_200("t1");
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 200);
     assert_eq!(b.ask("OPTIONS", 10, "t1", &[]), 500); // RFC 3261 §12.2.2
-    assert_eq!(b.ask("REFER", 12, "t1", &[]), 405);
+    assert_eq!(b.ask("REFER", 12, "t1", &[]), 400);
+    assert_eq!(b.ask("MESSAGE", 12, "t1", &[]), 500);
     assert_eq!(b.ask("FROB", 13, "t1", &[]), 501);
     assert_eq!(b.ask("INVITE", 14, "t1", &[(HeaderName::Require, "x")]), 420);
     assert_eq!(b.ask("INFO", 15, "t1", &[]), 200);

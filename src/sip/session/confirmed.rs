@@ -4,16 +4,21 @@
 //! At most one INVITE is under way at a time (RFC 3261 §14.1). An offer of ours waits until theirs is through,
 //! or until the back-off of a glare is over; theirs is refused with 491 while ours is out.
 
+mod errands;
+mod refer;
 mod refresh;
 
 use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
+use super::info;
 use super::line::{Line, is_challenge};
 use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 use bytes::Bytes;
+use errands::Errands;
+use refer::Referral;
 use refresh::Update;
 use std::time::{Duration, Instant};
 
@@ -22,6 +27,9 @@ const MAX_TRIES: u32 = 5;
 
 /// The unit of the back-off after a glare (RFC 3261 §14.1).
 const BACK_OFF: Duration = Duration::from_millis(10);
+
+/// How long BYE waits for the answers to what was said before it: two of them may be lost once.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// An offer of ours.
 #[derive(Debug)]
@@ -105,7 +113,7 @@ impl Accepted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Bye {
     None,
-    /// It waits for the ACK of our first 2xx (RFC 3261 §15).
+    /// It waits for the ACK of our first 2xx (RFC 3261 §15), or for what was said before it.
     Wanted,
     Sent(Ticket),
 }
@@ -120,6 +128,11 @@ pub(super) struct Confirmed {
     /// An UPDATE of ours that is out.
     update: Option<Update>,
     theirs: Option<Theirs>,
+    errands: Errands,
+    /// A transfer that they asked for.
+    referral: Option<Referral>,
+    /// How many they asked for.
+    referrals: u32,
     bye: Bye,
     /// The BYE as it went, for its retry with credentials.
     last_bye: Option<Request>,
@@ -129,13 +142,16 @@ pub(super) struct Confirmed {
 
 impl Confirmed {
     /// The dialog of an INVITE of ours, acknowledged.
-    pub(super) const fn as_caller(dialog: Dialog) -> Self {
+    pub(super) fn as_caller(dialog: Dialog) -> Self {
         Self {
             dialog,
             owns_call_id: true,
             ours: None,
             update: None,
             theirs: None,
+            errands: Errands::default(),
+            referral: None,
+            referrals: 0,
             bye: Bye::None,
             last_bye: None,
             acks: Vec::new(),
@@ -153,16 +169,28 @@ impl Confirmed {
         self.dialog.matches(e)
     }
 
+    pub(super) fn remote_tag(&self) -> &str {
+        self.dialog.remote_tag()
+    }
+
     /// BYE. The callee's has to wait for the ACK of its 2xx (RFC 3261 §15).
     pub(super) fn hangup(&mut self, now: Instant, line: &mut Line) {
         if self.bye != Bye::None {
             return;
         }
-        if matches!(&self.theirs, Some(Theirs::Accepted(a)) if a.is_first) {
+        if self.is_unacknowledged() {
             self.bye = Bye::Wanted;
+        } else if self.errands.is_busy() {
+            self.bye = Bye::Wanted;
+            self.errands.wait_until(now + LAST_WORDS);
         } else {
             self.send_bye(now, line);
         }
+    }
+
+    /// Whether our first 2xx waits for its ACK.
+    fn is_unacknowledged(&self) -> bool {
+        matches!(&self.theirs, Some(Theirs::Accepted(a)) if a.is_first)
     }
 
     /// Our offer; refused at once while another one of ours has no answer (RFC 3264 §4).
@@ -221,6 +249,12 @@ impl Confirmed {
             // none of ours is out any more (RFC 3262 §3)
             return line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
         }
+        if answer.is_none() && request.method == Method::INFO {
+            return info::accept(line, id, request);
+        }
+        if answer.is_none() && request.method == Method::REFER {
+            return self.handle_refer(now, line, id, request);
+        }
         let Some(answer) = answer.or_else(|| self.handle_offer(now, line, id, request, e)) else { return };
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
@@ -258,7 +292,9 @@ impl Confirmed {
             }
             return true;
         }
-        if self.handle_update_response(now, line, ticket, response) {
+        if self.handle_update_response(now, line, ticket, response)
+            || self.handle_errand_response(now, line, ticket, response)
+        {
             return true;
         }
         match self.ours.take() {
@@ -284,7 +320,7 @@ impl Confirmed {
         } else if self.is_ours(ticket) {
             self.ours = None;
             self.lost(now, line, "no answer to an offer");
-        } else {
+        } else if !self.handle_errand_failure(now, line, ticket) {
             self.handle_update_timeout(now, line, ticket);
         }
     }
@@ -301,7 +337,7 @@ impl Confirmed {
                 }
                 _ => line.tell(refused),
             }
-        } else {
+        } else if !self.handle_errand_failure(now, line, ticket) {
             self.handle_update_refused(ticket);
         }
     }
@@ -345,6 +381,10 @@ impl Confirmed {
             }
             _ => {}
         }
+        self.refuse_late_referral(now, line);
+        if self.bye == Bye::Wanted && self.errands.is_late(now) && !line.is_over() {
+            self.send_bye(now, line);
+        }
         self.keep_session(now, line);
     }
 
@@ -360,7 +400,9 @@ impl Confirmed {
             Ours::Held { at, .. } => self.theirs.is_none().then_some((*at, SessionTimer::OfferRetry)),
             Ours::Sent(sent) => Some((sent.until, SessionTimer::OfferLimit)),
         });
-        [theirs, ours].into_iter().flatten().min()
+        let referral = self.referral.as_ref().and_then(Referral::poll_timeout);
+        let bye = if self.bye == Bye::Wanted { self.errands.poll_timeout() } else { None };
+        [theirs, ours, referral, bye].into_iter().flatten().min()
     }
 
     /// A re-INVITE, or an UPDATE with an offer: held for the user, or what to say to it at once.
@@ -566,6 +608,7 @@ impl Confirmed {
         if let Some((id, _, request)) = self.take_asked() {
             line.respond_to(id, &request, &Answer::new(StatusCode::REQUEST_TERMINATED));
         }
+        self.answer_refer(line, &Answer::new(StatusCode::REQUEST_TERMINATED));
         self.theirs = None;
         match &mut self.ours {
             Some(Ours::Held { .. }) => self.ours = None,

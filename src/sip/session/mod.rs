@@ -8,10 +8,12 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `prack` is reliable provisional responses (RFC 3262). `line` is what all of them share.
+//! timer (RFC 4028). `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
+//! them share.
 
 mod client;
 mod confirmed;
+mod info;
 mod line;
 mod prack;
 mod server;
@@ -21,7 +23,7 @@ mod update;
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
-use super::{Essentials, Flow, Reason, Request, Response, StatusCode};
+use super::{Essentials, Flow, Hop, Reason, Request, Response, StatusCode};
 use crate::base::Seed;
 use bytes::Bytes;
 use client::Client;
@@ -93,6 +95,10 @@ pub enum SessionTimer {
     OfferRetry,
     /// An offer, ours or theirs, has no answer for too long.
     OfferLimit,
+    /// A REFER of theirs has no answer for too long.
+    ReferLimit,
+    /// BYE waits no longer for what was said before it.
+    LastWords,
     /// A refresh of ours is due (RFC 4028 §7.4, §10).
     Refresh,
     /// The session timer ends: nothing was heard of the far side (RFC 4028 §10).
@@ -156,6 +162,17 @@ impl Session {
         &self.line.local_tag
     }
 
+    /// A connection was closed.
+    pub fn handle_closed(&mut self, hop: Hop) {
+        self.line.handle_closed(hop);
+    }
+
+    /// Whether the far side of its dialog has this tag; none while it is not answered.
+    #[must_use]
+    pub fn is_with(&self, remote_tag: &str) -> Option<bool> {
+        self.confirmed.as_ref().map(|confirmed| confirmed.remote_tag() == remote_tag)
+    }
+
     /// Whether the call is over; what follows only answers retransmissions.
     #[must_use]
     pub const fn is_over(&self) -> bool {
@@ -176,6 +193,9 @@ impl Session {
                 SessionCommand::Offer(body) => confirmed.offer(now, line, body),
                 SessionCommand::AnswerOffer(body) => confirmed.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => confirmed.refuse_offer(now, line, &answer),
+                SessionCommand::Key(key) => confirmed.send_key(line, &key),
+                SessionCommand::AnswerRefer(answer) => confirmed.answer_refer(line, &answer),
+                SessionCommand::Notify(status) => confirmed.notify(line, status),
                 SessionCommand::Ring
                 | SessionCommand::Progress(_)
                 | SessionCommand::Answer(_)
@@ -188,8 +208,12 @@ impl Session {
                 SessionCommand::Answer(body) => self.confirmed = server.answer(now, line, body),
                 SessionCommand::Refuse(answer) => server.refuse(line, &answer, CallEnd::Local),
                 SessionCommand::Offer(_) => line.tell(TOO_EARLY),
+                // there is no dialog to send a key in, nor was a REFER taken
                 SessionCommand::AnswerOffer(_)
                 | SessionCommand::RefuseOffer(_)
+                | SessionCommand::Key(_)
+                | SessionCommand::AnswerRefer(_)
+                | SessionCommand::Notify(_)
                 | SessionCommand::Hangup(_) => {}
             },
             (None, Opening::Client(_)) => {
@@ -362,6 +386,8 @@ mod client_tests;
 mod offer_tests;
 #[cfg(test)]
 mod prack_tests;
+#[cfg(test)]
+mod refer_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -149,7 +149,7 @@ fn early(b: &mut client_tests::Bench, tag: &str, rseq: &str) {
 #[test]
 fn what_is_reliable_of_theirs_is_acknowledged_in_order_and_once_rfc_3262_4() {
     let mut b = client_tests::Bench::new(client_tests::call());
-    assert_eq!(b.sent[0].1.headers.get(&H::Supported), Some("100rel, timer"));
+    assert_eq!(b.sent[0].1.headers.get(&H::Supported), Some("100rel, norefersub, replaces, timer"));
     let invite_seq = b.sent[0].1.headers.cseq().unwrap().number;
     early(&mut b, "a", "4000000000");
     early(&mut b, "a", "4000000000");
@@ -202,7 +202,11 @@ fn what_is_not_reliable_gets_no_prack_rfc_3262_4() {
     }
     let call = super::OutgoingCall { body: None, ..client_tests::call() };
     let b = client_tests::Bench::new(call);
-    assert_eq!(b.sent[0].1.headers.get(&H::Supported), Some("timer"), "theirs would be an offer");
+    assert_eq!(
+        b.sent[0].1.headers.get(&H::Supported),
+        Some("norefersub, replaces, timer"),
+        "theirs would be an offer"
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::super::digest::Credentials;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
+use super::info;
 use super::line::Line;
 use super::prack::Reliable;
 use super::timer::TimerRules;
@@ -161,7 +162,11 @@ impl Server {
         if answer.is_none() && request.method == Method::PRACK {
             return self.handle_prack(now, line, id, request);
         }
-        // an INVITE, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
+        if answer.is_none() && request.method == Method::INFO {
+            info::accept(line, id, request);
+            return None;
+        }
+        // an INVITE, a REFER, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
         let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {

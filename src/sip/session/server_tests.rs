@@ -293,12 +293,21 @@ fn requests_within_the_dialog_get_their_status_rfc_3261_12_2_2() {
     b.ask("OPTIONS", 10, &[], "");
     b.ask("OPTIONS", 10, &[], "");
     b.ask("INVITE", 9, &[], SDP);
-    b.ask("REFER", 11, &[], "");
+    b.ask("MESSAGE", 11, &[], "");
     b.ask("INFO", 12, &[], "");
-    b.ask("INVITE", 13, &[("Require", "foo")], SDP);
-    b.ask_as("BYE", 14, ";tag=other", &[], "");
-    let expected =
-        ["200 OPTIONS", "500 OPTIONS", "500 INVITE", "405 REFER", "200 INFO", "420 INVITE", "481 BYE"];
+    b.ask("NOTIFY", 13, &[("Event", "talk")], "");
+    b.ask("INVITE", 14, &[("Require", "foo")], SDP);
+    b.ask_as("BYE", 15, ";tag=other", &[], "");
+    let expected = [
+        "200 OPTIONS",
+        "500 OPTIONS",
+        "500 INVITE",
+        "405 MESSAGE",
+        "200 INFO",
+        "489 NOTIFY",
+        "420 INVITE",
+        "481 BYE",
+    ];
     assert_eq!((b.statuses(), b.events.len()), (expected.map(String::from).to_vec(), 0));
 }
 

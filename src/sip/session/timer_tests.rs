@@ -84,7 +84,7 @@ fn a_caller_gets_the_interval_it_asks_for_and_refreshes_when_it_can_rfc_4028_9()
         let b = called(rules(usage), lines);
         let ok = b.responses.last().unwrap();
         assert_eq!((ok.status, said(&ok.headers)), (StatusCode::OK, expected), "{usage:?} {lines:?}");
-        let supported = if usage == Off { "" } else { "timer" };
+        let supported = if usage == Off { "norefersub, replaces" } else { "norefersub, replaces, timer" };
         assert_eq!(ok.headers.get(&H::Supported), Some(supported));
     }
 }
@@ -275,9 +275,12 @@ fn a_call_of_ours_asks_for_a_timer_when_told_to_and_takes_what_is_granted_rfc_40
         (text(&H::Supported), text(&H::SessionExpires), text(&H::MinSe))
     };
     let some = |s: &str| Some(s.to_owned());
-    assert_eq!(asked(TimerUse::Off), (some("100rel"), None, None));
-    assert_eq!(asked(TimerUse::Accept), (some("100rel, timer"), None, None));
-    assert_eq!(asked(TimerUse::Always), (some("100rel, timer"), some("1800"), some("90")));
+    assert_eq!(asked(TimerUse::Off), (some("100rel, norefersub, replaces"), None, None));
+    assert_eq!(asked(TimerUse::Accept), (some("100rel, norefersub, replaces, timer"), None, None));
+    assert_eq!(
+        asked(TimerUse::Always),
+        (some("100rel, norefersub, replaces, timer"), some("1800"), some("90"))
+    );
     let granted = |usage, value| due(&calling(usage, &[(H::SessionExpires, value)]));
     assert_eq!(granted(TimerUse::Off, "600;refresher=uac"), None);
     // ours at half, theirs ends by the margin

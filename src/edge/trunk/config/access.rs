@@ -11,7 +11,12 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Access {
     /// Who has this user's password, with the algorithms that there are hashes for.
-    Digest { user: String, hashes: Ha1Set },
+    Digest {
+        user: String,
+        hashes: Ha1Set,
+        /// The password itself, where it is written: for who writes the PBX's end.
+        password: Option<Secret>,
+    },
     /// Who sends from these networks.
     Address(Vec<Network>),
     /// Nobody.
@@ -57,16 +62,16 @@ pub(super) fn read(section: &Section, raw: &mut Raw, host: Option<&str>, faults:
     match kind {
         "digest" => match (user, known) {
             (Some(user), Some(known)) => {
-                let hashes = match known {
+                let (hashes, password) = match known {
                     Known::Password(password) => {
                         let algorithms = digest.unwrap_or_else(|| offer(Transport::Udp).to_vec());
-                        Ha1Set::of_password(&user, REALM, &password, &algorithms)
+                        (Ha1Set::of_password(&user, REALM, &password, &algorithms), Some(password))
                     }
                     Known::Hashes(written) => {
-                        read_hashes(section, &user, &written, digest.as_deref(), faults)
+                        (read_hashes(section, &user, &written, digest.as_deref(), faults), None)
                     }
                 };
-                Access::Digest { user, hashes }
+                Access::Digest { user, hashes, password }
             }
             (None, _) => {
                 faults.push(section.fault("inbound_user", "name the user that the PBX logs in with"));
@@ -249,7 +254,7 @@ mod tests {
         assert_eq!(access(json!({"inbound": "off"})), Ok(Access::Off));
         let digest = access(json!({"inbound_user": "u", "inbound_password": "p"})).unwrap();
         let hashes = password("u", "p", &[Algorithm::Sha256, Algorithm::Md5]);
-        assert_eq!(digest, Access::Digest { user: "u".into(), hashes });
+        assert_eq!(digest, Access::Digest { user: "u".into(), hashes, password: Some(Secret::new("p")) });
         let networks = json!({"inbound": "address", "inbound_networks": ["10.0.0.0/8", "::1"]});
         assert!(access(networks).unwrap().admits("10.9.9.9".parse().unwrap()));
     }
@@ -283,7 +288,7 @@ mod tests {
         let mut all = json!({"inbound_user": "pbx"});
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         access(all).map(|access| match access {
-            Access::Digest { user, hashes } => {
+            Access::Digest { user, hashes, .. } => {
                 assert_eq!(user, "pbx");
                 hashes
             }

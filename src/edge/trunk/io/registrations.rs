@@ -32,20 +32,17 @@ pub(super) async fn look_after(
         for (name, change) in changes {
             tell(&name, &change);
             let Some(trunk) = trunks.iter().find(|t| t.name == name) else { continue };
-            let old = match &change {
-                Change::Registered(binding) | Change::Moved(binding) => {
-                    let ip = binding.flow.path.remote.ip();
-                    sip.trust(ip);
-                    present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) })
-                }
-                Change::Removed | Change::Expired => present.remove(&name),
-            };
-            if let Some(old) = old {
+            if let Some(old) = present.remove(&name) {
                 sip.distrust(old.ip);
                 old.watch.into_iter().for_each(|watch| watch.abort());
             }
-            // it has just spoken, or nobody asks any more
+            // it has just spoken, or nobody asks any more; said before the next one asks, which may know better
             trunk.set_down(false);
+            if let Change::Registered(binding) | Change::Moved(binding) = &change {
+                let ip = binding.flow.path.remote.ip();
+                sip.trust(ip);
+                present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) });
+            }
         }
         let until = async {
             match next {
@@ -112,7 +109,7 @@ fn tell(trunk: &str, change: &Change) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Gate, TrunkDialer};
+    use super::super::{Gate, Legs, TrunkDialer};
     use super::*;
     use crate::base::{Cause, Secret, Section, Seed, Services};
     use crate::edge::trunk::inbound::Inbound;
@@ -214,7 +211,9 @@ mod tests {
             serves: &[Method::REGISTER],
             registered,
         }));
-        let dialer = TrunkDialer::new(trunks, bindings, &Services::default().with(sip.clone())).unwrap();
+        let dialer =
+            TrunkDialer::new(trunks, bindings, Legs::default(), &Services::default().with(sip.clone()))
+                .unwrap();
         (sip, trunk, dialer)
     }
 
@@ -257,6 +256,11 @@ mod tests {
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
         pbx.register(3, &format!("sip:s@{address}"), 300).await;
         assert!(matches!(pbx.next().await, Message::Request(r) if r.method == Method::OPTIONS));
+        // it is asked a moment before it is up
+        let start = Instant::now();
+        while trunk.is_down() && start.elapsed() < Duration::from_secs(5) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(dialer.place(&trunk).await.ok().map(|(hop, _)| hop.address), Some(address));
     }
 

@@ -83,6 +83,7 @@ impl Lines {
             takes_offer: false, // it offers when its browser comes
             takes_reoffer: false,
             may_detach: !self.config.hangup_on_media_loss,
+            takes_keys: false,
         }
     }
 

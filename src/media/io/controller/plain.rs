@@ -74,7 +74,13 @@ impl Controller {
         let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
         let offer = match (&plain.format, &plain.protocol) {
             (Some(format), Some(protocol)) => {
-                PlainOffer::again(format).secured(plain.security.clone(), protocol)
+                let offer = if beside.contains(&format.codec) {
+                    PlainOffer::again(format)
+                } else {
+                    // another codec where the leg beside speaks none but that
+                    PlainOffer::first(&common(codecs, &beside)?)
+                };
+                offer.secured(plain.security.clone(), protocol)
             }
             _ => {
                 let security = match (encryption, &plain.offer) {
@@ -211,12 +217,13 @@ impl Controller {
 
     /// The place of a plain leg, with its ports.
     fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { towards, is_symmetric, hold_music, encryption, .. } = profile else {
+        let MediaProfile::Rtp { codecs, towards, is_symmetric, hold_music, encryption, .. } = profile else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
         let at = self.leg(id);
         if let Some(leg) = self.legs.get_mut(at) {
             leg.hold_music.clone_from(hold_music);
+            leg.codecs.clone_from(codecs);
         }
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);

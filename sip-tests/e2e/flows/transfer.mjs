@@ -1,0 +1,181 @@
+// The PBX hands a browser over: with REFER to a number, and to another call, so that two browsers are left. Who stays
+// hears one party until it hears the other.
+import path from 'node:path';
+import { Phone } from '../lib/phone.mjs';
+import { sleep, until } from '../lib/process.mjs';
+import { Api, Listener } from '../lib/sipedge.mjs';
+import { bursts } from '../lib/signal.mjs';
+import { writeWav } from '../lib/wav.mjs';
+
+export const name = 'transfers by the PBX';
+
+const PARTY_HERTZ = 880;
+const TONE_HERTZ = 1004;
+const STEADY_HERTZ = 600;
+/** A party that stays hears no gap longer than this. */
+const GAP_MS = 200;
+
+export async function run(ctx) {
+  await ofAsterisk(ctx);
+  await insideAsterisk(ctx);
+  await blind(ctx);
+  await attended(ctx);
+}
+
+/** The page hears a frequency, within three windows. */
+async function hears({ report }, page, what, hertz) {
+  const heard = [];
+  while (heard.length < 3 && !(Math.abs((heard.at(-1)?.hertz ?? 0) - hertz) < hertz / 100)) heard.push(await page.evaluate(() => window.hear(0.5)));
+  report.near(what, heard.at(-1).hertz, hertz, hertz / 100, 'Hz');
+}
+
+/** How long the page heard nothing at most within its last seconds, in ms. */
+async function silence(page, seconds) {
+  const levels = await page.evaluate((s) => window.heardEnvelope(s, 10), seconds);
+  let [longest, now] = [0, 0];
+  for (const level of levels) longest = Math.max(longest, (now = level < -45 ? now + 10 : 0));
+  return longest;
+}
+
+async function noGap({ report }, page, what, seconds) {
+  const longest = await silence(page, seconds);
+  report.check(`${what}: no gap over ${GAP_MS} ms`, longest <= GAP_MS, `${longest} ms`);
+}
+
+const list = async (client) => (await client.ask('GET', '/call/list')).json.calls;
+const quiet = (pbx) => until('the PBX is quiet', async () => /^0 active channels/m.test(await pbx.console('core show channels count')));
+
+/** Extension 615 of Asterisk answers, and a second later has its caller call 600, the echo. It says nothing meanwhile. */
+async function ofAsterisk(ctx) {
+  const { report, api, browser, pbx, account, tone } = ctx;
+  console.log('  -- REFER of Asterisk: 615 hands over to 600');
+  const client = api(account('anna'));
+  const since = pbx.mark();
+  const callID = await client.make('615');
+  await until('the call is answered', async () => (await client.status(callID)).state === 'active');
+  const page = await browser.page();
+  await browser.attach(page, { api: client.base, token: client.token, callID });
+  await until('REFER of the PBX', () => /^REFER sip:/m.test(since()));
+  await until('the PBX is told that it is done', () => /Subscription-State: terminated[^]*?SIP\/2.0 200 OK/.test(since()));
+  report.check('202 to the REFER', /^SIP\/2.0 202 Accepted/m.test(since()));
+  await until('the leg to 615 ends', () => /^BYE sip:/m.test(since()));
+  report.check('the leg to 615 ends', true);
+  await hears(ctx, page, 'the own tone comes back from the echo', tone.hertz);
+  report.equal('the call goes on as the same', (await client.status(callID)).state, 'active');
+  report.equal('one call is left', (await list(client)).length, 1);
+  await until('one channel is left at Asterisk', async () => /^1 active channel/m.test(await pbx.console('core show channels count')));
+  report.check('it is the echo', /Echo/.test(await pbx.console('core show channels')));
+  await client.hangup(callID);
+  await quiet(pbx);
+  await page.close();
+}
+
+/** A telephone of Asterisk's talks to the browser and hands it over to a number: Asterisk does it in itself. */
+async function insideAsterisk(ctx) {
+  const { report, api, browser, pbx, account, started } = ctx;
+  console.log('  -- within Asterisk: a telephone hands the browser over to the tone');
+  const phone = started(await Phone.start({ hertz: PARTY_HERTZ }));
+  const client = api(account('anna'));
+  const listener = new Listener(client);
+  await listener.opened;
+  await pbx.console(`channel originate PJSIP/holder/sip:phone@${phone.address} extension 81001@out`);
+  const { callID } = (await listener.next('call.incoming')).call;
+  await client.ask('POST', '/call/answer', { callID });
+  const page = await browser.page();
+  await browser.attach(page, { api: client.base, token: client.token, callID });
+  await hears(ctx, page, 'the telephone', PARTY_HERTZ);
+  report.equal('Asterisk accepts the REFER of its telephone', await phone.refers(`sip:602@127.0.0.1:${pbx.sipPort}`), 202);
+  await hears(ctx, page, 'the tone of 602 after it', TONE_HERTZ);
+  report.equal('one call is left', (await list(client)).length, 1);
+  report.check('and one channel', await until('one channel', async () => /^1 active channel/m.test(await pbx.console('core show channels count'))));
+  await client.hangup(callID);
+  await quiet(pbx);
+  await page.close();
+  await listener.stop();
+}
+
+/** A telephone that is the PBX hands the browser over to a number of Asterisk's; both sound without a break. */
+async function blind(ctx) {
+  const { report, variant, started, pbx } = ctx;
+  console.log('  -- REFER of a telephone: from its tone to that of 602');
+  const phone = started(await Phone.start({ hertz: PARTY_HERTZ }));
+  const routes = `
+[trunk.asterisk]
+host = "127.0.0.1:${pbx.sipPort}"
+user = "trunk-in"
+password = "trunk-in-pw"
+inbound = "off"
+
+[[route]]
+from = "trunk.pbx"
+number = "60?"
+to = "trunk.asterisk"
+last = true
+`;
+  const { client, browser, stop } = await variant({ name: 'blind', host: phone.address, routes });
+  try {
+    const callID = await client.make('700');
+    await until('the call is answered', async () => (await client.status(callID)).state === 'active');
+    const page = await browser.page();
+    await browser.attach(page, { api: client.base, token: client.token, callID });
+    await hears(ctx, page, 'the telephone', PARTY_HERTZ);
+    report.equal('a number that is busy: 202', await phone.refers('sip:607@192.0.2.99'), 202);
+    await until('it is told so', () => /terminated;reason=noresource[^]*?SIP\/2.0 486 Busy Here/.test(phone.messages));
+    await hears(ctx, page, 'the telephone is heard on', PARTY_HERTZ);
+    report.equal('one that answers: 202', await phone.refers('sip:602@192.0.2.99'), 202);
+    await until('BYE for the telephone', () => !phone.dialog);
+    report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
+    await hears(ctx, page, 'the tone of 602', TONE_HERTZ);
+    await noGap(ctx, page, 'from the one to the other', 3);
+    report.equal('one call is left', (await list(client)).length, 1);
+    await client.hangup(callID);
+    await quiet(pbx);
+    await page.close();
+  } finally {
+    await stop();
+  }
+}
+
+/** Two browsers have a call each to one telephone, which joins them with REFER and Replaces and is out of it. */
+async function attended(ctx) {
+  const { report, variant, started, out } = ctx;
+  console.log('  -- attended: REFER with Replaces, two browsers are left');
+  const phone = started(await Phone.start({ hertz: PARTY_HERTZ }));
+  const microphone = path.join(out, 'steady.wav');
+  writeWav(microphone, bursts(48_000, 8, STEADY_HERTZ, 0.25, 9, 0), 48_000);
+  const { client: anna, browser, sipedge, stop } = await variant({ name: 'attended', host: phone.address, microphone });
+  const bert = new Api(anna.base, 'bert-token-0123456789');
+  try {
+    const calls = [];
+    for (const client of [anna, bert]) {
+      const callID = await client.make('700');
+      await until('the call is answered', async () => (await client.status(callID)).state === 'active');
+      const page = await browser.page();
+      await browser.attach(page, { api: client.base, token: client.token, callID });
+      await hears(ctx, page, `browser ${calls.length + 1} hears the telephone`, PARTY_HERTZ);
+      calls.push({ client, callID, page, dialog: phone.dialog });
+      phone.parks();
+    }
+    const [first, second] = calls;
+    phone.takes(first.dialog);
+    report.equal('202 to the REFER', await phone.refers('sip:700@127.0.0.1', second.dialog), 202);
+    await until('both dialogs of the telephone end', () => (phone.messages.match(/^BYE /gm) ?? []).length === 2);
+    report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
+    report.equal('nobody is offered anything for it', (phone.messages.match(/^INVITE /gm) ?? []).length, 2);
+    await sleep(1_500);
+    // both before either is heard out: the time between is that of the change
+    for (const [which, { page }] of calls.entries()) await noGap(ctx, page, `browser ${which + 1}`, 3);
+    for (const [which, { client, callID, page }] of calls.entries()) {
+      await hears(ctx, page, `browser ${which + 1} hears the other one`, STEADY_HERTZ);
+      report.equal(`browser ${which + 1}: the call goes on`, (await client.status(callID)).state, 'active');
+      report.equal(`browser ${which + 1}: it is the one call`, (await list(client)).length, 1);
+    }
+    await first.client.hangup(first.callID);
+    await until('the other one ends with it', async () => (await second.client.status(second.callID)).state === 'ended');
+    report.equal('the other one is told so', (await second.client.status(second.callID)).endReason, 'remote_ended');
+    report.check('both calls are over', await until('ends in the log', () => (sipedge.output.match(/call ended.*cause=normal/g) ?? []).length === 2));
+    for (const { page } of calls) await page.close();
+  } finally {
+    await stop();
+  }
+}

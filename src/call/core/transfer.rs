@@ -1,0 +1,235 @@
+//! A party of an answered call has the other one talk to somebody else. Who stays is called for as a caller is: attempts,
+//! one after the other, while the two go on talking; who transfers leaves when the new party answers, or before. And
+//! another leg takes the place of a party's.
+//!
+//! Media of who stays is never taken down: it hears who transfers, then the new party's early media or silence, then the
+//! new party. The new party is offered the codec of who stays, so that nothing has to be offered there; where it speaks
+//! no such codec, who stays is offered its own afterwards, if it takes offers.
+
+use super::*;
+use crate::call::leg::{Transfer as Wish, TransferTo};
+
+/// A transfer under way.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    /// Who asked for it, for the party called.
+    pub(super) by: Option<Person>,
+    pub(super) takes_over: Option<String>,
+    /// The route is asked for.
+    pub(super) is_routing: bool,
+}
+
+impl Call {
+    /// A party wants the other one to talk to somebody else.
+    pub(super) fn handle_transfer(&mut self, now: Instant, leg: LegId, wish: Wish) {
+        if !self.is_settled() || !self.make_partner(leg) {
+            if self.party(leg).is_some() {
+                let failed = TransferState::Failed(Cause::Unavailable);
+                self.tell(leg, LegCommand::Notify(failed));
+            }
+            return;
+        }
+        self.notify(TransferState::Trying);
+        self.is_ringing = false;
+        self.failure = None;
+        self.last_failure = None;
+        self.diversion = None;
+        let Wish { source, by, to } = wish;
+        let shown = match &to {
+            TransferTo::Number(number) => number,
+            TransferTo::Target { target, .. } => &target.number,
+            TransferTo::Partner(..) => "",
+        };
+        let shown = Person { user: shown.to_owned(), display: None };
+        self.outputs.push_back(Output::Note(Note::Transferring(leg, shown)));
+        let incoming = &mut self.caller.incoming;
+        incoming.from = self.caller.party.who.clone();
+        incoming.source = source.clone();
+        // two that hand a call to each other for ever come to an end
+        incoming.hops = incoming.hops.saturating_sub(1);
+        incoming.ring_timeout = None;
+        let mut transfer = Transfer { by, takes_over: None, is_routing: false };
+        let target = match to {
+            TransferTo::Number(to) => {
+                transfer.is_routing = true;
+                self.transfer = Some(transfer);
+                return self.outputs.push_back(Output::Route(RouteQuery { source, to }));
+            }
+            TransferTo::Target { target, takes_over } => {
+                transfer.takes_over = takes_over;
+                target
+            }
+            TransferTo::Partner(call, leg) => Target::partner_of(call, leg),
+        };
+        self.transfer = Some(transfer);
+        self.attempts =
+            VecDeque::from([Attempt { targets: vec![target], ring_timeout: None, when: Vec::new() }]);
+        self.try_next(now);
+    }
+
+    /// The new party answered: who transferred is told, and leaves.
+    pub(super) fn finish_transfer(&mut self, before: Option<Party>) {
+        if let Some(before) = before {
+            self.tell(before.leg, LegCommand::Notify(TransferState::Done));
+            self.leave(&before);
+        }
+    }
+
+    /// Nobody was reached: the two go on talking, or who stays is alone.
+    pub(super) fn fail_transfer(&mut self, cause: Cause) {
+        self.outputs.push_back(Output::Note(Note::TransferFailed(cause)));
+        self.attempts.clear();
+        self.ring_deadline = None;
+        self.notify(TransferState::Failed(cause));
+        self.transfer = None;
+        self.bind_codec();
+        self.go_on_alone(cause);
+    }
+
+    /// The new party speaks no codec of who stays: where that one can be offered another, the new party is offered all it
+    /// speaks. True when it is.
+    pub(super) fn free_codec(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
+        let stays = &mut self.caller.party;
+        let may_change = self.transfer.is_some() && stays.profile.takes_reoffer && !stays.is_free;
+        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
+        let callee = self.callees.iter().find(|c| c.leg == leg && c.progress == Progress::Offering);
+        let Some(party) = callee.and_then(|c| c.party.as_ref()).filter(|_| may_change && is_no_codec) else {
+            return false;
+        };
+        stays.is_free = true;
+        let (stays, profile) = (stays.leg, party.profile.media.clone());
+        self.media(MediaCommand::FreeCodec(stays, true));
+        self.media(MediaCommand::CreateOffer { leg, profile });
+        true
+    }
+
+    /// The codec of the new party is known: who stays is offered it, if that is another one.
+    pub(super) fn change_codec(&mut self, leg: LegId) {
+        let stays = &self.caller.party;
+        let Some(new) =
+            self.partner.as_ref().filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some())
+        else {
+            return;
+        };
+        if new.codec == stays.codec {
+            return self.bind_codec();
+        }
+        if leg == new.leg && self.transfer.is_none() {
+            let stays = stays.leg;
+            self.media(MediaCommand::FreeCodec(stays, false));
+            if let Some(party) = self.party_mut(stays) {
+                party.is_offer_due = true;
+            }
+            self.offer_if_due(stays);
+        }
+    }
+
+    /// Who stays does not take the codec of the new party, and the two hear nothing of each other: the end. True when it
+    /// is so.
+    pub(super) fn keeps_codec(&mut self, leg: LegId) -> bool {
+        let is_so = self.caller.party.is_free
+            && self.caller.party.leg == leg
+            && self.transfer.is_none()
+            && self.partner.as_ref().is_some_and(|p| p.codec != self.caller.party.codec);
+        if is_so {
+            self.end(Cause::NoCommonCodec, None);
+        }
+        is_so
+    }
+
+    /// Who stays has its codec for good.
+    fn bind_codec(&mut self) {
+        if std::mem::take(&mut self.caller.party.is_free) {
+            self.media(MediaCommand::FreeCodec(self.caller.party.leg, false));
+        }
+    }
+
+    /// What was to come in the place of the partner does not: the two go on, or who stays is alone.
+    pub(super) fn go_on_alone(&mut self, cause: Cause) {
+        match self.partner.as_ref().map(|p| p.leg) {
+            Some(partner) => self.bridge(partner),
+            None => self.end(cause, None),
+        }
+    }
+
+    /// News for who transfers, unless it has left.
+    pub(super) fn notify(&mut self, state: TransferState) {
+        if let Some(by) = self.partner.as_ref().map(|p| p.leg) {
+            self.tell(by, LegCommand::Notify(state));
+        }
+    }
+
+    /// The partner is gone while another is about to come.
+    pub(super) fn let_go(&mut self, leg: LegId) {
+        if self.partner.take_if(|p| p.leg == leg).is_some() {
+            if self.bridged == Some(leg) {
+                self.bridged = None;
+            }
+            self.media(MediaCommand::Release(leg));
+        }
+    }
+
+    /// Another leg takes the place of one of the two parties; its id. None when the call is not in a state for it, or
+    /// has no such leg.
+    pub fn replace(&mut self, old: LegId, mut incoming: Incoming) -> Option<LegId> {
+        if !self.is_settled() || !self.make_partner(old) {
+            return None;
+        }
+        let leg = self.new_leg()?;
+        self.outputs.push_back(Output::Note(Note::Replaced(leg, old)));
+        let mut party = Party::new(leg, incoming.profile.clone(), incoming.from.clone());
+        let profile = incoming.profile.media.clone();
+        let offer = incoming.offer.take();
+        party.is_asking = offer.is_some();
+        party.is_asked = offer.is_none() && incoming.profile.takes_offer;
+        let is_asked = party.is_asked;
+        self.joining = Some(party);
+        match offer {
+            Some(sdp) => self.media(MediaCommand::AcceptOffer { leg, profile, sdp }),
+            None if is_asked => self.media(MediaCommand::CreateOffer { leg, profile }),
+            None => self.join(None),
+        }
+        Some(leg)
+    }
+
+    /// The leg that joins is answered, and the one whose place it takes leaves.
+    pub(super) fn join(&mut self, answer: Option<Box<SessionDescription>>) {
+        let Some(party) = self.joining.take() else { return };
+        let leg = party.leg;
+        self.tell(leg, LegCommand::Answer { answer });
+        let before = self.partner.replace(party);
+        self.bridge(leg);
+        self.media(MediaCommand::Expect(leg));
+        if let Some(before) = before {
+            self.leave(&before);
+        }
+    }
+
+    fn leave(&mut self, party: &Party) {
+        self.tell(party.leg, LegCommand::Hangup(Cause::Transferred));
+        self.media(MediaCommand::Release(party.leg));
+    }
+
+    /// Whether two talk, and nothing is about to change that.
+    fn is_settled(&self) -> bool {
+        self.state == State::Active
+            && self.caller.is_answered
+            && self.partner.is_some()
+            && self.parting.is_none()
+            && self.transfer.is_none()
+            && self.joining.is_none()
+    }
+
+    /// Makes this leg the partner, and the other party the one that others are rung for. False when it is neither.
+    fn make_partner(&mut self, leg: LegId) -> bool {
+        let Some(partner) = &mut self.partner else { return false };
+        if leg != self.caller.party.leg {
+            return leg == partner.leg;
+        }
+        std::mem::swap(&mut self.caller.party, partner);
+        self.caller.answer = None;
+        self.bridged = None;
+        self.bridge(leg);
+        true
+    }
+}

@@ -1,0 +1,496 @@
+//! The other end of a trunk, as the PBX's own configuration, ready to paste. The shipped files in `config/` are what this
+//! prints for the shipped `config/sipedge.toml`.
+
+use super::config::{Access, Trunk};
+use crate::call::port::{Codec, Encryption};
+use crate::edge::contract::Pbx;
+use crate::sip::Transport;
+use crate::ua::CallerId;
+use std::fmt::Write;
+
+/// Stands where a password is known by its hash alone.
+const UNKNOWN_PASSWORD: &str = "WRITE-THE-PASSWORD-HERE";
+/// A PBX that registers is called again within so long after sipedge was started anew.
+const REGISTRATION_SECONDS: u32 = 120;
+
+/// What else Asterisk needs.
+const CONTEXT_HINT: &str =
+    "; What browsers may dial stands in extensions.conf, in the context [from-sipedge].";
+
+/// And what it needs for TLS: the transport is the machine's, not the trunk's.
+const TLS_HINT: [&str; 2] = [
+    "; Asterisk needs a transport by TLS in pjsip.conf: type = transport, protocol = tls, bind = 0.0.0.0:5061, cert_file",
+    "; and priv_key_file. With verify_server = yes its ca_list_file must have who signed sip.tls_certificate.",
+];
+
+/// What the PBX is told of a trunk.
+struct End<'a> {
+    trunk: &'a Trunk,
+    /// `HOST:PORT` of sipedge, as the PBX reaches it.
+    ours: &'a str,
+}
+
+/// The configuration of a PBX for a trunk; `ours` is where it reaches sipedge, `HOST:PORT`.
+pub(super) fn print(trunk: &Trunk, pbx: Pbx, ours: &str) -> String {
+    let end = End { trunk, ours };
+    match pbx {
+        Pbx::Asterisk => end.asterisk(),
+        Pbx::AsteriskWizard => end.asterisk_wizard(),
+        Pbx::FreeSwitch => end.freeswitch(),
+    }
+}
+
+impl End<'_> {
+    /// The endpoint's name. A stock Asterisk finds an endpoint by the user in From, so it is ours there.
+    fn name(&self) -> &str {
+        self.trunk.user.as_deref().unwrap_or("sipedge")
+    }
+
+    /// User and password that sipedge calls with, where the PBX is to challenge it.
+    fn our_login(&self) -> Option<(&str, &str)> {
+        let password = self.trunk.password.as_ref()?;
+        Some((self.trunk.user.as_deref()?, password.expose()))
+    }
+
+    /// User and password that the PBX calls with.
+    fn its_login(&self) -> Option<(&str, &str)> {
+        let Access::Digest { user, password, .. } = &self.trunk.access else { return None };
+        Some((user, password.as_ref().map_or(UNKNOWN_PASSWORD, |p| p.expose())))
+    }
+
+    /// Whether the PBX knows our calls by the user in From; else by our address.
+    fn is_known_by_user(&self) -> bool {
+        self.trunk.user.is_some() && self.trunk.policy.caller_id != CallerId::From
+    }
+
+    fn host(&self) -> &str {
+        let host = self.ours.rsplit_once(':').map_or(self.ours, |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// Where sipedge is, as an Asterisk writes it: a semicolon would begin a comment.
+    fn asterisk_uri(&self) -> String {
+        match self.trunk.transport {
+            Transport::Udp => format!("sip:{}", self.ours),
+            other => format!("sip:{}\\;transport={}", self.ours, other.as_str().to_ascii_lowercase()),
+        }
+    }
+
+    fn add_tls_hint(&self, lines: &mut Lines) {
+        if self.trunk.transport.is_secure() {
+            TLS_HINT.iter().for_each(|line| lines.add(line));
+        }
+    }
+
+    fn asterisk_codecs(&self) -> String {
+        let name = |codec: &Codec| match codec {
+            Codec::Pcmu => "ulaw",
+            Codec::Pcma => "alaw",
+            Codec::G722 => "g722",
+            Codec::Opus => "opus",
+        };
+        let names: Vec<&str> = self.trunk.media.codecs_in.iter().map(name).collect();
+        names.join(",")
+    }
+
+    fn asterisk_encryption(&self) -> Vec<(&'static str, &'static str)> {
+        let mut keys = match self.trunk.media.encryption {
+            Encryption::Off => Vec::new(),
+            Encryption::Sdes => vec![("media_encryption", "sdes")],
+            Encryption::SdesOptional => {
+                vec![("media_encryption", "sdes"), ("media_encryption_optimistic", "yes")]
+            }
+            Encryption::Dtls => vec![
+                ("media_encryption", "dtls"),
+                ("dtls_auto_generate_cert", "yes"),
+                ("dtls_verify", "fingerprint"),
+                ("dtls_setup", "actpass"),
+            ],
+        };
+        if self.trunk.media.is_avpf {
+            keys.push(("use_avpf", "yes"));
+        }
+        keys
+    }
+
+    fn asterisk(&self) -> String {
+        let (name, trunk) = (self.name(), self.trunk);
+        let mut lines = Lines::default();
+        lines.add(&format!(
+            "; sipedge: the other end of [trunk.{}], for the end of /etc/asterisk/pjsip.conf",
+            trunk.name
+        ));
+        lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
+        lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
+        lines.section(name);
+        lines.keys(&[("type", "endpoint"), ("context", "from-sipedge"), ("disallow", "all")]);
+        lines.key("allow", &self.asterisk_codecs());
+        if self.our_login().is_some() {
+            lines.key("auth", &format!("{name}-in"));
+        }
+        if self.its_login().is_some() {
+            lines.key("outbound_auth", &format!("{name}-out"));
+        }
+        lines.keys(&[("aors", name), ("direct_media", "no")]);
+        if trunk.policy.is_trusted {
+            lines.keys(&[("trust_id_inbound", "yes"), ("send_pai", "yes")]);
+        }
+        if trunk.is_symmetric {
+            lines.key("rtp_symmetric", "yes");
+        }
+        self.asterisk_encryption().iter().for_each(|(key, value)| lines.key(key, value));
+        for (suffix, login) in [("in", self.our_login()), ("out", self.its_login())] {
+            let Some((user, password)) = login else { continue };
+            lines.section(&format!("{name}-{suffix}"));
+            lines.keys(&[("type", "auth"), ("auth_type", "userpass"), ("username", user)]);
+            lines.key("password", &password.replace(';', "\\;"));
+        }
+        lines.section(name);
+        lines.key("type", "aor");
+        if trunk.register.is_some() {
+            lines.keys(&[("max_contacts", "1"), ("remove_existing", "yes")]);
+        } else {
+            lines.key("contact", &self.asterisk_uri());
+        }
+        lines.key("qualify_frequency", "30");
+        if !self.is_known_by_user() {
+            lines.section(name);
+            lines.keys(&[("type", "identify"), ("endpoint", name), ("match", self.host())]);
+        }
+        if let Some((user, _)) = self.its_login().filter(|_| trunk.takes_registration) {
+            lines.section(&format!("{name}-registration"));
+            lines.keys(&[("type", "registration"), ("outbound_auth", &format!("{name}-out"))]);
+            lines.key("server_uri", &self.asterisk_uri());
+            lines.keys(&[("client_uri", &format!("sip:{user}@{}", self.ours)), ("contact_user", user)]);
+            lines.key("expiration", &REGISTRATION_SECONDS.to_string());
+            lines.keys(&[("retry_interval", "10"), ("forbidden_retry_interval", "10")]);
+            lines.keys(&[("auth_rejection_permanent", "no"), ("max_retries", "10000")]);
+            lines.keys(&[("line", "yes"), ("endpoint", name)]);
+        }
+        lines.0
+    }
+
+    fn asterisk_wizard(&self) -> String {
+        let (name, trunk) = (self.name(), self.trunk);
+        let word = |is: bool| if is { "yes" } else { "no" };
+        let mut lines = Lines::default();
+        lines.add(&format!(
+            "; sipedge: the other end of [trunk.{}], for the end of /etc/asterisk/pjsip_wizard.conf",
+            trunk.name
+        ));
+        lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
+        lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
+        lines.section(name);
+        lines.key("type", "wizard");
+        lines.key("accepts_auth", word(self.our_login().is_some()));
+        lines.key("sends_auth", word(self.its_login().is_some()));
+        lines.key("accepts_registrations", word(trunk.register.is_some()));
+        lines.key("sends_registrations", word(trunk.takes_registration));
+        if trunk.register.is_none() {
+            lines.key("remote_hosts", self.ours);
+        }
+        if trunk.transport != Transport::Udp {
+            let transport = trunk.transport.as_str().to_ascii_lowercase();
+            lines.key("contact_pattern", &format!("sip:${{REMOTE_HOST}}\\;transport={transport}"));
+            lines.key("server_uri_pattern", &format!("sip:${{REMOTE_HOST}}\\;transport={transport}"));
+        }
+        for (table, login) in [("inbound_auth", self.our_login()), ("outbound_auth", self.its_login())] {
+            let Some((user, password)) = login else { continue };
+            lines.key(&format!("{table}/username"), user);
+            lines.key(&format!("{table}/password"), &password.replace(';', "\\;"));
+        }
+        lines.keys(&[("endpoint/context", "from-sipedge"), ("endpoint/disallow", "all")]);
+        lines.key("endpoint/allow", &self.asterisk_codecs());
+        lines.key("endpoint/direct_media", "no");
+        if trunk.policy.is_trusted {
+            lines.keys(&[("endpoint/trust_id_inbound", "yes"), ("endpoint/send_pai", "yes")]);
+        }
+        if trunk.is_symmetric {
+            lines.key("endpoint/rtp_symmetric", "yes");
+        }
+        for (key, value) in self.asterisk_encryption() {
+            lines.key(&format!("endpoint/{key}"), value);
+        }
+        if trunk.register.is_some() {
+            lines.keys(&[("aor/max_contacts", "1"), ("aor/remove_existing", "yes")]);
+        }
+        lines.key("aor/qualify_frequency", "30");
+        if let Some((user, _)) = self.its_login().filter(|_| trunk.takes_registration) {
+            lines.key("client_uri_pattern", &format!("sip:{user}@${{REMOTE_HOST}}"));
+            lines.key("registration/contact_user", user);
+            lines.key("registration/expiration", &REGISTRATION_SECONDS.to_string());
+            lines.key("registration/auth_rejection_permanent", "no");
+            lines.keys(&[("registration/retry_interval", "10"), ("registration/max_retries", "10000")]);
+            lines.keys(&[("registration/line", "yes"), ("registration/endpoint", name)]);
+        }
+        lines.0
+    }
+
+    fn freeswitch(&self) -> String {
+        let trunk = self.trunk;
+        let mut text = format!(
+            "<!-- sipedge: the other end of [trunk.{}], three files below FreeSWITCH's conf. -->\n",
+            trunk.name
+        );
+        text.push_str(&self.freeswitch_gateway());
+        text.push_str(&self.freeswitch_dialplan());
+        text.push_str(&self.freeswitch_access());
+        text
+    }
+
+    /// Calls to sipedge, and the registration there.
+    fn freeswitch_gateway(&self) -> String {
+        let trunk = self.trunk;
+        let mut text = String::from(
+            "\n<!-- sip_profiles/external/sipedge.xml; then `sofia profile external rescan`.\n     \
+             The external profile listens on 5080 itself: on one machine let sipedge or the profile take another port. -->\n\
+             <include>\n  <gateway name=\"sipedge\">\n",
+        );
+        let mut param = |name: &str, value: &str| {
+            let _ = writeln!(text, "    <param name=\"{name}\" value=\"{}\"/>", xml(value));
+        };
+        // FreeSWITCH wants both, also where nobody asks for them
+        let (user, password) = self.its_login().unwrap_or(("not-asked", "not-asked"));
+        param("username", user);
+        param("password", password);
+        param("realm", crate::sip::REALM);
+        param("proxy", self.ours);
+        param("register", if trunk.takes_registration { "true" } else { "false" });
+        if trunk.transport != Transport::Udp {
+            let transport = trunk.transport.as_str().to_ascii_lowercase();
+            param("register-transport", &transport);
+            param("contact-params", &format!("transport={transport}"));
+        }
+        if trunk.takes_registration {
+            param("expire-seconds", &REGISTRATION_SECONDS.to_string());
+            param("retry-seconds", "10");
+        }
+        param("caller-id-in-from", "true");
+        param("ping", "30");
+        text.push_str("  </gateway>\n</include>\n");
+        text
+    }
+
+    fn freeswitch_dialplan(&self) -> String {
+        let target = match self.trunk.transport {
+            Transport::Udp => "sofia/gateway/sipedge/$1".to_owned(),
+            other => {
+                format!("sofia/gateway/sipedge/$1;transport={}", other.as_str().to_ascii_lowercase())
+            }
+        };
+        let secure = match self.trunk.media.encryption {
+            Encryption::Off | Encryption::Dtls => "",
+            Encryption::Sdes => "{rtp_secure_media=mandatory}",
+            Encryption::SdesOptional => "{rtp_secure_media=optional}",
+        };
+        format!(
+            "\n<!-- dialplan/default/sipedge.xml: 1xxx rings a browser; then `reloadxml`. -->\n\
+             <include>\n  <extension name=\"sipedge\">\n    \
+             <condition field=\"destination_number\" expression=\"^(1\\d{{3}})$\">\n      \
+             <action application=\"set\" data=\"hangup_after_bridge=true\"/>\n      \
+             <action application=\"bridge\" data=\"{secure}{target}\"/>\n    \
+             </condition>\n  </extension>\n</include>\n"
+        )
+    }
+
+    /// Calls from sipedge: by login to the internal profile, or by address.
+    fn freeswitch_access(&self) -> String {
+        if let Some((user, password)) = self.our_login() {
+            return format!(
+                "\n<!-- directory/default/sipedge.xml: sipedge calls the internal profile with this login; then `reloadxml`. -->\n\
+                 <include>\n  <user id=\"{user}\">\n    <params>\n      \
+                 <param name=\"password\" value=\"{}\"/>\n    </params>\n    <variables>\n      \
+                 <variable name=\"user_context\" value=\"default\"/>\n    </variables>\n  </user>\n</include>\n",
+                xml(password),
+                user = xml(user),
+            );
+        }
+        let host = self.host();
+        let bits = if host.contains(':') { 128 } else { 32 };
+        format!(
+            "\n<!-- autoload_configs/acl.conf.xml, in the list \"domains\": sipedge calls without a login; then `reloadacl`.\n     \
+             Its calls come in in the profile's own context, \"public\". -->\n\
+             <node type=\"allow\" cidr=\"{host}/{bits}\"/>\n"
+        )
+    }
+}
+
+/// A text as XML has it in an attribute.
+fn xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// Lines of an Asterisk file.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
+
+    fn section(&mut self, name: &str) {
+        self.add("");
+        self.add(&format!("[{name}]"));
+    }
+
+    fn key(&mut self, key: &str, value: &str) {
+        self.add(&format!("{key} = {value}"));
+    }
+
+    fn keys(&mut self, keys: &[(&str, &str)]) {
+        keys.iter().for_each(|(key, value)| self.key(key, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::config;
+    use super::*;
+    use crate::base::Section;
+    use serde_json::{Value, json};
+
+    fn end(value: Value, pbx: Pbx) -> String {
+        let trunk = config::read(&Section::new("trunk.pbx", "t", value)).unwrap();
+        print(&trunk, pbx, "192.0.2.9:5080")
+    }
+
+    /// Without comments and what only serves to line them up.
+    fn bare(text: &str) -> Vec<String> {
+        let lines = text.lines().map(|line| {
+            line.split_once(';').filter(|(l, _)| !l.ends_with('\\')).map_or(line, |(l, _)| l).trim()
+        });
+        lines.filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn shipped() -> Value {
+        json!({"host": "127.0.0.1:5060", "user": "sipedge", "password": "change-this-password",
+            "inbound_user": "asterisk", "inbound_password": "change-this-password-too"})
+    }
+
+    #[test]
+    fn what_is_printed_for_the_shipped_configuration_is_the_shipped_example() {
+        let printed = end(shipped(), Pbx::Asterisk).replace("192.0.2.9", "127.0.0.1");
+        assert_eq!(bare(&printed), bare(include_str!("../../../config/asterisk/pjsip.conf")));
+        let mut registers = shipped();
+        registers.as_object_mut().unwrap().remove("host");
+        registers["register"] = json!("accept");
+        let printed = end(registers, Pbx::Asterisk).replace("192.0.2.9", "127.0.0.1");
+        assert_eq!(bare(&printed), bare(include_str!("../../../config/asterisk/registers/pjsip.conf")));
+        let printed = end(shipped(), Pbx::AsteriskWizard).replace("192.0.2.9", "127.0.0.1");
+        assert_eq!(bare(&printed), bare(include_str!("../../../config/asterisk/wizard/pjsip_wizard.conf")));
+        let by_address = json!({"host": "127.0.0.1:5060"});
+        let printed = end(by_address, Pbx::Asterisk).replace("192.0.2.9", "127.0.0.1");
+        assert_eq!(bare(&printed), bare(include_str!("../../../config/asterisk/address/pjsip.conf")));
+    }
+
+    #[test]
+    fn a_trunk_that_registers_is_an_aor_without_contact_under_its_own_name() {
+        let mut value = shipped();
+        value["register"] = json!(true);
+        value["user"] = json!("edge7");
+        let lines = bare(&end(value.clone(), Pbx::Asterisk));
+        assert!(!lines.iter().any(|l| l.starts_with("contact")), "{lines:?}");
+        for line in ["[edge7]", "aors = edge7", "max_contacts = 1", "auth = edge7-in"] {
+            assert!(lines.iter().any(|l| l == line), "{line}: {lines:?}");
+        }
+        let wizard = bare(&end(value, Pbx::AsteriskWizard));
+        assert!(wizard.contains(&"accepts_registrations = yes".to_owned()), "{wizard:?}");
+        assert!(!wizard.iter().any(|l| l.starts_with("remote_hosts")), "{wizard:?}");
+    }
+
+    #[test]
+    fn who_is_not_known_by_the_user_in_from_is_known_by_address() {
+        let mut value = shipped();
+        value["caller_id"] = json!("from");
+        let lines = bare(&end(value, Pbx::Asterisk));
+        assert!(
+            lines.windows(3).any(|w| w == ["type = identify", "endpoint = sipedge", "match = 192.0.2.9"]),
+            "{lines:?}"
+        );
+    }
+
+    #[test]
+    fn a_password_is_written_as_each_file_needs_it_and_one_known_by_hash_is_asked_for() {
+        let mut value = shipped();
+        value["inbound_password"] = json!("a;b<&\"");
+        assert!(end(value.clone(), Pbx::Asterisk).contains("password = a\\;b<&\"\n"));
+        assert!(end(value.clone(), Pbx::FreeSwitch).contains("value=\"a;b&lt;&amp;&quot;\"/>"));
+        value.as_object_mut().unwrap().remove("inbound_password");
+        let hashes = config::hash_lines("asterisk", &crate::base::Secret::new("x"));
+        let md5 = hashes.lines().next().unwrap().split('"').nth(1).unwrap().to_owned();
+        value["inbound_ha1_md5"] = json!(md5);
+        assert!(end(value, Pbx::Asterisk).contains(UNKNOWN_PASSWORD));
+    }
+
+    #[test]
+    fn by_tcp_and_tls_everything_that_leads_to_sipedge_says_so() {
+        for transport in ["tcp", "tls"] {
+            let mut value = shipped();
+            value["transport"] = json!(transport);
+            let (asterisk, wizard) =
+                (end(value.clone(), Pbx::Asterisk), end(value.clone(), Pbx::AsteriskWizard));
+            assert!(asterisk.contains(&format!("contact = sip:192.0.2.9:5080\\;transport={transport}\n")));
+            let pattern = format!("contact_pattern = sip:${{REMOTE_HOST}}\\;transport={transport}\n");
+            assert!(wizard.contains(&pattern));
+            for text in [asterisk, wizard] {
+                assert_eq!(text.contains("protocol = tls"), transport == "tls", "{text}");
+            }
+            let freeswitch = end(value, Pbx::FreeSwitch);
+            assert!(freeswitch.contains(&format!("sofia/gateway/sipedge/$1;transport={transport}")));
+        }
+    }
+
+    #[test]
+    fn the_files_for_freeswitch_are_what_is_printed_for_the_shipped_configuration() {
+        let printed = end(shipped(), Pbx::FreeSwitch).replace("192.0.2.9", "127.0.0.1");
+        let includes = |text: &str| -> Vec<String> {
+            text.split("<include>")
+                .skip(1)
+                .map(|part| part.split("</include>").next().unwrap().to_owned())
+                .collect()
+        };
+        let files = [
+            include_str!("../../../config/freeswitch/sip_profiles/external/sipedge.xml"),
+            include_str!("../../../config/freeswitch/dialplan/default/sipedge.xml"),
+            include_str!("../../../config/freeswitch/directory/default/sipedge.xml"),
+        ];
+        assert_eq!(includes(&printed), files.iter().flat_map(|file| includes(file)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn protected_media_is_asked_for_at_the_other_end_too() {
+        let with = |encryption: &str, pbx| {
+            let mut value = shipped();
+            value["media_encryption"] = json!(encryption);
+            end(value, pbx)
+        };
+        assert!(with("sdes", Pbx::Asterisk).contains("\nmedia_encryption = sdes\n"));
+        assert!(with("sdes-optional", Pbx::Asterisk).contains("\nmedia_encryption_optimistic = yes\n"));
+        assert!(with("dtls", Pbx::AsteriskWizard).contains("\nendpoint/dtls_auto_generate_cert = yes\n"));
+        assert!(with("sdes", Pbx::FreeSwitch).contains("rtp_secure_media=mandatory"));
+    }
+
+    #[test]
+    fn a_freeswitch_gets_a_gateway_a_dialplan_and_a_user_or_an_address() {
+        let text = end(shipped(), Pbx::FreeSwitch);
+        for part in [
+            "<gateway name=\"sipedge\">",
+            "name=\"realm\" value=\"sipedge\"",
+            "name=\"proxy\" value=\"192.0.2.9:5080\"",
+            "<user id=\"sipedge\">",
+            "data=\"sofia/gateway/sipedge/$1\"",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let by_address = end(json!({"host": "192.0.2.1"}), Pbx::FreeSwitch);
+        assert!(
+            by_address.contains("<node type=\"allow\" cidr=\"192.0.2.9/32\"/>")
+                && !by_address.contains("<user "),
+            "{by_address}"
+        );
+    }
+}
