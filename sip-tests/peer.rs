@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a test fails by panicking; its helpers are no #[test]"
@@ -440,7 +441,7 @@ async fn a_full_queue_refuses_and_counts_and_close_is_always_taken() {
 #[test]
 fn an_association_is_started_and_fed_from_a_thread_of_its_own() {
     struct Nowhere;
-    impl sipedge::peer::DatagramSink for Nowhere {
+    impl DatagramSink for Nowhere {
         fn send(&self, _: Path, _: &[u8]) {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
