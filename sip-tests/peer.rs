@@ -5,6 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     reason = "a test fails by panicking; its helpers are no #[test]"
@@ -15,9 +16,14 @@ mod vnet;
 
 use peer_world::{OURS_V4, OURS_V6, SSRC_OURS, SSRC_THEIRS, Setup, THEIRS_V4, THEIRS_V6, World, addr, now};
 use sipedge::base::{Cause, Path, Seed};
-use sipedge::peer::{Counter, DtlsRole, IceRole, PeerEvent, PeerInput, Refusal, SrtpKeys, SrtpProfile};
+use sipedge::peer::{
+    Certificate, Counter, DatagramSink, DtlsRole, FixedParameters, FixedRemote, IceRole, PeerEvent,
+    PeerInput, Refusal, SrtpKeys, SrtpProfile, spawn_fixed,
+};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use str0m::rtp::RtpWrite;
+use tokio::sync::mpsc;
 use vnet::Weather;
 use webrtc_srtp::context::Context;
 use webrtc_srtp::protection_profile::ProtectionProfile;
@@ -435,16 +441,15 @@ async fn a_full_queue_refuses_and_counts_and_close_is_always_taken() {
 #[test]
 fn an_association_is_started_and_fed_from_a_thread_of_its_own() {
     struct Nowhere;
-    impl sipedge::peer::DatagramSink for Nowhere {
+    impl DatagramSink for Nowhere {
         fn send(&self, _: Path, _: &[u8]) {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (events, mut said) = tokio::sync::mpsc::channel(4);
+    let (events, mut said) = mpsc::channel(4);
     let on = runtime.handle().clone();
     let worker = std::thread::spawn(move || {
         let local = peer_world::local_parameters(&Setup::new(), "ours");
-        let handle =
-            sipedge::peer::spawn_on(&on, local, std::sync::Arc::new(Nowhere), events, Seed::from_number(1));
+        let handle = sipedge::peer::spawn_on(&on, local, Arc::new(Nowhere), events, Seed::from_number(1));
         let bytes = peer_world::check_for("ours");
         handle.input(PeerInput::Datagram { path: path(OURS_V4, THEIRS_V4), bytes }).unwrap();
         let event = said.blocking_recv();
@@ -454,4 +459,78 @@ fn an_association_is_started_and_fed_from_a_thread_of_its_own() {
     let (event, end) = worker.join().unwrap();
     assert_eq!(event, Some(PeerEvent::Authenticated(path(OURS_V4, THEIRS_V4))));
     assert_eq!(end, None, "the task is gone, and its sender with it");
+}
+
+/// Carries datagrams to the other side, and loses some.
+struct Lossy {
+    to: mpsc::UnboundedSender<Vec<u8>>,
+    seed: Mutex<Seed>,
+    lost_of_100: u64,
+}
+
+impl DatagramSink for Lossy {
+    fn send(&self, _path: Path, bytes: &[u8]) {
+        if self.seed.lock().unwrap().below(100) >= self.lost_of_100 {
+            let _ = self.to.send(bytes.to_vec());
+        }
+    }
+}
+
+/// Two associations without ICE and a path that loses; the time until both have keys.
+async fn meet_without_ice(seed: u64, lost_of_100: u64) -> Duration {
+    let certificates = [0, 1].map(|_| Arc::new(Certificate::generate().unwrap()));
+    let addresses = [addr("10.0.0.1:4000"), addr("10.0.0.2:4000")];
+    let begun = now();
+    let (mut peers, mut inboxes, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    for (n, certificate) in (0..).zip(&certificates) {
+        let (to, inbox) = mpsc::unbounded_channel();
+        let (sender, said) = mpsc::channel(8);
+        let sink = Arc::new(Lossy { to, seed: Mutex::new(Seed::from_number(2 * seed + n)), lost_of_100 });
+        let local = FixedParameters {
+            certificate: Arc::clone(certificate),
+            profiles: vec![SrtpProfile::AeadAes128Gcm],
+        };
+        peers.push(spawn_fixed(local, sink, sender));
+        inboxes.push(inbox);
+        events.push(said);
+    }
+    for (n, role) in [(0, DtlsRole::Client), (1, DtlsRole::Server)] {
+        let fingerprints = vec![certificates[1 - n].fingerprint()];
+        let remote = FixedRemote { address: addresses[1 - n], fingerprints, dtls_role: role };
+        peers[n].input(PeerInput::FixedRemote(Box::new(remote))).unwrap();
+    }
+    let mut keys: [Option<SrtpKeys>; 2] = [None, None];
+    let [first, second] = &mut inboxes[..] else { panic!() };
+    let [one, other] = &mut events[..] else { panic!() };
+    while keys.iter().any(Option::is_none) {
+        tokio::select! {
+            Some(bytes) = first.recv() => {
+                let path = Path { local: addresses[1], remote: addresses[0] };
+                let _ = peers[1].input(PeerInput::Datagram { path, bytes });
+            }
+            Some(bytes) = second.recv() => {
+                let path = Path { local: addresses[0], remote: addresses[1] };
+                let _ = peers[0].input(PeerInput::Datagram { path, bytes });
+            }
+            Some(event) = one.recv() => match event {
+                PeerEvent::Connected(theirs) => keys[0] = Some(theirs),
+                other => panic!("{other:?}"),
+            },
+            Some(event) = other.recv() => match event {
+                PeerEvent::Connected(theirs) => keys[1] = Some(theirs),
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+    let [Some(a), Some(b)] = keys else { panic!() };
+    assert!(a.local == b.remote && a.remote == b.local, "one's key is the other's");
+    now().duration_since(begun)
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_ice_two_sides_find_their_keys_though_every_fifth_datagram_is_lost() {
+    for seed in 0..20 {
+        let took = meet_without_ice(seed, 20).await;
+        assert!(took < Duration::from_secs(15), "{seed}: {took:?}");
+    }
 }

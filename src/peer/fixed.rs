@@ -123,7 +123,8 @@ impl Fixed {
         }
     }
 
-    /// A ClientHello of another handshake than the last one begins a new one, beside the keys that are there.
+    /// A ClientHello of another handshake than the last one begins a new one: beside the keys that are there, or in the
+    /// place of a handshake that the client has given up.
     fn follow_client(&mut self, now: Instant, bytes: &[u8]) {
         let is_server = self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server);
         let Some(random) = client_random(bytes).filter(|_| is_server) else { return };
@@ -134,13 +135,18 @@ impl Fixed {
         if known == random || now.saturating_duration_since(at) < RENEWAL_INTERVAL {
             return;
         }
-        if let Phase::Connected { farewell } = &mut self.phase {
-            let before = Some(std::mem::take(farewell));
-            self.phase = Phase::Handshaking { guard: Box::default(), deadline: now + DEADLINE, before };
-            self.client = Some((random, now));
-            self.last_flight = LastFlight::default();
-            self.outputs.push_back(Output::StartDtls(DtlsRole::Server));
-        }
+        let (before, deadline) = match &mut self.phase {
+            Phase::Connected { farewell } => (Some(std::mem::take(farewell)), now + DEADLINE),
+            Phase::Handshaking { before, deadline, .. } => {
+                self.outputs.push_back(Output::StopIce);
+                (before.take(), *deadline)
+            }
+            Phase::Waiting(_) | Phase::Ended => return,
+        };
+        self.phase = Phase::Handshaking { guard: Box::default(), deadline, before };
+        self.client = Some((random, now));
+        self.last_flight = LastFlight::default();
+        self.outputs.push_back(Output::StartDtls(DtlsRole::Server));
     }
 
     fn handle_dtls_send(&mut self, bytes: Vec<u8>) {

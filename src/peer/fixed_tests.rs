@@ -142,6 +142,9 @@ fn a_client_that_shakes_hands_anew_is_served_and_the_old_keys_hold_until_it_is_d
     assert!(words(&mut m).iter().all(|w| w.starts_with("send")), "the last flight at most");
     receive(&mut m, at(5), pbx(), &hello(2));
     assert_eq!(words(&mut m), ["handshake Server", "engine 192.0.2.20:4000 65"]);
+    // the client gives it up for another, within the same time
+    receive(&mut m, at(7), pbx(), &hello(4));
+    assert_eq!(words(&mut m), ["stop", "handshake Server", "engine 192.0.2.20:4000 65"]);
     // it comes to nothing: no word of it, and the next one is served
     m.handle_timeout(at(5) + DEADLINE);
     assert_eq!(words(&mut m), ["stop"]);
