@@ -138,7 +138,8 @@ impl World {
     /// A request with the call, tags and branch of something that was said, or of nothing.
     fn request(&mut self) {
         let methods = [
-            "INVITE", "INVITE", "ACK", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "PRACK", "REFER", "NOTIFY",
+            "INVITE", "INVITE", "ACK", "ACK", "BYE", "CANCEL", "INFO", "OPTIONS", "UPDATE", "PRACK", "REFER",
+            "NOTIFY",
         ];
         let method = self.pick(&methods);
         let (mut call, mut from, mut to) =
