@@ -120,7 +120,7 @@ impl World {
             net: Net::new(weather, seed.fork()),
             layer: Layer::new(LayerConfig::default()),
             machine: Registration::start(config, seed.fork()),
-            end: LocalEnd { flow, contact_user: None, agent: "test".into() },
+            end: LocalEnd { flow, contact_user: None, agent: "test".into(), is_sips: false },
             registrar: Registrar::new(now, &mut seed),
             states: Vec::new(),
             is_done: false,

@@ -219,8 +219,47 @@ scenario_session-refresh() {
 scenario_multipart() { plain_call multipart; }
 scenario_optional-srtp() { plain_call optional-srtp; }
 scenario_privacy() {
-  plain_call privacy
+  configure '' '' "trusted = false
+$no_probes"
+  private_call
   never called.messages '551130'
+}
+scenario_privacy-trusted() {
+  private_call
+  says called.messages '^P-Asserted-Identity: <sip:\+551130000001@'
+  says called.messages '^Privacy: id'
+  never called.messages '^From: .*551130'
+}
+private_call() { edge; called forward; caller privacy; finish; }
+# 300 is busy there, so that it goes on to 555 there, which answers; both are trunk.b, told apart by the number
+scenario_forward() {
+  configure 'pass_headers = ["X-Customer"]
+rewrite_callers_in = ["0*=+49*"]' '[[route]]
+number = "300"
+to = "trunk.b"
+
+[[route]]
+number = "300"
+to = "trunk.shut"
+when = "no-answer"
+
+[[route]]
+number = "3*"
+to = "trunk.b"
+dial = "55*"
+when = ["busy", "unreachable"]' "pass_headers = [\"x-customer\"]
+$no_probes"
+  edge
+  called forward -m 2
+  caller forward
+  finish
+  says called.messages '^INVITE sip:300@'
+  says called.messages '^INVITE sip:5500@'
+  says called.messages '^Diversion: <sip:300@.*>;reason=user-busy'
+  says called.messages '^X-Customer: 4711'
+  says called.messages '^P-Asserted-Identity: <sip:\+49301234@'
+  never called.messages '^X-Other:'
+  [ "$(grep -c '^Diversion: ' "$dir/called.messages")" = 1 ] || fault 'the first call was told of a diversion'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 scenario_srtp-only() {
@@ -290,6 +329,24 @@ transport = "tcp"'
   finish
   says caller.messages '^Via: SIP/2.0/TCP'
   says called.messages '^Via: SIP/2.0/TCP'
+}
+
+# SIPp verifies nobody; it is verified when it is called, by its very certificate.
+scenario_tls() {
+  command -v openssl >/dev/null || { fault "no openssl here"; return; }
+  configure '' '' "qualify = \"off\"
+transport = \"tls\"
+tls_ca = \"$dir/sipp.pem\""
+  openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sipp -keyout "$dir/sipp.key" -out "$dir/sipp.pem" 2>"$dir/openssl.log"
+  local tls=$((port + 3))
+  sed -i "s|^\[sip\]|&\ntls_listen = [\"$url:$tls\"]\ntls_certificate = \"$dir/sipp.pem\"\ntls_key = \"$dir/sipp.key\"|" "$dir/sipedge.toml"
+  edge
+  sip=$tls
+  for role in called caller; do "$role" basic -t l1 -tls_cert sipp.pem -tls_key sipp.key; done
+  finish
+  says caller.messages '^Via: SIP/2.0/TLS'
+  says called.messages '^Via: SIP/2.0/TLS.*;alias'
+  says called.messages "^Contact: <sip:caller@$url:$tls;transport=tls>"
 }
 
 # ---- many at once

@@ -16,7 +16,8 @@ use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::owner::{Owner, Protocol, owner_of};
-use crate::net::tls::Acceptor;
+use crate::net::tls::io::Watcher;
+use crate::net::tls::{Identity, TlsError};
 use crate::peer::Certificate;
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::io::{SipStack, StackConfig};
@@ -31,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 /// Tables that no edge owns.
@@ -45,6 +47,7 @@ pub struct Configured {
     log: LogConfig,
     http: HttpConfig,
     sip: SipConfig,
+    sip_identity: SipIdentity,
     sip_timings: Timings,
     media: MediaConfig,
     drain: Duration,
@@ -89,9 +92,10 @@ impl Configured {
     /// What is missing, with a remedy.
     pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
         let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
+        let listen = if edge.is_by_tls(trunk) { self.sip.tls_listen() } else { self.sip.listen() };
         let ours = match address {
-            Some(address) => with_port(address, &self.sip),
-            None => address_towards(edge.host(trunk).as_deref(), &self.sip)
+            Some(address) => with_port(address, listen),
+            None => address_towards(edge.host(trunk).as_deref(), listen)
                 .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
         };
         edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
@@ -109,6 +113,16 @@ impl Configured {
     pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
         self.registry.explain(query)
     }
+}
+
+/// Who we are to SIP over TLS.
+enum SipIdentity {
+    /// The certificate that the configuration names.
+    Files(Arc<Identity>),
+    /// None is named, and a trunk speaks TLS: one is made at the start.
+    MadeAtStart,
+    /// Nobody speaks TLS.
+    None,
 }
 
 #[derive(Deserialize)]
@@ -134,10 +148,13 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
         if is_lan {
-            let acceptor = Acceptor::self_signed(&addresses_of_this_machine()).map_err(|error| {
-                vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy: error.to_string() }]
-            })?;
-            configured.http.set_tls(vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()], acceptor);
+            let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
+            Identity::self_signed(&addresses_of_this_machine())
+                .and_then(|identity| configured.http.set_tls(listen, identity))
+                .map_err(|error| {
+                    let remedy = error.to_string();
+                    vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy }]
+                })?;
         }
         configured.demo = Some(demo);
         configured.suggestions = &demo::SUGGESTIONS;
@@ -163,9 +180,9 @@ fn is_free(port: u16) -> bool {
         && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// An address of ours with the port that SIP listens on, where none is written.
-fn with_port(address: &str, sip: &SipConfig) -> String {
-    let port = sip.listen().first().map_or(0, SocketAddr::port);
+/// An address of ours with the port that we listen on, where none is written.
+fn with_port(address: &str, listen: &[SocketAddr]) -> String {
+    let port = listen.first().map_or(0, SocketAddr::port);
     match address.parse::<IpAddr>() {
         Ok(ip) => SocketAddr::new(ip, port).to_string(),
         Err(_) if address.contains(':') => address.to_owned(),
@@ -174,22 +191,22 @@ fn with_port(address: &str, sip: &SipConfig) -> String {
 }
 
 /// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
-fn address_towards(host: Option<&str>, sip: &SipConfig) -> Option<String> {
+fn address_towards(host: Option<&str>, listen: &[SocketAddr]) -> Option<String> {
     let fixed = |is_ipv4: Option<bool>| {
         let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
-        sip.listen().iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
+        listen.iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
     };
     let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
     let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
     let address = remotes.into_iter().find_map(|remote| {
-        let listen = sip.listen().iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
+        let main = listen.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
         if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
             return Some(fixed);
         }
-        let any = SocketAddr::new(listen.ip(), 0);
+        let any = SocketAddr::new(main.ip(), 0);
         let socket = UdpSocket::bind(any).ok()?;
         socket.connect(remote).ok()?;
-        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), listen.port()))
+        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), main.port()))
     })?;
     Some(address.to_string())
 }
@@ -214,6 +231,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
+    let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
@@ -251,11 +269,11 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip, media, drain, client, accounts, routes) {
+    match (log, http, sip.zip(sip_identity), media, drain, client, accounts, routes) {
         (
             Some(log),
             Some(http),
-            Some(sip),
+            Some((sip, sip_identity)),
             Some(media),
             Some(drain),
             Some(client),
@@ -269,6 +287,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 log,
                 http,
                 sip,
+                sip_identity,
                 sip_timings,
                 media,
                 drain,
@@ -291,6 +310,19 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
 fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     let url = account.text("webhook")?;
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
+}
+
+/// The certificate of SIP over TLS. The folder of SIP reads no certificates.
+fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIdentity, Vec<Fault>> {
+    if let Some((certificate, key)) = sip.and_then(SipConfig::tls_files) {
+        let identity = Identity::from_files(certificate, key);
+        let fault = |error: TlsError| config.table("sip").fault("tls_certificate", error.to_string());
+        return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
+    }
+    // what is wrong with a trunk is told by its own folder
+    let trunks = config.named("trunk").unwrap_or_default();
+    let by_tls = trunks.iter().any(|trunk| trunk.text("transport") == Some("tls"));
+    Ok(if by_tls { SipIdentity::MadeAtStart } else { SipIdentity::None })
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -348,9 +380,10 @@ impl RunError {
             Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Udp }) => {
                 (Protocol::Udp, address)
             }
-            Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Tcp }) => {
-                (Protocol::Tcp, address)
-            }
+            Self::Sip(sip::io::StartError::Taken {
+                address,
+                transport: Transport::Tcp | Transport::Tls(_),
+            }) => (Protocol::Tcp, address),
             Self::Http(http::io::StartError::Taken(_, address))
             | Self::DemoHttp(http::io::StartError::Taken(_, address)) => (Protocol::Tcp, address),
             _ => return None,
@@ -411,6 +444,7 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let (first, last) = running.engine.webrtc_ports();
     info!(
         config = file, http = ?running.http.addresses(), sip = ?running.sip.addresses(),
+        sip_tls = ?running.sip.tls_addresses(),
         webrtc_udp = format!("{first}-{last}"),
         "sipedge is ready"
     );
@@ -446,6 +480,8 @@ pub struct Running {
     engine: Arc<Engine>,
     switch: Switch,
     registry: Arc<Registry>,
+    /// Looks after certificates.
+    watching: AbortHandle,
 }
 
 /// What the program holds at the moment. All is zero when no call lives and the last one has been forgotten.
@@ -470,8 +506,22 @@ impl Running {
     /// The first thing that cannot be started.
     pub async fn start(configured: Configured) -> Result<Self, RunError> {
         let Configured {
-            http, sip, sip_timings, media, client, edges, registry, suggestions, mut seed, ..
+            http,
+            sip,
+            sip_identity,
+            sip_timings,
+            media,
+            client,
+            edges,
+            registry,
+            suggestions,
+            mut seed,
+            ..
         } = configured;
+        let certificates = Arc::new(Watcher::default());
+        if let Some(identity) = http.identity() {
+            certificates.add("http.tls_certificate", identity);
+        }
         let certificate = Certificate::generate().map_err(|e| RunError::Certificate(e.to_string()))?;
         let calls = media.calls();
         let engine = Arc::new(Engine::start(media, Arc::new(certificate), seed.fork())?);
@@ -479,11 +529,27 @@ impl Running {
         // a call from trunk to trunk has a session on either side
         stack.max_sessions = calls.saturating_mul(2);
         sip.user_agent().clone_into(&mut stack.agent);
+        stack.tls_listen = sip.tls_listen().to_vec();
+        stack.identity = match sip_identity {
+            SipIdentity::None => None,
+            SipIdentity::Files(identity) => {
+                certificates.add("sip.tls_certificate", identity.clone());
+                Some(identity)
+            }
+            SipIdentity::MadeAtStart => {
+                info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
+                Some(
+                    Identity::self_signed(&addresses_of_this_machine())
+                        .map_err(crate::sip::io::StartError::Tls)?,
+                )
+            }
+        };
         stack.timings = sip_timings;
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
         let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
-        let services = Services::default().with(sip.clone()).with(Arc::new(client));
+        let services =
+            Services::default().with(sip.clone()).with(Arc::new(client)).with(certificates.clone());
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();
@@ -501,7 +567,8 @@ impl Running {
         let router = router.merge(openapi::router(EDGES.iter().filter_map(|edge| edge.openapi)));
         let router = if http.has_page() { router.merge(page::router(suggestions)) } else { router };
         let http = HttpServer::start(&http, router).await?;
-        Ok(Self { http, sip, engine, switch, registry })
+        let watching = tokio::spawn(async move { certificates.run().await }).abort_handle();
+        Ok(Self { http, sip, engine, switch, registry, watching })
     }
 
     /// Where HTTP is served.
@@ -531,6 +598,7 @@ impl Running {
     /// Ends: drains, and says the last words of SIP and HTTP.
     pub async fn stop(self, drain: Duration) {
         self.drain(drain).await;
+        self.watching.abort();
         self.http.stop(LAST_WORDS).await;
         self.sip.shutdown(LAST_WORDS, None).await;
         self.engine.stop();
@@ -540,6 +608,23 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_of_sip_is_read_from_its_files_or_made_for_a_trunk_that_speaks_tls() {
+        let identity = |config: serde_json::Value| {
+            let serde_json::Value::Object(root) = config else { panic!() };
+            let judged = judge(&Config::from_value("t", root), Seed::from_number(1));
+            judged.map(|c| c.sip_identity).map_err(|f| f.into_iter().map(|f| f.key).collect::<Vec<_>>())
+        };
+        let trunk =
+            |transport| serde_json::json!({"trunk": {"a": {"host": "192.0.2.1", "transport": transport}}});
+        assert!(matches!(identity(trunk("tcp")), Ok(SipIdentity::None)));
+        assert!(matches!(identity(trunk("tls")), Ok(SipIdentity::MadeAtStart)));
+        let files =
+            serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
+        let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
+        assert_eq!(faults, ["sip.tls_certificate"]);
+    }
 
     #[test]
     fn a_fault_in_a_trunk_is_told_once_and_its_routes_are_not_blamed() {

@@ -1,7 +1,7 @@
 //! A call from its first word to its last, without a socket or a clock.
 
 use super::*;
-use crate::call::leg::{HOPS, Party as Person};
+use crate::call::leg::{HOPS, Particulars, Party as Person};
 use crate::call::port::{Application, Codec, HoldMusic, MediaProfile, MediaRefusal};
 use crate::call::route::Source;
 
@@ -44,6 +44,7 @@ pub(super) fn attempt() -> Attempt {
 
 pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
     let incoming = Incoming {
+        particulars: Particulars::default(),
         source: Source::Account("anna".into()),
         from: Person { user: "anna".into(), display: None },
         to: "600".into(),

@@ -2,7 +2,7 @@
 
 use super::core_tests::*;
 use super::*;
-use crate::call::leg::{Transfer as Wish, TransferTo};
+use crate::call::leg::{Particulars, Transfer as Wish, TransferTo};
 use crate::call::route::Source;
 
 const D: LegId = LegId(4);
@@ -287,6 +287,7 @@ fn a_party_that_kept_its_codec_after_all_is_offered_nothing() {
 
 fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
     Incoming {
+        particulars: Particulars::default(),
         source: Source::Trunk("pbx".into()),
         from: Person { user: "200".into(), display: None },
         to: String::new(),

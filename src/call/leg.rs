@@ -16,6 +16,26 @@ pub struct Party {
     pub display: Option<String>,
 }
 
+/// What goes with a call besides who calls whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Particulars {
+    /// Who calls, for those who may know it though the caller asks not to be named.
+    pub withheld: Option<Party>,
+    /// Whom the call was meant for before, the latest first.
+    pub diversions: Vec<Diversion>,
+    /// Names and values that the caller's edge lets through, for edges that let them through too.
+    pub extras: Vec<(String, String)>,
+}
+
+/// A party that a call was meant for, and that it was diverted from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diversion {
+    /// The party.
+    pub from: Party,
+    /// Why; none: always, or nobody said.
+    pub why: Option<super::route::Occasion>,
+}
+
 /// What a leg's client can and cannot do; media and call obey.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LegProfile {
@@ -41,6 +61,8 @@ pub struct Incoming {
     pub from: Party,
     /// Whom it calls.
     pub to: String,
+    /// What goes with it.
+    pub particulars: Particulars,
     /// Its offer; none when it lives detached at first, or wants ours with the answer.
     pub offer: Option<Box<SessionDescription>>,
     /// What it can do.
@@ -206,6 +228,8 @@ pub struct Dial {
     pub source: super::route::Source,
     /// Who calls.
     pub from: Party,
+    /// What goes with it.
+    pub particulars: Particulars,
     /// How many systems more the call may pass through.
     pub hops: u8,
     /// Our offer; none when the leg takes none.

@@ -66,6 +66,11 @@ pub trait Prepared: Send {
         None
     }
 
+    /// Whether we and a target reach each other by TLS, at our address for it.
+    fn is_by_tls(&self, _target: &str) -> bool {
+        false
+    }
+
     /// The other end of a target, as the configuration of that PBX, where it is one; `ours` is where it reaches us,
     /// `HOST:PORT`.
     fn pbx_end(&self, _target: &str, _pbx: Pbx, _ours: &str) -> Option<String> {

@@ -2,10 +2,11 @@
 
 use super::Origins;
 use crate::base::{Fault, Section};
-use crate::net::tls::Acceptor;
+use crate::net::tls::{Acceptor, Identity, TlsError};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Where and for whom HTTP is served.
 #[derive(Debug, Clone)]
@@ -21,6 +22,13 @@ pub struct HttpConfig {
 pub(super) struct Tls {
     pub(super) listen: Vec<SocketAddr>,
     pub(super) acceptor: Acceptor,
+    identity: Arc<Identity>,
+}
+
+impl Tls {
+    fn new(listen: Vec<SocketAddr>, identity: Arc<Identity>) -> Result<Self, TlsError> {
+        Ok(Self { listen, acceptor: Acceptor::for_http(identity.clone())?, identity })
+    }
 }
 
 /// Who sets a certificate means to be reached.
@@ -59,8 +67,10 @@ impl HttpConfig {
         let names_tls = raw.tls_listen.is_some();
         let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS, &mut faults);
         let tls = match (raw.tls_certificate, raw.tls_key) {
-            (Some(certificate), Some(key)) => match Acceptor::from_files(&certificate, &key) {
-                Ok(acceptor) => Some(Tls { listen: tls_listen, acceptor }),
+            (Some(certificate), Some(key)) => match Identity::from_files(&certificate, &key)
+                .and_then(|identity| Tls::new(tls_listen, identity))
+            {
+                Ok(tls) => Some(tls),
                 Err(error) => {
                     faults.push(section.fault("tls_certificate", error.to_string()));
                     None
@@ -96,8 +106,18 @@ impl HttpConfig {
     }
 
     /// HTTPS with a certificate that is not read from files.
-    pub fn set_tls(&mut self, listen: Vec<SocketAddr>, acceptor: Acceptor) {
-        self.tls = Some(Tls { listen, acceptor });
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub fn set_tls(&mut self, listen: Vec<SocketAddr>, identity: Arc<Identity>) -> Result<(), TlsError> {
+        self.tls = Some(Tls::new(listen, identity)?);
+        Ok(())
+    }
+
+    /// Its certificate, where there is one.
+    #[must_use]
+    pub fn identity(&self) -> Option<Arc<Identity>> {
+        self.tls.as_ref().map(|tls| tls.identity.clone())
     }
 
     /// Addresses to listen on.

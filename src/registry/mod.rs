@@ -5,7 +5,7 @@ mod limits;
 mod pattern;
 
 pub use config::{ACCOUNTS, Account, Route, read_accounts, read_routes, read_source};
-pub use pattern::{Pattern, PatternError};
+pub use pattern::{Pattern, PatternError, RewriteError, Rewrites};
 
 use crate::base::{Cause, Seed};
 use crate::call::route::{Place, RouteDecision, RouteQuery, Router, Step};

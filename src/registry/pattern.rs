@@ -107,6 +107,45 @@ impl FromStr for Pattern {
     }
 }
 
+/// Rules by which numbers are written anew; the first that fits counts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rewrites(Vec<(Pattern, Pattern)>);
+
+/// A rule that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "write PATTERN=NUMBER, as \"00*=+*\", each * and ? standing for what the one of its kind took; {rule:?} is not of that form"
+)]
+pub struct RewriteError {
+    /// The rule.
+    pub rule: String,
+}
+
+impl Rewrites {
+    /// Reads rules, each `PATTERN=NUMBER`.
+    ///
+    /// # Errors
+    /// The first that cannot be used.
+    pub fn parse<S: AsRef<str>>(rules: &[S]) -> Result<Self, RewriteError> {
+        let read = |rule: &str| {
+            let (from, to) = rule.split_once('=')?;
+            let (from, to) = (from.trim().parse::<Pattern>().ok()?, to.trim().parse::<Pattern>().ok()?);
+            from.serves(&to).then_some((from, to))
+        };
+        let rules = rules.iter().map(|rule| {
+            let rule = rule.as_ref();
+            read(rule).ok_or_else(|| RewriteError { rule: rule.chars().take(80).collect() })
+        });
+        rules.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// A number by the rules; as it was, where none fits.
+    #[must_use]
+    pub fn apply(&self, number: String) -> String {
+        self.0.iter().find_map(|(from, to)| from.rewrite(&number, to)).unwrap_or(number)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +179,16 @@ mod tests {
         assert_eq!(rewrite("1001", "1001", "voicemail").as_deref(), Some("voicemail"));
         let serves = |p: &str, to: &str| p.parse::<Pattern>().unwrap().serves(&to.parse().unwrap());
         assert!(!serves("100?", "*") && !serves("*", "??") && serves("*?", "?*"));
+    }
+
+    #[test]
+    fn the_first_rule_that_fits_counts_and_a_bad_one_is_named() {
+        let rules = Rewrites::parse(&["00*=+*", "0* = +49*", "1??=2??"]).unwrap();
+        let apply = |number: &str| rules.apply(number.to_owned());
+        assert_eq!([apply("0044"), apply("030"), apply("123"), apply("99")], ["+44", "+4930", "223", "99"]);
+        for bad in ["0*", "=1", "0=", "0=*", "a b=c"] {
+            assert_eq!(Rewrites::parse(&["0*=*", bad]).unwrap_err().rule, bad);
+        }
     }
 
     #[test]

@@ -50,8 +50,8 @@ impl Bucket {
         self.filled_at = self.filled_at.max(now);
     }
 
-    const fn take(&mut self) -> bool {
-        match self.level.checked_sub(TOKEN) {
+    const fn take(&mut self, cost: u32) -> bool {
+        match self.level.checked_sub(cost as u64 * TOKEN) {
             Some(rest) => {
                 self.level = rest;
                 true
@@ -79,6 +79,11 @@ impl Admission {
 
     /// Whether a datagram of this stranger may come in.
     pub fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+        self.admit_for(now, source, 1)
+    }
+
+    /// The same of what costs as much as some datagrams.
+    pub fn admit_for(&mut self, now: Instant, source: IpAddr, cost: u32) -> bool {
         let source = network(source);
         let AdmissionConfig { per_source, burst, all, sources } = self.config;
         self.all.fill(now, all, all);
@@ -91,7 +96,7 @@ impl Admission {
         let bucket = self.sources.entry(source).or_insert_with(|| Bucket::full(burst, now));
         bucket.fill(now, per_source, burst);
         // the source first: one that has spent its own may not spend the others'
-        bucket.take() && self.all.take()
+        bucket.take(cost) && self.all.take(cost)
     }
 
     /// Forgets who would be full again: it makes no difference. Once a second at most, for a flood from ever
@@ -129,6 +134,18 @@ mod tests {
         assert_eq!((0..500).filter(|_| a.admit(t0, one)).count(), 60);
         assert!(a.admit(t0, two));
         assert_eq!((0..500).filter(|_| a.admit(t0 + Duration::from_secs(1), one)).count(), 20);
+    }
+
+    #[test]
+    fn what_costs_more_comes_in_less_often() {
+        let t0 = Instant::now();
+        let mut a = Admission::new(AdmissionConfig::default(), t0);
+        let admitted = |a: &mut Admission, ip: u8| {
+            (0..500).filter(|_| a.admit_for(t0, [192, 0, 2, ip].into(), 10)).count()
+        };
+        assert_eq!(admitted(&mut a, 1), 6);
+        assert!(!a.admit(t0, [192, 0, 2, 1].into()));
+        assert_eq!((2..50).map(|ip| admitted(&mut a, ip)).sum::<usize>(), 94, "of all together");
     }
 
     #[test]

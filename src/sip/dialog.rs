@@ -3,7 +3,7 @@
 use super::answer::{self, Answer};
 use super::{
     CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, StatusCode,
-    Uri, Via,
+    TlsPeer, Transport, Uri, Via,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,19 +19,27 @@ pub struct LocalEnd {
     pub contact_user: Option<String>,
     /// User-Agent and Server.
     pub agent: String,
+    /// Our Contact is `sips:`, as what it answers or goes with is (RFC 3261 §8.1.1.8, §12.1.1).
+    pub is_sips: bool,
 }
 
 impl LocalEnd {
     /// Our Contact.
     #[must_use]
     pub fn contact(&self) -> SipUri {
-        SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local).by(self.flow.transport)
+        let uri = SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local);
+        if self.is_sips { uri.into_sips() } else { uri.by(self.flow.transport) }
     }
 
-    /// A Via with this branch.
+    /// A Via with this branch. By a TLS connection of ours it says that requests to us may come back that way (RFC
+    /// 5923).
     #[must_use]
     pub fn via(&self, branch: &str) -> Via {
-        Via::new(self.flow.transport.as_str(), self.flow.path.local, branch)
+        let mut via = Via::new(self.flow.transport.as_str(), self.flow.path.local, branch);
+        if matches!(self.flow.transport, Transport::Tls(peer) if peer != TlsPeer::ANY) {
+            via.params.set("alias", None);
+        }
+        via
     }
 }
 
@@ -235,7 +243,8 @@ impl Dialog {
 
     /// Where the next request goes: the first route, else the target, when that is an address of the same
     /// family that can be sent to. None for a name: the caller goes on with the flow it has. A peer elsewhere
-    /// cannot send us to this machine itself or to its link.
+    /// cannot send us to this machine itself or to its link. Nor can anybody lead a dialog by TLS out of it, or one that
+    /// is not into it: then too it goes on where it is.
     #[must_use]
     pub fn next_hop(&self, flow: &Flow) -> Option<SocketAddr> {
         let uri = self.routes.first().map_or(&self.target, |r| &r.uri).sip()?;
@@ -245,8 +254,9 @@ impl Dialog {
             && ip != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
             && ip.is_ipv4() == flow.path.local.is_ipv4()
             && (!is_near(ip) || is_near(flow.path.remote.ip()))
-            && uri.port != Some(0);
-        is_usable.then(|| SocketAddr::new(ip, uri.port.unwrap_or(5060)))
+            && uri.port != Some(0)
+            && uri.is_by_tls() == flow.transport.is_secure();
+        is_usable.then(|| SocketAddr::new(ip, uri.port.unwrap_or(flow.transport.default_port())))
     }
 }
 
@@ -265,7 +275,7 @@ mod tests {
 
     fn end() -> LocalEnd {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap());
-        LocalEnd { flow, contact_user: Some("edge".into()), agent: "test".into() }
+        LocalEnd { flow, contact_user: Some("edge".into()), agent: "test".into(), is_sips: false }
     }
 
     fn invite() -> Request {
@@ -361,6 +371,41 @@ mod tests {
         assert!(d.matches(&e));
         e.from.params.set("tag", Some("x"));
         assert!(!d.matches(&e));
+    }
+
+    #[test]
+    fn a_dialog_by_tls_stays_in_it_and_another_out_of_it() {
+        let by = |transport| {
+            let mut end = end();
+            end.flow.transport = transport;
+            end
+        };
+        let (udp, tls) = (end(), by(Transport::Tls(TlsPeer(3))));
+        for (contact, by_udp, by_tls) in [
+            ("<sip:b@192.0.2.7>", Some("192.0.2.7:5060"), None),
+            ("<sip:b@192.0.2.7:5070;transport=tcp>", Some("192.0.2.7:5070"), None),
+            ("<sip:b@192.0.2.7;transport=TLS>", None, Some("192.0.2.7:5061")),
+            ("<sips:b@192.0.2.7>", None, Some("192.0.2.7:5061")),
+            ("<sips:b@192.0.2.7:5070;transport=tcp>", None, Some("192.0.2.7:5070")),
+        ] {
+            let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
+            let hop = |end: &LocalEnd| d.next_hop(&end.flow).map(|a| a.to_string());
+            assert_eq!((hop(&udp).as_deref(), hop(&tls).as_deref()), (by_udp, by_tls), "{contact}");
+        }
+    }
+
+    #[test]
+    fn our_end_by_tls_says_so_and_offers_its_connection_where_we_made_it_rfc_5923() {
+        let mut end = end();
+        assert!(!end.via("z9hG4bKa").params.has("alias"));
+        end.flow.transport = Transport::Tls(TlsPeer::ANY);
+        assert!(!end.via("z9hG4bKa").params.has("alias"), "they made it");
+        end.flow.transport = Transport::Tls(TlsPeer(1));
+        let via = end.via("z9hG4bKa").to_string();
+        assert_eq!(via, "SIP/2.0/TLS 192.0.2.1:5080;branch=z9hG4bKa;rport;alias");
+        assert_eq!(end.contact().to_string(), "sip:edge@192.0.2.1:5080;transport=tls");
+        end.is_sips = true;
+        assert_eq!(end.contact().to_string(), "sips:edge@192.0.2.1:5080");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl DigestServerConfig {
 #[must_use]
 pub const fn offer(transport: Transport) -> &'static [Algorithm] {
     match transport {
-        Transport::Udp | Transport::Tcp => &[Algorithm::Sha256, Algorithm::Md5],
+        Transport::Udp | Transport::Tcp | Transport::Tls(_) => &[Algorithm::Sha256, Algorithm::Md5],
     }
 }
 

@@ -258,7 +258,8 @@ impl Endpoint {
         if self.is_closed || self.is_full() {
             return Err(Full);
         }
-        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone() };
+        let is_sips = call.request_uri.sip().is_some_and(|uri| uri.is_secure);
+        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone(), is_sips };
         let session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
         let id = self.insert(session, flow.path.remote);
         self.settle(now, id);
@@ -333,7 +334,8 @@ impl Endpoint {
     /// When the cap of transactions is reached.
     pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
         let uri: Uri = SipUri::of_address(None, flow.path.remote).by(flow.transport).into();
-        let end = LocalEnd { flow, contact_user: None, agent: self.config.agent.clone() };
+        let agent = self.config.agent.clone();
+        let end = LocalEnd { flow, contact_user: None, agent, is_sips: false };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));
         let mut r = Request::new(Method::OPTIONS, uri.clone());
@@ -401,6 +403,7 @@ impl Endpoint {
 
     /// A connection was closed.
     pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
+        self.sessions.values_mut().for_each(|live| live.session.handle_closed(hop));
         self.layer.handle_closed(hop);
         self.drain_layer(now);
     }

@@ -11,6 +11,18 @@ pub enum Transport {
     Udp,
     /// A stream.
     Tcp,
+    /// A stream within TLS, to somebody whose certificate says who he is.
+    Tls(TlsPeer),
+}
+
+/// Whom a TLS connection of ours leads to, so that what is meant for one is never sent to who proved to be another at
+/// the same address. [`super::io::SipStack::tls_peer`] gives them out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsPeer(pub(super) u32);
+
+impl TlsPeer {
+    /// Nobody in particular: who came to us, and who is known by his address alone.
+    pub const ANY: Self = Self(0);
 }
 
 impl Transport {
@@ -20,7 +32,23 @@ impl Transport {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls(_) => "TLS",
         }
+    }
+
+    /// The port that is meant where none is written (RFC 3261 §19.1.2).
+    #[must_use]
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls(_) => 5061,
+        }
+    }
+
+    /// Whether nobody on the way can read along.
+    #[must_use]
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls(_))
     }
 
     /// Whether it delivers by itself, so that nothing is retransmitted (RFC 3261 §17).
@@ -28,7 +56,7 @@ impl Transport {
     pub const fn is_reliable(self) -> bool {
         match self {
             Self::Udp => false,
-            Self::Tcp => true,
+            Self::Tcp | Self::Tls(_) => true,
         }
     }
 }
@@ -69,6 +97,12 @@ impl Flow {
     #[must_use]
     pub const fn tcp(local: SocketAddr, remote: SocketAddr) -> Self {
         Self { transport: Transport::Tcp, path: Path { local, remote } }
+    }
+
+    /// A flow by TLS of who came to us.
+    #[must_use]
+    pub const fn tls(local: SocketAddr, remote: SocketAddr) -> Self {
+        Self { transport: Transport::Tls(TlsPeer::ANY), path: Path { local, remote } }
     }
 
     /// Its far end.

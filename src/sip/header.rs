@@ -100,7 +100,10 @@ names! {
     AllowEvents, "Allow-Events", Some(b'u');
     Subject, "Subject", Some(b's');
     PAssertedIdentity, "P-Asserted-Identity", None;
+    PPreferredIdentity, "P-Preferred-Identity", None;
     Privacy, "Privacy", None;
+    Diversion, "Diversion", None;
+    HistoryInfo, "History-Info", None;
     Path, "Path", None;
     ServiceRoute, "Service-Route", None;
     RSeq, "RSeq", None;

@@ -41,7 +41,7 @@ pub use answer::{Answer, Body};
 pub use code::{Method, StatusCode};
 pub use config::SipConfig;
 pub use digest::Credentials;
-pub use flow::{Flow, Hop, Transport};
+pub use flow::{Flow, Hop, TlsPeer, Transport};
 pub use header::{Header, HeaderName, Headers};
 pub use info::Key;
 pub use lex::{Malformed, Param, Params};

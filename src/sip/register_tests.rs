@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 fn end(local: &str) -> LocalEnd {
     let local: SocketAddr = local.parse().unwrap();
     let flow = Flow::udp(local, "192.0.2.4:5060".parse().unwrap());
-    LocalEnd { flow, contact_user: None, agent: "test".into() }
+    LocalEnd { flow, contact_user: None, agent: "test".into(), is_sips: false }
 }
 
 fn here() -> LocalEnd {

@@ -9,7 +9,8 @@
 //! starts anew with another contact each time must not shut itself out. Path (RFC 3327) is kept with the
 //! binding. Of RFC 5626 a binding of the same instance and reg-id is replaced (§6); that flows are kept alive is
 //! not promised, so `outbound` is not required back. RFC 3261 §10.3 step 8 not followed: the answer has no Date,
-//! as no clock of day comes in here. Left out: GRUU, Service-Route, contacts that are no `sip:` URI.
+//! as no clock of day comes in here. Left out: GRUU, Service-Route, contacts that are no `sip:` URI, and `sips:` ones that
+//! do not come by TLS.
 
 use super::answer::Answer;
 use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Transport, Uri};
@@ -298,8 +299,9 @@ impl Registrar {
     fn read_contact(&self, contact: NameAddr, sent: &Sent<'_>) -> Result<Asked, Answer> {
         let NameAddr { uri, mut params, .. } = contact;
         let uri = match uri {
-            Uri::Sip(uri) if !uri.is_secure => *uri,
-            _ => return Err(refuse("Contact Is No sip: URI")),
+            Uri::Sip(uri) if !uri.is_secure || sent.flow.transport.is_secure() => *uri,
+            Uri::Sip(_) => return Err(refuse("sips Contact Needs TLS")),
+            Uri::Other { .. } => return Err(refuse("Contact Is No sip: URI")),
         };
         if uri.to_string().len() + params.to_string().len() > MAX_CONTACT {
             return Err(refuse("Contact Too Long"));

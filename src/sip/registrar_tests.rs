@@ -350,6 +350,25 @@ const TABLE: [(&str, [&str; 8]); 3] = [
 ];
 
 #[test]
+fn a_sips_contact_is_bound_by_tls_alone_and_called_by_its_connection() {
+    let mut b = Bench::new();
+    let Message::Request(request) =
+        parse(request("c", 1, "Contact: <sips:a@192.0.2.1>").as_bytes(), &Limits::TCP).unwrap()
+    else {
+        panic!()
+    };
+    let (ours, theirs) = ("192.0.2.10:5081".parse().unwrap(), "192.0.2.1:40000".parse().unwrap());
+    let status = |b: &mut Bench, flow| b.registrar.handle_register(b.t0, AOR, &request, &flow).status;
+    assert_eq!(status(&mut b, Flow::tcp(ours, theirs)), StatusCode::BAD_REQUEST);
+    assert_eq!(status(&mut b, Flow::tls(ours, theirs)), StatusCode::OK);
+    let binding = b.registrar.best(b.t0, AOR).unwrap();
+    assert_eq!(
+        (binding.contact.to_string().as_str(), binding.hop(false)),
+        ("sips:a@192.0.2.1", Flow::tls(ours, theirs).hop())
+    );
+}
+
+#[test]
 fn every_input_in_every_state_does_what_the_table_says_rfc_3261_10_3() {
     const A: &str = "Contact: <sip:a@192.0.2.1>;expires=100";
     const B: &str = "Contact: <sip:b@192.0.2.1>;expires=100";

@@ -143,6 +143,19 @@ impl SipUri {
         self
     }
 
+    /// The same with TLS on every hop: `sips:`.
+    #[must_use]
+    pub const fn into_sips(mut self) -> Self {
+        self.is_secure = true;
+        self
+    }
+
+    /// Whether it is reached by TLS: `sips:` (RFC 3261 §26.2.2), or by its `transport`.
+    #[must_use]
+    pub fn is_by_tls(&self) -> bool {
+        self.is_secure || self.param("transport").flatten().is_some_and(|t| t.eq_ignore_ascii_case("tls"))
+    }
+
     /// The same place for another user; password and headers stay behind.
     #[must_use]
     pub fn with_user(&self, user: &str) -> Self {

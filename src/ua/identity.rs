@@ -1,5 +1,6 @@
-//! Who we are towards a peer, and where the caller's number stands.
+//! Who we are towards a peer.
 
+use super::CallerId;
 use crate::call::leg::Party;
 use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Transport, Uri};
 
@@ -16,12 +17,10 @@ pub struct Identity {
     pub port: Option<u16>,
     /// How it is reached; one that is reached by UDP, the default, is not told so.
     pub transport: Transport,
+    /// It is dialled as `sips:`: TLS on every hop to who answers (RFC 3261 §26.2.2).
+    pub is_sips: bool,
     /// Our user at the peer; none when we are known by address.
     pub user: Option<String>,
-    /// The caller's number stands in From, whatever our user is.
-    pub is_caller_in_from: bool,
-    /// Whether the peer is told who calls in P-Asserted-Identity (RFC 3325 §9.1).
-    pub is_trusted: bool,
 }
 
 impl Identity {
@@ -34,7 +33,8 @@ impl Identity {
         if let Some(contact) = &self.contact {
             return contact.as_request_uri().with_user(number).into();
         }
-        SipUri::new(Some(number), self.host.clone(), self.port).by(self.transport).into()
+        let uri = SipUri::new(Some(number), self.host.clone(), self.port);
+        if self.is_sips { uri.into_sips().into() } else { uri.by(self.transport).into() }
     }
 
     /// Route lines of the way to it.
@@ -50,9 +50,9 @@ impl Identity {
 
     /// From, without tag: our user at the peer, by which it knows us, or the caller.
     #[must_use]
-    pub fn from(&self, caller: &Party) -> NameAddr {
+    pub fn from(&self, caller: &Party, caller_id: CallerId) -> NameAddr {
         let user = match &self.user {
-            Some(user) if !self.is_caller_in_from => user,
+            Some(user) if caller_id != CallerId::From => user,
             _ => &caller.user,
         };
         let mut from = NameAddr::new(SipUri::new(Some(user), self.host.clone(), None));
@@ -63,7 +63,7 @@ impl Identity {
     /// Who had the call transferred, for a trusted peer (RFC 3892).
     #[must_use]
     pub fn referred_by(&self, by: &Party) -> Option<Header> {
-        if !self.is_trusted || by.user.is_empty() {
+        if by.user.is_empty() {
             return None;
         }
         let mut address = NameAddr::new(SipUri::new(Some(&by.user), self.host.clone(), None));
@@ -71,32 +71,35 @@ impl Identity {
         Some(Header::new(HeaderName::ReferredBy, address.to_string()))
     }
 
-    /// P-Asserted-Identity with the caller's number, for a trusted peer.
-    #[must_use]
-    pub fn asserted(&self, caller: &Party) -> Option<Header> {
-        if !self.is_trusted || caller.user.is_empty() {
-            return None;
+    /// A peer that is known by its host alone.
+    #[cfg(test)]
+    pub(super) const fn of_host(host: Host) -> Self {
+        Self {
+            host,
+            contact: None,
+            routes: Vec::new(),
+            port: None,
+            transport: Transport::Udp,
+            is_sips: false,
+            user: None,
         }
-        let mut identity = NameAddr::new(SipUri::new(Some(&caller.user), self.host.clone(), None));
-        identity.display.clone_from(&caller.display);
-        Some(Header::new(HeaderName::PAssertedIdentity, identity.to_string()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::TlsPeer;
 
-    fn identity(user: Option<&str>, is_caller_in_from: bool) -> Identity {
+    fn identity(user: Option<&str>) -> Identity {
         Identity {
             host: Host::parse("pbx.example").unwrap(),
             contact: None,
             routes: Vec::new(),
             port: Some(5070),
             transport: Transport::Udp,
+            is_sips: false,
             user: user.map(str::to_owned),
-            is_caller_in_from,
-            is_trusted: true,
         }
     }
 
@@ -106,25 +109,30 @@ mod tests {
 
     #[test]
     fn a_stock_pbx_sees_its_trunk_user_in_from_and_the_caller_in_asserted_identity() {
-        let i = identity(Some("trunk-in"), false);
+        let i = identity(Some("trunk-in"));
         assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070");
         assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
-        assert_eq!(i.from(&caller()).to_string(), "\"Anna \\\"A\\\"\" <sip:trunk-in@pbx.example>");
-        let header = i.asserted(&caller()).unwrap();
-        assert_eq!(header.value(), "\"Anna \\\"A\\\"\" <sip:+551130000001@pbx.example>");
+        assert_eq!(
+            i.from(&caller(), CallerId::Asserted).to_string(),
+            "\"Anna \\\"A\\\"\" <sip:trunk-in@pbx.example>"
+        );
     }
 
     #[test]
     fn a_peer_that_is_reached_by_tcp_is_told_so_in_the_request_uri_alone() {
-        let i = Identity { transport: Transport::Tcp, ..identity(None, false) };
+        let i = Identity { transport: Transport::Tcp, ..identity(None) };
         assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tcp");
         assert_eq!(i.to("600").to_string(), "<sip:600@pbx.example>");
-        assert!(!i.from(&caller()).to_string().contains("transport"));
+        assert!(!i.from(&caller(), CallerId::Asserted).to_string().contains("transport"));
+        let i = Identity { transport: Transport::Tls(TlsPeer::ANY), ..i };
+        assert_eq!(i.request_uri("600").to_string(), "sip:600@pbx.example:5070;transport=tls");
+        let i = Identity { is_sips: true, ..i };
+        assert_eq!(i.request_uri("600").to_string(), "sips:600@pbx.example:5070");
     }
 
     #[test]
     fn one_that_registered_is_dialled_at_its_contact_with_the_number_as_user() {
-        let mut i = identity(Some("trunk-in"), false);
+        let mut i = identity(Some("trunk-in"));
         let contact = "sip:s:secret@192.0.2.1:5062;transport=TCP;line=x1;method=INVITE?Subject=a";
         i.contact = Uri::parse(contact).unwrap().sip().cloned();
         i.routes =
@@ -136,15 +144,10 @@ mod tests {
 
     #[test]
     fn without_a_user_or_by_choice_the_caller_stands_in_from() {
-        for i in [identity(None, false), identity(Some("trunk-in"), true)] {
-            assert!(i.from(&caller()).to_string().ends_with("<sip:+551130000001@pbx.example>"));
+        for (user, by) in [(None, CallerId::Asserted), (Some("trunk-in"), CallerId::From)] {
+            assert!(
+                identity(user).from(&caller(), by).to_string().ends_with("<sip:+551130000001@pbx.example>")
+            );
         }
-    }
-
-    #[test]
-    fn an_untrusted_peer_is_not_told_by_a_private_header() {
-        let mut i = identity(None, false);
-        i.is_trusted = false;
-        assert!(i.asserted(&caller()).is_none());
     }
 }

@@ -5,12 +5,12 @@ use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use super::within::{Terms, Within};
 use crate::base::{CallId, Cause, LegId};
-use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile, Party};
+use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::MediaRefusal;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
-use crate::sip::{HeaderName, NameAddr, Reason, Refer, StatusCode};
+use crate::sip::{HeaderName, Reason, Refer, StatusCode};
 
 /// The leg between its session and its call.
 #[derive(Debug)]
@@ -26,8 +26,7 @@ pub struct IncomingLeg {
 }
 
 impl IncomingLeg {
-    /// The leg of an INVITE, and what the call is told of it. The caller's number is that of P-Asserted-Identity
-    /// when the peer is trusted (RFC 3325 §9.1) and asks for no privacy, else that of From.
+    /// The leg of an INVITE, and what the call is told of it; who calls is what [`super::Policy::read`] makes of it.
     ///
     /// # Errors
     /// The refusal of an INVITE whose offer cannot be read.
@@ -35,13 +34,12 @@ impl IncomingLeg {
         invite: &IncomingInvite,
         terms: Terms,
         profile: LegProfile,
-        is_trusted: bool,
     ) -> Result<(Self, Incoming), Answer> {
         let mut offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
         let source = terms.source.clone();
         let within = Within::new(terms);
         within.tailor(offer.as_mut());
-        let from = caller(invite, is_trusted);
+        let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_answered: false,
@@ -54,6 +52,7 @@ impl IncomingLeg {
             source,
             from,
             to: invite.uri.user_text().unwrap_or_default(),
+            particulars,
             offer,
             profile,
             ring_timeout: None,
@@ -181,27 +180,6 @@ impl IncomingLeg {
     }
 }
 
-/// Who calls. The asserted identity is for those who trust each other, and the far side of a call is not of them:
-/// `Privacy: id` keeps it back (RFC 3325 §7), `user` also what From says (RFC 3323 §4.2).
-fn caller(invite: &IncomingInvite, is_trusted: bool) -> Party {
-    let wants = |word: &str| {
-        let values = invite.headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
-        values.into_iter().any(|v| v.trim().eq_ignore_ascii_case(word))
-    };
-    if wants("user") {
-        return Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) };
-    }
-    let asserted = if is_trusted && !wants("id") { invite.headers.asserted() } else { Vec::new() };
-    let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
-    party_of(asserted.unwrap_or(&invite.from), &invite.from)
-}
-
-/// A party by its address. An asserted address often has no name to show; From may have one.
-fn party_of(address: &NameAddr, from: &NameAddr) -> Party {
-    let display = address.display.clone().or_else(|| from.display.clone());
-    Party { user: address.uri.user_text().unwrap_or_default(), display: display.filter(|d| !d.is_empty()) }
-}
-
 fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
     let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
     audio.iter().map(MediaCodec::label).collect()
@@ -210,11 +188,15 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::call::leg::Party;
     use crate::call::port::{Codec, HoldMusic, MediaProfile, MediaRefusal};
     use crate::call::route::{Source, Target};
+    use crate::sip::NameAddr;
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
     use crate::sip::{Flow, Headers, Host, Uri};
+    use crate::ua::Policy;
+    use std::sync::Arc;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n";
 
@@ -244,6 +226,7 @@ mod tests {
 
     fn terms() -> Terms {
         Terms {
+            policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
@@ -254,7 +237,8 @@ mod tests {
     }
 
     fn start(invite: &IncomingInvite, is_trusted: bool) -> (IncomingLeg, Incoming) {
-        IncomingLeg::start(invite, terms(), profile(), is_trusted).unwrap()
+        let policy = Arc::new(Policy { is_trusted, ..Policy::default() });
+        IncomingLeg::start(invite, Terms { policy, ..terms() }, profile()).unwrap()
     }
 
     fn leg() -> IncomingLeg {
@@ -288,7 +272,7 @@ mod tests {
     #[test]
     fn an_offer_that_cannot_be_read_is_refused_before_there_is_a_call() {
         let i = invite("sip:600@192.0.2.1", "", Some("hello"));
-        let refused = IncomingLeg::start(&i, terms(), profile(), true).unwrap_err();
+        let refused = IncomingLeg::start(&i, terms(), profile()).unwrap_err();
         assert_eq!(refused.status.code(), 488);
         assert_eq!(refused.headers[0].value(), "399 sipedge \"the session description cannot be read\"");
     }

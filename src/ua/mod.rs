@@ -9,6 +9,7 @@ mod identity;
 mod incoming;
 mod offers;
 mod outgoing;
+mod policy;
 mod redirect;
 mod within;
 
@@ -16,4 +17,5 @@ pub use identity::Identity;
 pub use incoming::IncomingLeg;
 pub use offers::Action;
 pub use outgoing::OutgoingLeg;
+pub use policy::{CallerId, DiversionStyle, Policy};
 pub use within::Terms;

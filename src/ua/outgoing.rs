@@ -193,18 +193,20 @@ impl OutgoingLeg {
     }
 
     fn outgoing(&self, dial: &Dial) -> OutgoingCall {
-        let transferred = dial.transferred_by.as_ref().and_then(|by| self.identity.referred_by(by));
+        let policy = &self.within.terms.policy;
+        let by = dial.transferred_by.as_ref().filter(|_| policy.is_trusted);
+        let transferred = by.and_then(|by| self.identity.referred_by(by));
         let replaces =
             dial.takes_over.as_ref().map(|dialog| Header::new(HeaderName::Replaces, dialog.clone()));
         let number = &dial.target.number;
         OutgoingCall {
             request_uri: self.identity.request_uri(number),
-            from: self.identity.from(&dial.from),
+            from: self.identity.from(&policy.caller(&dial.from), policy.caller_id),
             to: self.identity.to(number),
             headers: self
                 .identity
                 .route_lines()
-                .chain(self.identity.asserted(&dial.from))
+                .chain(policy.lines(&self.identity, &dial.from, number, &dial.particulars))
                 .chain(transferred)
                 .chain(replaces)
                 .collect(),
@@ -221,7 +223,7 @@ impl OutgoingLeg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::leg::Party;
+    use crate::call::leg::{Particulars, Party};
     use crate::call::port::MediaRefusal;
     use crate::call::route::{Source, Target};
     use crate::sdp::SessionDescription;
@@ -229,6 +231,8 @@ mod tests {
     use crate::sip::digest::DigestError;
     use crate::sip::session::CallEnd;
     use crate::sip::{Host, StatusCode, Transport};
+    use crate::ua::Policy;
+    use std::sync::Arc;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
@@ -239,15 +243,15 @@ mod tests {
             routes: Vec::new(),
             port: Some(5060),
             transport: Transport::Udp,
+            is_sips: false,
             user: Some("trunk".into()),
-            is_caller_in_from: false,
-            is_trusted: true,
         };
         OutgoingLeg::new(identity, None, false, TimerRules::default(), terms())
     }
 
     fn terms() -> Terms {
         Terms {
+            policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
             places: vec![(Host::parse("192.0.2.9").unwrap(), 5060)],
@@ -272,6 +276,7 @@ mod tests {
     #[test]
     fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
         let dial = Dial {
+            particulars: Particulars::default(),
             hops: 69,
             target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
             source: Source::Account("anna".into()),

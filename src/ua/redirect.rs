@@ -50,9 +50,11 @@ mod tests {
     use super::*;
     use crate::call::route::{Source, Target};
     use crate::sip::{Host, StatusCode, Uri};
+    use std::sync::Arc;
 
     fn terms(follows_redirects: bool) -> Terms {
         Terms {
+            policy: Arc::default(),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],

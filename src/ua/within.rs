@@ -1,6 +1,7 @@
 //! What is said within a call beside offers, the same for the leg that calls and the leg that is called: keys by INFO, and
 //! transfers by REFER (RFC 3515, RFC 5589).
 
+use super::Policy;
 use super::cause;
 use super::offers::Action;
 use crate::call::leg::{
@@ -11,6 +12,7 @@ use crate::sdp::SessionDescription;
 use crate::sip::answer::Answer;
 use crate::sip::session::{SessionCommand, SessionEvent};
 use crate::sip::{Host, Key, NameAddr, Refer, SipUri, StatusCode, Uri};
+use std::sync::Arc;
 
 /// What a peer may do within its calls, and how it is spoken to.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub struct Terms {
     pub target: Target,
     /// Hosts and ports that mean the peer itself.
     pub places: Vec<(Host, u16)>,
+    /// What it tells of callers and is told of them.
+    pub policy: Arc<Policy>,
     /// Keys go to it by INFO, and its media carries none.
     pub keys_by_info: bool,
     /// It may transfer who it talks to.
@@ -214,6 +218,7 @@ mod tests {
 
     pub(in super::super) fn terms() -> Terms {
         Terms {
+            policy: Arc::default(),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
             places: vec![

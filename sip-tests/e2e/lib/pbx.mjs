@@ -15,7 +15,7 @@ const recipe = fileURLToPath(new URL('../../pbx', import.meta.url));
 
 export class Pbx {
   /** `ports` is the first of ten ports that this PBX may use; `also` a folder of what it is configured with besides. */
-  constructor({ home, name, bind = '127.0.0.1', ports, identify = 'ip,username,anonymous', peer = 5080, also = examples }) {
+  constructor({ home, name, bind = '127.0.0.1', ports, identify = 'ip,username,anonymous', peer = 5080, also = examples, verify = 'no' }) {
     this.bind = bind;
     this.sipPort = ports;
     this.run = path.join(home, `run-${name}`);
@@ -25,7 +25,7 @@ export class Pbx {
     this.env = {
       ...process.env, PBX_BIND: bind, PBX_SIP_PORT: ports, PBX_TLS_PORT: ports + 1, PBX_HTTP_PORT: ports + 2,
       PBX_HTTPS_PORT: ports + 3, PBX_AMI_PORT: ports + 4, PBX_RTP_FIRST: 10000, PBX_RTP_LAST: 11999,
-      PBX_ALSO: also, PBX_PEER_HOST: bracketed, PBX_PEER_PORT: peer, PBX_IDENTIFY: identify,
+      PBX_ALSO: also, PBX_PEER_HOST: bracketed, PBX_PEER_PORT: peer, PBX_IDENTIFY: identify, PBX_TLS_VERIFY: verify,
     };
   }
 

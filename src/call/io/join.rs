@@ -31,6 +31,7 @@ impl Dialer for Joiner {
         tokio::spawn(async move {
             let Some(LegCommand::Dial(dial)) = inbox.recv().await else { return };
             let incoming = Incoming {
+                particulars: dial.particulars,
                 source: dial.source,
                 from: dial.from,
                 to: String::new(),

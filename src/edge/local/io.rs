@@ -3,7 +3,7 @@
 use super::session::{Extension, LocalLeg, Output};
 use crate::base::Cause;
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
-use crate::call::leg::{Incoming, LegCommand, LegProfile, Party};
+use crate::call::leg::{Incoming, LegCommand, LegProfile, Particulars, Party};
 use crate::call::port::{Application, MediaProfile};
 use crate::call::route::{Source, Target};
 use crate::edge::contract::EdgeContext;
@@ -35,6 +35,7 @@ impl Desk {
         };
         let name = Extension::Callback.name().to_owned();
         let incoming = Incoming {
+            particulars: Particulars::default(),
             source: Source::Local(name.clone()),
             from: Party { user: name, display: Some("Callback".to_owned()) },
             to: number.clone(),

@@ -159,12 +159,13 @@ impl LocalLeg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::leg::Party;
+    use crate::call::leg::{Particulars, Party};
     use crate::call::route::Target;
 
     fn dial(source: Source) -> LegCommand {
         let target = Target { edge: "local", name: "x".into(), number: "x".into() };
         LegCommand::Dial(Box::new(Dial {
+            particulars: Particulars::default(),
             target,
             source,
             from: Party::default(),

@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod policy;
 
 pub(super) use access::Access;
 pub use access::hash_lines;
@@ -8,35 +9,26 @@ pub use access::hash_lines;
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
 use super::pbx_end;
+use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::{Codec, HoldMusic};
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
-use crate::sip::Transport;
 use crate::sip::session::{TimerRules, TimerUse};
+use crate::sip::{TlsPeer, Transport};
+use crate::ua::Policy;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// SIP's port where none is written (RFC 3261 §19.1.2).
-pub(super) const DEFAULT_PORT: u16 = 5060;
 /// A registration is refreshed every four minutes or so: often enough for most NATs' owners, cheap for any PBX.
 const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
 /// A PBX that is gone is noticed within 15 s, and answers six requests a minute for it.
 const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
 /// Half an hour is what RFC 4028 §4 recommends and Asterisk has.
 const DEFAULT_SESSION: Duration = Duration::from_secs(1_800);
-
-/// Where the caller's number stands (RFC 3261 §8.1.1.3, RFC 3325 §9.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CallerId {
-    /// In P-Asserted-Identity; From carries the trunk's user, by which a stock Asterisk knows the endpoint.
-    AssertedIdentity,
-    /// In From.
-    From,
-}
 
 /// One trunk.
 #[derive(Debug, Clone)]
@@ -49,14 +41,15 @@ pub(super) struct Trunk {
     pub(super) realm: Option<String>,
     pub(super) codec: Codec,
     pub(super) is_symmetric: bool,
-    pub(super) caller_id: CallerId,
     pub(super) access: Access,
     /// The configuration says so, and it does not follow from the host alone.
     has_own_access: bool,
     pub(super) hold_music: HoldMusic,
-    /// Whether P-Asserted-Identity is believed from it and sent to it.
-    pub(super) is_trusted: bool,
+    /// What it tells of callers and is told of them.
+    pub(super) policy: Arc<Policy>,
     pub(super) transport: Transport,
+    /// Who it must prove to be by TLS.
+    pub(super) tls: Option<TrunkTls>,
     /// We register there, for so long at a time.
     pub(super) register: Option<Duration>,
     /// Its PBX registers here, and is called where it did; it has no host then.
@@ -112,6 +105,10 @@ struct Raw {
     codec: Option<String>,
     symmetric: Option<bool>,
     caller_id: Option<String>,
+    diversion: Option<String>,
+    pass_headers: Option<Vec<String>>,
+    rewrite_callers_in: Option<Vec<String>>,
+    rewrite_callers_out: Option<Vec<String>>,
     inbound: Option<String>,
     inbound_user: Option<String>,
     inbound_password: Option<Secret>,
@@ -124,6 +121,9 @@ struct Raw {
     hold_music: Option<String>,
     trusted: Option<bool>,
     transport: Option<String>,
+    tls_ca: Option<PathBuf>,
+    tls_name: Option<String>,
+    sips: Option<bool>,
     register: Option<serde_json::Value>,
     register_expires: Option<String>,
     qualify: Option<String>,
@@ -143,6 +143,10 @@ const KNOWN: &[&str] = &[
     "codec",
     "symmetric",
     "caller_id",
+    "diversion",
+    "pass_headers",
+    "rewrite_callers_in",
+    "rewrite_callers_out",
     "inbound",
     "inbound_user",
     "inbound_password",
@@ -155,6 +159,9 @@ const KNOWN: &[&str] = &[
     "hold_music",
     "trusted",
     "transport",
+    "tls_ca",
+    "tls_name",
+    "sips",
     "register",
     "register_expires",
     "qualify",
@@ -211,10 +218,23 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let mut raw: Raw = section.read(KNOWN)?;
     let mut faults = Vec::new();
     let takes_registration = raw.register.as_ref().and_then(|r| r.as_str()) == Some("accept");
-    let host = match raw.host.as_deref() {
-        None if takes_registration => Some((String::new(), DEFAULT_PORT)),
-        text => text.and_then(split_host),
+    let transport = match raw.transport.as_deref() {
+        None | Some("udp") => Transport::Udp, // what every PBX listens on
+        Some("tcp") => Transport::Tcp,
+        Some("tls") => Transport::Tls(TlsPeer::ANY), // and whoever it proves to be, once the stack runs
+        Some(_) => {
+            faults.push(section.fault("transport", "write \"udp\", \"tcp\" or \"tls\""));
+            Transport::Udp
+        }
     };
+    let port = transport.default_port();
+    let host = match raw.host.as_deref() {
+        None if takes_registration => Some((String::new(), port)),
+        text => text.and_then(|text| split_host(text, port)),
+    };
+    let keys = Keys { ca: raw.tls_ca.as_ref(), name: raw.tls_name.as_deref(), sips: raw.sips };
+    let name = host.as_ref().map_or("", |(host, _)| host.as_str());
+    let tls = TrunkTls::read(section, transport, name, &keys, &mut faults);
     if host.is_none() {
         faults.push(
             section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"),
@@ -246,14 +266,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         let names: Vec<&str> = Codec::ALL.iter().map(|c| c.name()).collect();
         faults.push(section.fault("codec", format!("no such codec; there are: {}", names.join(", "))));
     }
-    let caller_id = match raw.caller_id.as_deref() {
-        None | Some("pai") => Some(CallerId::AssertedIdentity),
-        Some("from") => Some(CallerId::From),
-        Some(_) => None,
-    };
-    if caller_id.is_none() {
-        faults.push(section.fault("caller_id", "write \"pai\" (P-Asserted-Identity) or \"from\""));
-    }
+    let policy = policy::read(section, &mut raw, &mut faults);
     let hold_music = match raw.hold_music.as_deref() {
         None | Some("generated") => HoldMusic::Generated, // silence makes people hang up
         Some("silence") => HoldMusic::Silence,
@@ -262,28 +275,21 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             HoldMusic::Silence
         }),
     };
-    let transport = match raw.transport.as_deref() {
-        None | Some("udp") => Transport::Udp, // what every PBX listens on
-        Some("tcp") => Transport::Tcp,
-        Some(_) => {
-            faults.push(section.fault("transport", "write \"udp\" or \"tcp\""));
-            Transport::Udp
-        }
-    };
     let has_user = user.is_some();
     let register = read_register(section, &raw, has_user, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let timers = read_timers(section, &raw, &mut faults);
     let keys_by_info = read_dtmf(section, raw.dtmf.as_deref(), &mut faults);
-    let is_trusted = raw.trusted.unwrap_or(true); // a PBX; a carrier is not
-    let follows_redirects = read_redirects(section, raw.redirects.as_deref(), is_trusted, &mut faults);
+    // through a carrier, whoever calls could have us call anybody at our expense
+    let may_transfer = raw.transfers.unwrap_or(policy.is_trusted);
+    let follows_redirects = read_redirects(section, raw.redirects.as_deref(), policy.is_trusted, &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
     }
     let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
-    match (host, codec, caller_id) {
-        (Some((host, port)), Some(codec), Some(caller_id)) if faults.is_empty() => Ok(Trunk {
+    match (host, codec) {
+        (Some((host, port)), Some(codec)) if faults.is_empty() => Ok(Trunk {
             name: section.name().to_owned(),
             host,
             port,
@@ -292,20 +298,19 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             realm: raw.realm,
             codec,
             is_symmetric: raw.symmetric.unwrap_or(false), // a fixed peer cannot be hijacked
-            caller_id,
+            policy: Arc::new(policy),
             access,
             has_own_access,
             hold_music,
-            is_trusted,
             transport,
+            tls,
             register,
             takes_registration,
             // a PBX that does not know who asks notes it as an intruder's doing
             qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             timers,
             keys_by_info,
-            // through a carrier, whoever calls could have us call anybody at our expense
-            may_transfer: raw.transfers.unwrap_or(is_trusted),
+            may_transfer,
             follows_redirects,
             is_down: Arc::default(),
         }),
@@ -440,9 +445,9 @@ fn read_music(section: &Section, file: &str) -> Result<HoldMusic, Fault> {
 }
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
-fn split_host(text: &str) -> Option<(String, u16)> {
+fn split_host(text: &str, default_port: u16) -> Option<(String, u16)> {
     if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Some((text.to_owned(), DEFAULT_PORT));
+        return Some((text.to_owned(), default_port));
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -452,7 +457,7 @@ fn split_host(text: &str) -> Option<(String, u16)> {
         }
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
     };
-    let port = port.map_or(Some(DEFAULT_PORT), |p| p.parse().ok().filter(|p| *p > 0))?;
+    let port = port.map_or(Some(default_port), |p| p.parse().ok().filter(|p| *p > 0))?;
     let is_name = !host.is_empty()
         && host.len() <= 253
         && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
@@ -472,6 +477,10 @@ impl Prepared for Trunks {
     fn host(&self, target: &str) -> Option<String> {
         let trunk = self.trunks.iter().find(|t| t.name == target)?;
         (!trunk.host.is_empty()).then(|| trunk.host.clone())
+    }
+
+    fn is_by_tls(&self, target: &str) -> bool {
+        self.trunks.iter().any(|t| t.name == target && t.transport.is_secure())
     }
 
     fn pbx_end(&self, target: &str, pbx: Pbx, ours: &str) -> Option<String> {
@@ -501,7 +510,7 @@ mod tests {
 
     #[test]
     fn hosts_are_split_with_and_without_port_in_both_families() {
-        let split = |text: &str| split_host(text).map(|(h, p)| format!("{h} {p}"));
+        let split = |text: &str| split_host(text, 5060).map(|(h, p)| format!("{h} {p}"));
         assert_eq!(split("pbx.example").as_deref(), Some("pbx.example 5060"));
         assert_eq!(split("10.0.0.1:5070").as_deref(), Some("10.0.0.1 5070"));
         assert_eq!(split("[::1]:5070").as_deref(), Some("::1 5070"));
@@ -535,7 +544,10 @@ mod tests {
         let all = json!({"register": true, "register_expires": "1h", "qualify": "off", "transport": "tcp"});
         let all = with(all).unwrap();
         assert_eq!((seconds(all.register), seconds(all.qualify)), (Some(3_600), None));
-        assert_eq!(all.transport, Transport::Tcp);
+        assert_eq!((all.transport, all.port), (Transport::Tcp, 5060));
+        let tls = with(json!({"transport": "tls", "sips": true})).unwrap();
+        assert_eq!((tls.transport, tls.port), (Transport::Tls(TlsPeer::ANY), 5061));
+        assert!(tls.tls.unwrap().is_sips);
         assert_eq!(seconds(with(json!({"register": true})).unwrap().register), Some(300));
         assert_eq!(plain.timers, TimerRules::default());
         let timers = with(json!({"session_timers": "always", "session_expires": "90s"})).unwrap().timers;
@@ -547,7 +559,12 @@ mod tests {
             (json!({"register": true, "register_expires": "soon"}), "register_expires"),
             (json!({"qualify": "0s"}), "qualify"),
             (json!({"qualify": "never"}), "qualify"),
-            (json!({"transport": "tls"}), "transport"),
+            (json!({"transport": "sctp"}), "transport"),
+            (json!({"transport": "tls", "tls_ca": "/nonexistent/ca.pem"}), "tls_ca"),
+            (json!({"transport": "tls", "tls_name": "no name"}), "tls_name"),
+            (json!({"tls_ca": "/nonexistent/ca.pem"}), "tls_ca"),
+            (json!({"transport": "tcp", "tls_name": "pbx.example"}), "tls_name"),
+            (json!({"sips": true}), "sips"),
             (json!({"dtmf": "inband"}), "dtmf"),
             (json!({"redirects": "routes"}), "redirects"),
             (json!({"session_timers": "on"}), "session_timers"),

@@ -5,7 +5,7 @@ mod legs;
 mod registrations;
 mod upkeep;
 
-use super::config::{CallerId, Trunk};
+use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use crate::base::{CallId, Cause, LegId, Seed, Services};
@@ -53,6 +53,7 @@ impl TrunkDialer {
         // its keep-alives and calls shall not wait behind strangers
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
+        trunks.iter().try_for_each(|t| t.start_tls(&sip, services))?;
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
         Ok(Self { trunks, bindings, legs, sip })
     }
@@ -69,8 +70,8 @@ impl TrunkDialer {
             let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
             return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
         }
-        let address = trunk.address(self.sip.addresses()).await?;
-        Ok((Hop { transport: trunk.transport, address }, trunk.identity()))
+        let address = trunk.address(trunk.listening(&self.sip)).await?;
+        Ok((Hop { transport: trunk.way(), address }, trunk.identity()))
     }
 }
 
@@ -192,7 +193,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     };
     let profile = trunk.profile(trunk.codecs_in(), invite.flow.path.remote.ip());
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
-    let (leg, told) = match IncomingLeg::start(&invite, terms, profile, trunk.is_trusted) {
+    let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok(started) => started,
         Err(answer) => return refuse(answer).await,
     };
@@ -287,6 +288,7 @@ impl Trunk {
                 .iter()
                 .flat_map(|h| [((*h).clone(), self.port), ((*h).clone(), address.port())])
                 .collect(),
+            policy: self.policy.clone(),
             keys_by_info: self.keys_by_info,
             may_transfer: self.may_transfer,
             follows_redirects: self.follows_redirects,
@@ -310,6 +312,11 @@ impl Trunk {
         reachable(&found, listening).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Our addresses that it can be reached from.
+    fn listening<'a>(&self, sip: &'a SipStack) -> &'a [SocketAddr] {
+        if self.transport.is_secure() { sip.tls_addresses() } else { sip.addresses() }
+    }
+
     /// Its host as SIP writes it.
     fn sip_host(&self) -> Host {
         match self.host.parse::<IpAddr>() {
@@ -325,9 +332,8 @@ impl Trunk {
             routes: Vec::new(),
             port: Some(self.port),
             transport: self.transport,
+            is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
-            is_caller_in_from: self.caller_id == CallerId::From,
-            is_trusted: self.is_trusted,
         }
     }
 

@@ -9,6 +9,7 @@ mod inbound;
 mod io;
 mod logins;
 mod pbx_end;
+mod tls;
 
 use super::contract::{Edge, Table};
 

@@ -1,10 +1,11 @@
 //! The other end of a trunk, as the PBX's own configuration, ready to paste. The shipped files in `config/` are what this
 //! prints for the shipped `config/sipedge.toml`.
 
-use super::config::{Access, CallerId, Trunk};
+use super::config::{Access, Trunk};
 use crate::call::port::Codec;
 use crate::edge::contract::Pbx;
 use crate::sip::Transport;
+use crate::ua::CallerId;
 use std::fmt::Write;
 
 /// Stands where a password is known by its hash alone.
@@ -15,6 +16,12 @@ const REGISTRATION_SECONDS: u32 = 120;
 /// What else Asterisk needs.
 const CONTEXT_HINT: &str =
     "; What browsers may dial stands in extensions.conf, in the context [from-sipedge].";
+
+/// And what it needs for TLS: the transport is the machine's, not the trunk's.
+const TLS_HINT: [&str; 2] = [
+    "; Asterisk needs a transport by TLS in pjsip.conf: type = transport, protocol = tls, bind = 0.0.0.0:5061, cert_file",
+    "; and priv_key_file. With verify_server = yes its ca_list_file must have who signed sip.tls_certificate.",
+];
 
 /// What the PBX is told of a trunk.
 struct End<'a> {
@@ -53,7 +60,7 @@ impl End<'_> {
 
     /// Whether the PBX knows our calls by the user in From; else by our address.
     fn is_known_by_user(&self) -> bool {
-        self.trunk.user.is_some() && self.trunk.caller_id == CallerId::AssertedIdentity
+        self.trunk.user.is_some() && self.trunk.policy.caller_id != CallerId::From
     }
 
     fn host(&self) -> &str {
@@ -66,6 +73,12 @@ impl End<'_> {
         match self.trunk.transport {
             Transport::Udp => format!("sip:{}", self.ours),
             other => format!("sip:{}\\;transport={}", self.ours, other.as_str().to_ascii_lowercase()),
+        }
+    }
+
+    fn add_tls_hint(&self, lines: &mut Lines) {
+        if self.trunk.transport.is_secure() {
+            TLS_HINT.iter().for_each(|line| lines.add(line));
         }
     }
 
@@ -89,6 +102,7 @@ impl End<'_> {
         ));
         lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
         lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
         lines.section(name);
         lines.keys(&[("type", "endpoint"), ("context", "from-sipedge"), ("disallow", "all")]);
         lines.key("allow", &self.asterisk_codecs());
@@ -99,7 +113,10 @@ impl End<'_> {
             lines.key("outbound_auth", &format!("{name}-out"));
         }
         lines.keys(&[("aors", name), ("direct_media", "no")]);
-        if trunk.is_trusted {
+        if trunk.keys_by_info {
+            lines.key("dtmf_mode", "info");
+        }
+        if trunk.policy.is_trusted {
             lines.keys(&[("trust_id_inbound", "yes"), ("send_pai", "yes")]);
         }
         if trunk.is_symmetric {
@@ -146,6 +163,7 @@ impl End<'_> {
         ));
         lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
         lines.add(CONTEXT_HINT);
+        self.add_tls_hint(&mut lines);
         lines.section(name);
         lines.key("type", "wizard");
         lines.key("accepts_auth", word(self.our_login().is_some()));
@@ -168,7 +186,10 @@ impl End<'_> {
         lines.keys(&[("endpoint/context", "from-sipedge"), ("endpoint/disallow", "all")]);
         lines.key("endpoint/allow", &self.asterisk_codecs());
         lines.key("endpoint/direct_media", "no");
-        if trunk.is_trusted {
+        if trunk.keys_by_info {
+            lines.key("endpoint/dtmf_mode", "info");
+        }
+        if trunk.policy.is_trusted {
             lines.keys(&[("endpoint/trust_id_inbound", "yes"), ("endpoint/send_pai", "yes")]);
         }
         if trunk.is_symmetric {
@@ -383,15 +404,21 @@ mod tests {
     }
 
     #[test]
-    fn by_tcp_everything_that_leads_to_sipedge_says_so() {
-        let mut value = shipped();
-        value["transport"] = json!("tcp");
-        assert!(end(value.clone(), Pbx::Asterisk).contains("contact = sip:192.0.2.9:5080\\;transport=tcp\n"));
-        assert!(
-            end(value.clone(), Pbx::AsteriskWizard)
-                .contains("contact_pattern = sip:${REMOTE_HOST}\\;transport=tcp\n")
-        );
-        assert!(end(value, Pbx::FreeSwitch).contains("sofia/gateway/sipedge/$1;transport=tcp"));
+    fn by_tcp_and_tls_everything_that_leads_to_sipedge_says_so() {
+        for transport in ["tcp", "tls"] {
+            let mut value = shipped();
+            value["transport"] = json!(transport);
+            let (asterisk, wizard) =
+                (end(value.clone(), Pbx::Asterisk), end(value.clone(), Pbx::AsteriskWizard));
+            assert!(asterisk.contains(&format!("contact = sip:192.0.2.9:5080\\;transport={transport}\n")));
+            let pattern = format!("contact_pattern = sip:${{REMOTE_HOST}}\\;transport={transport}\n");
+            assert!(wizard.contains(&pattern));
+            for text in [asterisk, wizard] {
+                assert_eq!(text.contains("protocol = tls"), transport == "tls", "{text}");
+            }
+            let freeswitch = end(value, Pbx::FreeSwitch);
+            assert!(freeswitch.contains(&format!("sofia/gateway/sipedge/$1;transport={transport}")));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::session::WagoCall;
 use super::wire::{self, ApiError};
 use crate::base::{CallId, Cause};
 use crate::call::io::LEG_COMMANDS;
-use crate::call::leg::{Answered, Incoming, LegEvent, Party};
+use crate::call::leg::{Answered, Incoming, LegEvent, Particulars, Party};
 use crate::call::route::{RouteDecision, RouteQuery, Router as _, Source};
 use crate::edge::contract::EdgeContext;
 use crate::http::{Visitor, json_answer, problem, read_body};
@@ -216,6 +216,7 @@ impl Wago {
         let permit = self.context.registry.admit(account).map_err(|_| too_many())?;
         let display = request.display_name.or_else(|| account.display_name().map(str::to_owned));
         let incoming = Incoming {
+            particulars: Particulars::default(),
             source,
             from: Party { user: account.caller_id().to_owned(), display },
             to: request.number.clone(),

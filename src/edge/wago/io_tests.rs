@@ -120,6 +120,7 @@ impl World {
     fn call(&self, account: &str) -> (crate::call::io::LegRef, Receiver<LegCommand>) {
         let (commands, inbox) = channel(LEG_COMMANDS);
         let incoming = Incoming {
+            particulars: Particulars::default(),
             source: Source::Trunk("pbx".into()),
             from: Party { user: "600".into(), display: Some("Front desk".into()) },
             to: account.to_owned(),

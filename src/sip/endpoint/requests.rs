@@ -100,9 +100,16 @@ impl Endpoint {
         if let Some(refusal) = acceptance.timers.refusal(request) {
             return Some(refusal);
         }
+        let is_sips = wants_sips(request);
+        if is_sips && !flow.transport.is_secure() {
+            return Some(Answer {
+                phrase: Some("sips Needs TLS".to_owned()),
+                ..Answer::new(StatusCode::FORBIDDEN)
+            });
+        }
         self.layer.trust(id);
         let agent = self.config.agent.clone();
-        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent };
+        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent, is_sips };
         let invite = Invite {
             id,
             request: Box::new(request.clone()),
@@ -153,6 +160,16 @@ impl Endpoint {
         response.headers.push(HeaderName::Server, self.config.agent.clone());
         self.layer.respond(now, id, &response);
     }
+}
+
+/// Whether what asks for a call wants TLS on every hop (RFC 3261 §12.1.1): by its Request-URI, by the proxy that is the
+/// next hop of the dialog, or where there is none by its Contact.
+fn wants_sips(request: &Request) -> bool {
+    let is_sips = |uri: &Uri| uri.sip().is_some_and(|uri| uri.is_secure);
+    let first = |name| request.headers.routes(name).ok()?.into_iter().next().map(|r| r.uri);
+    let contact = || request.headers.contacts().ok()?.into_iter().next().map(|c| c.uri);
+    is_sips(&request.uri)
+        || first(&HeaderName::RecordRoute).or_else(contact).is_some_and(|next| is_sips(&next))
 }
 
 fn merge_key(e: &Essentials) -> MergeKey {

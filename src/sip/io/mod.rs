@@ -4,12 +4,13 @@
 //! sources into known (trunks, far sides of live calls) and strangers: the former have a queue of their own
 //! that is served first, the latter pass [`super::admission`]. Full queues drop and count: SIP over UDP
 //! repeats itself. Sending never waits; a full kernel buffer is a lost datagram. Every listen address is served by
-//! UDP and TCP; connections have a task each (`tcp`). Another transport adds a reader, a branch in `send` and a
-//! variant of `Transport`.
+//! UDP and TCP, those for TLS by it alone; connections have a task each (`tcp`, `tls`). Another transport adds a
+//! reader, a branch in `send` and a variant of `Transport`.
 
 mod owner;
 mod served;
 mod tcp;
+mod tls;
 mod udp;
 mod upkeep;
 
@@ -20,19 +21,24 @@ use super::qualify::{Qualify, Reachability};
 use super::register::{RegisterConfig, Registration};
 use super::session::{IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 use super::transaction::{Failure, LayerConfig, Timings};
-use super::{Flow, Hop, Limits, NameAddr, Reason, Replaces, Request, Response, StatusCode, Transport};
+use super::{
+    Flow, Hop, Limits, NameAddr, Reason, Replaces, Request, Response, StatusCode, TlsPeer, Transport,
+};
 use crate::base::{Network, Seed};
+use crate::net::tls::{Acceptor, Identity, TlsError};
 use owner::{Command, Known, Owner, ReaderStats};
 use served::{Served, Switch};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tls::Peers;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
 use upkeep::Upkeep;
 
+pub use tls::TlsTarget;
 pub use upkeep::{Locate, RegistrationHandle};
 
 /// Settings of the stack.
@@ -40,6 +46,10 @@ pub use upkeep::{Locate, RegistrationHandle};
 pub struct StackConfig {
     /// Addresses to listen on, v4 and v6.
     pub listen: Vec<SocketAddr>,
+    /// Addresses to listen on for TLS.
+    pub tls_listen: Vec<SocketAddr>,
+    /// Who we are by TLS; it is listened for with it alone.
+    pub identity: Option<Arc<Identity>>,
     /// Sources that need no budget: the trunks' addresses.
     pub known: Vec<IpAddr>,
     /// User-Agent and Server.
@@ -60,6 +70,8 @@ impl StackConfig {
     pub fn new(listen: Vec<SocketAddr>) -> Self {
         Self {
             listen,
+            tls_listen: Vec::new(),
+            identity: None,
             known: Vec::new(),
             agent: concat!("sipedge/", env!("CARGO_PKG_VERSION")).to_owned(),
             timings: Timings::default(),
@@ -75,30 +87,52 @@ impl StackConfig {
 pub enum StartError {
     /// Another program has the address.
     #[error(
-        "sip.listen: {} {address} is taken by another program (FreeSWITCH's external profile uses 5080 too); stop it \
-         or choose another port",
-        transport.as_str()
+        "{}: {} {address} is taken by another program (FreeSWITCH's external profile uses {} too); stop it or choose \
+         another port",
+        key(*transport),
+        transport.as_str(),
+        if transport.is_secure() { 5081 } else { 5080 }
     )]
     Taken {
         /// The address.
         address: SocketAddr,
-        /// Which of its two sockets.
+        /// Which of its sockets.
         transport: Transport,
     },
     /// The address is none of this machine.
-    #[error("sip.listen: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
-    NotLocal(SocketAddr),
+    #[error("{}: {} is no address of this machine; name one that `ip address` shows", key(*.0), .1.ip())]
+    NotLocal(Transport, SocketAddr),
     /// Anything else.
-    #[error("sip.listen: cannot listen on {address}: {reason}")]
+    #[error("{}: cannot listen on {address}: {reason}", key(*transport))]
     Listen {
         /// The address.
         address: SocketAddr,
+        /// Which of its sockets.
+        transport: Transport,
         /// What the system said.
         reason: io::Error,
     },
     /// Nothing to listen on.
     #[error("sip.listen: no address to listen on; name one, as 0.0.0.0:5080")]
     NoAddress,
+    /// The certificate cannot be served with.
+    #[error("sip.tls_certificate: {0}")]
+    Tls(#[from] TlsError),
+}
+
+/// What named an address.
+const fn key(transport: Transport) -> &'static str {
+    if transport.is_secure() { "sip.tls_listen" } else { "sip.listen" }
+}
+
+impl StartError {
+    fn new(transport: Transport, address: SocketAddr, reason: io::Error) -> Self {
+        match reason.kind() {
+            io::ErrorKind::AddrInUse => Self::Taken { address, transport },
+            io::ErrorKind::AddrNotAvailable => Self::NotLocal(transport, address),
+            _ => Self::Listen { address, transport, reason },
+        }
+    }
 }
 
 /// What to dial and where.
@@ -138,7 +172,7 @@ pub struct StackStats {
     pub sessions: usize,
     /// Live transactions.
     pub transactions: usize,
-    /// Open TCP connections.
+    /// Open TCP and TLS connections.
     pub connections: usize,
 }
 
@@ -161,6 +195,8 @@ pub struct SipStack {
     served: Arc<Served>,
     handler: Arc<Switch>,
     addresses: Arc<[SocketAddr]>,
+    tls_addresses: Arc<[SocketAddr]>,
+    peers: Peers,
     seed: Arc<std::sync::Mutex<Seed>>,
     upkeep: Arc<Upkeep>,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
@@ -213,6 +249,26 @@ struct Bound {
     tcp: tokio::net::TcpListener,
 }
 
+/// The listen addresses for TLS.
+struct TlsBound {
+    listeners: Vec<(SocketAddr, tokio::net::TcpListener)>,
+    acceptor: Option<Acceptor>,
+}
+
+impl TlsBound {
+    fn new(addresses: &[SocketAddr], identity: Option<Arc<Identity>>) -> Result<Self, StartError> {
+        let Some(identity) = identity else { return Ok(Self { listeners: Vec::new(), acceptor: None }) };
+        let acceptor = Acceptor::for_sip(identity)?;
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let bound = tcp::bind(*address).and_then(|l| l.local_addr().map(|address| (address, l)));
+            let failed = |reason| StartError::new(Transport::Tls(TlsPeer::ANY), *address, reason);
+            listeners.push(bound.map_err(failed)?);
+        }
+        Ok(Self { listeners, acceptor: Some(acceptor) })
+    }
+}
+
 /// How often a port of the system's choice is asked for that is free for both transports.
 const PORT_TRIES: u32 = 16;
 
@@ -243,12 +299,12 @@ impl SipStack {
         }
         let mut bound = Vec::new();
         for address in &config.listen {
-            bound.push(Bound::new(*address).map_err(|(transport, reason)| match reason.kind() {
-                io::ErrorKind::AddrInUse => StartError::Taken { address: *address, transport },
-                io::ErrorKind::AddrNotAvailable => StartError::NotLocal(*address),
-                _ => StartError::Listen { address: *address, reason },
-            })?);
+            let failed = |(transport, reason)| StartError::new(transport, *address, reason);
+            bound.push(Bound::new(*address).map_err(failed)?);
         }
+        let tls = TlsBound::new(&config.tls_listen, config.identity.clone())?;
+        let tls_addresses: Arc<[SocketAddr]> = tls.listeners.iter().map(|(address, _)| *address).collect();
+        let peers = Peers::new(config.identity);
         if let Some((granted, wanted)) = bound.first().and_then(|b| udp::narrow_buffer(&b.udp)) {
             info!(
                 granted_kib = granted >> 10,
@@ -270,10 +326,21 @@ impl SipStack {
         let incoming = owner::Incoming { served: Arc::clone(&served), commands: commands.downgrade() };
         let stats = Arc::new(ReaderStats::default());
         let own_seed = Arc::new(std::sync::Mutex::new(seed.fork()));
-        let shared = (Arc::clone(&known), stats);
-        let owner = Owner::new(endpoint, seed, bound, shared, config.admission, inbox, incoming);
+        let shared = (Arc::clone(&known), stats, peers.clone());
+        let owner = Owner::new(endpoint, seed, (bound, tls), shared, config.admission, inbox, incoming);
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(owner.run()))));
-        Ok(Self { commands, known, served, handler, addresses, seed: own_seed, upkeep: Arc::default(), task })
+        Ok(Self {
+            commands,
+            known,
+            served,
+            handler,
+            addresses,
+            tls_addresses,
+            peers,
+            seed: own_seed,
+            upkeep: Arc::default(),
+            task,
+        })
     }
 
     /// From now on this handler decides on requests of no dialog.
@@ -296,6 +363,21 @@ impl SipStack {
         &self.addresses
     }
 
+    /// The addresses it listens on for TLS, likewise.
+    #[must_use]
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
+    }
+
+    /// The transport of what is sent by TLS to this target. It needs an address that we listen on for TLS, which Via and
+    /// Contact name.
+    ///
+    /// # Errors
+    /// The target has no name that a certificate could have.
+    pub fn tls_peer(&self, target: TlsTarget) -> Result<Transport, TlsError> {
+        self.peers.add(target)
+    }
+
     /// Lets a source pass without the budget of strangers, until [`SipStack::distrust`].
     pub fn trust(&self, source: IpAddr) {
         self.known.add(source);
@@ -312,7 +394,7 @@ impl SipStack {
     }
 
     /// Readies the way to a peer: by UDP, what comes from its address and port has a socket of its own from now on,
-    /// and waits behind nobody else's datagrams in the kernel.
+    /// and waits behind nobody else's datagrams in the kernel; by TLS, it is who a call that came from there is in.
     pub async fn meet(&self, peer: Hop) {
         let _ = self.commands.send(Command::Meet { target: peer }).await;
     }

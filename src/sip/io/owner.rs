@@ -11,7 +11,8 @@ use super::super::transaction::Failure;
 use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport};
 use super::served::Served;
 use super::tcp::Streams;
-use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, udp};
+use super::tls::Peers;
+use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
 use crate::base::{Fresh, Network, Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
@@ -139,8 +140,13 @@ impl Feed {
     }
 
     fn admit(&self, source: IpAddr) -> bool {
+        self.admit_for(source, 1)
+    }
+
+    /// Whether a stranger may have what costs as much as some of his messages.
+    pub(super) fn admit_for(&self, source: IpAddr, cost: u32) -> bool {
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_admitted = admission.admit(Instant::now(), source);
+        let is_admitted = admission.admit_for(Instant::now(), source, cost);
         self.stats.over_budget.fetch_add(u64::from(!is_admitted), Ordering::Relaxed);
         is_admitted
     }
@@ -227,10 +233,26 @@ fn send_to(socket: &UdpSocket, bytes: &[u8], remote: SocketAddr) -> io::Result<u
     SockRef::from(socket).send_to(bytes, &remote.into())
 }
 
+/// The listen addresses that a target can be reached from: the one that the kernel itself would send from goes first, then
+/// the wildcard.
+fn fitting(mut mains: Vec<SocketAddr>, target: SocketAddr, preferred: Option<IpAddr>) -> Vec<SocketAddr> {
+    mains.retain(|main| main.is_ipv4() == target.is_ipv4());
+    // an address of the loopback reaches nothing else
+    mains.retain(|main| !main.ip().is_loopback() || target.ip().is_loopback());
+    mains.sort_by_key(|main| match Some(main.ip()) {
+        ip if ip == preferred => 0,
+        _ if main.ip().is_unspecified() => 1,
+        _ => 2,
+    });
+    mains
+}
+
 /// The owner of the machines.
 pub(super) struct Owner {
     endpoint: Endpoint,
     mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    /// Where we listen for TLS.
+    tls_mains: Vec<SocketAddr>,
     connected: BTreeMap<SocketAddr, Connected>,
     streams: Streams,
     readers: JoinSet<()>,
@@ -255,8 +277,8 @@ impl Owner {
     pub(super) fn new(
         config: EndpointConfig,
         seed: Seed,
-        bound: Vec<Bound>,
-        (known, stats): (Arc<Known>, Arc<ReaderStats>),
+        (bound, tls): (Vec<Bound>, TlsBound),
+        (known, stats, peers): (Arc<Known>, Arc<ReaderStats>, Peers),
         admission: AdmissionConfig,
         commands: mpsc::Receiver<Command>,
         incoming: Incoming,
@@ -267,11 +289,17 @@ impl Owner {
         let feed = Feed { known, stats, admission, trusted: trusted_in, strangers: strangers_in };
         let (mains, listeners): (Vec<_>, Vec<_>) =
             bound.into_iter().map(|b| ((b.address, b.udp), b.tcp)).unzip();
-        let streams = Streams::new(feed.clone());
-        listeners.into_iter().for_each(|listener| streams.listen(listener));
+        let streams = Streams::new(feed.clone(), peers);
+        listeners.into_iter().for_each(|listener| streams.listen(listener, None));
+        let mut tls_mains = Vec::new();
+        for (address, listener) in tls.listeners {
+            tls_mains.push(address);
+            streams.listen(listener, tls.acceptor.clone());
+        }
         Self {
             endpoint: Endpoint::new(config, seed),
             mains,
+            tls_mains,
             connected: BTreeMap::new(),
             streams,
             readers: JoinSet::new(),
@@ -372,7 +400,7 @@ impl Owner {
             Inbound::Broken { flow, error } => {
                 self.endpoint.handle_broken(now, flow, *error);
                 self.carry_out(now);
-                self.streams.finish(flow.path.remote);
+                self.streams.finish(flow.hop());
             }
             Inbound::Closed { hop } => self.endpoint.handle_closed(now, hop),
         }
@@ -410,11 +438,19 @@ impl Owner {
                 },
                 None => drop(reply.send(Err(Failure::Transport))),
             },
-            Command::Meet { target } => drop(self.flow_to(target)),
+            Command::Meet { target } => {
+                self.streams.meet(target);
+                let _ = self.flow_to(target);
+            }
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();
                 let flow = self.flow_to(target);
-                drop(reply.send(flow.map(|flow| LocalEnd { flow, contact_user: None, agent })));
+                drop(reply.send(flow.map(|flow| LocalEnd {
+                    flow,
+                    contact_user: None,
+                    agent,
+                    is_sips: false,
+                })));
             }
             Command::Request { flow, request, reply } => match self.endpoint.request(now, flow, *request) {
                 Ok(id) => {
@@ -483,21 +519,17 @@ impl Owner {
         if let Some(known) = self.connected.get(&address).filter(|_| transport == Transport::Udp) {
             return Some(Flow::udp(known.local, address));
         }
-        // the listen address that the kernel itself would send from goes first, then the wildcard
         let preferred = self.source_towards(Instant::now(), address).ok();
-        let rank = |local: &SocketAddr| match Some(local.ip()) {
-            ip if ip == preferred => 0,
-            _ if local.ip().is_unspecified() => 1,
-            _ => 2,
-        };
         // readers of sockets that were given up
         while self.readers.try_join_next().is_some() {}
-        let mut fit: Vec<_> = self.mains.iter().filter(|(l, _)| l.is_ipv4() == address.is_ipv4()).collect();
-        fit.sort_by_key(|(local, _)| rank(local));
-        // an address of the loopback reaches nothing else
-        fit.retain(|(main, _)| !main.ip().is_loopback() || address.ip().is_loopback());
+        let mains = match transport {
+            Transport::Udp | Transport::Tcp => self.mains.iter().map(|(main, _)| *main).collect(),
+            Transport::Tls(_) => self.tls_mains.clone(),
+        };
+        let fit = fitting(mains, address, preferred);
         if transport == Transport::Udp && self.connected.len() < MAX_CONNECTED {
-            for (_, socket) in &fit {
+            for main in &fit {
+                let Some((_, socket)) = self.mains.iter().find(|(local, _)| local == main) else { continue };
                 let Ok(socket) = udp::connect(socket, address) else { continue };
                 let Ok(local) = socket.local_addr() else { continue };
                 let reader =
@@ -508,7 +540,7 @@ impl Owner {
         }
         // a connection's own port is nothing to name; and by UDP there was no room for one more socket: by the
         // main one, without news of a closed port
-        let (main, _) = fit.first()?;
+        let main = fit.first()?;
         let ip = if main.ip().is_unspecified() { preferred? } else { main.ip() };
         Some(Flow { transport, path: Path { local: SocketAddr::new(ip, main.port()), remote: address } })
     }
@@ -589,7 +621,7 @@ impl Owner {
 
     fn send(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
         let remote = flow.path.remote;
-        if flow.transport == Transport::Tcp {
+        if flow.transport.is_reliable() {
             if !self.streams.send(flow, bytes) {
                 self.unsent += 1;
                 self.endpoint.handle_transport_error(now, flow.hop());

@@ -58,12 +58,13 @@ fn world() -> World {
         agent: "test".into(),
         handler: Arc::new(Take),
     };
-    let shared = (Arc::new(Known::new(&[])), Arc::default());
+    let shared = (Arc::new(Known::new(&[])), Arc::default(), Peers::new(None));
+    let no_tls = TlsBound::new(&[], None).unwrap();
     let to_calls = Incoming { served, commands: commands.downgrade() };
     let mut owner = Owner::new(
         endpoint,
         Seed::from_number(1),
-        vec![bound],
+        (vec![bound], no_tls),
         shared,
         AdmissionConfig::default(),
         inbox,

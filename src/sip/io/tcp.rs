@@ -1,19 +1,21 @@
-//! TCP connections of the stack (RFC 3261 §18).
+//! TCP and TLS connections of the stack (RFC 3261 §18).
 //!
-//! One task a connection, whoever opened it, reads and writes; all of them stand in one table by their far
-//! address, where [`Streams::send`] finds them. Each has a bounded queue of what is to be written: who does not
+//! One task a connection, whoever opened it, reads and writes; all of them stand in one table by transport and far
+//! address, where [`Streams::send`] finds them. One by TLS is there when its handshake is done (`tls`), or, when it is
+//! ours, from the start: what is to be sent waits in its queue. Each has a bounded queue of what is to be written: who does not
 //! read is cut off, and so is who sends half a message and no more, or nothing at all. Who may hold how many is
 //! the guard's to say; known peers have places that strangers cannot take. A broken frame ends a connection after
 //! its answer was written.
 //!
 //! A request goes by the connection that is open to its target, else by one that is opened for it; an answer
 //! by the one its request came by, else by a new one to where Via says (§18.2.2), which only known peers get.
-//! Left out: connection reuse by alias (RFC 5923).
 
 use super::super::frame::{Frame, Framer, PONG};
-use super::super::{Flow, Limits, Message, parse};
+use super::super::{Flow, Hop, Limits, Message, parse};
 use super::owner::{Feed, Inbound};
+use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::net::guard::{Guard, GuardConfig};
+use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::collections::BTreeMap;
@@ -21,8 +23,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -48,6 +49,8 @@ const MAX_OWN: usize = 256;
 const BACKLOG: i32 = 1_024;
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Why a handshake that was not done in time is given up.
+const TOO_SLOW: &str = "it did not complete the handshake in time: is that its TLS port?";
 /// Bytes read at once.
 const CHUNK: usize = 8 * 1024;
 
@@ -71,12 +74,18 @@ struct Open {
     queue: mpsc::Sender<Bytes>,
     /// Cuts it off.
     cut: CancellationToken,
+    /// The certificates of who came to us by it.
+    shown: Option<Presented>,
+    /// Where he says that he is (RFC 5923).
+    alias: Option<SocketAddr>,
 }
 
 #[derive(Default)]
 struct Table {
     next_id: u64,
-    open: BTreeMap<SocketAddr, Open>,
+    open: BTreeMap<Hop, Open>,
+    /// What goes by a connection that leads there under another name.
+    detours: BTreeMap<Hop, Hop>,
     own: usize,
 }
 
@@ -88,6 +97,7 @@ pub(super) struct Streams {
     tasks: TaskTracker,
     stop: CancellationToken,
     feed: Feed,
+    peers: Peers,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -95,19 +105,25 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Streams {
-    pub(super) fn new(feed: Feed) -> Self {
+    pub(super) fn new(feed: Feed, peers: Peers) -> Self {
         Self {
             table: Arc::default(),
             guard: Arc::new(Mutex::new(Guard::new(GuardConfig::default()))),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             feed,
+            peers,
         }
     }
 
-    /// Accepts on a listen address until the end of the stack.
-    pub(super) fn listen(&self, listener: TcpListener) {
-        self.tasks.spawn(accept(self.clone(), listener));
+    /// Accepts on a listen address until the end of the stack, with an acceptor by TLS.
+    pub(super) fn listen(&self, listener: TcpListener, acceptor: Option<Acceptor>) {
+        self.tasks.spawn(accept(self.clone(), listener, acceptor));
+    }
+
+    /// A peer is there.
+    pub(super) fn meet(&self, hop: Hop) {
+        self.peers.meet(hop);
     }
 
     /// How many are open.
@@ -117,27 +133,50 @@ impl Streams {
 
     /// Sends by the connection to the far end of a flow, opened when there is none. False when it cannot be.
     pub(super) fn send(&self, flow: Flow, bytes: &Bytes) -> bool {
-        let remote = flow.path.remote;
-        if let Some(is_sent) = self.send_by(remote, bytes) {
+        let hop = flow.hop();
+        if let Some(is_sent) = self.send_by(hop, bytes).or_else(|| self.send_around(hop, bytes)) {
             return is_sent;
         }
-        match self.where_to(remote, bytes) {
-            Some(other) if other != remote => self
-                .send_by(other, bytes)
-                .unwrap_or_else(|| self.connect(Flow::tcp(flow.path.local, other), bytes.clone())),
+        match self.where_to(hop, bytes) {
+            Some(other) if other != hop => {
+                let flow = flow.to(other.address);
+                self.send_by(other, bytes).unwrap_or_else(|| self.connect(flow, bytes.clone()))
+            }
             Some(_) => self.connect(flow, bytes.clone()),
             None => false,
         }
     }
 
-    /// Sends by the open connection to an address; none when there is none any more, false when it is full.
-    fn send_by(&self, remote: SocketAddr, bytes: &Bytes) -> Option<bool> {
+    /// Sends by a connection that leads to a hop under another name: a peer's, to an address that is his, or that of
+    /// who came to us and has proved to be there (RFC 5923). None when there is none.
+    fn send_around(&self, hop: Hop, bytes: &Bytes) -> Option<bool> {
+        if !hop.transport.is_secure() {
+            return None;
+        }
+        let known = lock(&self.table).detours.get(&hop).copied();
+        let found =
+            known.or_else(|| self.peers.met_at(hop)).filter(|by| lock(&self.table).open.contains_key(by));
+        let by = found.or_else(|| self.aliased(hop))?;
+        lock(&self.table).detours.insert(hop, by);
+        self.send_by(by, bytes)
+    }
+
+    /// The connection of who says that he is there, and may be believed.
+    fn aliased(&self, hop: Hop) -> Option<Hop> {
+        let says_so = |open: &Open| open.alias.filter(|a| *a == hop.address).and(open.shown.clone());
+        let saying: Vec<(Hop, Presented)> =
+            lock(&self.table).open.iter().filter_map(|(by, open)| Some((*by, says_so(open)?))).collect();
+        saying.into_iter().find(|(_, shown)| self.peers.may_go_by(hop, shown)).map(|(by, _)| by)
+    }
+
+    /// Sends by the open connection to a hop; none when there is none any more, false when it is full.
+    fn send_by(&self, hop: Hop, bytes: &Bytes) -> Option<bool> {
         let mut table = lock(&self.table);
-        match table.open.get(&remote)?.queue.try_send(bytes.clone()) {
+        match table.open.get(&hop)?.queue.try_send(bytes.clone()) {
             Ok(()) => Some(true),
             // it does not read, or it has just ended
             Err(error) => {
-                if let Some(open) = table.open.remove(&remote) {
+                if let Some(open) = table.open.remove(&hop) {
                     open.cut.cancel();
                 }
                 matches!(error, mpsc::error::TrySendError::Full(_)).then_some(false)
@@ -147,22 +186,24 @@ impl Streams {
 
     /// Where a new connection for this message goes: to the target of a request, to the sent-by port of who
     /// gets an answer.
-    fn where_to(&self, remote: SocketAddr, bytes: &[u8]) -> Option<SocketAddr> {
+    fn where_to(&self, hop: Hop, bytes: &[u8]) -> Option<Hop> {
         if !bytes.starts_with(b"SIP/") {
-            return Some(remote);
+            return Some(hop);
         }
         // a stranger shall not make us connect anywhere
-        if !self.feed.is_known(remote.ip()) {
+        let ip = hop.address.ip();
+        if !self.feed.is_known(ip) {
             return None;
         }
         let Ok(Message::Response(response)) = parse(bytes, &Limits::TCP) else { return None };
         let via = response.headers.top_via().ok()?;
-        Some(SocketAddr::new(remote.ip(), via.port.unwrap_or(5060)))
+        let port = via.port.unwrap_or(hop.transport.default_port());
+        Some(Hop { address: SocketAddr::new(ip, port), ..hop })
     }
 
-    /// Takes the connection to this address out, after what is queued was written.
-    pub(super) fn finish(&self, remote: SocketAddr) {
-        lock(&self.table).open.remove(&remote);
+    /// Takes the connection to this hop out, after what is queued was written.
+    pub(super) fn finish(&self, hop: Hop) {
+        lock(&self.table).open.remove(&hop);
     }
 
     /// Ends all: what is queued is written first, for a moment.
@@ -184,27 +225,76 @@ impl Streams {
         if is_full {
             return false;
         }
-        let (streams, entry) = (self.clone(), self.enter(flow.path.remote));
-        let is_queued = lock(&self.table)
-            .open
-            .get(&flow.path.remote)
-            .is_some_and(|open| open.queue.try_send(first).is_ok());
+        let (streams, entry) = (self.clone(), self.enter(flow.hop(), None));
+        let is_queued =
+            lock(&self.table).open.get(&flow.hop()).is_some_and(|open| open.queue.try_send(first).is_ok());
         self.tasks.spawn(async move {
-            let remote = flow.path.remote;
-            let opened = tokio::select! {
-                opened = timeout(CONNECT_TIMEOUT, TcpStream::connect(remote)) => opened,
-                () = entry.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
-            };
-            if let Ok(Ok(stream)) = opened {
-                streams.serve(stream, flow, entry, true).await;
-            } else {
-                streams.leave(remote, entry.id);
-                let _ = streams.feed.trusted.send(Inbound::Unreachable { hop: flow.hop() }).await;
-            }
+            streams.reach(flow, entry).await;
             let mut table = lock(&streams.table);
             table.own = table.own.saturating_sub(1);
         });
         is_queued
+    }
+
+    /// A connection of ours, from its first packet to its end.
+    async fn reach(&self, flow: Flow, entry: Entry) {
+        let opened = tokio::select! {
+            opened = timeout(CONNECT_TIMEOUT, TcpStream::connect(flow.path.remote)) => opened,
+            () = entry.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
+        };
+        let Ok(Ok(stream)) = opened else { return self.give_up(flow, &entry).await };
+        let _ = stream.set_nodelay(true);
+        if !flow.transport.is_secure() {
+            return self.serve(stream.into_split(), flow, entry, true).await;
+        }
+        let Some(connector) = self.peers.connector(flow.hop()) else {
+            return self.give_up(flow, &entry).await;
+        };
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_TIMEOUT, connector.connect(stream)) => shaken,
+            () = entry.cut.cancelled() => return self.give_up(flow, &entry).await,
+        };
+        match shaken.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, TOO_SLOW))) {
+            Ok(stream) => self.serve(tokio::io::split(stream), flow, entry, true).await,
+            Err(error) => {
+                self.peers.failed(flow.hop(), &error);
+                self.give_up(flow, &entry).await;
+            }
+        }
+    }
+
+    /// Nobody is there, or not who should be.
+    async fn give_up(&self, flow: Flow, entry: &Entry) {
+        for hop in self.leave(flow.hop(), entry.id) {
+            let _ = self.feed.trusted.send(Inbound::Unreachable { hop }).await;
+        }
+    }
+
+    /// A connection to us, from its first packet to its end.
+    async fn greet(&self, stream: TcpStream, remote: SocketAddr, acceptor: Option<Acceptor>) {
+        let Ok(local) = stream.local_addr() else { return };
+        let _ = stream.set_nodelay(true);
+        let Some(acceptor) = acceptor else {
+            let flow = Flow::tcp(local, remote);
+            let entry = self.enter(flow.hop(), None);
+            return self.serve(stream.into_split(), flow, entry, false).await;
+        };
+        // without a word, as for want of a place
+        if !self.feed.is_known(remote.ip()) && !self.feed.admit_for(remote.ip(), HANDSHAKE_COST) {
+            return debug!(%remote, "no budget for a handshake");
+        }
+        let shaken = tokio::select! {
+            shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
+            () = self.stop.cancelled() => return,
+        };
+        match shaken.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, TOO_SLOW))) {
+            Ok(stream) => {
+                let flow = Flow::tls(local, remote);
+                let entry = self.enter(flow.hop(), Presented::by(&stream));
+                self.serve(tokio::io::split(stream), flow, entry, false).await;
+            }
+            Err(error) => self.peers.refused(remote, &error, self.feed.is_known(remote.ip())),
+        }
     }
 
     /// A place among the connections at once.
@@ -224,33 +314,52 @@ impl Streams {
     }
 
     /// A place in the table; one that stood there is cut off: the far side has a new connection by that address.
-    fn enter(&self, remote: SocketAddr) -> Entry {
+    fn enter(&self, hop: Hop, shown: Option<Presented>) -> Entry {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         let cut = CancellationToken::new();
         let mut table = lock(&self.table);
         table.next_id += 1;
         let id = table.next_id;
-        if let Some(old) = table.open.insert(remote, Open { id, queue, cut: cut.clone() }) {
+        let is_proved = shown.is_some();
+        let open = Open { id, queue, cut: cut.clone(), shown, alias: None };
+        if let Some(old) = table.open.insert(hop, open) {
             old.cut.cancel();
         }
-        Entry { id, outgoing, cut }
+        Entry { id, outgoing, cut, is_proved }
     }
 
-    fn leave(&self, remote: SocketAddr, id: u64) {
+    /// Takes a connection out; gives the hops that were reached by it.
+    fn leave(&self, hop: Hop, id: u64) -> Vec<Hop> {
         let mut table = lock(&self.table);
-        if table.open.get(&remote).is_some_and(|open| open.id == id) {
-            table.open.remove(&remote);
+        // another one may stand there by now
+        if table.open.get(&hop).is_none_or(|open| open.id == id) {
+            table.open.remove(&hop);
+        }
+        let around: Vec<Hop> =
+            table.detours.iter().filter(|(_, by)| **by == hop).map(|(to, _)| *to).collect();
+        table.detours.retain(|_, by| *by != hop);
+        std::iter::once(hop).chain(around).collect()
+    }
+
+    /// Notes where who came by a connection says that he is.
+    fn note_alias(&self, flow: Flow, bytes: &[u8]) {
+        if let Some(alias) = tls::alias(flow.path.remote, bytes)
+            && let Some(open) = lock(&self.table).open.get_mut(&flow.hop())
+        {
+            open.alias = Some(alias);
         }
     }
 
-    /// One connection from begin to end.
-    async fn serve(&self, stream: TcpStream, flow: Flow, entry: Entry, is_ours: bool) {
-        let remote = flow.path.remote;
-        let _ = stream.set_nodelay(true);
-        let (read, write) = stream.into_split();
+    /// An open connection until its end.
+    async fn serve<R, W>(&self, (read, write): (R, W), flow: Flow, entry: Entry, is_ours: bool)
+    where
+        R: AsyncRead + Unpin,
+        W: AsyncWrite + Unpin,
+    {
         let (pongs, pong) = mpsc::channel(1);
         {
-            let reading = self.read(read, flow, &pongs, is_ours);
+            let origin = Origin { is_ours, is_proved: entry.is_proved };
+            let reading = self.read(read, flow, &pongs, origin);
             let writing = write_all(write, entry.outgoing, pong);
             let mut writing = std::pin::pin!(writing);
             tokio::select! {
@@ -262,17 +371,18 @@ impl Streams {
                 () = entry.cut.cancelled() => {}
             }
         }
-        self.leave(remote, entry.id);
-        let _ = self.feed.trusted.send(Inbound::Closed { hop: flow.hop() }).await;
+        for hop in self.leave(flow.hop(), entry.id) {
+            let _ = self.feed.trusted.send(Inbound::Closed { hop }).await;
+        }
     }
 
     /// Reads until the end; true when the frame broke.
-    async fn read(
+    async fn read<R: AsyncRead + Unpin>(
         &self,
-        mut read: OwnedReadHalf,
+        mut read: R,
         flow: Flow,
         pongs: &mpsc::Sender<()>,
-        is_ours: bool,
+        Origin { is_ours, is_proved }: Origin,
     ) -> bool {
         let ip = flow.path.remote.ip();
         let mut framer = Framer::new(Limits::TCP);
@@ -285,7 +395,14 @@ impl Streams {
             chunk.clear();
             chunk.reserve(CHUNK);
             match tokio::time::timeout_at(message.unwrap_or(idle).into(), read.read_buf(&mut chunk)).await {
-                Ok(Ok(0) | Err(_)) => return false,
+                Ok(Ok(0)) => return false,
+                Ok(Err(error)) => {
+                    // TLS 1.3 has our certificate refused after the handshake
+                    if is_ours && error.kind() == io::ErrorKind::InvalidData {
+                        self.peers.failed(flow.hop(), &error);
+                    }
+                    return false;
+                }
                 Ok(Ok(_)) => {}
                 // a registration or a dialog keeps an idle one open
                 Err(_) if has_spoken && message.is_none() && self.feed.is_known(ip) => {
@@ -307,6 +424,9 @@ impl Streams {
                     Ok(Some(Frame::Message(bytes))) => {
                         has_frame = true;
                         has_spoken = true;
+                        if is_proved {
+                            self.note_alias(flow, &bytes);
+                        }
                         if !self.feed.stream(flow, bytes).await {
                             return false;
                         }
@@ -319,6 +439,9 @@ impl Streams {
             }
             let now = Instant::now();
             if has_frame {
+                if flow.transport.is_secure() {
+                    self.peers.succeeded(ip);
+                }
                 (idle, message) = (now + IDLE_TIMEOUT, None);
             }
             message = framer.is_midway().then(|| message.unwrap_or(now + MESSAGE_TIMEOUT));
@@ -330,11 +453,20 @@ struct Entry {
     id: u64,
     outgoing: mpsc::Receiver<Bytes>,
     cut: CancellationToken,
+    is_proved: bool,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+struct Origin {
+    is_ours: bool,
+    /// Who came by it has a certificate.
+    is_proved: bool,
 }
 
 /// Writes what is queued until the queue ends, or the far side takes no more.
-async fn write_all(
-    mut write: OwnedWriteHalf,
+async fn write_all<W: AsyncWrite + Unpin>(
+    mut write: W,
     mut queue: mpsc::Receiver<Bytes>,
     mut pong: mpsc::Receiver<()>,
 ) {
@@ -347,7 +479,12 @@ async fn write_all(
             },
             Some(()) = pong.recv() => Bytes::from_static(PONG),
         };
-        if !matches!(timeout(WRITE_TIMEOUT, write.write_all(&bytes)).await, Ok(Ok(()))) {
+        // TLS holds back what is not flushed
+        let writing = async {
+            write.write_all(&bytes).await?;
+            write.flush().await
+        };
+        if !matches!(timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
             return;
         }
     }
@@ -366,7 +503,7 @@ impl Drop for Place {
     }
 }
 
-async fn accept(streams: Streams, listener: TcpListener) {
+async fn accept(streams: Streams, listener: TcpListener, acceptor: Option<Acceptor>) {
     loop {
         let accepted = tokio::select! {
             () = streams.stop.cancelled() => return,
@@ -376,10 +513,9 @@ async fn accept(streams: Streams, listener: TcpListener) {
             Ok((stream, remote)) => {
                 // without a place the connection is closed at once, so that who waits behind it is seen
                 let Some(place) = streams.place(remote.ip()) else { continue };
-                let Ok(local) = stream.local_addr() else { continue };
-                let (own, entry) = (streams.clone(), streams.enter(remote));
+                let (own, acceptor) = (streams.clone(), acceptor.clone());
                 streams.tasks.spawn(async move {
-                    own.serve(stream, Flow::tcp(local, remote), entry, false).await;
+                    own.greet(stream, remote, acceptor).await;
                     drop(place);
                 });
             }

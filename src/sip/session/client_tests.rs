@@ -46,7 +46,7 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(call: OutgoingCall) -> Self {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
-        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into() };
+        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into(), is_sips: false };
         let session = Session::dial(end, call, Timings::default(), Seed::from_number(7));
         let mut bench = Self {
             now: T0(),

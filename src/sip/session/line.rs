@@ -6,8 +6,8 @@ use super::super::dialog::{Dialog, LocalEnd};
 use super::super::digest::{Credentials, DigestClient, DigestError};
 use super::super::transaction::{Timings, TransactionId};
 use super::super::{
-    CSeq, Flow, Header, HeaderName, Headers, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
-    StatusCode,
+    CSeq, Flow, Header, HeaderName, Headers, Hop, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
+    StatusCode, TlsPeer, Transport,
 };
 use super::prack;
 use super::timer::{Timer, TimerRules};
@@ -34,6 +34,9 @@ pub(super) struct Line {
     /// Our description as it stands, for a refresh that changes nothing.
     pub(super) description: Option<Body>,
     stays_on_flow: bool,
+    /// The call goes by a TLS connection that the far side has made, and that is open. Its requests go that way: the far
+    /// side is known to be there, and may have no certificate that a connection of ours would make sure of.
+    has_connection: bool,
     open: BTreeSet<Ticket>,
     next_ticket: u32,
     is_over: bool,
@@ -51,6 +54,7 @@ impl Line {
         timers: TimerRules,
     ) -> Self {
         Self {
+            has_connection: end.flow.transport == Transport::Tls(TlsPeer::ANY),
             local_tag: seed.token(16),
             call_id: seed.token(32),
             end,
@@ -215,9 +219,15 @@ impl Line {
         Ok(lines)
     }
 
+    /// A connection was closed.
+    pub(super) fn handle_closed(&mut self, hop: Hop) {
+        self.has_connection &= self.end.flow.hop() != hop;
+    }
+
     /// Where requests of a dialog go.
     pub(super) fn flow_of(&self, dialog: &Dialog) -> Flow {
-        let hop = (!self.stays_on_flow).then(|| dialog.next_hop(&self.end.flow)).flatten();
+        let stays = self.stays_on_flow || self.has_connection;
+        let hop = (!stays).then(|| dialog.next_hop(&self.end.flow)).flatten();
         hop.map_or(self.end.flow, |hop| self.end.flow.to(hop))
     }
 

@@ -23,7 +23,7 @@ mod update;
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
-use super::{Essentials, Flow, Reason, Request, Response, StatusCode};
+use super::{Essentials, Flow, Hop, Reason, Request, Response, StatusCode};
 use crate::base::Seed;
 use bytes::Bytes;
 use client::Client;
@@ -160,6 +160,11 @@ impl Session {
     #[must_use]
     pub fn local_tag(&self) -> &str {
         &self.line.local_tag
+    }
+
+    /// A connection was closed.
+    pub fn handle_closed(&mut self, hop: Hop) {
+        self.line.handle_closed(hop);
     }
 
     /// Whether the far side of its dialog has this tag; none while it is not answered.

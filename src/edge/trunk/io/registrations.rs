@@ -256,6 +256,11 @@ mod tests {
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
         pbx.register(3, &format!("sip:s@{address}"), 300).await;
         assert!(matches!(pbx.next().await, Message::Request(r) if r.method == Method::OPTIONS));
+        // it is asked a moment before it is up
+        let start = Instant::now();
+        while trunk.is_down() && start.elapsed() < Duration::from_secs(5) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         assert_eq!(dialer.place(&trunk).await.ok().map(|(hop, _)| hop.address), Some(address));
     }
 

@@ -23,8 +23,8 @@ struct Place {
 impl Locate for Place {
     async fn locate(&self) -> Option<Hop> {
         // a failure shows in the state, once; a log line for each attempt would be thousands a day
-        let address = self.trunk.look_up(self.sip.addresses()).await.ok()?;
-        let hop = Hop { transport: self.trunk.transport, address };
+        let address = self.trunk.look_up(self.trunk.listening(&self.sip)).await.ok()?;
+        let hop = Hop { transport: self.trunk.way(), address };
         let is_new = self.trusted.lock().unwrap_or_else(PoisonError::into_inner).replace(address.ip())
             != Some(address.ip());
         if is_new {
@@ -112,8 +112,8 @@ fn tell(trunk: &Trunk, state: &Option<RegisterState>) {
 /// What a trunk registers; none without a user, which its configuration does not allow.
 fn register_config(trunk: &Trunk, expires: Duration) -> Option<RegisterConfig> {
     let user = trunk.user.clone()?;
-    // 5060 goes without saying, and some registrars compare domains as text
-    let port = Some(trunk.port).filter(|p| *p != super::super::config::DEFAULT_PORT);
+    // the usual port goes without saying, and some registrars compare domains as text
+    let port = Some(trunk.port).filter(|p| *p != trunk.transport.default_port());
     Some(RegisterConfig {
         registrar: SipUri::new(None, trunk.sip_host(), port).by(trunk.transport),
         aor: SipUri::new(Some(&user), trunk.sip_host(), None),

@@ -1,0 +1,366 @@
+//! What a peer may tell us of a caller, and what it is told: asserted and preferred identities (RFC 3325), privacy (RFC
+//! 3323), diversions (RFC 5806, RFC 7044), headers that pass, and numbers written anew.
+//!
+//! Left out: Privacy values `header` and `session`, the former Remote-Party-ID, History-Info beyond who diverted and why.
+
+use super::Identity;
+use crate::call::leg::{Diversion, Particulars, Party};
+use crate::call::route::Occasion;
+use crate::registry::Rewrites;
+use crate::sip::{Header, HeaderName, Headers, NameAddr, SipUri};
+
+/// Diversions that a call may carry; a loop of forwards adds one a turn.
+const MAX_DIVERSIONS: usize = 10;
+/// Header lines of the pass list that a call may carry, and bytes of each.
+const MAX_EXTRAS: usize = 16;
+const MAX_EXTRA_BYTES: usize = 1_024;
+
+/// Where the caller's number stands (RFC 3261 §8.1.1.3, RFC 3325 §9).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CallerId {
+    /// In P-Asserted-Identity, for a peer that trusts us; From carries our user, by which a stock Asterisk knows the
+    /// endpoint.
+    #[default]
+    Asserted,
+    /// In P-Preferred-Identity, for a carrier that asserts by itself; From carries our user.
+    Preferred,
+    /// In From.
+    From,
+}
+
+/// How a peer is told that a call was meant for others before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DiversionStyle {
+    /// Not at all.
+    #[default]
+    Off,
+    /// By Diversion (RFC 5806), which Asterisk and most carriers know.
+    Diversion,
+    /// By History-Info (RFC 7044).
+    HistoryInfo,
+}
+
+/// What goes between a peer and a call beside who calls whom.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// Whether the peer's assertions are believed, and it is told ours (RFC 3325 §2.4).
+    pub is_trusted: bool,
+    /// Where the caller's number stands.
+    pub caller_id: CallerId,
+    /// How it is told of diversions; those it tells of are believed where it is trusted.
+    pub diversion: DiversionStyle,
+    /// Headers that pass, from it and to it.
+    pub passes: Vec<HeaderName>,
+    /// How the numbers of its callers are written here.
+    pub callers_in: Rewrites,
+    /// How our callers' numbers are written there.
+    pub callers_out: Rewrites,
+}
+
+impl Policy {
+    /// Who calls, and what else an INVITE tells. The asserted identity is for those who trust each other, and the far
+    /// side of a call need not be of them: with `Privacy: id` it is withheld (RFC 3325 §7), with `user` also what From
+    /// says (RFC 3323 §4.2).
+    #[must_use]
+    pub fn read(&self, headers: &Headers, from: &NameAddr) -> (Party, Particulars) {
+        let wants = |word: &str| {
+            let mut values = headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
+            values.any(|v| v.trim().eq_ignore_ascii_case(word))
+        };
+        let (is_nobody, is_withheld) = (wants("user"), wants("user") || wants("id"));
+        let asserted = if self.is_trusted { headers.asserted() } else { Vec::new() };
+        let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+        let party = |address: &NameAddr| self.party_of(address, from);
+        let shown = match asserted {
+            _ if is_nobody => Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) },
+            Some(asserted) if !is_withheld => party(asserted),
+            _ => party(from),
+        };
+        let particulars = Particulars {
+            withheld: asserted.filter(|_| is_withheld).map(party),
+            diversions: if self.is_trusted { diversions(headers) } else { Vec::new() },
+            extras: self.extras(headers),
+        };
+        (shown, particulars)
+    }
+
+    /// A party by its address. An asserted address often has no name to show; From may have one.
+    fn party_of(&self, address: &NameAddr, from: &NameAddr) -> Party {
+        let display = address.display.clone().or_else(|| from.display.clone());
+        let user = self.callers_in.apply(address.uri.user_text().unwrap_or_default());
+        Party { user, display: display.filter(|d| !d.is_empty()) }
+    }
+
+    fn extras(&self, headers: &Headers) -> Vec<(String, String)> {
+        let passing =
+            headers.iter().filter(|h| self.passes.contains(h.name()) && h.value().len() <= MAX_EXTRA_BYTES);
+        passing.take(MAX_EXTRAS).map(|h| (h.name().to_string(), h.value().to_owned())).collect()
+    }
+
+    /// The caller as this peer is to see it.
+    #[must_use]
+    pub fn caller(&self, caller: &Party) -> Party {
+        Party { user: self.callers_out.apply(caller.user.clone()), display: caller.display.clone() }
+    }
+
+    /// The header lines that tell a peer what it may know of a call from `shown`, to `number`.
+    #[must_use]
+    pub fn lines(&self, identity: &Identity, shown: &Party, number: &str, of: &Particulars) -> Vec<Header> {
+        let mut lines = Vec::new();
+        let address = |party: &Party| {
+            let party = self.caller(party);
+            let mut address = NameAddr::new(SipUri::new(Some(&party.user), identity.host.clone(), None));
+            address.display = party.display;
+            address
+        };
+        match (self.caller_id, self.is_trusted, &of.withheld) {
+            // it is one of those who trust each other: it is told, and told to keep it (RFC 3325 §7)
+            (_, true, Some(withheld)) => {
+                lines.push(Header::new(HeaderName::PAssertedIdentity, address(withheld).to_string()));
+                lines.push(Header::new(HeaderName::Privacy, "id"));
+            }
+            _ if shown.user.is_empty() || shown.user == "anonymous" => {}
+            (CallerId::Preferred, ..) => {
+                lines.push(Header::new(HeaderName::PPreferredIdentity, address(shown).to_string()));
+            }
+            (_, true, None) => {
+                lines.push(Header::new(HeaderName::PAssertedIdentity, address(shown).to_string()));
+            }
+            (_, false, _) => {}
+        }
+        match self.diversion {
+            DiversionStyle::Off => {}
+            DiversionStyle::Diversion => {
+                lines.extend(of.diversions.iter().map(|diversion| {
+                    let reason = diversion_reason(diversion.why);
+                    Header::new(
+                        HeaderName::Diversion,
+                        format!("{};reason={reason}", address(&diversion.from)),
+                    )
+                }));
+            }
+            DiversionStyle::HistoryInfo if of.diversions.is_empty() => {}
+            DiversionStyle::HistoryInfo => lines.push(history(identity, number, &of.diversions)),
+        }
+        let passing = of.extras.iter().map(|(name, value)| (HeaderName::parse(name), value));
+        lines.extend(
+            passing
+                .filter(|(name, _)| self.passes.contains(name))
+                .map(|(name, value)| Header::new(name, value.clone())),
+        );
+        lines
+    }
+}
+
+/// Why, in the words of RFC 5806 §4.
+const fn diversion_reason(why: Option<Occasion>) -> &'static str {
+    match why {
+        Some(Occasion::Busy) => "user-busy",
+        Some(Occasion::NoAnswer) => "no-answer",
+        Some(Occasion::Unreachable) => "unavailable",
+        None => "unconditional",
+    }
+}
+
+/// Why, as the cause of a target (RFC 4458 §2).
+const fn history_cause(why: Option<Occasion>) -> u16 {
+    match why {
+        Some(Occasion::Busy) => 486,
+        Some(Occasion::NoAnswer) => 408,
+        Some(Occasion::Unreachable) => 503,
+        None => 302,
+    }
+}
+
+/// One line with the way of a call: each target after the first names why it became one (RFC 7044 §5).
+fn history(identity: &Identity, number: &str, diversions: &[Diversion]) -> Header {
+    let mut index = String::from("1");
+    let mut entries = Vec::new();
+    let mut why = None;
+    let steps = diversions.iter().rev().map(|d| (d.from.user.as_str(), Some(d.why)));
+    for (user, next) in steps.chain(std::iter::once((number, None))) {
+        let uri = SipUri::new(Some(user), identity.host.clone(), None);
+        let cause = why.map_or_else(String::new, |why| format!(";cause={}", history_cause(why)));
+        entries.push(format!("<{uri}{cause}>;index={index}"));
+        index.push_str(".1");
+        why = next;
+    }
+    Header::new(HeaderName::HistoryInfo, entries.join(", "))
+}
+
+/// Whom a call was meant for before, the latest first.
+fn diversions(headers: &Headers) -> Vec<Diversion> {
+    let addresses = |name: &HeaderName| -> Vec<NameAddr> {
+        let list = headers.list(name).unwrap_or_default();
+        list.into_iter().filter_map(|text| NameAddr::parse(text).ok()).collect()
+    };
+    let party = |address: &NameAddr| {
+        let user = address.uri.user_text().filter(|user| !user.is_empty())?;
+        Some(Party { user, display: address.display.clone() })
+    };
+    let of_header = addresses(&HeaderName::Diversion);
+    if !of_header.is_empty() {
+        let read = |address: &NameAddr| {
+            let why = match address.params.value("reason").map(str::to_ascii_lowercase).as_deref() {
+                Some("user-busy") => Some(Occasion::Busy),
+                Some("no-answer") => Some(Occasion::NoAnswer),
+                Some("unavailable" | "out-of-service") => Some(Occasion::Unreachable),
+                _ => None,
+            };
+            Some(Diversion { from: party(address)?, why })
+        };
+        return of_header.iter().filter_map(read).take(MAX_DIVERSIONS).collect();
+    }
+    let entries = addresses(&HeaderName::HistoryInfo);
+    let read = |pair: &[NameAddr]| {
+        let [before, target] = pair else { return None };
+        let cause = target.uri.sip()?.param("cause").flatten()?;
+        let why = match cause.as_str() {
+            "486" => Some(Occasion::Busy),
+            "408" => Some(Occasion::NoAnswer),
+            "404" | "480" | "503" => Some(Occasion::Unreachable),
+            _ => None,
+        };
+        Some(Diversion { from: party(before)?, why })
+    };
+    let mut found: Vec<_> = entries.windows(2).filter_map(read).collect();
+    found.reverse();
+    found.truncate(MAX_DIVERSIONS);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::Host;
+
+    fn headers(lines: &[(&str, &str)]) -> Headers {
+        let mut headers = Headers::default();
+        lines.iter().for_each(|(name, value)| headers.push(HeaderName::parse(name), *value));
+        headers
+    }
+
+    fn trusting() -> Policy {
+        Policy { is_trusted: true, diversion: DiversionStyle::Diversion, ..Policy::default() }
+    }
+
+    fn identity() -> Identity {
+        Identity::of_host(Host::parse("pbx.example").unwrap())
+    }
+
+    fn from() -> NameAddr {
+        NameAddr::parse("\"Anna\" <sip:trunk@192.0.2.4>;tag=x").unwrap()
+    }
+
+    fn told(policy: &Policy, shown: &Party, of: &Particulars) -> Vec<String> {
+        policy
+            .lines(&identity(), shown, "600", of)
+            .iter()
+            .map(|h| format!("{}: {}", h.name(), h.value()))
+            .collect()
+    }
+
+    #[test]
+    fn who_asks_not_to_be_named_is_told_only_to_those_who_are_trusted_rfc_3325_7() {
+        let asserted = ("P-Asserted-Identity", "<sip:4930@carrier>");
+        let (shown, of) = trusting().read(&headers(&[asserted, ("Privacy", "id")]), &from());
+        assert_eq!((shown.user.as_str(), shown.display.as_deref()), ("trunk", Some("Anna")));
+        assert_eq!(of.withheld.as_ref().unwrap().user, "4930");
+        assert_eq!(
+            told(&trusting(), &shown, &of),
+            ["P-Asserted-Identity: \"Anna\" <sip:4930@pbx.example>", "Privacy: id"]
+        );
+        assert!(told(&Policy::default(), &shown, &of).is_empty(), "a carrier is told nothing");
+        let (nobody, of) = trusting().read(&headers(&[("Privacy", "user")]), &from());
+        assert_eq!((nobody.user.as_str(), &of.withheld), ("anonymous", &None));
+        assert!(told(&trusting(), &nobody, &of).is_empty(), "nobody is asserted to be called anonymous");
+        let (believed, of) = trusting().read(&headers(&[asserted]), &from());
+        assert_eq!((believed.user.as_str(), of), ("4930", Particulars::default()));
+        let (_, of) = Policy::default().read(&headers(&[asserted, ("Privacy", "id")]), &from());
+        assert_eq!(of.withheld, None, "a stranger's word");
+    }
+
+    #[test]
+    fn a_carrier_that_asserts_by_itself_is_told_whom_we_would_prefer_rfc_3325_9_2() {
+        let policy = Policy { caller_id: CallerId::Preferred, ..Policy::default() };
+        let anna = Party { user: "+4930".into(), display: None };
+        assert_eq!(
+            told(&policy, &anna, &Particulars::default()),
+            ["P-Preferred-Identity: <sip:+4930@pbx.example>"]
+        );
+    }
+
+    #[test]
+    fn diversions_are_read_from_either_header_and_told_in_either() {
+        let of = |lines: &[(&str, &str)]| trusting().read(&headers(lines), &from()).1.diversions;
+        let diversion = |user: &str, why| Diversion { from: Party { user: user.into(), display: None }, why };
+        let both = [diversion("1002", Some(Occasion::NoAnswer)), diversion("1001", Some(Occasion::Busy))];
+        let header = ("Diversion", "<sip:1002@a>;reason=no-answer, <sip:1001@a>;reason=user-busy;counter=1");
+        assert_eq!(of(&[header]), both);
+        let history = (
+            "History-Info",
+            "<sip:1001@a>;index=1, <sip:1002@a;cause=486>;index=1.1, <sip:600@a;cause=408>;index=1.1.1",
+        );
+        assert_eq!(of(&[history]), both);
+        assert_eq!(of(&[("Diversion", "<sip:1@a>;reason=unconditional")]), [diversion("1", None)]);
+        assert_eq!(of(&[("Diversion", "<tel:>, ;;, <sip:a>")]), [], "what cannot be read is left out");
+        assert!(Policy::default().read(&headers(&[header]), &from()).1.diversions.is_empty());
+
+        let particulars = Particulars { diversions: both.to_vec(), ..Particulars::default() };
+        let nobody = Party::default();
+        assert_eq!(
+            told(&trusting(), &nobody, &particulars),
+            [
+                "Diversion: <sip:1002@pbx.example>;reason=no-answer",
+                "Diversion: <sip:1001@pbx.example>;reason=user-busy"
+            ]
+        );
+        let by_history = Policy { diversion: DiversionStyle::HistoryInfo, ..trusting() };
+        assert_eq!(
+            told(&by_history, &nobody, &particulars),
+            ["History-Info: <sip:1001@pbx.example>;index=1, <sip:1002@pbx.example;cause=486>;index=1.1, \
+              <sip:600@pbx.example;cause=408>;index=1.1.1"]
+        );
+        assert!(told(&by_history, &nobody, &Particulars::default()).is_empty());
+    }
+
+    #[test]
+    fn a_loop_of_forwards_does_not_grow_a_call_for_ever() {
+        let line = vec!["<sip:1@a>;reason=user-busy"; 30].join(",");
+        let (_, of) = trusting().read(&headers(&[("Diversion", &line)]), &from());
+        assert_eq!(of.diversions.len(), MAX_DIVERSIONS);
+    }
+
+    #[test]
+    fn headers_pass_when_both_peers_lists_have_them_and_no_others() {
+        let passes = |names: &[&str]| Policy {
+            passes: names.iter().map(|n| HeaderName::parse(n)).collect(),
+            ..Policy::default()
+        };
+        let lines =
+            [("X-Customer", "7"), ("x-queue", "sales; a=\"b\""), ("X-Secret", "s"), ("User-to-User", "00aa")];
+        let (_, of) = passes(&["X-Customer", "X-Queue", "User-to-User"]).read(&headers(&lines), &from());
+        assert_eq!(of.extras.len(), 3);
+        let nobody = Party::default();
+        assert_eq!(
+            told(&passes(&["x-customer", "X-Queue", "X-Secret"]), &nobody, &of),
+            ["X-Customer: 7", "x-queue: sales; a=\"b\""]
+        );
+        let long = "v".repeat(MAX_EXTRA_BYTES + 1);
+        let (_, of) = passes(&["X-Customer"]).read(&headers(&[("X-Customer", &long)]), &from());
+        assert!(of.extras.is_empty());
+    }
+
+    #[test]
+    fn callers_are_written_as_each_side_writes_numbers() {
+        let mut policy = trusting();
+        policy.callers_in = Rewrites::parse(&["00*=+*", "0* = +49*"]).unwrap();
+        policy.callers_out = Rewrites::parse(&["+49*=0*"]).unwrap();
+        let (shown, _) = policy.read(&headers(&[("P-Asserted-Identity", "<sip:03012@pbx>")]), &from());
+        assert_eq!(shown.user, "+493012");
+        assert_eq!(
+            told(&policy, &shown, &Particulars::default()),
+            ["P-Asserted-Identity: \"Anna\" <sip:03012@pbx.example>"]
+        );
+    }
+}
