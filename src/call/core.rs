@@ -481,63 +481,6 @@ impl Call {
         }
     }
 
-    /// What the media of this call said.
-    pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
-        if matches!(self.state, State::Ended | State::New) {
-            return;
-        }
-        match event {
-            MediaEvent::Offer { leg, sdp } => self.handle_own_offer(leg, sdp),
-            MediaEvent::Answer { leg, sdp } => self.handle_own_answer(leg, sdp),
-            MediaEvent::Refused { leg, refusal } => self.handle_refused(now, leg, refusal),
-            MediaEvent::Connected { leg, codec } => {
-                if let Some(party) = self.party_mut(leg) {
-                    party.is_negotiated = true;
-                    party.codec = Some(codec);
-                    self.change_codec(leg);
-                    self.report_media(leg, MediaState::Connected { codec: codec.name() });
-                }
-            }
-            MediaEvent::Failed { leg, cause } => {
-                self.handle_media_end(now, leg, MediaState::Failed(cause), cause)
-            }
-            MediaEvent::Lost { leg, cause } => {
-                self.handle_media_end(now, leg, MediaState::Lost(cause), cause)
-            }
-            MediaEvent::Detached { leg, .. } => {
-                if self.party_mut(leg).is_some() {
-                    self.report_media(leg, MediaState::Closed);
-                }
-            }
-            MediaEvent::Dtmf { leg, digit } => {
-                if let Some(party) = self.party_mut(leg) {
-                    party.has_keys = true;
-                }
-                if let Some(other) = self.other(leg) {
-                    self.tell(other, LegCommand::Dtmf(DtmfDigit { digit, duration: KEY_DURATION }));
-                }
-            }
-        }
-    }
-
-    fn handle_media_end(&mut self, now: Instant, leg: LegId, state: MediaState, cause: Cause) {
-        let Some(party) = self.party_mut(leg) else { return };
-        let stays = party.profile.may_detach && cause != Cause::Internal;
-        self.report_media(leg, state);
-        if stays {
-            return;
-        }
-        if self.callee(leg).is_some() {
-            self.give_up(now, leg, cause, false);
-        } else if leg != self.caller.party.leg && self.transfer.is_some() {
-            // whoever transfers may have nothing more to say
-            self.tell(leg, LegCommand::Hangup(cause));
-            self.let_go(leg);
-        } else {
-            self.end(cause, None);
-        }
-    }
-
     /// The clock. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         if let Some(parting) = self.parting.as_ref().filter(|p| p.until <= now) {
@@ -571,19 +514,6 @@ impl Call {
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let parting = self.parting.as_ref().map(|p| (p.until, Timer::Parting));
         parting.or(self.ring_deadline.map(|at| (at, Timer::Ring)))
-    }
-
-    // ---- media
-
-    fn bridge(&mut self, leg: LegId) {
-        if self.bridged.replace(leg) != Some(leg) {
-            self.media(MediaCommand::Bridge(self.caller.party.leg, leg));
-        }
-    }
-
-    fn report_media(&mut self, leg: LegId, state: MediaState) {
-        self.outputs.push_back(Output::Note(Note::Media(leg, state)));
-        self.tell(leg, LegCommand::MediaState(state));
     }
 
     // ---- small things
@@ -679,6 +609,7 @@ impl Caller {
 }
 
 mod attempts;
+mod media;
 mod offers;
 mod parting;
 mod transfer;

@@ -182,6 +182,28 @@ mod tests {
     }
 
     #[test]
+    fn the_reason_of_a_bye_says_the_same_on_the_other_side() {
+        for cause in [
+            Cause::Normal,
+            Cause::Busy,
+            Cause::Declined,
+            Cause::NoAnswer,
+            Cause::AnsweredElsewhere,
+            Cause::Congestion,
+            Cause::NoCommonCodec,
+            Cause::MediaTimeout,
+        ] {
+            let said = reason(cause);
+            let q850 = said.q850_cause();
+            assert_eq!(from_end(&CallEnd::Remote { q850, text: said.text }), cause);
+        }
+        // what means nothing to who hears it is a plain hangup
+        for cause in [Cause::Transferred, Cause::Cancelled, Cause::Shutdown, Cause::Internal] {
+            assert_eq!(from_q850(Some(cause.q850())), Cause::Normal, "{cause}");
+        }
+    }
+
+    #[test]
     fn a_cause_that_one_trunk_refuses_with_is_the_same_by_another() {
         for cause in Cause::ALL {
             let status = to_status(cause);

@@ -37,9 +37,13 @@ async function silence(page, seconds) {
   return longest;
 }
 
-async function noGap({ report }, page, what, seconds) {
-  const longest = await silence(page, seconds);
-  report.check(`${what}: no gap over ${GAP_MS} ms`, longest <= GAP_MS, `${longest} ms`);
+/** Within the last seconds the page heard one party and then the other, and nothing but silence between them. */
+async function noGap({ report }, page, what, [before, after]) {
+  const [longest, heard] = [await silence(page, 5), await page.evaluate(() => window.hearEach(5, 0.1))];
+  const is = (hertz) => (h) => Math.abs(h.hertz - hertz) < hertz / 50;
+  const [last, first] = [heard.findLastIndex(is(before)), heard.findIndex(is(after))];
+  report.check(`${what}: one party and then the other`, last >= 0 && first > last, heard.map((h) => h.hertz.toFixed(0)).join(' '));
+  report.check(`${what}: no gap over ${GAP_MS} ms`, longest <= GAP_MS && (first - last - 1) * 100 <= GAP_MS, `${longest} ms`);
 }
 
 const list = async (client) => (await client.ask('GET', '/call/list')).json.calls;
@@ -125,8 +129,9 @@ last = true
     report.equal('one that answers: 202', await phone.refers('sip:602@192.0.2.99'), 202);
     await until('BYE for the telephone', () => !phone.dialog);
     report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
+    await sleep(700);
+    await noGap(ctx, page, 'from the one to the other', [PARTY_HERTZ, TONE_HERTZ]);
     await hears(ctx, page, 'the tone of 602', TONE_HERTZ);
-    await noGap(ctx, page, 'from the one to the other', 3);
     report.equal('one call is left', (await list(client)).length, 1);
     await client.hangup(callID);
     await quiet(pbx);
@@ -162,9 +167,9 @@ async function attended(ctx) {
     await until('both dialogs of the telephone end', () => (phone.messages.match(/^BYE /gm) ?? []).length === 2);
     report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
     report.equal('nobody is offered anything for it', (phone.messages.match(/^INVITE /gm) ?? []).length, 2);
-    await sleep(1_500);
+    await sleep(700);
     // both before either is heard out: the time between is that of the change
-    for (const [which, { page }] of calls.entries()) await noGap(ctx, page, `browser ${which + 1}`, 3);
+    for (const [which, { page }] of calls.entries()) await noGap(ctx, page, `browser ${which + 1}`, [PARTY_HERTZ, STEADY_HERTZ]);
     for (const [which, { client, callID, page }] of calls.entries()) {
       await hears(ctx, page, `browser ${which + 1} hears the other one`, STEADY_HERTZ);
       report.equal(`browser ${which + 1}: the call goes on`, (await client.status(callID)).state, 'active');

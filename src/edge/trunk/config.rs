@@ -272,7 +272,9 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let timers = read_timers(section, &raw, &mut faults);
     let keys_by_info = read_dtmf(section, raw.dtmf.as_deref(), &mut faults);
-    let follows_redirects = read_redirects(section, raw.redirects.as_deref(), &mut faults);
+    // through a carrier, whoever calls could have us call anybody at our expense
+    let may_transfer = raw.transfers.unwrap_or(policy.is_trusted);
+    let follows_redirects = read_redirects(section, raw.redirects.as_deref(), policy.is_trusted, &mut faults);
     let has_own_access = raw.inbound.is_some() || raw.inbound_networks.is_some();
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
@@ -300,7 +302,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             timers,
             keys_by_info,
-            may_transfer: raw.transfers.unwrap_or(true), // a PBX may call what it hands over to, too
+            may_transfer,
             follows_redirects,
             is_down: Arc::default(),
         }),
@@ -385,9 +387,11 @@ fn read_dtmf(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> 
 }
 
 /// Whether redirects are followed.
-fn read_redirects(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> bool {
+fn read_redirects(section: &Section, text: Option<&str>, is_trusted: bool, faults: &mut Vec<Fault>) -> bool {
     match text {
-        None | Some("trunk") => true, // the PBX itself is asked again, and nobody else
+        // whoever is called through a carrier could send us on to any number there, at our expense
+        None => is_trusted,
+        Some("trunk") => true,
         Some("off") => false,
         Some(_) => {
             faults.push(section.fault("redirects", "write \"trunk\" or \"off\""));
@@ -561,6 +565,24 @@ mod tests {
             (json!({"session_timers": "off", "session_expires": "90s"}), "session_expires"),
         ] {
             assert_eq!(with(value).unwrap_err(), [format!("trunk.pbx.{key}")]);
+        }
+    }
+
+    #[test]
+    fn who_is_not_trusted_has_no_calls_made_at_our_expense_unless_told_so() {
+        for (value, may_transfer, follows_redirects) in [
+            (json!({}), true, true),
+            (json!({"trusted": false}), false, false),
+            (json!({"trusted": false, "transfers": true, "redirects": "trunk"}), true, true),
+            (json!({"transfers": false, "redirects": "off"}), false, false),
+        ] {
+            let mut all = json!({"host": "192.0.2.1"});
+            all.as_object_mut().unwrap().extend(value.as_object().unwrap().clone());
+            let trunk = read(&Section::new("trunk.pbx", "t", all)).unwrap();
+            assert_eq!(
+                (trunk.may_transfer, trunk.follows_redirects, trunk.keys_by_info),
+                (may_transfer, follows_redirects, false)
+            );
         }
     }
 

@@ -286,7 +286,10 @@ impl Trunk {
         Terms {
             source: Source::Trunk(self.name.clone()),
             target: Target { edge: "trunk", name: self.name.clone(), number: String::new() },
-            places: vec![(host.clone(), self.port), (ip.clone(), self.port), (ip, address.port())],
+            places: [host, &ip]
+                .iter()
+                .flat_map(|h| [((*h).clone(), self.port), ((*h).clone(), address.port())])
+                .collect(),
             policy: self.policy.clone(),
             keys_by_info: self.keys_by_info,
             may_transfer: self.may_transfer,

@@ -133,6 +133,9 @@ impl End<'_> {
             lines.key("outbound_auth", &format!("{name}-out"));
         }
         lines.keys(&[("aors", name), ("direct_media", "no")]);
+        if trunk.keys_by_info {
+            lines.key("dtmf_mode", "info");
+        }
         if trunk.policy.is_trusted {
             lines.keys(&[("trust_id_inbound", "yes"), ("send_pai", "yes")]);
         }
@@ -204,6 +207,9 @@ impl End<'_> {
         lines.keys(&[("endpoint/context", "from-sipedge"), ("endpoint/disallow", "all")]);
         lines.key("endpoint/allow", &self.asterisk_codecs());
         lines.key("endpoint/direct_media", "no");
+        if trunk.keys_by_info {
+            lines.key("endpoint/dtmf_mode", "info");
+        }
         if trunk.policy.is_trusted {
             lines.keys(&[("endpoint/trust_id_inbound", "yes"), ("endpoint/send_pai", "yes")]);
         }
