@@ -17,7 +17,8 @@ export async function run({ report, api, browser, pbx, account }) {
     const c = await client.status(early);
     return c.state === 'ended' && c;
   });
-  report.equal('480 without ringing', ended.endReason, 'unavailable');
+  // the PBX sends 480 with Reason: Q.850;cause=19, which says that nobody answered (RFC 6432)
+  report.equal('480 with "no answer" as its reason', ended.endReason, 'timeout');
   report.equal('it was never answered', ended.answeredAt, null);
   await page.close();
 
