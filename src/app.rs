@@ -264,6 +264,9 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     if let (Ok(sections), Some(client)) = (&accounts, client) {
         faults.extend(sections.iter().filter_map(|s| judge_webhook(s, client)));
     }
+    if let Ok(sections) = &accounts {
+        faults.extend(sections.iter().filter_map(|section| judge_line(section, &edges)));
+    }
     let accounts = accounts.and_then(|sections| read_accounts(&sections));
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
@@ -323,6 +326,19 @@ fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIde
     let trunks = config.named("trunk").unwrap_or_default();
     let by_tls = trunks.iter().any(|trunk| trunk.text("transport") == Some("tls"));
     Ok(if by_tls { SipIdentity::MadeAtStart } else { SipIdentity::None })
+}
+
+/// An account's line, held against the trunks: its PBX must be one that we know the place of.
+fn judge_line(account: &Section, edges: &[(&'static str, Box<dyn Prepared>)]) -> Option<Fault> {
+    let name = account.text("line")?.strip_prefix("trunk.")?;
+    let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
+    let targets = trunks.targets();
+    if !targets.iter().any(|target| target == name) {
+        let list = targets.iter().map(|target| format!("trunk.{target}")).collect::<Vec<_>>().join(", ");
+        return Some(account.fault("line", format!("there is no trunk.{name}; there are: {list}")));
+    }
+    let remedy = format!("trunk.{name} has no `host` to register at: its PBX registers here");
+    trunks.host(name).is_none().then(|| account.fault("line", remedy))
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -548,8 +564,11 @@ impl Running {
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
         let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
-        let services =
-            Services::default().with(sip.clone()).with(Arc::new(client)).with(certificates.clone());
+        let services = Services::default()
+            .with(sip.clone())
+            .with(Arc::new(client))
+            .with(registry.clone())
+            .with(certificates.clone());
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();

@@ -26,6 +26,18 @@ pub struct Account {
     max_calls: usize,
     webhook: Option<String>,
     webhook_secret: Option<Secret>,
+    line: Option<Line>,
+}
+
+/// An extension that a PBX has for an account: the account is registered there as a telephone would be.
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// The trunk to that PBX.
+    pub trunk: String,
+    /// The extension's user there.
+    pub user: String,
+    /// For the PBX's challenges.
+    pub password: Option<Secret>,
 }
 
 impl Account {
@@ -65,6 +77,12 @@ impl Account {
         self.max_calls
     }
 
+    /// Its extension at a PBX.
+    #[must_use]
+    pub const fn line(&self) -> Option<&Line> {
+        self.line.as_ref()
+    }
+
     /// URL that is told of its calls.
     #[must_use]
     pub fn webhook(&self) -> Option<&str> {
@@ -90,6 +108,10 @@ struct RawAccount {
     webhook: Option<String>,
     webhook_secret: Option<Secret>,
     webhook_secret_file: Option<PathBuf>,
+    line: Option<String>,
+    line_user: Option<String>,
+    line_password: Option<Secret>,
+    line_password_file: Option<PathBuf>,
 }
 
 /// Keys of `[account.…]`.
@@ -104,6 +126,10 @@ const KNOWN_OF_ACCOUNT: &[&str] = &[
     "webhook",
     "webhook_secret",
     "webhook_secret_file",
+    "line",
+    "line_user",
+    "line_password",
+    "line_password_file",
 ];
 
 /// Reads `[account.…]` tables.
@@ -121,6 +147,14 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
                 if let Some(number) = account.numbers.iter().find(|n| has_number(n)) {
                     let remedy = format!("another account has the number {number}; a route can ring both");
                     faults.push(section.fault("numbers", remedy));
+                }
+                let has_line = |line: &Line| {
+                    let is_same = |l: &Line| l.trunk == line.trunk && l.user == line.user;
+                    accounts.iter().any(|a| a.line.as_ref().is_some_and(is_same))
+                };
+                if account.line.as_ref().is_some_and(has_line) {
+                    let remedy = "another account has this extension; one telephone, one account";
+                    faults.push(section.fault("line_user", remedy));
                 }
                 if account.tokens.iter().any(is_known) {
                     faults.push(
@@ -172,10 +206,18 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
             faults.push(fault);
             None
         });
+    let password = section
+        .secret("line_password", raw.line_password, raw.line_password_file.as_deref())
+        .unwrap_or_else(|fault| {
+            faults.push(fault);
+            None
+        });
+    let line = read_line(section, raw.line.as_deref(), raw.line_user, password, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
     Ok(Account {
+        line,
         name: section.name().to_owned(),
         tokens,
         caller_id,
@@ -185,6 +227,42 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
         webhook: raw.webhook,
         webhook_secret,
     })
+}
+
+/// An account's extension at a PBX.
+fn read_line(
+    section: &Section,
+    trunk: Option<&str>,
+    user: Option<String>,
+    password: Option<Secret>,
+    faults: &mut Vec<Fault>,
+) -> Option<Line> {
+    let is_user = |u: &str| {
+        (1..=64).contains(&u.len()) && u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\"".contains(&b))
+    };
+    let trunk = match trunk.map(|text| text.strip_prefix("trunk.").filter(|name| !name.is_empty())) {
+        Some(Some(name)) => Some(name.to_owned()),
+        Some(None) => {
+            faults.push(section.fault("line", "write the trunk to the PBX, as \"trunk.pbx\""));
+            return None;
+        }
+        None => None,
+    };
+    match (trunk, user) {
+        (Some(trunk), Some(user)) if is_user(&user) => Some(Line { trunk, user, password }),
+        (Some(_), _) => {
+            let remedy =
+                "write the extension's user at the PBX, 1 to 64 characters without blanks, quotes, < > or @";
+            faults.push(section.fault("line_user", remedy));
+            None
+        }
+        (None, None) if password.is_none() => None,
+        (None, _) => {
+            faults
+                .push(section.fault("line", "name the trunk whose PBX has this extension, as \"trunk.pbx\""));
+            None
+        }
+    }
 }
 
 /// One rule: who calls what goes where.
@@ -428,6 +506,29 @@ mod tests {
             let faults: Vec<String> = read(all).unwrap_err().into_iter().map(|f| f.key).collect();
             assert_eq!(faults, [format!("route[1].{key}")]);
         }
+    }
+
+    #[test]
+    fn a_line_names_its_trunk_and_its_user_and_is_one_accounts() {
+        let account = |name: &str, value| Section::new(format!("account.{name}"), "t", value);
+        let good = || json!({"line": "trunk.pbx", "line_user": "101", "line_password": "p"});
+        let line = read_accounts(&[account("a", good())]).unwrap()[0].line().unwrap().clone();
+        assert_eq!((line.trunk.as_str(), line.user.as_str()), ("pbx", "101"));
+        for (value, key) in [
+            (json!({"line": "pbx", "line_user": "101"}), "line"),
+            (json!({"line_user": "101"}), "line"),
+            (json!({"line_password": "p"}), "line"),
+            (json!({"line": "trunk.pbx"}), "line_user"),
+            (json!({"line": "trunk.pbx", "line_user": "a b"}), "line_user"),
+        ] {
+            let faults = read_accounts(&[account("a", value)]).unwrap_err();
+            assert_eq!(
+                faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(),
+                [format!("account.a.{key}")]
+            );
+        }
+        let faults = read_accounts(&[account("a", good()), account("b", good())]).unwrap_err();
+        assert_eq!(faults[0].key, "account.b.line_user");
     }
 
     #[test]

@@ -4,11 +4,11 @@ mod config;
 mod limits;
 mod pattern;
 
-pub use config::{ACCOUNTS, Account, Route, read_accounts, read_routes, read_source};
+pub use config::{ACCOUNTS, Account, Line, Route, read_accounts, read_routes, read_source};
 pub use pattern::{Pattern, PatternError, RewriteError, Rewrites};
 
 use crate::base::{Cause, Seed};
-use crate::call::route::{Place, RouteDecision, RouteQuery, Router, Step};
+use crate::call::route::{Place, RouteDecision, RouteQuery, Router, Source, Step};
 use dashmap::DashMap;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -145,7 +145,7 @@ pub struct Explanation {
 }
 
 impl Registry {
-    /// What each rule does with a call, in the order in which they are looked at: the routes, then the numbers of
+    /// What each rule does with a call, in the order in which they are looked at: the routes, then the lines and numbers of
     /// accounts. A route that is the last ends the list.
     #[must_use]
     pub fn explain(&self, query: &RouteQuery) -> Vec<Explanation> {
@@ -158,6 +158,14 @@ impl Registry {
             if is_end {
                 return lines;
             }
+        }
+        let is_line =
+            |line: &Line| query.source == Source::Trunk(line.trunk.clone()) && query.to == line.user;
+        if let Some(account) = self.accounts.values().find(|a| a.line().is_some_and(is_line)) {
+            let place = Place::Account { name: account.name().to_owned(), number: query.to.clone() };
+            let rule = format!("line of account.{}", account.name());
+            lines.push(Explanation { rule, outcome: Ok(Step { places: vec![place], ..Step::default() }) });
+            return lines;
         }
         if let Some(account) = self.accounts.values().find(|a| a.numbers().contains(&query.to)) {
             let place = Place::Account { name: account.name().to_owned(), number: query.to.clone() };
@@ -190,7 +198,7 @@ fn keyed_digest(key: &[u8; 32], token: &str) -> [u8; 32] {
 mod tests {
     use super::*;
     use crate::base::Section;
-    use crate::call::route::{Source, Target};
+    use crate::call::route::Target;
     use serde_json::json;
 
     fn registry() -> Registry {
@@ -247,6 +255,17 @@ mod tests {
         };
         let last = Step { places: vec![pbx], ..Step::default() };
         assert_eq!(ask(&r, "anna", "70"), RouteDecision::To(vec![both, last]));
+    }
+
+    #[test]
+    fn a_call_by_an_accounts_line_rings_it_and_the_same_number_by_another_way_does_not() {
+        let anna = json!({"token": "anna-token-0123456789", "line": "trunk.pbx", "line_user": "101"});
+        let accounts = read_accounts(&[Section::new("account.anna", "t", anna)]).unwrap();
+        let r = Registry::new(accounts, Vec::new(), &mut Seed::from_number(1));
+        let by = |trunk: &str| r.route(&RouteQuery { source: Source::Trunk(trunk.into()), to: "101".into() });
+        let place = Place::Account { name: "anna".into(), number: "101".into() };
+        assert_eq!(by("pbx"), RouteDecision::To(vec![Step { places: vec![place], ..Step::default() }]));
+        assert_eq!(by("isp"), RouteDecision::NoRoute);
     }
 
     #[test]

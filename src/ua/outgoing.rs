@@ -7,19 +7,40 @@ use super::within::{Terms, Within};
 use super::{Identity, cause};
 use crate::base::{CallId, Cause, LegId};
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
+use crate::call::route::Source;
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
 use crate::sip::{Header, HeaderName, Reason, Refer};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The session gives up ringing after this, should the call core ever fail to.
 const RING_LIMIT: Duration = Duration::from_secs(3_600);
 
+/// Who we are at a peer, for its challenges.
+#[derive(Debug, Clone, Default)]
+pub struct Logins {
+    /// Ours.
+    pub own: Option<Credentials>,
+    /// Of accounts that have a user of their own there, by the account's name: that user stands in From of its calls.
+    pub of_accounts: Arc<BTreeMap<String, Login>>,
+}
+
+/// An account's own user at a peer.
+#[derive(Debug, Clone)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// For the peer's challenges.
+    pub credentials: Option<Credentials>,
+}
+
 /// The leg between its session and its call.
 #[derive(Debug)]
 pub struct OutgoingLeg {
     identity: Identity,
-    credentials: Option<Credentials>,
+    logins: Logins,
     stays_on_flow: bool,
     timers: TimerRules,
     is_ringing: bool,
@@ -37,14 +58,14 @@ impl OutgoingLeg {
     #[must_use]
     pub fn new(
         identity: Identity,
-        credentials: Option<Credentials>,
+        logins: Logins,
         stays_on_flow: bool,
         timers: TimerRules,
         terms: Terms,
     ) -> Self {
         Self {
             identity,
-            credentials,
+            logins,
             stays_on_flow,
             timers,
             is_ringing: false,
@@ -199,9 +220,15 @@ impl OutgoingLeg {
         let replaces =
             dial.takes_over.as_ref().map(|dialog| Header::new(HeaderName::Replaces, dialog.clone()));
         let number = &dial.target.number;
+        let login = match &dial.source {
+            Source::Account(name) => self.logins.of_accounts.get(name),
+            Source::Trunk(_) | Source::Local(_) => None,
+        };
+        let as_line = login.map(|login| Identity { user: Some(login.user.clone()), ..self.identity.clone() });
+        let identity = as_line.as_ref().unwrap_or(&self.identity);
         OutgoingCall {
             request_uri: self.identity.request_uri(number),
-            from: self.identity.from(&policy.caller(&dial.from), policy.caller_id),
+            from: identity.from(&policy.caller(&dial.from), policy.caller_id),
             to: self.identity.to(number),
             headers: self
                 .identity
@@ -210,7 +237,7 @@ impl OutgoingLeg {
                 .chain(transferred)
                 .chain(replaces)
                 .collect(),
-            credentials: self.credentials.clone(),
+            credentials: login.map_or_else(|| self.logins.own.clone(), |login| login.credentials.clone()),
             body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
             max_forwards: dial.hops,
@@ -223,16 +250,16 @@ impl OutgoingLeg {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Secret;
     use crate::call::leg::{Particulars, Party};
     use crate::call::port::MediaRefusal;
-    use crate::call::route::{Source, Target};
+    use crate::call::route::Target;
     use crate::sdp::SessionDescription;
     use crate::sip::answer::Body;
     use crate::sip::digest::DigestError;
     use crate::sip::session::CallEnd;
     use crate::sip::{Host, StatusCode, Transport};
     use crate::ua::Policy;
-    use std::sync::Arc;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
@@ -246,7 +273,7 @@ mod tests {
             is_sips: false,
             user: Some("trunk".into()),
         };
-        OutgoingLeg::new(identity, None, false, TimerRules::default(), terms())
+        OutgoingLeg::new(identity, Logins::default(), false, TimerRules::default(), terms())
     }
 
     fn terms() -> Terms {
@@ -289,6 +316,33 @@ mod tests {
         assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
         assert_eq!(call.body.unwrap().bytes.as_ref(), SDP.as_bytes());
         assert_eq!((call.headers.len(), call.max_forwards), (1, 69));
+    }
+
+    #[test]
+    fn an_account_with_a_line_calls_as_that_extension_and_others_as_the_trunk() {
+        let mut l = leg();
+        let login =
+            Login { user: "101".into(), credentials: Some(Credentials::new("101", Secret::new("p"))) };
+        l.logins.of_accounts = Arc::new(BTreeMap::from([("anna".to_owned(), login)]));
+        let call = |source| {
+            let dial = Dial {
+                particulars: Particulars::default(),
+                hops: 69,
+                target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+                source,
+                from: Party { user: "anna".into(), display: None },
+                offer: None,
+                transferred_by: None,
+                takes_over: None,
+            };
+            let call = l.outgoing(&dial);
+            (call.from.to_string(), call.credentials.map(|c| c.user))
+        };
+        let anna = call(Source::Account("anna".into()));
+        assert_eq!(anna, ("<sip:101@192.0.2.9>".to_owned(), Some("101".to_owned())));
+        for other in [Source::Account("bert".into()), Source::Trunk("anna".into())] {
+            assert_eq!(call(other), ("<sip:trunk@192.0.2.9>".to_owned(), None));
+        }
     }
 
     #[test]

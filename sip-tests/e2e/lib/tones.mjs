@@ -37,14 +37,14 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, trunk
   return figures;
 }
 
-/** The PBX calls 1001 here, by dialling `number` or as `call` does, is answered, and its tone is heard; gives what reads its log since then. */
-export async function calledByPbx({ report, client, browser, pbx, what, number, call: calls = () => pbx.calls(number) }) {
+/** The PBX calls `to` here, by dialling `number` or as `call` does, is answered, and its tone is heard; gives what reads its log since then. */
+export async function calledByPbx({ report, client, browser, pbx, what, number, to = '1001', call: calls = () => pbx.calls(number) }) {
   const listener = new Listener(client);
   await listener.opened;
   const since = pbx.mark();
   await calls();
   const { call } = await listener.next('call.incoming');
-  report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, 'inbound incoming 1001');
+  report.equal(`${what}: announced`, `${call.direction} ${call.state} ${call.to}`, `inbound incoming ${to}`);
   const answered = await client.ask('POST', '/call/answer', { callID: call.callID });
   report.equal(`${what}: answered`, `${answered.status} ${answered.json.call?.state}`, '200 active');
   const page = await browser.page();

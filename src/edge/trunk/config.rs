@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A registration is refreshed every four minutes or so: often enough for most NATs' owners, cheap for any PBX.
-const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
+pub(super) const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
 /// A PBX that is gone is noticed within 15 s, and answers six requests a minute for it.
 const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
 /// Half an hour is what RFC 4028 §4 recommends and Asterisk has.

@@ -14,13 +14,14 @@ use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile};
 use crate::call::route::{Source, Target};
 use crate::edge::contract::EdgeContext;
+use crate::registry::{Account, Registry};
 use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
 use crate::sip::session::{SessionCommand, SessionEvent};
 use crate::sip::{Answer, Flow, Hop, Host, Method, Refer, Replaces, Request, StatusCode};
-use crate::ua::{Action, Identity, IncomingLeg, OutgoingLeg, Terms, cause};
+use crate::ua::{Action, Identity, IncomingLeg, Login, Logins, OutgoingLeg, Terms, cause};
 use async_trait::async_trait;
 pub(super) use legs::Legs;
 use std::collections::BTreeMap;
@@ -39,6 +40,8 @@ pub(super) struct TrunkDialer {
     trunks: BTreeMap<String, Arc<Trunk>>,
     bindings: Bindings,
     legs: Legs,
+    /// Of each trunk, the accounts that have an extension of its PBX.
+    lines: BTreeMap<String, Arc<BTreeMap<String, Login>>>,
     sip: Arc<SipStack>,
 }
 
@@ -54,8 +57,10 @@ impl TrunkDialer {
         trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
         trunks.iter().try_for_each(|t| t.start_tls(&sip, services))?;
+        let registry = services.get::<Registry>();
+        let lines = trunks.iter().map(|t| (t.name.clone(), Arc::new(t.lines(registry.as_deref())))).collect();
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
-        Ok(Self { trunks, bindings, legs, sip })
+        Ok(Self { trunks, bindings, legs, lines, sip })
     }
 
     /// Where a trunk's PBX is now, and how it is addressed there.
@@ -83,8 +88,9 @@ impl Dialer for TrunkDialer {
         let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
-        let outgoing =
-            OutgoingLeg::new(identity, trunk.credentials(), trunk.is_symmetric, trunk.timers, terms);
+        let of_accounts = self.lines.get(&trunk.name).cloned().unwrap_or_default();
+        let logins = Logins { own: trunk.credentials(), of_accounts };
+        let outgoing = OutgoingLeg::new(identity, logins, trunk.is_symmetric, trunk.timers, terms);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
         tokio::spawn(run(here, outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
@@ -110,7 +116,8 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
     for trunk in trunks {
         let mut sessions = sip.serve(&trunk.name);
         if !trunk.takes_registration {
-            tokio::spawn(upkeep::look_after(trunk.clone(), sip.clone()));
+            let lines = trunk.lines(Some(&context.registry));
+            tokio::spawn(upkeep::look_after(trunk.clone(), lines, sip.clone()));
         }
         let context = context.clone();
         let here = Here { trunk: trunk.name.clone(), sip: sip.clone(), legs: legs.clone() };
@@ -347,6 +354,21 @@ impl Trunk {
             routes: binding.path.clone(),
             ..self.identity()
         }
+    }
+
+    /// The accounts that have an extension of its PBX.
+    fn lines(&self, registry: Option<&Registry>) -> BTreeMap<String, Login> {
+        let accounts = registry.into_iter().flat_map(Registry::accounts);
+        let login = |account: &Arc<Account>| {
+            let line = account.line().filter(|line| line.trunk == self.name)?;
+            let credentials = line.password.clone().map(|password| {
+                let mut credentials = Credentials::new(&line.user, password);
+                credentials.realm.clone_from(&self.realm);
+                credentials
+            });
+            Some((account.name().to_owned(), Login { user: line.user.clone(), credentials }))
+        };
+        accounts.filter_map(login).collect()
     }
 
     /// Ours, for its challenges.

@@ -1,11 +1,14 @@
 //! Keeps a trunk registered and knows whether its PBX is there.
 
+use super::super::config::DEFAULT_EXPIRES;
 use super::Trunk;
 use crate::sip::io::{Locate, SipStack};
 use crate::sip::qualify::Reachability;
 use crate::sip::register::{RegisterConfig, RegisterState};
 use crate::sip::{Hop, NameAddr, SipUri};
+use crate::ua::Login;
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,22 +39,33 @@ impl Locate for Place {
 }
 
 /// Runs until the stack ends.
-pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
+pub(super) async fn look_after(trunk: Arc<Trunk>, lines: BTreeMap<String, Login>, sip: Arc<SipStack>) {
     let place = Arc::new(Place { trunk: trunk.clone(), sip: sip.clone(), trusted: Mutex::new(None) });
     if trunk.register.is_none() && trunk.qualify.is_none() {
         // nobody else will look, and its calls shall not wait behind strangers
         let _ = place.locate().await;
     }
-    let registration = trunk
-        .register
-        .and_then(|expires| register_config(&trunk, expires))
-        .map(|config| sip.register(config, place.clone()));
-    let mut registered = registration.as_ref().map(|r| r.state());
+    let own = trunk.register.and_then(|expires| register_config(&trunk, expires));
+    let own = own.map(|config| sip.register(config, place.clone()));
+    let mut registered = own.as_ref().map(|r| r.state());
+    let lines: Vec<_> = lines
+        .iter()
+        .map(|(account, login)| {
+            let registration = sip.register(line_config(&trunk, login), place.clone());
+            tokio::spawn(watch_line(
+                trunk.clone(),
+                account.clone(),
+                login.user.clone(),
+                registration.state(),
+            ));
+            registration
+        })
+        .collect();
     let mut reached = trunk.qualify.map(|interval| sip.qualify(place, asker(&trunk), interval));
     // a state that came before the first wait is news too
     registered.iter_mut().for_each(watch::Receiver::mark_changed);
     let mut is_registered = false;
-    while registered.is_some() || reached.is_some() {
+    while registered.is_some() || reached.is_some() || !lines.is_empty() {
         // both arms only wait for news
         tokio::select! {
             state = next(&mut registered) => {
@@ -70,7 +84,7 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
                     (true, false) if state.is_some() => {
                         info!(trunk = trunk.name, "the trunk is up again");
                         // it may have forgotten us
-                        if let Some(registration) = &registration {
+                        for registration in own.iter().chain(&lines) {
                             registration.refresh().await;
                         }
                     }
@@ -78,6 +92,31 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, sip: Arc<SipStack>) {
                 }
             }
         }
+    }
+}
+
+/// Tells of an account's extension, until the stack ends.
+async fn watch_line(
+    trunk: Arc<Trunk>,
+    account: String,
+    line: String,
+    mut registered: watch::Receiver<RegisterState>,
+) {
+    registered.mark_changed();
+    let mut was_registered = false;
+    while registered.changed().await.is_ok() {
+        let state = registered.borrow_and_update().clone();
+        let is_registered = matches!(state, RegisterState::Registered { .. });
+        match &state {
+            RegisterState::Registered { .. } if !was_registered => {
+                info!(trunk = trunk.name, account, line, "an account's extension is registered at the PBX");
+            }
+            RegisterState::Failed(why) => {
+                warn!(trunk = trunk.name, account, line, %why, "an account's extension is not registered; it is tried again");
+            }
+            _ => {}
+        }
+        was_registered = is_registered;
     }
 }
 
@@ -111,16 +150,21 @@ fn tell(trunk: &Trunk, state: &Option<RegisterState>) {
 
 /// What a trunk registers; none without a user, which its configuration does not allow.
 fn register_config(trunk: &Trunk, expires: Duration) -> Option<RegisterConfig> {
-    let user = trunk.user.clone()?;
+    let login = Login { user: trunk.user.clone()?, credentials: trunk.credentials() };
+    Some(RegisterConfig { expires, ..line_config(trunk, &login) })
+}
+
+/// What registers a user of the PBX.
+fn line_config(trunk: &Trunk, login: &Login) -> RegisterConfig {
     // the usual port goes without saying, and some registrars compare domains as text
     let port = Some(trunk.port).filter(|p| *p != trunk.transport.default_port());
-    Some(RegisterConfig {
+    RegisterConfig {
         registrar: SipUri::new(None, trunk.sip_host(), port).by(trunk.transport),
-        aor: SipUri::new(Some(&user), trunk.sip_host(), None),
-        contact_user: Some(user),
-        credentials: trunk.credentials(),
-        expires,
-    })
+        aor: SipUri::new(Some(&login.user), trunk.sip_host(), None),
+        contact_user: Some(login.user.clone()),
+        credentials: login.credentials.clone(),
+        expires: trunk.register.unwrap_or(DEFAULT_EXPIRES),
+    }
 }
 
 #[cfg(test)]
@@ -163,7 +207,7 @@ mod tests {
             Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
         let sip = Arc::new(SipStack::start(StackConfig::new(listen), Seed::from_number(1)).unwrap());
-        let task = tokio::spawn(look_after(trunk.clone(), sip.clone()));
+        let task = tokio::spawn(look_after(trunk.clone(), BTreeMap::new(), sip.clone()));
         let r = registered(&pbx).await;
         assert_eq!(r.headers.get(&HeaderName::To), Some("<sip:edge@127.0.0.1>"));
         assert_eq!(r.uri.to_string(), format!("sip:{address}"));
