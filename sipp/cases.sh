@@ -3,7 +3,7 @@
 
 SLOW='lost-acks session-refresh'    # with --slow, or named
 LONG='many glare-waits echo-100 register drain'  # start first
-SHARED='auth bench drained'  # files that several scenarios use, and that are none by themselves
+SHARED='auth bench drained silent'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
@@ -326,6 +326,48 @@ transport = "tcp"'
   finish
   says caller.messages '^Via: SIP/2.0/TCP'
   says called.messages '^Via: SIP/2.0/TCP'
+}
+
+# ---- too large for a datagram
+
+large() {
+  configure 'pass_headers = ["X-Large"]' '' "pass_headers = [\"X-Large\"]
+$no_probes"
+  edge
+}
+scenario_large() {
+  large
+  called basic -t t1
+  caller large
+  finish
+  says called.messages '^Via: SIP/2.0/TCP'
+}
+scenario_large-cancel() {
+  large
+  called cancel-ringing -t t1
+  caller large-cancel
+  finish
+}
+# Nobody listens for TCP.
+scenario_large-refused() {
+  large
+  called basic
+  caller large
+  finish
+  says called.messages '^Via: SIP/2.0/UDP'
+  [ "$(grep -c '^INVITE ' "$dir/called.messages")" = 1 ] || fault 'the INVITE came more than once'
+}
+# Somebody does, who says nothing: the first call waits for it, the second one does not try.
+scenario_large-silent() {
+  large
+  peer silent uas "$home/silent.uas.xml" "$b" -t t1 -cp $((port + 14)) -min_rtp_port $((port + 40)) -max_rtp_port $((port + 42))
+  await 'the start of the silent side' is_bound "$b"
+  peer called uas "$home/basic.uas.xml" "$b" -m 2
+  await 'the start of the called side' is_bound_by_udp "$b"
+  caller large -m 2 -l 1
+  finish
+  [ "$(grep -c '^INVITE ' "$dir/silent.messages")" = 1 ] || fault 'TCP was tried again'
+  [ "$(grep -c '^INVITE ' "$dir/called.messages")" = 2 ] || fault 'there were not two calls by UDP'
 }
 
 # SIPp verifies nobody; it is verified when it is called, by its very certificate.

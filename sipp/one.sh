@@ -102,7 +102,9 @@ await() {
 }
 
 # Open to all: sipedge has sockets that are connected to the port, and a connection of the scenario before may linger.
-is_bound() { grep -Eqi "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$1") 0+:0000 " /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6; }
+is_bound_in() { local at=$1; shift; grep -Eqi "^ *[0-9]+: [0-9A-F]+:$(printf %04X "$at") 0+:0000 " "$@"; }
+is_bound() { is_bound_in "$1" /proc/net/udp /proc/net/udp6 /proc/net/tcp /proc/net/tcp6; }
+is_bound_by_udp() { is_bound_in "$1" /proc/net/udp; }
 has_ended() { ! kill -0 "$edge_pid" 2>/dev/null; }
 is_ready() { logs 'sipedge is ready' || has_ended; }
 logs() { grep -Eqs -- "$1" "$dir/sipedge.log"; }

@@ -2,8 +2,8 @@
 
 use super::answer::{self, Answer};
 use super::{
-    CSeq, Essentials, Flow, HeaderName, Headers, Method, NameAddr, Request, Response, SipUri, StatusCode,
-    TlsPeer, Transport, Uri, Via,
+    CSeq, Essentials, Flow, HeaderName, Headers, Hop, Method, NameAddr, Request, Response, SipUri,
+    StatusCode, TlsPeer, Transport, Uri, Via,
 };
 use std::net::{IpAddr, SocketAddr};
 
@@ -242,11 +242,12 @@ impl Dialog {
     }
 
     /// Where the next request goes: the first route, else the target, when that is an address of the same
-    /// family that can be sent to. None for a name: the caller goes on with the flow it has. A peer elsewhere
+    /// family that can be sent to, by the transport that it names (RFC 3263 §4.1), else as before. None for a name: the
+    /// caller goes on with the flow it has. A peer elsewhere
     /// cannot send us to this machine itself or to its link. Nor can anybody lead a dialog by TLS out of it, or one that
     /// is not into it: then too it goes on where it is.
     #[must_use]
-    pub fn next_hop(&self, flow: &Flow) -> Option<SocketAddr> {
+    pub fn next_hop(&self, flow: &Flow) -> Option<Hop> {
         let uri = self.routes.first().map_or(&self.target, |r| &r.uri).sip()?;
         let ip = uri.host.ip()?;
         let is_usable = !ip.is_unspecified()
@@ -256,7 +257,14 @@ impl Dialog {
             && (!is_near(ip) || is_near(flow.path.remote.ip()))
             && uri.port != Some(0)
             && uri.is_by_tls() == flow.transport.is_secure();
-        is_usable.then(|| SocketAddr::new(ip, uri.port.unwrap_or(flow.transport.default_port())))
+        let transport = match uri.param("transport").flatten() {
+            _ if flow.transport.is_secure() => flow.transport,
+            Some(word) if word.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+            Some(word) if word.eq_ignore_ascii_case("udp") => Transport::Udp,
+            _ => flow.transport,
+        };
+        let address = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
+        is_usable.then_some(Hop { transport, address })
     }
 }
 
@@ -307,7 +315,7 @@ mod tests {
         assert_eq!(routes, ["<sip:192.0.2.20:5066;lr>", "<sip:p2.example;lr>"]);
         assert_eq!(bye.headers.get(&HeaderName::CSeq), Some("31863 BYE"));
         assert_eq!(bye.headers.to().unwrap().tag(), Some("them"));
-        assert_eq!(d.next_hop(&end().flow), Some("192.0.2.20:5066".parse().unwrap()));
+        assert_eq!(d.next_hop(&end().flow).map(|hop| hop.address), Some("192.0.2.20:5066".parse().unwrap()));
         assert_eq!(d.ack(31862, &end(), "z9hG4bKc").headers.get(&HeaderName::CSeq), Some("31862 ACK"));
     }
 
@@ -389,8 +397,23 @@ mod tests {
             ("<sips:b@192.0.2.7:5070;transport=tcp>", None, Some("192.0.2.7:5070")),
         ] {
             let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
-            let hop = |end: &LocalEnd| d.next_hop(&end.flow).map(|a| a.to_string());
+            let hop = |end: &LocalEnd| d.next_hop(&end.flow).map(|hop| hop.address.to_string());
             assert_eq!((hop(&udp).as_deref(), hop(&tls).as_deref()), (by_udp, by_tls), "{contact}");
+        }
+    }
+
+    #[test]
+    fn a_target_is_reached_by_the_transport_that_it_names_rfc_3263_4_1() {
+        let by = |transport| Flow { transport, ..end().flow };
+        for (contact, from_udp, from_tcp) in [
+            ("<sip:b@192.0.2.7>", "UDP", "TCP"),
+            ("<sip:b@192.0.2.7;transport=TCP>", "TCP", "TCP"),
+            ("<sip:b@192.0.2.7;transport=udp>", "UDP", "UDP"),
+            ("<sip:b@192.0.2.7;transport=sctp>", "UDP", "TCP"),
+        ] {
+            let d = Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, contact)])).unwrap();
+            let hop = |transport| d.next_hop(&by(transport)).unwrap().transport.as_str();
+            assert_eq!((hop(Transport::Udp), hop(Transport::Tcp)), (from_udp, from_tcp), "{contact}");
         }
     }
 

@@ -397,14 +397,14 @@ impl Endpoint {
 
     /// The transport says that nobody is there.
     pub fn handle_transport_error(&mut self, now: Instant, hop: impl Into<Hop>) {
-        self.layer.handle_transport_error(hop.into());
+        self.layer.handle_transport_error(now, hop.into());
         self.drain_layer(now);
     }
 
     /// A connection was closed.
     pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
         self.sessions.values_mut().for_each(|live| live.session.handle_closed(hop));
-        self.layer.handle_closed(hop);
+        self.layer.handle_closed(now, hop);
         self.drain_layer(now);
     }
 

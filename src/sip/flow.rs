@@ -111,6 +111,13 @@ impl Flow {
         Hop { transport: self.transport, address: self.path.remote }
     }
 
+    /// The same from the same local end to another hop.
+    #[must_use]
+    pub const fn towards(mut self, hop: Hop) -> Self {
+        self.transport = hop.transport;
+        self.to(hop.address)
+    }
+
     /// The same from the same local end to another address.
     #[must_use]
     pub const fn to(mut self, remote: SocketAddr) -> Self {

@@ -10,7 +10,7 @@ use super::header::{Header, HeaderName, Headers};
 use super::lex::{Malformed, is_token};
 use super::uri::Uri;
 use super::value::{CSeq, NameAddr, Via};
-use super::{Method, StatusCode};
+use super::{Method, StatusCode, Transport};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -166,6 +166,28 @@ impl Request {
             }
         }
         Response { status, phrase: status.phrase(), headers, body: Bytes::new() }
+    }
+
+    /// Its size on the wire, in bytes.
+    pub(super) fn size(&self) -> usize {
+        let rest =
+            " ".len() + " SIP/2.0\r\n".len() + format!("Content-Length: {}\r\n\r\n", self.body.len()).len();
+        let lines = self.headers.iter().map(|h| h.name().as_str().len() + h.value().len() + ": \r\n".len());
+        self.method.as_str().len()
+            + self.uri.to_string().len()
+            + lines.sum::<usize>()
+            + rest
+            + self.body.len()
+    }
+
+    /// Its topmost Via names this transport; the branch stays (RFC 3261 §18.1.1).
+    pub(super) fn go_by(&mut self, transport: Transport) {
+        if let Ok(mut via) = self.headers.top_via()
+            && via.transport != transport.as_str()
+        {
+            transport.as_str().clone_into(&mut via.transport);
+            self.headers.replace_top_via(&via.to_string());
+        }
     }
 
     /// Bytes for the wire.
@@ -512,6 +534,7 @@ mod tests {
         assert_eq!(r.headers.get(&HeaderName::parse("x-long")), Some("a b"));
         assert_eq!(r.essentials().unwrap().cseq.number, 986_759);
         assert_eq!(request(&r.to_bytes()), r);
+        assert_eq!(r.size(), r.to_bytes().len());
     }
 
     #[test]

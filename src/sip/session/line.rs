@@ -100,7 +100,10 @@ impl Line {
     }
 
     /// Sends in a transaction.
-    pub(super) fn start(&mut self, request: Request, flow: Flow) -> Ticket {
+    pub(super) fn start(&mut self, mut request: Request, flow: Flow) -> Ticket {
+        if flow.transport != self.end.flow.transport {
+            request.go_by(flow.transport);
+        }
         self.next_ticket += 1;
         let ticket = Ticket(self.next_ticket);
         self.open.insert(ticket);
@@ -158,6 +161,9 @@ impl Line {
         let flow = self.flow_of(dialog);
         if self.is_home(&flow) {
             credentials_of(invite).for_each(|h| ack.headers.push_header(h.clone()));
+        }
+        if flow.transport != self.end.flow.transport {
+            ack.go_by(flow.transport);
         }
         (flow, ack.to_bytes())
     }
@@ -228,7 +234,7 @@ impl Line {
     pub(super) fn flow_of(&self, dialog: &Dialog) -> Flow {
         let stays = self.stays_on_flow || self.has_connection;
         let hop = (!stays).then(|| dialog.next_hop(&self.end.flow)).flatten();
-        hop.map_or(self.end.flow, |hop| self.end.flow.to(hop))
+        hop.map_or(self.end.flow, |hop| self.end.flow.towards(hop))
     }
 
     /// Whether a flow leads to the peer that the credentials are for; a Contact may name any other host.

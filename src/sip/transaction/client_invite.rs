@@ -64,6 +64,18 @@ impl ClientInvite {
         machine
     }
 
+    /// The request goes again by UDP, where it was sent by TCP and nobody took it. Timer B goes on.
+    pub fn fall_back(&mut self, now: Instant, request: Request) {
+        if self.state != State::Calling {
+            return;
+        }
+        self.is_reliable = false;
+        self.wire = request.to_bytes();
+        self.request = Some(request);
+        self.deadlines.set(Timer::A, now + self.interval);
+        self.outputs.push_back(ClientOutput::Send(self.wire.clone()));
+    }
+
     /// State.
     #[must_use]
     pub const fn state(&self) -> State {

@@ -52,6 +52,17 @@ impl ClientRequest {
         machine
     }
 
+    /// The request goes again by UDP, where it was sent by TCP and nobody took it. Timer F goes on.
+    pub fn fall_back(&mut self, now: Instant, wire: Bytes) {
+        if self.state != State::Trying {
+            return;
+        }
+        self.is_reliable = false;
+        self.wire = wire;
+        self.deadlines.set(Timer::E, now + self.interval);
+        self.outputs.push_back(ClientOutput::Send(self.wire.clone()));
+    }
+
     /// Gives up sooner than timer F would by itself.
     pub fn give_up_at(&mut self, at: Instant) {
         if matches!(self.state, State::Trying | State::Proceeding) {

@@ -10,6 +10,7 @@
 
 use super::client_invite::{self, ClientInvite};
 use super::client_request::{self, ClientRequest};
+use super::large::{Fallback, Large};
 use super::server_invite::{self, ServerInvite};
 use super::server_request::{self, ServerRequest};
 use super::timer::{Timer, Timings};
@@ -125,11 +126,18 @@ struct Entry {
     flow: Flow,
     deadline: Option<Instant>,
     is_stranger: bool,
+    /// By UDP instead, should TCP bring no answer.
+    fallback: Option<Box<Fallback>>,
 }
 
 impl Entry {
     const fn is_client(&self) -> bool {
         matches!(self.machine, Machine::ClientInvite(_) | Machine::ClientRequest(_))
+    }
+
+    fn next_deadline(&self) -> Option<(Instant, Timer)> {
+        let fallback = self.fallback.as_ref().map(|f| (f.at, Timer::Fallback));
+        next_deadline(&self.machine).into_iter().chain(fallback).min()
     }
 }
 
@@ -146,6 +154,7 @@ pub struct Layer {
     lingering_clients: BTreeSet<TransactionId>,
     lingering_servers: BTreeSet<TransactionId>,
     deadlines: BTreeSet<(Instant, TransactionId)>,
+    large: Large,
     outputs: VecDeque<LayerOutput>,
     drops: LayerDrops,
 }
@@ -164,6 +173,7 @@ impl Layer {
             lingering_clients: BTreeSet::new(),
             lingering_servers: BTreeSet::new(),
             deadlines: BTreeSet::new(),
+            large: Large::default(),
             outputs: VecDeque::new(),
             drops: LayerDrops::default(),
         }
@@ -193,24 +203,39 @@ impl Layer {
         self.drops
     }
 
-    /// Sends a request in a transaction of its own; its topmost Via carries a branch of ours.
+    /// Sends a request in a transaction of its own; its topmost Via carries a branch of ours. One that is too large
+    /// for UDP goes by TCP, and by UDP after all, in the same transaction, when TCP is refused or silent
+    /// (RFC 3261 §18.1.1): whoever had it already takes it for one that is repeated. CANCEL goes where its INVITE did
+    /// (§9.1).
     ///
     /// # Errors
     /// When the cap is reached.
     pub fn send_request(
         &mut self,
         now: Instant,
-        request: Request,
-        flow: Flow,
+        mut request: Request,
+        mut flow: Flow,
     ) -> Result<TransactionId, Full> {
         let branch = request.headers.top_via().ok().and_then(|v| v.branch().map(str::to_owned));
-        let key = client_key(branch.as_deref().unwrap_or_default(), &request.method);
+        let branch = branch.as_deref().unwrap_or_default();
+        let key = client_key(branch, &request.method);
+        if request.method == Method::CANCEL
+            && let Some(invite) = self.clients.get(&client_key(branch, &Method::INVITE))
+            && let Some(invite) = self.entries.get(invite)
+        {
+            flow = invite.flow;
+            request.go_by(flow.transport);
+        }
         if self.clients.contains_key(&key) {
             return Err(Full);
         }
         if self.clients.len() >= self.config.max_clients {
             let oldest = self.lingering_clients.first().copied().ok_or(Full)?;
             self.forget(oldest);
+        }
+        let mut fallback = None;
+        if let Some((tcp, by_tcp, by_udp)) = self.large.by_tcp(now, &request, flow) {
+            (flow, request, fallback) = (tcp, by_tcp, Some(Box::new(by_udp)));
         }
         let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
         let machine = if request.method == Method::INVITE {
@@ -219,6 +244,9 @@ impl Layer {
             Machine::ClientRequest(ClientRequest::start(now, request.to_bytes(), timings, is_reliable))
         };
         let id = self.insert(machine, key.clone(), flow, false);
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.fallback = fallback;
+        }
         self.clients.insert(key, id);
         self.settle(id);
         Ok(id)
@@ -379,28 +407,34 @@ impl Layer {
             self.drops.stray_responses += 1;
             return;
         };
-        match self.entries.get_mut(&id).map(|e| &mut e.machine) {
-            Some(Machine::ClientInvite(m)) => m.handle_response(now, response),
-            Some(Machine::ClientRequest(m)) => m.handle_response(now, response),
-            _ => {}
+        if let Some(entry) = self.entries.get_mut(&id) {
+            entry.fallback = None;
+            match &mut entry.machine {
+                Machine::ClientInvite(m) => m.handle_response(now, response),
+                Machine::ClientRequest(m) => m.handle_response(now, response),
+                Machine::ServerInvite(_) | Machine::ServerRequest(_) => {}
+            }
         }
         self.settle(id);
     }
 
     /// The transport says that nobody is there (an ICMP error, a connection that cannot be made).
-    pub fn handle_transport_error(&mut self, hop: Hop) {
-        self.fail(hop, |_| true);
+    pub fn handle_transport_error(&mut self, now: Instant, hop: Hop) {
+        self.fail(now, hop, |_| true);
     }
 
     /// A connection was closed: what waits for an answer by it waits in vain. Our own answers may still go by
     /// another one (RFC 3261 §18.2.2).
-    pub fn handle_closed(&mut self, hop: Hop) {
-        self.fail(hop, |m| matches!(m, Machine::ClientInvite(_) | Machine::ClientRequest(_)));
+    pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
+        self.fail(now, hop, |m| matches!(m, Machine::ClientInvite(_) | Machine::ClientRequest(_)));
     }
 
-    fn fail(&mut self, hop: Hop, is_meant: impl Fn(&Machine) -> bool) {
+    fn fail(&mut self, now: Instant, hop: Hop, is_meant: impl Fn(&Machine) -> bool) {
         let hit = self.entries.iter().filter(|(_, e)| e.flow.hop() == hop && is_meant(&e.machine));
         for id in hit.map(|(id, _)| *id).collect::<Vec<_>>() {
+            if self.fall_back(now, id) {
+                continue;
+            }
             match self.entries.get_mut(&id).map(|e| &mut e.machine) {
                 Some(Machine::ClientInvite(m)) => m.handle_transport_error(),
                 Some(Machine::ClientRequest(m)) => m.handle_transport_error(),
@@ -412,11 +446,32 @@ impl Layer {
         }
     }
 
+    /// A request that went by TCP goes by UDP after all; false when there is none to do so.
+    fn fall_back(&mut self, now: Instant, id: TransactionId) -> bool {
+        let Some(entry) = self.entries.get_mut(&id) else { return false };
+        let Some(fallback) = entry.fallback.take() else { return false };
+        let Fallback { request, flow, .. } = *fallback;
+        self.large.shut(now, flow.path.remote);
+        entry.flow = flow;
+        match &mut entry.machine {
+            Machine::ClientInvite(m) => m.fall_back(now, request),
+            Machine::ClientRequest(m) => m.fall_back(now, request.to_bytes()),
+            Machine::ServerInvite(_) | Machine::ServerRequest(_) => {}
+        }
+        self.settle(id);
+        true
+    }
+
     /// The clock; early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((at, id)) = self.deadlines.first().copied() {
             if at > now {
                 return;
+            }
+            let is_silent = |e: &Entry| e.fallback.as_ref().is_some_and(|f| f.at <= now);
+            if self.entries.get(&id).is_some_and(is_silent) {
+                self.fall_back(now, id);
+                continue;
             }
             match self.entries.get_mut(&id).map(|e| &mut e.machine) {
                 Some(Machine::ClientInvite(m)) => m.handle_timeout(now),
@@ -440,14 +495,14 @@ impl Layer {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let (at, id) = self.deadlines.first()?;
-        let timer = self.entries.get(id).and_then(|e| next_deadline(&e.machine)).map(|(_, t)| t)?;
+        let timer = self.entries.get(id).and_then(Entry::next_deadline).map(|(_, t)| t)?;
         Some((*at, timer))
     }
 
     fn insert(&mut self, machine: Machine, key: String, flow: Flow, is_stranger: bool) -> TransactionId {
         self.next_id += 1;
         let id = TransactionId(self.next_id);
-        self.entries.insert(id, Entry { machine, key, flow, deadline: None, is_stranger });
+        self.entries.insert(id, Entry { machine, key, flow, deadline: None, is_stranger, fallback: None });
         self.strangers += usize::from(is_stranger);
         id
     }
@@ -494,7 +549,7 @@ impl Layer {
                 if entry.is_client() { &mut self.lingering_clients } else { &mut self.lingering_servers };
             lingering.insert(id);
         }
-        let next = next_deadline(&entry.machine).map(|(at, _)| at);
+        let next = entry.next_deadline().map(|(at, _)| at);
         if next != entry.deadline {
             if let Some(old) = entry.deadline {
                 self.deadlines.remove(&(old, id));

@@ -2,6 +2,7 @@
 
 pub mod client_invite;
 pub mod client_request;
+mod large;
 pub mod layer;
 pub mod server_invite;
 pub mod server_request;

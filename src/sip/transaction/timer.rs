@@ -29,6 +29,8 @@ pub enum Timer {
     L,
     /// Wait for retransmissions and forks of a 2xx to INVITE (client), 64·T1.
     M,
+    /// Nobody took a large request by TCP: UDP after all, 1 s (RFC 3261 §18.1.1).
+    Fallback,
     /// 100 Trying is due when the user has not answered an INVITE, 200 ms (RFC 3261 §17.2.1).
     Trying,
 }
