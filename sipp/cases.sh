@@ -2,7 +2,7 @@
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
 SLOW='lost-acks session-refresh'    # with --slow, or named
-LONG='many glare-waits echo-100 register drain'  # start first
+LONG='many media-200 glare-waits echo-100 register drain'  # start first
 SHARED='auth bench drained silent'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
@@ -403,6 +403,23 @@ scenario_many() {
   count=$(grep -c 'call ended.*cause=normal' "$dir/sipedge.log")
   [ "$count" = 1050 ] || fault "only $count of 1,050 calls came and went"
 }
+scenario_media-200() {
+  rtp=$((SIPP_PORT + 17000))-$((SIPP_PORT + 18999))
+  level=info
+  configure
+  edge
+  called media-200 -m 200 -rtp_echo
+  caller media-200 -m 200 -l 200 -r 200 -min_rtp_port $((SIPP_PORT + 19000)) -max_rtp_port $((SIPP_PORT + 19999)) -audiotolerance 0.3
+  finish
+  # both legs of a call
+  count=$(streams 140)
+  [ "$count" = 400 ] || fault "only $count of 400 legs have their packets both ways"
+}
+# How many streams have had so many packets, and sent as many but for those on the way.
+streams() {
+  sed -n 's/.*media stream ended.* packets_in=\([0-9]*\) packets_out=\([0-9]*\) .*/\1 \2/p' "$dir/sipedge.log" |
+    awk -v least="$1" '$1 >= least && $2 >= $1 - 2 { n++ } END { print n + 0 }'
+}
 scenario_echo-100() {
   rtp=$((SIPP_PORT + 10000))-$((SIPP_PORT + 10399))  # ports of this scenario alone
   level=info
@@ -410,7 +427,6 @@ scenario_echo-100() {
   edge
   caller echo-100 -m 100 -l 100 -r 100 -min_rtp_port $((SIPP_PORT + 9000)) -max_rtp_port $((SIPP_PORT + 9999)) -audiotolerance 0.3
   finish
-  count=$(sed -n 's/.*media stream ended.* packets_in=\([0-9]*\) packets_out=\([0-9]*\) .*/\1 \2/p' "$dir/sipedge.log" |
-    awk '$1 >= 140 && $2 >= $1 - 2 { n++ } END { print n + 0 }')
+  count=$(streams 140)
   [ "$count" = 100 ] || fault "only $count of 100 calls have their packets back"
 }

@@ -97,6 +97,17 @@ to = "trunk.${name}"
   };
 }
 
+/** The last that was started first. */
+async function stopAll(what) {
+  for (const stop of what.reverse()) {
+    try {
+      await stop();
+    } catch (error) {
+      report.check('everything stops cleanly', false, error.message);
+    }
+  }
+}
+
 let failure = null;
 try {
   // a flow that says it is alone brings all it needs: those run without the shared world
@@ -106,11 +117,14 @@ try {
   for (const { file, flow } of flows) {
     console.log(`\n${flow.name} (${file})`);
     const begin = Date.now();
+    const before = stops.length;
     try {
       await flow.run(ctx);
     } catch (error) {
       report.check(`${file} runs to its end`, false, error.stack);
       if (ctx.sipedge) console.log(ctx.sipedge.output.slice(-3000));
+      // the flows after it need its ports
+      await stopAll(stops.splice(before));
     }
     console.log(`  ${((Date.now() - begin) / 1000).toFixed(1)} s`);
   }
@@ -118,12 +132,6 @@ try {
   failure = error;
   console.error(error);
 }
-for (const stop of stops.reverse()) {
-  try {
-    await stop();
-  } catch (error) {
-    report.check('everything stops cleanly', false, error.message);
-  }
-}
+await stopAll(stops);
 console.log(`\n${report.passed} passed, ${report.failed} failed`);
 process.exit(failure || report.failed || !report.passed ? 1 : 0);
