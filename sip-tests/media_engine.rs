@@ -112,10 +112,11 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     };
     assert_eq!((offered, wanted), (vec!["G729".to_owned()], vec!["PCMU".to_owned()]));
 
-    // the same before anybody is rung, and what can be served gets no word
+    // the same before anybody is rung
     let profile = plain(&[Codec::Pcmu]);
     let fine = Box::new(pbx.description("0", ""));
     call.port.command(MediaCommand::CheckOffer { leg: PBX, profile: profile.clone(), sdp: fine });
+    assert!(matches!(call.next().await, MediaEvent::OfferGood { leg: PBX }));
     let g729 = Box::new(pbx.description("18", ""));
     call.port.command(MediaCommand::CheckOffer { leg: PBX, profile, sdp: g729 });
     let event = call.next().await;
@@ -454,6 +455,7 @@ async fn who_is_called_is_offered_what_the_caller_has_in_the_order_of_its_own_tr
     let sdp = Box::new(pbx.description(TWO.0, TWO.1));
     let profile = plain(&Codec::ALL);
     call.port.command(MediaCommand::CheckOffer { leg: caller, profile, sdp });
+    assert!(matches!(call.next().await, MediaEvent::OfferGood { .. }));
     call.port.command(MediaCommand::Bridge(caller, callee));
     let profile = plain(&[Codec::Pcmu, Codec::Pcma, Codec::Opus]);
     call.port.command(MediaCommand::CreateOffer { leg: callee, profile });

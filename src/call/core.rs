@@ -170,6 +170,8 @@ struct Caller {
     answer: Option<Box<SessionDescription>>,
     /// An offer that came before there was another leg: which codecs it may be answered with is not known yet.
     early: Option<Box<SessionDescription>>,
+    /// Media has yet to say whether its first offer can be served: nobody is rung for one that cannot.
+    is_unchecked: bool,
     /// It was told that the call is answered.
     is_answered: bool,
     /// With what those that are rung are called.
@@ -235,7 +237,15 @@ impl Call {
         Self {
             state: State::New,
             first: caller,
-            caller: Caller { party, offer, answer: None, early: None, is_answered: false, incoming },
+            caller: Caller {
+                party,
+                offer,
+                answer: None,
+                early: None,
+                is_unchecked: false,
+                is_answered: false,
+                incoming,
+            },
             partner: None,
             callees: Vec::new(),
             transfer: None,
@@ -276,6 +286,7 @@ impl Call {
         }
         if let Some(sdp) = self.caller.offer.clone() {
             let (leg, profile) = (self.caller.party.leg, self.caller.party.profile.media.clone());
+            self.caller.is_unchecked = true;
             self.media(MediaCommand::CheckOffer { leg, profile, sdp });
         }
         let Incoming { source, to, .. } = &self.caller.incoming;
@@ -322,7 +333,7 @@ impl Call {
         }
         if profile.takes_offer {
             self.media(MediaCommand::CreateOffer { leg, profile: profile.media });
-        } else {
+        } else if !self.caller.is_unchecked {
             self.dial(leg, None);
         }
         if let Some(sdp) = self.caller.early.take() {

@@ -119,6 +119,7 @@ fn word(command: &LegCommand) -> String {
 pub(super) fn dialed(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     let mut call = call(offer);
     call.start();
+    call.handle_media(t0, MediaEvent::OfferGood { leg: A });
     call.handle_route(t0, Ok(vec![attempt()]));
     call.handle_opened(t0, B, Ok(plain()));
     call.handle_media(Instant::now(), MediaEvent::Offer { leg: B, sdp: sdp(7) });
@@ -168,6 +169,37 @@ fn a_detached_caller_is_routed_dialled_answered_and_attached() {
 }
 
 #[test]
+fn nobody_is_rung_for_an_offer_before_media_has_looked_at_it() {
+    let started = || {
+        let mut call = call(Some(sdp(1)));
+        call.caller.party.profile = plain();
+        call.start();
+        call.handle_route(Instant::now(), Ok(vec![attempt()]));
+        call.handle_opened(Instant::now(), B, Ok(webrtc()));
+        assert_eq!(
+            drain(&mut call),
+            ["media check-offer L1 v1", "route 600", "open L2 600", "media bridge L1 L2"]
+        );
+        call
+    };
+    let mut good = started();
+    good.handle_media(Instant::now(), MediaEvent::OfferGood { leg: A });
+    assert_eq!(drain(&mut good), ["L2 dial"]);
+    good.handle_media(Instant::now(), MediaEvent::OfferGood { leg: A });
+    assert_eq!(drain(&mut good), [""; 0], "once");
+    let mut bad = started();
+    let refusal = MediaRefusal::Unusable("it is not encrypted");
+    bad.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });
+    assert!(!drain(&mut bad).iter().any(|line| line.contains("dial")));
+    let mut late = call(Some(sdp(1)));
+    late.start();
+    late.handle_media(Instant::now(), MediaEvent::OfferGood { leg: A });
+    late.handle_route(Instant::now(), Ok(vec![attempt()]));
+    late.handle_opened(Instant::now(), B, Ok(webrtc()));
+    assert!(drain(&mut late).contains(&"L2 dial".to_owned()));
+}
+
+#[test]
 fn a_caller_with_an_offer_gets_its_answer_with_early_media_and_again_with_the_answer() {
     let mut call = dialed(Some(sdp(1)), Instant::now());
     call.handle_leg(Instant::now(), B, LegEvent::Progress { answer: Some(sdp(8)) });
@@ -195,6 +227,7 @@ fn parting(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     let mut call = call(offer);
     call.caller.party.profile = plain();
     call.start();
+    call.handle_media(t0, MediaEvent::OfferGood { leg: A });
     call.handle_route(t0, Ok(vec![attempt()]));
     call.handle_opened(t0, B, Ok(webrtc()));
     call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Nothing });
@@ -382,6 +415,7 @@ fn now() -> Instant {
 fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
     let mut call = call(offer);
     call.start();
+    call.handle_media(t0, MediaEvent::OfferGood { leg: A });
     let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None, when: Vec::new() };
     call.handle_route(t0, Ok(attempts.iter().map(attempt).collect()));
     drain(&mut call);
@@ -645,10 +679,11 @@ fn random_events_in_any_order_end_a_call_at_most_once_and_never_panic() {
         let mut ended = 0;
         for step in 0..30 {
             let leg = [A, B, C][random.below(3) as usize];
-            match random.below(20) {
+            match random.below(21) {
                 0 => call.start(),
                 1 => call.handle_route(t0, Ok(vec![attempt()])),
                 2 => call.handle_opened(t0, B, Ok(plain())),
+                19 => call.handle_media(t0, MediaEvent::OfferGood { leg }),
                 3 => call.handle_media(Instant::now(), MediaEvent::Offer { leg, sdp: sdp(step) }),
                 4 => call.handle_leg(Instant::now(), leg, LegEvent::Ringing),
                 5 => call.handle_leg(Instant::now(), leg, LegEvent::Progress { answer: Some(sdp(step)) }),

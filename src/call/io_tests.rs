@@ -34,6 +34,7 @@ impl MediaPort for Port {
             MediaCommand::CreateOffer { leg, .. } => {
                 self.0.try_send(MediaEvent::Offer { leg, sdp: sdp() }).unwrap();
             }
+            MediaCommand::CheckOffer { leg, .. } => self.0.try_send(MediaEvent::OfferGood { leg }).unwrap(),
             MediaCommand::AcceptOffer { leg, .. } => {
                 self.0.try_send(MediaEvent::Answer { leg, sdp: sdp() }).unwrap();
             }

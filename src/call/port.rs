@@ -226,8 +226,8 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
-    /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::Refused`] when nothing of it can be
-    /// served whoever answers, else not at all.
+    /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::OfferGood`], or by
+    /// [`MediaEvent::Refused`] when nothing of it can be served whoever answers.
     CheckOffer {
         /// The leg, new.
         leg: LegId,
@@ -265,6 +265,11 @@ pub enum MediaEvent {
         leg: LegId,
         /// Our offer.
         sdp: Box<SessionDescription>,
+    },
+    /// The caller's offer can be served.
+    OfferGood {
+        /// The leg.
+        leg: LegId,
     },
     /// The answer asked for.
     Answer {

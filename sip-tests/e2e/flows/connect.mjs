@@ -93,12 +93,7 @@ async function connects({ report, browser, out, binary, home, started, what, fil
   report.check(`${what}: by ${transport}`, since().includes(`Via: SIP/2.0/${transport} 127.0.0.1:5080`), since().match(/Via: .*127.0.0.1:5080/)?.[0]);
   await page.close();
 
-  // a PBX that asked before its transports were up thinks that nobody is here, until it asks again
-  await until('the PBX reaches sipedge', async () => {
-    if (!/sipedge\/sip:.*Unavail/.test(await pbx.console('pjsip show contacts'))) return true;
-    await pbx.console('pjsip qualify sipedge');
-    return false;
-  });
+  await pbx.reaches('sipedge');
   const listener = new Listener(client);
   await listener.opened;
   const back = pbx.mark();

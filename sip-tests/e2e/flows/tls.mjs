@@ -190,6 +190,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   report.equal('registrar: no connection to the PBX was made', connections(PBX_TLS), 0);
   const listener = new Listener(client);
   await listener.opened;
+  await pbx.reaches('sipedge');
   since = pbx.mark();
   await pbx.console('channel originate Local/1001@to-sipedge/n extension 602@from-sipedge');
   const { call } = await listener.next('call.incoming');

@@ -52,6 +52,18 @@ export class Pbx {
     return run(path.join(recipe, 'run-asterisk.sh'), [...this.args, '--exec', command], { env: this.env });
   }
 
+  /**
+   * Waits until the PBX can call an endpoint with a static contact. One that asked before its transports were up thinks for
+   * half a minute that nobody is there, unless it is told to ask again.
+   */
+  reaches(endpoint) {
+    return until(`the PBX reaches ${endpoint}`, async () => {
+      if (!new RegExp(`${endpoint}/sip:.*Unavail`).test(await this.console('pjsip show contacts'))) return true;
+      await this.console(`pjsip qualify ${endpoint}`);
+      return false;
+    });
+  }
+
   /** Calls a number of the dialplan's context `trunk`; who answers hears extension `service`. */
   async calls(number, service = '602') {
     await this.console(`channel originate Local/${number}@trunk/n extension ${service}@services`);

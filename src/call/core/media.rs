@@ -11,6 +11,7 @@ impl Call {
         match event {
             MediaEvent::Offer { leg, sdp } => self.handle_own_offer(leg, sdp),
             MediaEvent::Answer { leg, sdp } => self.handle_own_answer(leg, sdp),
+            MediaEvent::OfferGood { leg } => self.handle_offer_good(leg),
             MediaEvent::Refused { leg, refusal } => self.handle_refused(now, leg, refusal),
             MediaEvent::Connected { leg, codec } => {
                 if let Some(party) = self.party_mut(leg) {
@@ -40,6 +41,18 @@ impl Call {
                 }
             }
         }
+    }
+
+    /// The caller's offer can be served: those are rung that get no offer of ours, which would have waited as well.
+    fn handle_offer_good(&mut self, leg: LegId) {
+        if leg != self.caller.party.leg || !std::mem::take(&mut self.caller.is_unchecked) {
+            return;
+        }
+        let waits = |c: &&Callee| {
+            c.progress == Progress::Offering && c.party.as_ref().is_some_and(|p| !p.profile.takes_offer)
+        };
+        let waiting: Vec<LegId> = self.callees.iter().filter(waits).map(|c| c.leg).collect();
+        waiting.into_iter().for_each(|leg| self.dial(leg, None));
     }
 
     fn handle_media_end(&mut self, now: Instant, leg: LegId, state: MediaState, cause: Cause) {

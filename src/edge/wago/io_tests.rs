@@ -33,7 +33,7 @@ impl RouteTable for Everybody {
 /// Notes what it is asked for.
 struct Media(Sender<String>);
 
-struct Port(Sender<String>, #[allow(dead_code)] Sender<MediaEvent>);
+struct Port(Sender<String>, Sender<MediaEvent>);
 
 impl MediaEngine for Media {
     fn open(&self, _: CallId, events: Sender<MediaEvent>) -> Result<Box<dyn MediaPort>, Cause> {
@@ -43,6 +43,9 @@ impl MediaEngine for Media {
 
 impl MediaPort for Port {
     fn command(&mut self, command: MediaCommand) {
+        if let MediaCommand::CheckOffer { leg, .. } = command {
+            self.1.try_send(MediaEvent::OfferGood { leg }).unwrap();
+        }
         let _ = self.0.try_send(format!("{command:?}"));
     }
 }

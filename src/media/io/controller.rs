@@ -160,9 +160,11 @@ impl Controller {
                 self.say(event).await;
             }
             MediaCommand::CheckOffer { leg, profile, sdp } => {
-                if let Err(refusal) = self.check_offer(leg, &profile, &sdp) {
-                    self.say(MediaEvent::Refused { leg, refusal }).await;
-                }
+                let event = match self.check_offer(leg, &profile, &sdp) {
+                    Ok(()) => MediaEvent::OfferGood { leg },
+                    Err(refusal) => MediaEvent::Refused { leg, refusal },
+                };
+                self.say(event).await;
             }
             MediaCommand::AcceptAnswer { leg, sdp } => match self.accept_answer(leg, &sdp) {
                 Ok(None) => {}
