@@ -95,6 +95,28 @@ scenario_registrar-call() {
   says called.messages "^Route: <sip:$url:$b;lr>"
 }
 
+# It registers once; after a restart it is called there all the same.
+scenario_registrar-kept() {
+  registers
+  mkdir "$dir/state"
+  printf '\n[state]\ndirectory = "%s"\n' "$dir/state" >>"$dir/sipedge.toml"
+  stop_edge
+  edge
+  sed "s/PATH/$b/" "$home/registrar-call.uac.xml" >"$dir/registrar-call.xml"
+  peer caller uac "$dir/registrar-call.xml" "$a" -s pbx -au pbx -ap pbx-pw -auth_uri "$url:$sip"
+  wait_for_peers
+  await 'the registration' logs 'registered here'
+  stop_edge
+  mv "$dir/sipedge.log" "$dir/sipedge.first.log"
+  edge
+  await 'the registration of before' logs 'registrations from before the restart hold'
+  called api-call
+  api make 300
+  finish
+  says called.messages '^INVITE sip:300@192.0.2.77:5099;line=abc SIP/2.0'
+  says called.messages "^Route: <sip:$url:$b;lr>"
+}
+
 scenario_stranger() { configure 'inbound = "off"'; common stranger; never sipedge.log 'call started'; }
 
 # ---- lost messages: SIPp shall not know a repeated message as such

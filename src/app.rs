@@ -2,8 +2,9 @@
 
 mod demo;
 mod log;
+mod state;
 
-use crate::base::{Fault, Section, Seed, Services, parse_duration};
+use crate::base::{Fault, Section, Seed, Services, StateDirectory, parse_duration};
 use crate::call::io::{Switch, SwitchParts};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
@@ -37,7 +38,7 @@ use tracing::{info, warn};
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
-    &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook"];
+    &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook", "state"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -52,6 +53,7 @@ pub struct Configured {
     media: MediaConfig,
     drain: Duration,
     client: ClientConfig,
+    state: Option<StateDirectory>,
     edges: Vec<(&'static str, Box<dyn Prepared>)>,
     registry: Registry,
     demo: Option<Demo>,
@@ -171,6 +173,7 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     let config = Config::load(Some(&file), variables).map_err(|fault| vec![fault])?;
     let mut configured = judge(&config, seed)?;
     configured.file = Some(file);
+    configured.state = configured.state.or_else(state::of_service_manager);
     Ok(configured)
 }
 
@@ -237,6 +240,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let media = keep(media, &mut faults);
     let drain = keep(read_drain(&config.table("call")), &mut faults);
     let client = keep(ClientConfig::read(&config.table("webhook")), &mut faults);
+    let state = keep(state::read(&config.table("state")), &mut faults).flatten();
 
     let mut edges = Vec::new();
     let mut targets = BTreeMap::new();
@@ -295,6 +299,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 media,
                 drain,
                 client,
+                state,
                 edges,
                 registry,
                 demo: None,
@@ -528,6 +533,7 @@ impl Running {
             sip_timings,
             media,
             client,
+            state,
             edges,
             registry,
             suggestions,
@@ -564,11 +570,14 @@ impl Running {
         let sip = Arc::new(SipStack::start(stack, seed.fork())?);
         let registry = Arc::new(registry);
         let client = HttpClient::new(client).map_err(|e| RunError::Client(e.to_string()))?;
-        let services = Services::default()
+        let mut services = Services::default()
             .with(sip.clone())
             .with(Arc::new(client))
             .with(registry.clone())
             .with(certificates.clone());
+        if let Some(state) = state {
+            services = services.with(Arc::new(state));
+        }
 
         let mut dialers = BTreeMap::new();
         let mut prepared = Vec::new();

@@ -14,6 +14,7 @@ mod secret;
 mod section;
 mod seed;
 mod services;
+mod state;
 mod text;
 
 pub use cause::Cause;
@@ -28,4 +29,5 @@ pub use secret::{Pii, Secret, set_pii_mask};
 pub use section::{Fault, Section, parse_duration};
 pub use seed::Seed;
 pub use services::Services;
+pub use state::StateDirectory;
 pub use text::{Excerpt, LOG_TEXT_LIMIT};

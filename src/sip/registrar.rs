@@ -12,11 +12,15 @@
 //! as no clock of day comes in here. Left out: GRUU, Service-Route, contacts that are no `sip:` URI, and `sips:` ones that
 //! do not come by TLS.
 
+mod saved;
+
 use super::answer::Answer;
 use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Transport, Uri};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+pub use saved::SavedBinding;
 
 /// What stands for a lifetime that cannot be read (RFC 3261 §20.10, §20.19).
 const MALFORMED_EXPIRES: u32 = 3_600;

@@ -1,6 +1,7 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod kept;
 mod legs;
 mod registrations;
 mod upkeep;
@@ -8,7 +9,7 @@ mod upkeep;
 use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
-use crate::base::{CallId, Cause, LegId, Seed, Services};
+use crate::base::{CallId, Cause, LegId, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile};
@@ -23,6 +24,7 @@ use crate::sip::session::{SessionCommand, SessionEvent};
 use crate::sip::{Answer, Flow, Hop, Host, Method, Refer, Replaces, Request, StatusCode};
 use crate::ua::{Action, Identity, IncomingLeg, Login, Logins, OutgoingLeg, Terms, cause};
 use async_trait::async_trait;
+use kept::Kept;
 pub(super) use legs::Legs;
 use std::collections::BTreeMap;
 use std::io;
@@ -106,7 +108,11 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
         Inbound::new(&trunks, Instant::now(), Seed::from_bytes(entropy)).registering(bindings.clone());
     let registered = Arc::new(Notify::new());
     if inbound.is_registrar() {
-        tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered.clone(), sip.clone()));
+        let is_known = |name: &str| trunks.iter().any(|t| t.takes_registration && t.name == name);
+        let state = context.services.get::<StateDirectory>();
+        let kept = state.map(|directory| Kept::restored(&directory, &bindings, is_known));
+        let (registered, sip) = (registered.clone(), sip.clone());
+        tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered, sip, kept));
     }
     sip.set_handler(Arc::new(Gate {
         serves: if inbound.is_registrar() { &[Method::REGISTER] } else { &[] },

@@ -1,6 +1,6 @@
 //! Tells of the PBXs that register here, ends bindings in time, and watches whether somebody is where they lead.
 
-use super::{Bindings, Trunk};
+use super::{Bindings, Kept, Trunk};
 use crate::base::Excerpt;
 use crate::sip::io::SipStack;
 use crate::sip::qualify::Reachability;
@@ -20,6 +20,7 @@ pub(super) async fn look_after(
     bindings: Bindings,
     registered: Arc<Notify>,
     sip: Arc<SipStack>,
+    mut kept: Option<Kept>,
 ) {
     let mut present: BTreeMap<String, Present> = BTreeMap::new();
     loop {
@@ -44,8 +45,12 @@ pub(super) async fn look_after(
                 present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) });
             }
         }
+        let again = match &mut kept {
+            Some(kept) => kept.keep(&bindings).await,
+            None => None,
+        };
         let until = async {
-            match next {
+            match next.into_iter().chain(again).min() {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -205,7 +210,7 @@ mod tests {
         let inbound =
             Inbound::new(&trunks, Instant::now(), Seed::from_number(2)).registering(bindings.clone());
         let registered = Arc::new(Notify::new());
-        tokio::spawn(look_after(trunks.clone(), bindings.clone(), registered.clone(), sip.clone()));
+        tokio::spawn(look_after(trunks.clone(), bindings.clone(), registered.clone(), sip.clone(), None));
         sip.set_handler(Arc::new(Gate {
             inbound: Mutex::new(inbound),
             serves: &[Method::REGISTER],
