@@ -233,16 +233,22 @@ impl Rig {
                 }
                 call.pbx.send_to(from_pbx.bytes(), call.to_pbx_leg).unwrap();
                 call.index += 1;
-                let n = call.pbx.recv(&mut bytes).expect("a packet for the PBX");
-                let mut at_pbx = PacketBuf::from_bytes(&bytes[..n]).unwrap();
-                if let Some(srtp) = &mut call.secure {
-                    srtp.unprotect_rtp(&mut at_pbx).unwrap();
+                loop {
+                    let n = call.pbx.recv(&mut bytes).expect("a packet for the PBX");
+                    let mut at_pbx = PacketBuf::from_bytes(&bytes[..n]).unwrap();
+                    if let Some(srtp) = &mut call.secure {
+                        srtp.unprotect_rtp(&mut at_pbx).unwrap();
+                    }
+                    // on a busy machine silence may have stood in for what came late
+                    if at_pbx.bytes()[12..] != [0xff; 160] {
+                        assert_eq!(at_pbx.bytes()[12..], [0x55; 160]);
+                        break;
+                    }
                 }
-                assert_eq!(at_pbx.bytes()[12..], [0x55; 160]);
                 let n = call.browser.recv(&mut bytes).expect("a packet for the browser");
                 let mut sealed = PacketBuf::from_bytes(&bytes[..n]).unwrap();
-                // a report may come between
-                if call.opener.unprotect_rtp(&mut sealed).is_ok() {
+                // a report may come between, and silence
+                if call.opener.unprotect_rtp(&mut sealed).is_ok() && sealed.bytes()[12..] != [0xff; 160] {
                     assert_eq!(sealed.bytes()[12..], [0x55; 160]);
                 }
             }

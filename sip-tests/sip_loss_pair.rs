@@ -534,7 +534,7 @@ fn keys_by_info_come_once_each_and_in_their_order_at_30_per_cent_loss() {
     for n in 0..300 {
         let key = |sign| {
             let digit = sipedge::base::Digit::from_char(sign).unwrap();
-            SessionCommand::Key(sipedge::sip::Key { digit, duration: Duration::from_millis(100) })
+            SessionCommand::Keys(vec![sipedge::sip::Key { digit, duration: Duration::from_millis(100) }])
         };
         let who = if n % 2 == 0 { Caller } else { Callee };
         let mut pair = Pair::new(n, STORM);

@@ -202,9 +202,11 @@ scenario_replaces() {
   common replaces
   [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
 }
+scenario_replaces-refused() { replacing 'transfers = false'; common replaces-refused; }
 # The trunk that is called calls too.
 replacing() {
-  configure 'inbound = "off"' '' 'qualify = "off"'
+  configure 'inbound = "off"' '' "qualify = \"off\"
+${1:-}"
   sed -i '/^\[trunk.b\]/,/^$/s/^inbound = "off"/inbound = "address"/' "$dir/sipedge.toml"
 }
 scenario_redirect() {

@@ -430,7 +430,7 @@ impl Call {
         if self.party(other).is_some_and(|p| !p.profile.takes_keys) {
             self.media(MediaCommand::SendDtmf(other, keys.clone()));
         }
-        keys.into_iter().for_each(|key| self.tell(other, LegCommand::Dtmf(key)));
+        self.tell(other, LegCommand::Dtmf(keys));
     }
 
     /// The first answer wins.

@@ -106,7 +106,9 @@ fn word(command: &LegCommand) -> String {
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
-        LegCommand::Dtmf(key) => format!("dtmf {}", key.digit),
+        LegCommand::Dtmf(keys) => {
+            format!("dtmf {}", keys.iter().map(|k| k.digit.as_char()).collect::<String>())
+        }
         LegCommand::Notify(state) => format!("notify {state:?}"),
         LegCommand::AnswerOffer(sdp) => format!("answer-offer v{}", sdp.origin.version),
         LegCommand::RefuseOffer(_) => "refuse-offer".into(),

@@ -2,7 +2,7 @@
 
 use super::core_tests::*;
 use super::*;
-use crate::call::leg::{Particulars, Transfer as Wish, TransferTo};
+use crate::call::leg::{Diversion, Particulars, Transfer as Wish, TransferTo};
 use crate::call::route::Source;
 
 const D: LegId = LegId(4);
@@ -73,12 +73,35 @@ fn who_is_handed_over_talks_on_until_the_new_party_answers_and_is_offered_nothin
 }
 
 #[test]
+fn what_went_with_the_call_stays_with_its_caller_but_for_whom_it_was_meant_for() {
+    let t0 = Instant::now();
+    let mut call = active(t0);
+    call.caller.incoming.particulars = particulars();
+    call.handle_leg(t0, B, to_number());
+    let wanted = Particulars { diversions: Vec::new(), ..particulars() };
+    let Incoming { particulars, to, .. } = &call.caller.incoming;
+    assert_eq!((particulars, to.as_str()), (&wanted, "700"), "a forward from there is one of that number");
+}
+
+fn particulars() -> Particulars {
+    let party = Person { user: "4711".into(), display: None };
+    Particulars {
+        withheld: Some(party.clone()),
+        is_private: true,
+        diversions: vec![Diversion { from: party, why: None }],
+        extras: vec![("X-Customer".into(), "7".into())],
+    }
+}
+
+#[test]
 fn a_caller_may_hand_over_whom_it_called() {
     let t0 = Instant::now();
     let mut call = active(t0);
+    call.caller.incoming.particulars = particulars();
     call.handle_leg(t0, A, to_number());
     assert_eq!(drain(&mut call), ["media bridge L2 L1", "L1 notify Trying", "route 700"]);
     assert_eq!(call.caller.incoming.from.user, "600", "the number that was called");
+    assert_eq!(call.caller.incoming.particulars, Particulars::default(), "they were of who leaves");
     call.handle_route(t0, Ok(vec![attempt()]));
     call.handle_opened(t0, C, Ok(plain()));
     call.handle_media(t0, MediaEvent::Offer { leg: C, sdp: sdp(20) });
@@ -375,7 +398,7 @@ fn keys_for_a_leg_that_takes_them_as_words_are_not_sent_by_media() {
     call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
     drain(&mut call);
     call.handle_leg(t0, A, LegEvent::Dtmf(vec![key, key]));
-    assert_eq!(drain(&mut call), ["L2 dtmf 5", "L2 dtmf 5"]);
+    assert_eq!(drain(&mut call), ["L2 dtmf 55"]);
     call.handle_media(t0, MediaEvent::Dtmf { leg: A, digit: key.digit });
     assert_eq!(drain(&mut call), ["L2 dtmf 5"]);
 }

@@ -21,6 +21,8 @@ pub struct Party {
 pub struct Particulars {
     /// Who calls, for those who may know it though the caller asks not to be named.
     pub withheld: Option<Party>,
+    /// The caller asks that others are not told who calls (RFC 3323).
+    pub is_private: bool,
     /// Whom the call was meant for before, the latest first.
     pub diversions: Vec<Diversion>,
     /// Names and values that the caller's edge lets through, for edges that let them through too.
@@ -211,8 +213,8 @@ pub enum LegCommand {
     RefuseOffer(MediaRefusal),
     /// News of its media.
     MediaState(MediaState),
-    /// The other party pressed a key. The leg's media carries it, unless the leg takes keys as words.
-    Dtmf(DtmfDigit),
+    /// The other party pressed keys. The leg's media carries them, unless the leg takes keys as words.
+    Dtmf(Vec<DtmfDigit>),
     /// News of the transfer that it asked for.
     Notify(TransferState),
     /// End the leg.

@@ -38,6 +38,11 @@ impl Pattern {
         Some(text)
     }
 
+    /// Whether some letter stands for itself.
+    fn names_a_letter(&self) -> bool {
+        self.0.bytes().any(|b| b.is_ascii_alphabetic())
+    }
+
     /// Whether every `*` and `?` of `template` has one here to stand for.
     #[must_use]
     pub fn serves(&self, template: &Self) -> bool {
@@ -139,10 +144,14 @@ impl Rewrites {
         rules.collect::<Result<_, _>>().map(Self)
     }
 
-    /// A number by the rules; as it was, where none fits.
+    /// A number by the rules; as it was, where none fits. A caller that is no number, as `anonymous` or an account's name, is
+    /// written anew only by rules that name it.
     #[must_use]
     pub fn apply(&self, number: String) -> String {
-        self.0.iter().find_map(|(from, to)| from.rewrite(&number, to)).unwrap_or(number)
+        let is_number = number.bytes().any(|b| b.is_ascii_digit())
+            && number.bytes().all(|b| b.is_ascii_digit() || b"+*#-.()".contains(&b));
+        let mut rules = self.0.iter().filter(|(from, _)| is_number || from.names_a_letter());
+        rules.find_map(|(from, to)| from.rewrite(&number, to)).unwrap_or(number)
     }
 }
 
@@ -186,6 +195,11 @@ mod tests {
         let rules = Rewrites::parse(&["00*=+*", "0* = +49*", "1??=2??"]).unwrap();
         let apply = |number: &str| rules.apply(number.to_owned());
         assert_eq!([apply("0044"), apply("030"), apply("123"), apply("99")], ["+44", "+4930", "223", "99"]);
+        let all =
+            Rewrites::parse(&["+*=+*", "anna=+4930123", "d?sk=00*".trim_end_matches('*'), "*=+49*"]).unwrap();
+        let apply = |caller: &str| all.apply(caller.to_owned());
+        assert_eq!([apply("anonymous"), apply(""), apply("bert")], ["anonymous", "", "bert"]);
+        assert_eq!([apply("anna"), apply("desk"), apply("30-1")], ["+4930123", "00", "+4930-1"]);
         for bad in ["0*", "=1", "0=", "0=*", "a b=c"] {
             assert_eq!(Rewrites::parse(&["0*=*", bad]).unwrap_err().rule, bad);
         }

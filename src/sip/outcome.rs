@@ -5,7 +5,7 @@ use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
 use super::session::TimerRules;
 use super::{Flow, Header, Headers, Key, NameAddr, Reason, Refer, StatusCode, Uri};
-use crate::base::Excerpt;
+use crate::base::{Excerpt, Pii};
 use std::fmt;
 use std::time::Duration;
 
@@ -92,8 +92,8 @@ pub enum SessionCommand {
     AnswerOffer(Body),
     /// Theirs cannot be served; the session stays as it was.
     RefuseOffer(Answer),
-    /// A key, by INFO.
-    Key(Key),
+    /// Keys, by INFO, one after the other.
+    Keys(Vec<Key>),
     /// What a REFER hears; after a 2xx its sender is told that it is tried (RFC 3515 §2.4.4).
     AnswerRefer(Answer),
     /// What becomes of the REFER that was accepted; a final status is the last word of it.
@@ -193,7 +193,7 @@ impl fmt::Display for CallFailure {
             }
             Self::Redirected { status, contacts } => {
                 write!(f, "{}", status.code())?;
-                contacts.iter().try_for_each(|uri| write!(f, ", to {}", Excerpt(&uri.to_string())))
+                contacts.iter().try_for_each(|uri| write!(f, ", to {}", Pii(&uri.to_string())))
             }
             Self::Credentials(why) => why.fmt(f),
             Self::Timeout => f.write_str("nobody answered in time"),

@@ -78,6 +78,7 @@ impl Policy {
         };
         let particulars = Particulars {
             withheld: asserted.filter(|_| is_withheld).map(party),
+            is_private: is_withheld,
             diversions: if self.is_trusted { diversions(headers) } else { Vec::new() },
             extras: self.extras(headers),
         };
@@ -127,6 +128,11 @@ impl Policy {
                 lines.push(Header::new(HeaderName::PAssertedIdentity, address(shown).to_string()));
             }
             (_, false, _) => {}
+        }
+        // our user in From is a number, too, that a carrier would show
+        let is_hidden = of.is_private || shown.user == "anonymous";
+        if is_hidden && (!self.is_trusted || of.withheld.is_none()) {
+            lines.push(Header::new(HeaderName::Privacy, "id"));
         }
         match self.diversion {
             DiversionStyle::Off => {}
@@ -270,10 +276,14 @@ mod tests {
             told(&trusting(), &shown, &of),
             ["P-Asserted-Identity: \"Anna\" <sip:4930@pbx.example>", "Privacy: id"]
         );
-        assert!(told(&Policy::default(), &shown, &of).is_empty(), "a carrier is told nothing");
+        assert_eq!(told(&Policy::default(), &shown, &of), ["Privacy: id"], "a carrier is told no more");
         let (nobody, of) = trusting().read(&headers(&[("Privacy", "user")]), &from());
         assert_eq!((nobody.user.as_str(), &of.withheld), ("anonymous", &None));
-        assert!(told(&trusting(), &nobody, &of).is_empty(), "nobody is asserted to be called anonymous");
+        assert_eq!(
+            told(&trusting(), &nobody, &of),
+            ["Privacy: id"],
+            "nobody is asserted to be called anonymous"
+        );
         let (believed, of) = trusting().read(&headers(&[asserted]), &from());
         assert_eq!((believed.user.as_str(), of), ("4930", Particulars::default()));
         let (_, of) = Policy::default().read(&headers(&[asserted, ("Privacy", "id")]), &from());
@@ -288,6 +298,23 @@ mod tests {
             told(&policy, &anna, &Particulars::default()),
             ["P-Preferred-Identity: <sip:+4930@pbx.example>"]
         );
+    }
+
+    #[test]
+    fn who_is_not_trusted_is_told_to_keep_it_since_our_user_there_is_a_number_too_rfc_3325_7() {
+        let shown = Party { user: "4711".into(), display: None };
+        let anonymous = Party { user: "anonymous".into(), display: Some("Anonymous".into()) };
+        let (_, private) = Policy::default().read(&headers(&[("Privacy", "id")]), &from());
+        let told = |policy: &Policy, shown: &Party, of: &Particulars| {
+            told(policy, shown, of).into_iter().filter(|line| line.starts_with("Privacy")).collect::<Vec<_>>()
+        };
+        let open = Particulars::default();
+        assert_eq!(told(&Policy::default(), &shown, &private), ["Privacy: id"]);
+        assert_eq!(told(&Policy::default(), &anonymous, &open), ["Privacy: id"]);
+        assert_eq!(told(&Policy::default(), &shown, &open), [""; 0]);
+        assert_eq!(told(&trusting(), &shown, &private), ["Privacy: id"], "the wish goes on");
+        let withheld = Particulars { withheld: Some(shown.clone()), ..private };
+        assert_eq!(told(&trusting(), &anonymous, &withheld), ["Privacy: id"], "once");
     }
 
     #[test]

@@ -120,8 +120,9 @@ impl Within {
     /// Whether a command is about this, and what to do then.
     pub(super) fn handle_command(&mut self, command: &LegCommand) -> Option<Action> {
         Some(match command {
-            LegCommand::Dtmf(DtmfDigit { digit, duration }) if self.terms.keys_by_info => {
-                Action::Session(SessionCommand::Key(Key { digit: *digit, duration: *duration }))
+            LegCommand::Dtmf(keys) if self.terms.keys_by_info => {
+                let key = |k: &DtmfDigit| Key { digit: k.digit, duration: k.duration };
+                Action::Session(SessionCommand::Keys(keys.iter().map(key).collect()))
             }
             LegCommand::Notify(state) => Action::Session(self.notify(*state)),
             _ => return None,
@@ -343,8 +344,8 @@ mod tests {
                 panic!()
             };
             assert_eq!(offer.media[0].formats.join(" "), formats);
-            let told = within.handle_command(&LegCommand::Dtmf(key));
-            let is_told = matches!(told, Some(Action::Session(SessionCommand::Key(Key { digit, .. }))) if digit == key.digit);
+            let told = within.handle_command(&LegCommand::Dtmf(vec![key, key]));
+            let is_told = matches!(told, Some(Action::Session(SessionCommand::Keys(keys))) if keys.len() == 2 && keys[0].digit == key.digit);
             assert_eq!(is_told, expected.is_some());
             // theirs are taken in any case
             let theirs = SessionEvent::Key(Key { digit: key.digit, duration: key.duration });

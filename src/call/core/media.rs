@@ -37,7 +37,7 @@ impl Call {
                     party.has_keys = true;
                 }
                 if let Some(other) = self.other(leg) {
-                    self.tell(other, LegCommand::Dtmf(DtmfDigit { digit, duration: KEY_DURATION }));
+                    self.tell(other, LegCommand::Dtmf(vec![DtmfDigit { digit, duration: KEY_DURATION }]));
                 }
             }
         }

@@ -7,7 +7,7 @@
 //! no such codec, who stays is offered its own afterwards, if it takes offers.
 
 use super::*;
-use crate::call::leg::{Transfer as Wish, TransferTo};
+use crate::call::leg::{Particulars, Transfer as Wish, TransferTo};
 
 /// A transfer under way.
 #[derive(Debug)]
@@ -41,9 +41,14 @@ impl Call {
             TransferTo::Partner(..) => "",
         };
         let shown = Person { user: shown.to_owned(), display: None };
-        self.outputs.push_back(Output::Note(Note::Transferring(leg, shown)));
+        self.outputs.push_back(Output::Note(Note::Transferring(leg, shown.clone())));
         let incoming = &mut self.caller.incoming;
         incoming.from = self.caller.party.who.clone();
+        // whom the call was meant for before is no news to somebody who is called anew
+        incoming.particulars.diversions.clear();
+        if !shown.user.is_empty() {
+            incoming.to.clone_from(&shown.user);
+        }
         incoming.source = source.clone();
         // two that hand a call to each other for ever come to an end
         incoming.hops = incoming.hops.saturating_sub(1);
@@ -227,6 +232,8 @@ impl Call {
             return leg == partner.leg;
         }
         std::mem::swap(&mut self.caller.party, partner);
+        // what went with the call is of who leaves
+        self.caller.incoming.particulars = Particulars::default();
         self.caller.answer = None;
         self.bridged = None;
         self.bridge(leg);

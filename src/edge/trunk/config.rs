@@ -254,6 +254,9 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             faults.push(fault);
             None
         });
+    if raw.realm.as_deref() == Some("") {
+        faults.push(section.fault("realm", "leave it out to answer challenges of any realm"));
+    }
     if password.is_some() && user.is_none() {
         faults.push(section.fault("user", "a password needs the user it belongs to"));
     }

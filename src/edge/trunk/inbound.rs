@@ -1,7 +1,7 @@
 //! Who may call us by a trunk: digest credentials or the source network decide, and nobody else gets in. Pure.
 //!
 //! A request that proves nothing is challenged, whatever it asks for and wherever it comes from, so that nothing
-//! tells a stranger which trunks or users there are.
+//! tells a stranger which trunks or users there are. OPTIONS does not come here: it is answered to all.
 
 use super::config::{Access, Trunk};
 use super::logins::{FailedLogins, Logins, Look};

@@ -212,6 +212,8 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     };
     let old = match Replaces::of(&invite.headers) {
         Ok(None) => None,
+        // it is a transfer by another word (RFC 3891 §3)
+        Ok(Some(_)) if !trunk.may_transfer => return refuse(Answer::new(StatusCode::FORBIDDEN)).await,
         Ok(Some(replaces)) => match here.find(&replaces).await {
             Ok(old) => Some(old),
             Err(status) => return refuse(Answer::new(status)).await,

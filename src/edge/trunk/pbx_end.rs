@@ -13,6 +13,10 @@ const UNKNOWN_PASSWORD: &str = "WRITE-THE-PASSWORD-HERE";
 /// A PBX that registers is called again within so long after sipedge was started anew.
 const REGISTRATION_SECONDS: u32 = 120;
 
+/// Of a block that lets anybody register.
+const NO_PASSWORD: &str =
+    "; without a password anybody can register in sipedge's place: give the trunk a user and a password";
+
 /// What else Asterisk needs.
 const CONTEXT_HINT: &str =
     "; What browsers may dial stands in extensions.conf, in the context [from-sipedge].";
@@ -132,6 +136,9 @@ impl End<'_> {
         if self.its_login().is_some() {
             lines.key("outbound_auth", &format!("{name}-out"));
         }
+        if self.our_login().is_none() {
+            lines.key("identify_by", "ip"); // else anybody who writes our name in From is let in
+        }
         lines.keys(&[("aors", name), ("direct_media", "no")]);
         if trunk.keys_by_info {
             lines.key("dtmf_mode", "info");
@@ -157,7 +164,7 @@ impl End<'_> {
             lines.key("contact", &self.asterisk_uri());
         }
         lines.key("qualify_frequency", "30");
-        if !self.is_known_by_user() {
+        if !self.is_known_by_user() || self.our_login().is_none() {
             lines.section(name);
             lines.keys(&[("type", "identify"), ("endpoint", name), ("match", self.host())]);
         }
@@ -185,6 +192,9 @@ impl End<'_> {
         lines.add(&format!(";   Dial(PJSIP/${{EXTEN}}@{name})     rings a browser"));
         lines.add(CONTEXT_HINT);
         self.add_tls_hint(&mut lines);
+        if trunk.register.is_some() && self.our_login().is_none() {
+            lines.add(NO_PASSWORD);
+        }
         lines.section(name);
         lines.key("type", "wizard");
         lines.key("accepts_auth", word(self.our_login().is_some()));
@@ -206,6 +216,9 @@ impl End<'_> {
         }
         lines.keys(&[("endpoint/context", "from-sipedge"), ("endpoint/disallow", "all")]);
         lines.key("endpoint/allow", &self.asterisk_codecs());
+        if self.our_login().is_none() {
+            lines.key("endpoint/identify_by", "ip"); // else anybody who writes our name in From is let in
+        }
         lines.key("endpoint/direct_media", "no");
         if trunk.keys_by_info {
             lines.key("endpoint/dtmf_mode", "info");
@@ -417,6 +430,31 @@ mod tests {
             lines.windows(3).any(|w| w == ["type = identify", "endpoint = sipedge", "match = 192.0.2.9"]),
             "{lines:?}"
         );
+    }
+
+    #[test]
+    fn who_has_no_password_is_known_by_address_alone_whatever_its_from_says() {
+        for (register, user) in
+            [(json!(false), None), (json!(false), Some("sipedge")), (json!(true), Some("sipedge"))]
+        {
+            let mut value = shipped();
+            let keys = value.as_object_mut().unwrap();
+            keys.remove("password");
+            keys.remove("user");
+            keys.extend(user.map(|user| ("user".to_owned(), json!(user))));
+            keys.insert("register".to_owned(), register.clone());
+            let lines = bare(&end(value.clone(), Pbx::Asterisk));
+            assert!(lines.contains(&"identify_by = ip".to_owned()), "{lines:?}");
+            assert!(
+                lines.windows(3).any(|w| w[0] == "type = identify" && w[2] == "match = 192.0.2.9"),
+                "{lines:?}"
+            );
+            let wizard = end(value, Pbx::AsteriskWizard);
+            assert!(bare(&wizard).contains(&"endpoint/identify_by = ip".to_owned()), "{wizard}");
+            assert_eq!(wizard.contains(NO_PASSWORD), register == json!(true));
+        }
+        let lines = bare(&end(shipped(), Pbx::Asterisk));
+        assert!(!lines.iter().any(|l| l.starts_with("identify_by")), "{lines:?}");
     }
 
     #[test]

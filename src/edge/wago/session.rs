@@ -128,8 +128,10 @@ impl WagoCall {
             }
             LegCommand::RefuseOffer(refusal) => return Some(Err(ApiError::from_refusal(&refusal))),
             LegCommand::MediaState(state) => self.handle_media(state),
-            LegCommand::Dtmf(key) => {
-                self.event("call.dtmf", Some(("digit", json!(key.digit.to_string()))));
+            LegCommand::Dtmf(keys) => {
+                for key in keys {
+                    self.event("call.dtmf", Some(("digit", json!(key.digit.to_string()))));
+                }
             }
             LegCommand::Hangup(cause) => self.end(cause::end_reason(cause), now),
             // a dial makes this call, browsers take no offers here, and nobody transfers
@@ -454,7 +456,7 @@ mod tests {
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
         let key = DtmfDigit { digit: Digit::from_char('5').unwrap(), duration: Duration::from_millis(100) };
-        c.handle_command(LegCommand::Dtmf(key), at(2));
+        c.handle_command(LegCommand::Dtmf(vec![key]), at(2));
         assert!(c.close());
         c.handle_command(LegCommand::MediaState(MediaState::Closed), at(3));
         c.handle_command(LegCommand::MediaState(MediaState::Failed(Cause::IceFailed)), at(4));

@@ -10,7 +10,7 @@ use crate::peer::SrtpKeys;
 pub enum Rekeyed {
     /// Ours is as it was: its packet indices go on.
     TheirsAtMost,
-    /// Ours is new: its rollover counter begins at 0 (RFC 3711 §3.3.1).
+    /// Ours is new: its rollover counter begins at 0, as libsrtp has it for a new stream. RFC 3711 §3.3.1 would have it go on.
     Ours,
 }
 

@@ -81,8 +81,11 @@ impl Endpoint {
         flow: Flow,
     ) -> Option<Answer> {
         let vias = request.headers.vias().unwrap_or_default();
-        let is_loop = vias.iter().filter_map(Via::branch).any(|branch| self.layer.has_invite(branch));
-        // one that came to us by two ways rings once (RFC 3261 §8.2.2.2), one of our own never; one that was
+        let targets =
+            vias.iter().filter_map(Via::branch).filter_map(|branch| self.layer.invite_target(branch));
+        // a proxy that sends ours back for another number makes a spiral, and no loop (RFC 3261 §16.3 step 4)
+        let is_loop = targets.into_iter().any(|target| is_same_number(target, &request.uri));
+        // one that came to us by two ways rings once (RFC 3261 §8.2.2.2); one that was
         // refused may come again with the same number, as some clients do with their credentials
         if is_loop || self.merged.contains(&merge_key(e)) {
             return Some(Answer::new(StatusCode::LOOP_DETECTED));
@@ -170,6 +173,14 @@ fn wants_sips(request: &Request) -> bool {
     let contact = || request.headers.contacts().ok()?.into_iter().next().map(|c| c.uri);
     is_sips(&request.uri)
         || first(&HeaderName::RecordRoute).or_else(contact).is_some_and(|next| is_sips(&next))
+}
+
+/// Whether two URIs mean the same number here, whatever hosts they name.
+fn is_same_number(a: &Uri, b: &Uri) -> bool {
+    match (a.user_text(), b.user_text()) {
+        (Some(a), Some(b)) => a == b,
+        (a, b) => a.is_none() && b.is_none(),
+    }
 }
 
 fn merge_key(e: &Essentials) -> MergeKey {

@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
+use tracing::{debug, warn};
 
 /// Datagrams of known sources that may wait.
 const KNOWN_QUEUE: usize = 4_096;
@@ -614,8 +615,15 @@ impl Owner {
         match told {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Closed(_)) => self.hang_up_unread(token),
+            // who presses keys faster than they are read loses some of them, and not the call
+            Err(mpsc::error::TrySendError::Full(SessionEvent::Key(_))) => {
+                debug!("a key by INFO is dropped: there are too many at once");
+            }
             // its reader sleeps
-            Err(mpsc::error::TrySendError::Full(_)) => self.endpoint.hangup(now, session, None),
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                warn!("a call's events are not read; it is hung up");
+                self.endpoint.hangup(now, session, None);
+            }
         }
     }
 

@@ -193,7 +193,7 @@ impl Session {
                 SessionCommand::Offer(body) => confirmed.offer(now, line, body),
                 SessionCommand::AnswerOffer(body) => confirmed.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => confirmed.refuse_offer(now, line, &answer),
-                SessionCommand::Key(key) => confirmed.send_key(line, &key),
+                SessionCommand::Keys(keys) => keys.iter().for_each(|key| confirmed.send_key(line, key)),
                 SessionCommand::AnswerRefer(answer) => confirmed.answer_refer(line, &answer),
                 SessionCommand::Notify(status) => confirmed.notify(line, status),
                 SessionCommand::Ring
@@ -211,7 +211,7 @@ impl Session {
                 // there is no dialog to send a key in, nor was a REFER taken
                 SessionCommand::AnswerOffer(_)
                 | SessionCommand::RefuseOffer(_)
-                | SessionCommand::Key(_)
+                | SessionCommand::Keys(_)
                 | SessionCommand::AnswerRefer(_)
                 | SessionCommand::Notify(_)
                 | SessionCommand::Hangup(_) => {}
@@ -305,7 +305,11 @@ impl Session {
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
-                    if let Some(confirmed) = server.handle_request(now, line, id, request, e) {
+                    if let Some(mut confirmed) = server.handle_request(now, line, id, request, e) {
+                        // it was hung up while the answer waited for this PRACK
+                        if line.hangup.is_some() {
+                            confirmed.hangup(now, line);
+                        }
                         self.confirmed = Some(confirmed);
                     }
                     return;

@@ -189,8 +189,7 @@ fn a_bye_answers_a_refer_that_waits_rfc_3261_15_1_2() {
 #[test]
 fn keys_go_by_info_one_after_the_other() {
     let mut b = Bench::talking();
-    b.command(SessionCommand::Key(key('1')));
-    b.command(SessionCommand::Key(key('#')));
+    b.command(SessionCommand::Keys(vec![key('1'), key('#')]));
     assert_eq!(b.methods(), ["INFO"]);
     assert_eq!(b.requests[0].body.as_ref(), b"Signal=1\r\nDuration=160\r\n");
     assert_eq!(b.requests[0].headers.get(&H::ContentType), Some("application/dtmf-relay"));

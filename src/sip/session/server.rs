@@ -133,7 +133,11 @@ impl Server {
         line.finish(SessionEvent::Ended(end));
     }
 
+    /// Refuses the call, unless its answer waits for a PRACK: then the caller hears it, and BYE after it.
     pub(super) fn hangup(&mut self, line: &mut Line) {
+        if self.held.is_some() {
+            return;
+        }
         let mut answer = Answer::new(StatusCode::TEMPORARILY_UNAVAILABLE);
         if let Some(Some(reason)) = &line.hangup {
             answer = answer.with(HeaderName::Reason, reason.to_string());

@@ -250,9 +250,16 @@ fn an_invite_of_ours_that_comes_back_is_a_loop() {
     b.drain();
     r = b.requests.pop().unwrap();
     r.headers.push_front(HeaderName::Via, "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKproxy");
+    r.uri = Uri::parse("sip:600@192.0.2.1:5080").unwrap();
     b.endpoint.handle_datagram(b.now, flow(), &r.to_bytes());
     b.drain();
     assert_eq!((b.statuses(), b.session), (vec!["482 INVITE".into()], None));
+    // a proxy that has another number for it (RFC 3261 §16.3 step 4)
+    r.uri = Uri::parse("sip:1002@192.0.2.1:5080").unwrap();
+    r.headers.set(HeaderName::Via, "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKspiral");
+    b.endpoint.handle_datagram(b.now, flow(), &r.to_bytes());
+    b.drain();
+    assert!(b.session.is_some(), "{:?}", b.statuses());
 }
 
 #[test]

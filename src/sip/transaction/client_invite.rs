@@ -5,7 +5,7 @@
 
 use super::timer::{Deadlines, Timer, Timings};
 use super::{ClientOutput, Failure};
-use crate::sip::{CSeq, HeaderName, Method, Request, Response};
+use crate::sip::{CSeq, HeaderName, Method, Request, Response, Uri};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -74,6 +74,12 @@ impl ClientInvite {
         self.request = Some(request);
         self.deadlines.set(Timer::A, now + self.interval);
         self.outputs.push_back(ClientOutput::Send(self.wire.clone()));
+    }
+
+    /// Its Request-URI, as long as there is no final response.
+    #[must_use]
+    pub fn target(&self) -> Option<&Uri> {
+        self.request.as_ref().map(|request| &request.uri)
     }
 
     /// State.

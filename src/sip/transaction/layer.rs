@@ -15,7 +15,9 @@ use super::server_invite::{self, ServerInvite};
 use super::server_request::{self, ServerRequest};
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
-use crate::sip::{Essentials, Flow, HeaderName, Hop, Malformed, Method, Request, Response, StatusCode, Via};
+use crate::sip::{
+    Essentials, Flow, HeaderName, Hop, Malformed, Method, Request, Response, StatusCode, Uri, Via,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Instant;
@@ -282,10 +284,14 @@ impl Layer {
         }
     }
 
-    /// Whether an INVITE of ours with this branch is under way.
+    /// Where an INVITE of ours with this branch goes that has no final response yet.
     #[must_use]
-    pub fn has_invite(&self, branch: &str) -> bool {
-        self.clients.contains_key(&client_key(branch, &Method::INVITE))
+    pub fn invite_target(&self, branch: &str) -> Option<&Uri> {
+        let id = self.clients.get(&client_key(branch, &Method::INVITE))?;
+        match &self.entries.get(id)?.machine {
+            Machine::ClientInvite(m) => m.target(),
+            _ => None,
+        }
     }
 
     /// Forgets a client INVITE without a word (RFC 3261 §9.1).

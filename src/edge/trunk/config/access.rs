@@ -85,6 +85,11 @@ pub(super) fn read(section: &Section, raw: &mut Raw, host: Option<&str>, faults:
             }
         },
         "address" => match raw.inbound_networks.take() {
+            Some(texts) if texts.is_empty() => {
+                let remedy = "nobody would be let in; list the networks, or write inbound = \"off\"";
+                faults.push(section.fault("inbound_networks", remedy));
+                Access::Off
+            }
             Some(texts) => Access::Address(read_networks(section, &texts, faults)),
             None => match host.map(str::parse::<IpAddr>) {
                 Some(Ok(ip)) => Access::Address(vec![Network::of(ip)]),
