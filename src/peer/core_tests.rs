@@ -1,7 +1,7 @@
 //! Tests of the machine: the other side's messages are built here, the clock is `t0 + Duration`.
 
 use super::super::paths::may_probe;
-use super::super::{Certificate, Fingerprint, IceCredentials, MasterKey, SrtpKeys, SrtpProfile};
+use super::super::{Certificate, DtlsRole, Fingerprint, IceCredentials, MasterKey, SrtpKeys, SrtpProfile};
 use super::*;
 use crate::base::Secret;
 use std::sync::OnceLock;

@@ -26,6 +26,7 @@ mod io;
 mod machine;
 mod output;
 mod paths;
+mod records;
 mod stun;
 
 pub use certificate::{Certificate, CertificateError};
