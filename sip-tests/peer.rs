@@ -11,6 +11,7 @@
     reason = "a test fails by panicking; its helpers are no #[test]"
 )]
 
+mod peer_lite;
 mod peer_world;
 mod vnet;
 

@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// ICE and DTLS together have this long, from the other side's description on.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// After this long without a path the agents check less often: many dead candidates would cost too much.
 const EAGER: Duration = Duration::from_secs(2);
 /// Time between checks of a pair, at first and later; times `MAX_CHECKS` both exceed [`DEADLINE`].
