@@ -28,7 +28,8 @@ async function family({ report, microphone, program, tone, out, binary, home, st
   const pbx = started(new Pbx({ home, name: `lite${isV6 ? '6' : ''}`, bind, ports, peer: sip }));
   await pbx.start();
   const browser = started(await Browser.start({ microphone, program, bind }));
-  const config = configuration({ http, sip, webrtc, rtp, bind, host: `${pbx.host}:${pbx.sipPort}`, origin: browser.origin })
+  const from = 'from = "account.anna"\n'; // what the PBX calls rings here
+  const config = configuration({ http, sip, webrtc, rtp, bind, from, host: `${pbx.host}:${pbx.sipPort}`, origin: browser.origin })
     .replace('loopback = true', 'loopback = true\nlite = true\n[wago]\nhangup_on_media_loss = true');
   const edge = started(new Sipedge({ binary, out, name: `lite${isV6 ? '6' : ''}`, config }));
   await edge.start();
