@@ -122,6 +122,7 @@ scenario_fork-all() {
   places fork-loses fork-wins
   finish
   dialed 2
+  says sipedge.log 'one of its places.*contact=sip:one@'
 }
 scenario_fork-busy() { forks 'ring = "all"'; places busy fork-wins; finish; dialed 2; }
 scenario_fork-all-busy() {

@@ -9,7 +9,7 @@ use super::branches::Ring;
 use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
-use crate::base::{CallId, Cause, LegId, Seed, Services};
+use crate::base::{CallId, Cause, Excerpt, LegId, Seed, Services};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile};
@@ -89,6 +89,10 @@ impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
         let (hop, identity) = self.place(&trunk, target.place).await?;
+        if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
+            let contact = contact.to_string();
+            info!(call = %leg.call, leg = %leg.leg, trunk = trunk.name, contact = %Excerpt(&contact), "one of its places");
+        }
         let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
