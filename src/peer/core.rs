@@ -37,6 +37,8 @@ const EAGER_INTERVAL: Duration = Duration::from_millis(10);
 const PATIENT_INTERVAL: Duration = Duration::from_millis(50);
 /// Verified checks kept for the agents, which come later than the first checks may.
 const EARLY_STUN_LIMIT: usize = 8;
+/// Addresses that the agents check: the candidates that are probed, and those that checks came from.
+const CHECKED_LIMIT: usize = 64;
 /// Times our ICE role may change.
 const ROLE_CHANGES_LIMIT: u8 = 4;
 /// After a restart the other side's first check tells our role; without one for this long the description does.
@@ -72,6 +74,8 @@ pub(crate) struct Peer {
     /// The role the other side claims.
     remote_role: Option<IceRole>,
     paths: Paths,
+    /// Where the agents' checks went.
+    checked: Vec<SocketAddr>,
     restart: Option<Restart>,
     /// Our credentials before the restart: the other side goes on with them until it knows the new ones.
     previous: Option<IceCredentials>,
@@ -98,6 +102,7 @@ impl Peer {
             started_at: None,
             remote_role: None,
             paths: Paths::default(),
+            checked: Vec::new(),
             restart: None,
             previous: None,
             deferred: None,
@@ -168,6 +173,7 @@ impl Peer {
         self.previous = Some(std::mem::replace(&mut self.local.credentials, local));
         self.remote_role = None;
         self.role_changes = 0;
+        self.checked.clear();
         if self.is_connected() {
             self.restart = Some(Restart { since: now, has_agents: false });
             self.outputs.push_back(Output::StopIce);
@@ -231,6 +237,9 @@ impl Peer {
             return;
         }
         if let Some(path) = self.path_to(remote) {
+            if !self.checked.contains(&remote) && self.checked.len() < CHECKED_LIMIT {
+                self.checked.push(remote);
+            }
             self.outputs.push_back(Output::Send(path, bytes));
         }
     }
@@ -479,6 +488,12 @@ impl Peer {
         {
             self.paths.confirm(now, path);
         } else if self.has_agents() {
+            // RFC 8445 §7.2.5.3.2: a valid pair. Of a lite peer nothing else tells, and its DTLS may come before the agent
+            // has made up its mind
+            if self.checked.contains(&path.remote) {
+                self.learn(path);
+                self.paths.confirm(now, path);
+            }
             self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
         }
     }

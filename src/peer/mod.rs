@@ -227,7 +227,8 @@ pub enum PeerInput {
 /// What an association says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// A STUN message with our credentials proved this path: its datagrams belong to this association.
+    /// A STUN message with our credentials, or the answer to a check of ours, proved this path: its datagrams belong to
+    /// this association.
     Authenticated(Path),
     /// Media goes to this path from now on.
     Selected(Path),

@@ -1,8 +1,8 @@
 //! The paths of an association: which ones proved themselves, which one media takes, which one is being asked.
 //!
-//! A path is **known** when a STUN message with our credentials came by it; it is **confirmed** when it
-//! answered a request of ours (RFC 8445 §7.2.5.3: only such a path may carry media for long; a source address
-//! alone can be written by anybody). The first path is selected as soon as it is nominated, because the DTLS
+//! A path is **known** when a STUN message with our credentials, or the answer to a check of ours, came by it; it is
+//! **confirmed** when it answered a request of ours (RFC 8445 §7.2.5.3: only such a path may carry media for long; a
+//! source address alone can be written by anybody). The first path is selected as soon as it is nominated, because the DTLS
 //! handshake that follows proves it; a later one is asked first and selected when it answers.
 
 use super::stun::TransactionId;
