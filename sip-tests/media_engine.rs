@@ -19,7 +19,7 @@ use sipedge::call::port::{
 };
 use std::net::UdpSocket;
 use std::time::Duration;
-use world::{BROWSER, Browser, Call, LOCAL, PBX, Pbx, call, plain};
+use world::{BROWSER, Browser, Call, LOCAL, PBX, Pbx, call, call_with, config_with_ice, plain};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pbx_hears_one_unbroken_stream_from_silence_over_two_browsers_to_silence() {
@@ -156,6 +156,27 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     assert!(matches!(event, MediaEvent::Refused { refusal: MediaRefusal::Congestion, .. }), "{event:?}");
     assert_eq!(MediaRefusal::Congestion.cause(), Cause::Congestion);
     call.end().await;
+}
+
+/// With `ice.lite` a browser finds a lite agent; who is lite itself finds a full one, since nobody would check otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lite_agent_of_ours_answers_whoever_checks_and_a_full_one_who_is_lite_too() {
+    for (is_peer_lite, ports) in [(false, "41900-41949"), (true, "41950-41999")] {
+        let ice = serde_json::json!({ "loopback": true, "lite": true });
+        let mut call = call_with(config_with_ice(&[LOCAL], ports, serde_json::json!({}), ice));
+        let mut pbx = Pbx::start();
+        let port = call.set_up_pbx(&pbx).await;
+        call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+        let browser = Browser::start_as(LOCAL, b'a', is_peer_lite);
+        assert_eq!(browser.offer.is_ice_lite(), is_peer_lite);
+        let answer = call.attach(&browser).await;
+        assert_eq!(answer.is_ice_lite(), !is_peer_lite);
+        tokio::task::block_in_place(|| {
+            pbx.hear(b'a');
+            (0..5).for_each(|_| pbx.say(port, b'p'));
+            browser.hear(b'p');
+        });
+    }
 }
 
 /// An ICE restart of one connection, with the role in DTLS that the browser asks for in its first offer.

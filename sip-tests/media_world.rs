@@ -60,6 +60,11 @@ impl Browser {
     }
 
     pub(crate) fn start_at(ip: IpAddr, letter: u8) -> Self {
+        Self::start_as(ip, letter, false)
+    }
+
+    /// One whose ICE agent is lite, or not.
+    pub(crate) fn start_as(ip: IpAddr, letter: u8, is_lite: bool) -> Self {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         let mut rtc = Rtc::builder()
             .clear_codecs()
@@ -67,6 +72,7 @@ impl Browser {
             .enable_pcmu(true, false)
             .enable_pcma(true, false)
             .set_rtp_mode(true)
+            .set_ice_lite(is_lite)
             .build(Instant::now());
         rtc.add_local_candidate(Candidate::host(socket.local_addr().unwrap(), "udp").unwrap());
         let mut api = rtc.sdp_api();
@@ -367,6 +373,16 @@ pub(crate) struct Call {
 
 /// A configuration on these addresses, with more keys of `[media]`.
 pub(crate) fn config(addresses: &[IpAddr], rtp_ports: &str, more: serde_json::Value) -> MediaConfig {
+    config_with_ice(addresses, rtp_ports, more, serde_json::json!({ "loopback": true }))
+}
+
+/// The same with this table `[ice]`.
+pub(crate) fn config_with_ice(
+    addresses: &[IpAddr],
+    rtp_ports: &str,
+    more: serde_json::Value,
+    ice: serde_json::Value,
+) -> MediaConfig {
     let free = UdpSocket::bind((addresses[0], 0)).unwrap().local_addr().unwrap().port();
     let mut media = serde_json::json!({
         "webrtc_port": free, "workers": 1, "addresses": addresses, "rtp_ports": rtp_ports
@@ -375,7 +391,6 @@ pub(crate) fn config(addresses: &[IpAddr], rtp_ports: &str, more: serde_json::Va
         media.extend(more);
     }
     let section = |name: &str, value| Section::new(name, "test", value);
-    let ice = serde_json::json!({ "loopback": true });
     MediaConfig::from_sections(
         &section("media", media),
         &section("ice", ice),

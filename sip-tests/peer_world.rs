@@ -4,7 +4,7 @@ use crate::vnet::{Datagram, VirtualNet, Weather};
 use sipedge::base::{Path, Secret, Seed};
 use sipedge::peer::{
     Certificate, DatagramSink, DtlsRole, Fingerprint, IceCredentials, IceRole, LocalParameters, PeerEvent,
-    PeerHandle, PeerInput, RemoteParameters, SrtpKeys, SrtpProfile, spawn,
+    PeerHandle, PeerInput, RemoteParameters, SrtpKeys, SrtpProfile, spawn, spawn_lite,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -62,6 +62,8 @@ pub(crate) struct Setup {
     pub(crate) lies: bool,
     /// They are ice-lite.
     pub(crate) is_lite: bool,
+    /// We are.
+    pub(crate) are_we_lite: bool,
     /// The network.
     pub(crate) weather: Weather,
     /// Randomness of network and core.
@@ -85,6 +87,7 @@ impl Setup {
             told_candidates: true,
             lies: false,
             is_lite: false,
+            are_we_lite: false,
             weather: Weather::FINE,
             seed: 1,
             answer_after: Duration::ZERO,
@@ -197,7 +200,11 @@ impl World {
             ice_role: setup.ice,
         };
         Self {
-            handle: spawn(local, Arc::new(ToNet(sent)), events, seed.fork()),
+            handle: if setup.are_we_lite {
+                spawn_lite(local, Arc::new(ToNet(sent)), events)
+            } else {
+                spawn(local, Arc::new(ToNet(sent)), events, seed.fork())
+            },
             events: Vec::new(),
             net: VirtualNet::new(setup.weather, setup.seed),
             rtc,

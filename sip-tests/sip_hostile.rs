@@ -268,7 +268,7 @@ impl World {
             6 => SessionCommand::Offer(body()),
             7 => SessionCommand::AnswerOffer(body()),
             8 => SessionCommand::RefuseOffer(answer(488)),
-            9 => SessionCommand::Key(key()),
+            9 => SessionCommand::Keys(vec![key()]),
             10 | 11 => SessionCommand::AnswerRefer(answer(202)),
             12 => SessionCommand::AnswerRefer(answer(603)),
             13 => SessionCommand::Notify(StatusCode::new(self.pick(&[180, 200, 486])).unwrap()),

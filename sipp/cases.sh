@@ -3,7 +3,7 @@
 
 SLOW='lost-acks session-refresh'    # with --slow, or named
 LONG='many media-200 glare-waits echo-100 register drain'  # start first
-SHARED='auth bench drained silent'  # files that several scenarios use, and that are none by themselves
+SHARED='auth bench drained silent fork fork-loses fork-wins fork-given-up'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
@@ -52,10 +52,12 @@ scenario_auth-refused() {
 
 # ---- a PBX that registers: trunk.a, which then has no host
 
+# $1: more lines of the trunk.
 registers() {
   configure "$digest
 digest = [\"MD5\"]
-register = \"accept\"" "[[route]]
+register = \"accept\"
+${1:-}" "[[route]]
 number = \"3??\"
 to = \"trunk.a\""
   sed -i '/^\[trunk.a\]/,/^$/{/^host/d}' "$dir/sipedge.toml"
@@ -115,6 +117,73 @@ scenario_registrar-kept() {
   finish
   says called.messages '^INVITE sip:300@192.0.2.77:5099;line=abc SIP/2.0'
   says called.messages "^Route: <sip:$url:$b;lr>"
+}
+
+# ---- a PBX that is registered at two places: $b and $c
+
+# $1: lines of the trunk; $2, $3: parameters of the two contacts. Waits until they are registered.
+forks() {
+  registers "$1"
+  local bindings="+ Contact: <sip:one@$url:$b>${2:-}\\n  + Contact: <sip:two@$url:$c>${3:-}"
+  sed "s|BINDINGS|$bindings|" "$home/fork.uac.xml" >"$dir/fork.xml"
+  peer caller uac "$dir/fork.xml" "$a" -s pbx -au pbx -ap pbx-pw -auth_uri "$url:$sip"
+  await 'the registration' logs 'registered here'
+  wait_for_peers
+}
+# What the two places do.
+places() {
+  called "$1"
+  peer second uas "$home/$2.uas.xml" "$c"
+  await 'the start of the second place' is_bound "$c"
+  api make 300
+}
+dialed() { [ "$(grep -c ' dialing ' "$dir/sipedge.log")" = "$1" ] || fault "not $1 were dialled"; }
+
+scenario_fork-all() {
+  forks 'ring = "all"' ';q=0.5' ''
+  places fork-loses fork-wins
+  finish
+  dialed 2
+  says sipedge.log 'one of its places.*contact=sip:one@'
+}
+scenario_fork-busy() { forks 'ring = "all"'; places busy fork-wins; finish; dialed 2; }
+scenario_fork-all-busy() {
+  forks 'ring = "all"'
+  places busy busy
+  finish
+  dialed 2
+  says sipedge.log 'call ended.*cause=busy'
+}
+# One that rings is told to stop when the other one declines.
+scenario_fork-declined() {
+  forks 'ring = "all"'
+  places fork-given-up declined
+  finish
+  says sipedge.log 'call ended.*cause=declined'
+}
+# The second is called when the first has rung for a second, or is busy.
+scenario_fork-by-q() {
+  forks 'ring = "by-q"
+ring_each = "1s"' ';q=0.9' ';q=0.8'
+  places fork-given-up fork-wins
+  finish
+  dialed 2
+  says sipedge.log 'not reached.*cause=no-answer'
+}
+scenario_fork-by-q-busy() {
+  forks 'ring = "by-q"' ';q=0.8' ';q=0.9'
+  places fork-wins busy
+  finish
+  dialed 2
+  says sipedge.log 'not reached.*cause=busy'
+}
+# Nobody is at the other place, and nobody asks for it.
+scenario_fork-first() {
+  forks '' ';q=0.9' ';q=0.8'
+  called fork-wins
+  api make 300
+  finish
+  dialed 1
 }
 
 scenario_stranger() { configure 'inbound = "off"'; common stranger; never sipedge.log 'call started'; }
@@ -280,6 +349,23 @@ $no_probes"
   says called.messages '^P-Asserted-Identity: <sip:\+49301234@'
   never called.messages '^X-Other:'
   [ "$(grep -c '^Diversion: ' "$dir/called.messages")" = 1 ] || fault 'the first call was told of a diversion'
+}
+# Both routes lead to trunk.b; the number tells them apart.
+scenario_next-codec() {
+  configure '' '[[route]]
+number = "300"
+to = "trunk.b"
+
+[[route]]
+number = "3*"
+to = "trunk.b"
+dial = "55*"'
+  edge
+  called next-codec -m 2
+  caller next-codec
+  finish
+  says called.messages '^INVITE sip:5500@'
+  says sipedge.log 'not reached.*cause=no-common-codec'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }

@@ -1,10 +1,11 @@
 # One scenario: sipedge, its peers, and what they say in the end. Sourced by `run`.
 #
 # `cases.sh` uses: configure, edge, called, caller, api, finish, and says/expects for the log; ports are in $sip, $http,
-# $a (the PBX that calls), $b (the PBX that is called), $shut (nobody).
+# $a (the PBX that calls), $b (the PBX that is called), $c (another place of it),
+# $shut (nobody).
 
 port=$((SIPP_PORT + SIPP_SLOT * 100))
-sip=$port http=$((port + 1)) a=$((port + 2)) b=$((port + 4)) shut=$((port + 6))
+sip=$port http=$((port + 1)) a=$((port + 2)) b=$((port + 4)) shut=$((port + 6)) c=$((port + 8))
 ip=127.0.0.1 url=127.0.0.1   # the second is the first as it stands in a URI
 no_probes='qualify = "off"'
 token=sipp-token-0123456789

@@ -1,7 +1,7 @@
-//! What an association costs: two of ours on a memory link, real clock, one thread.
+//! What an association costs: two of ours on a memory link, real clock, a thread for each side.
 //!
-//! Prints the time to a selected path and to keys in both ICE roles, the CPU time of a whole set-up (both
-//! sides together), and memory and CPU time of connected idle associations. Run with
+//! Prints the time to a selected path and to keys in both ICE roles and with a lite agent on our side, the CPU time of a
+//! whole set-up (our side, and both together), and memory and CPU time of connected idle associations. Run with
 //! `cargo bench --bench peer`.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench fails by panicking")]
@@ -9,11 +9,12 @@
 use sipedge::base::{Path, Secret, Seed};
 use sipedge::peer::{
     Certificate, DatagramSink, DtlsRole, IceCredentials, IceRole, LocalParameters, PeerEvent, PeerHandle,
-    PeerInput, RemoteParameters, SrtpProfile, spawn,
+    PeerInput, RemoteParameters, SrtpProfile, spawn, spawn_lite, spawn_on,
 };
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 /// Hands a datagram straight to the other side.
@@ -36,7 +37,27 @@ struct Side {
     address: SocketAddr,
 }
 
-fn side(address: &str, seed: &mut Seed, certificate: &Arc<Certificate>) -> (Side, Arc<Link>) {
+/// Our agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Agent {
+    Full(IceRole),
+    Lite,
+}
+
+/// Where a side runs.
+enum Place<'a> {
+    /// On this thread.
+    Here(Agent),
+    /// On that of the far side, with full ICE.
+    There(&'a Handle),
+}
+
+fn side(
+    place: &Place<'_>,
+    address: &str,
+    seed: &mut Seed,
+    certificate: &Arc<Certificate>,
+) -> (Side, Arc<Link>) {
     let link = Arc::new(Link::default());
     let (events, events_rx) = mpsc::channel(16);
     let credentials = IceCredentials { ufrag: seed.token(8), pwd: Secret::new(seed.token(24)) };
@@ -49,15 +70,19 @@ fn side(address: &str, seed: &mut Seed, certificate: &Arc<Certificate>) -> (Side
         allow_loopback: false,
     };
     let sink: Arc<dyn DatagramSink> = Arc::<Link>::clone(&link);
-    let handle = Arc::new(spawn(local, sink, events, seed.fork()));
+    let handle = Arc::new(match place {
+        Place::Here(Agent::Full(_)) => spawn(local, sink, events, seed.fork()),
+        Place::Here(Agent::Lite) => spawn_lite(local, sink, events),
+        Place::There(runtime) => spawn_on(runtime, local, sink, events, seed.fork()),
+    });
     (Side { handle, events: events_rx, credentials, address }, link)
 }
 
-fn describe(of: &Side, certificate: &Certificate, dtls: DtlsRole, ice: IceRole) -> PeerInput {
+fn describe(of: &Side, is_lite: bool, certificate: &Certificate, dtls: DtlsRole, ice: IceRole) -> PeerInput {
     PeerInput::Remote(Box::new(RemoteParameters {
         credentials: of.credentials.clone(),
         fingerprints: vec![certificate.fingerprint()],
-        is_lite: false,
+        is_lite,
         candidates: vec![of.address],
         dtls_role: dtls,
         ice_role: ice,
@@ -77,26 +102,44 @@ async fn up(events: &mut mpsc::Receiver<PeerEvent>, start: Instant) -> [Duration
     }
 }
 
-async fn pair(ice: IceRole, seed: &mut Seed, certificate: &Arc<Certificate>) -> (Side, Side, [Duration; 2]) {
-    let (mut a, link_a) = side("10.0.0.1:7000", seed, certificate);
-    let (mut b, link_b) = side("10.0.0.2:7000", seed, certificate);
+async fn pair(
+    agent: Agent,
+    far: &Handle,
+    seed: &mut Seed,
+    certificate: &Arc<Certificate>,
+) -> (Side, Side, [Duration; 2]) {
+    let (ice, is_lite) = match agent {
+        Agent::Full(role) => (role, false),
+        Agent::Lite => (IceRole::Controlled, true),
+    };
+    let (mut a, link_a) = side(&Place::Here(agent), "10.0.0.1:7000", seed, certificate);
+    let (mut b, link_b) = side(&Place::There(far), "10.0.0.2:7000", seed, certificate);
     link_a.0.set(Arc::downgrade(&b.handle)).unwrap();
     link_b.0.set(Arc::downgrade(&a.handle)).unwrap();
     let other = if ice == IceRole::Controlled { IceRole::Controlling } else { IceRole::Controlled };
     let start = Instant::now();
-    a.handle.input(describe(&b, certificate, DtlsRole::Client, ice)).unwrap();
-    b.handle.input(describe(&a, certificate, DtlsRole::Server, other)).unwrap();
+    a.handle.input(describe(&b, false, certificate, DtlsRole::Client, ice)).unwrap();
+    b.handle.input(describe(&a, is_lite, certificate, DtlsRole::Server, other)).unwrap();
     let (times, _) = tokio::join!(up(&mut a.events, start), up(&mut b.events, start));
     (a, b, times)
 }
 
-/// CPU time of this process in microseconds and its resident memory in KiB.
-fn usage() -> (u64, u64) {
-    let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
-    let nanos: u64 = stat.split_whitespace().next().unwrap().parse().unwrap();
+/// CPU time so far, in microseconds: of this thread, and of all.
+fn cpu() -> [u64; 2] {
+    let of = |file: &std::path::Path| -> u64 {
+        let text = std::fs::read_to_string(file).unwrap();
+        text.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_000
+    };
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let all = tasks.map(|task| of(&task.unwrap().path().join("schedstat"))).sum();
+    [of(std::path::Path::new("/proc/thread-self/schedstat")), all]
+}
+
+/// Resident memory in KiB.
+fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|l| l.starts_with("VmRSS")).unwrap();
-    (nanos / 1_000, line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn spread(mut times: Vec<Duration>) -> String {
@@ -108,35 +151,40 @@ fn spread(mut times: Vec<Duration>) -> String {
 async fn main() {
     let certificate = Arc::new(Certificate::generate().unwrap());
     let mut seed = Seed::from_number(1);
-    for ice in [IceRole::Controlled, IceRole::Controlling] {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let far = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    let agents = [Agent::Full(IceRole::Controlled), Agent::Full(IceRole::Controlling), Agent::Lite];
+    for agent in agents {
         let (mut selected, mut connected) = (Vec::new(), Vec::new());
-        let (cpu, _) = usage();
+        let before = cpu();
         for _ in 0..200 {
-            let (_a, _b, times) = pair(ice, &mut seed, &certificate).await;
+            let (_a, _b, times) = pair(agent, &far, &mut seed, &certificate).await;
             selected.push(times[0]);
             connected.push(times[1]);
         }
-        let cpu = (usage().0 - cpu) / 200;
-        println!("{ice:?}: path {}; keys {}", spread(selected), spread(connected));
-        println!("{ice:?}: {cpu} µs CPU a set-up, both sides together");
+        let [ours, all] = cpu();
+        let [ours, all] = [ours - before[0], all - before[1]].map(|us| us / 200);
+        println!("{agent:?}: path {}; keys {}", spread(selected), spread(connected));
+        println!("{agent:?}: {ours} µs CPU of ours a set-up, both sides {all}");
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = usage();
+    let before = memory();
     // a second round shows what is kept for good and what the allocator keeps for the next
-    for round in 1..=2 {
-        let start = usage();
+    for (round, agent) in [(1, agents[0]), (2, agents[0]), (3, agents[2])] {
+        let start = memory();
         let mut kept = Vec::new();
         for _ in 0..500 {
-            kept.push(pair(IceRole::Controlled, &mut seed, &certificate).await);
+            kept.push(pair(agent, &far, &mut seed, &certificate).await);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let each = usage().1.saturating_sub(start.1) as f64 / 1_000.0;
-        println!("round {round}: connected {each:.1} KiB more each");
-        let cpu = usage().0;
+        let each = memory().saturating_sub(start) as f64 / 1_000.0;
+        println!("round {round}, {agent:?}: connected {each:.1} KiB more each");
+        let [ours, _] = cpu();
         tokio::time::sleep(Duration::from_secs(10)).await;
-        println!("idle: {:.2} µs CPU a second each", (usage().0 - cpu) as f64 / 10_000.0);
+        println!("idle: {:.2} µs CPU a second of ours", (cpu()[0] - ours) as f64 / 5_000.0);
         drop(kept);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        println!("after the end: {} KiB kept", usage().1.saturating_sub(before.1));
+        println!("after the end: {} KiB kept", memory().saturating_sub(before));
     }
 }

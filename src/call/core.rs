@@ -5,7 +5,7 @@
 //! [`Call::handle_opened`].
 //!
 //! A route is a list of attempts, tried one after the other while the one before failed for a reason that lets
-//! another party answer ([`Occasion::of`]). The targets of one attempt ring together; the first answer wins, the
+//! another party answer ([`Occasion::of`]); a step whose places ring in turn is several of them. The targets of one attempt ring together; the first answer wins, the
 //! others are told that the call was answered elsewhere, and one that declines declines for all.
 //!
 //! A leg that came without an offer and takes none is detached: it hears and says nothing until it offers. Media
@@ -42,6 +42,8 @@ pub struct Attempt {
     pub ring_timeout: Option<Duration>,
     /// See [`super::route::Step::when`].
     pub when: Vec<Occasion>,
+    /// It goes on with the attempt before: it is tried when that one was and came to nothing, whatever `when` says.
+    pub continues: bool,
 }
 
 /// What a call asks of the world. Exhaustive on purpose: a new variant must break every driver.
@@ -219,6 +221,8 @@ pub struct Call {
     last_failure: Option<Cause>,
     /// Why the present attempt is a forward of the call, when it is one.
     diversion: Option<Cause>,
+    /// The attempt before was passed over.
+    was_skipped: bool,
     ring_deadline: Option<Instant>,
     /// Who answered and hung up before the caller could be told of the answer.
     parting: Option<Parting>,
@@ -255,6 +259,7 @@ impl Call {
             failure: None,
             last_failure: None,
             diversion: None,
+            was_skipped: false,
             ring_deadline: None,
             parting: None,
             is_ringing: false,

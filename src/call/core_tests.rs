@@ -37,11 +37,11 @@ pub(super) fn plain() -> LegProfile {
 }
 
 pub(super) fn target() -> Target {
-    Target { edge: "trunk", name: "pbx".into(), number: "600".into() }
+    Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None }
 }
 
 pub(super) fn attempt() -> Attempt {
-    Attempt { targets: vec![target()], ring_timeout: None, when: Vec::new() }
+    Attempt { targets: vec![target()], ring_timeout: None, when: Vec::new(), continues: false }
 }
 
 pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
@@ -418,7 +418,7 @@ fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize
     let mut call = call(offer);
     call.start();
     call.handle_media(t0, MediaEvent::OfferGood { leg: A });
-    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ring_timeout: None, when: Vec::new() };
+    let attempt = |n: &usize| Attempt { targets: vec![target(); *n], ..attempt() };
     call.handle_route(t0, Ok(attempts.iter().map(attempt).collect()));
     drain(&mut call);
     call
@@ -435,8 +435,8 @@ fn a_forward_is_tried_only_for_what_it_is_for_and_the_rest_is_passed_over() {
     let t0 = now();
     let forward = |when: &[Occasion], number: &str| Attempt {
         targets: vec![Target { number: number.into(), ..target() }],
-        ring_timeout: None,
         when: when.to_vec(),
+        ..attempt()
     };
     let list = || {
         vec![
@@ -473,9 +473,49 @@ fn a_forward_is_tried_only_for_what_it_is_for_and_the_rest_is_passed_over() {
 }
 
 #[test]
+fn the_groups_of_one_step_are_tried_in_turn_or_passed_over_together() {
+    use Occasion::{Busy, NoAnswer};
+    let t0 = now();
+    let number = |number: &str, when: &[Occasion], continues: bool| Attempt {
+        targets: vec![Target { number: number.into(), ..target() }],
+        when: when.to_vec(),
+        continues,
+        ..attempt()
+    };
+    let list = || {
+        vec![
+            number("1", &[], false),
+            number("1b", &[], true),
+            number("2", &[NoAnswer], false),
+            number("2b", &[NoAnswer], true),
+            number("3", &[Busy], false),
+            number("3b", &[Busy], true),
+            number("4", &[Busy], false),
+        ]
+    };
+    let mut call = call(None);
+    call.start();
+    call.handle_route(t0, Ok(list()));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L2 1");
+    call.handle_opened(t0, LegId(2), Err(Cause::Busy));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L3 1b");
+    // the second group's failure says less than the first one's: the step was busy
+    call.handle_opened(t0, LegId(3), Err(Cause::Unreachable));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L4 3");
+    // whatever came of the first group, and still as a forward
+    call.handle_opened(t0, LegId(4), Err(Cause::Unreachable));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L5 3b");
+    assert_eq!(call.diversion, Some(Cause::Busy));
+    call.handle_opened(t0, LegId(5), Err(Cause::Busy));
+    assert_eq!(drain(&mut call).last().unwrap(), "open L6 4");
+}
+
+#[test]
 fn an_attempt_that_is_busy_unreachable_or_not_answered_makes_room_for_the_next() {
     let t0 = now();
-    for cause in [Cause::Busy, Cause::Unreachable, Cause::Unavailable, Cause::Congestion] {
+    for cause in
+        [Cause::Busy, Cause::Unreachable, Cause::Unavailable, Cause::Congestion, Cause::NoCommonCodec]
+    {
         let mut call = routed(None, t0, &[1, 1]);
         ring(&mut call, B);
         drain(&mut call);
@@ -489,7 +529,7 @@ fn an_attempt_that_is_busy_unreachable_or_not_answered_makes_room_for_the_next()
     assert_eq!(drain(&mut call), ["L2 hangup no-answer", "media release L2", "open L3 600"]);
     call.handle_opened(t0, C, Err(Cause::Unreachable));
     assert!(drain(&mut call).contains(&"L1 hangup no-answer".to_owned()), "what says most is told");
-    for cause in [Cause::Declined, Cause::NotFound, Cause::NoCommonCodec, Cause::Internal] {
+    for cause in [Cause::Declined, Cause::NotFound, Cause::BadMedia, Cause::Internal] {
         let mut call = routed(None, t0, &[1, 1]);
         ring(&mut call, B);
         call.handle_leg(t0, B, LegEvent::Ended(cause));

@@ -1,12 +1,13 @@
 //! The switch: starts calls, one task each with a mailbox and a timer, and drains them at shutdown. `join` ties two of
-//! them together.
+//! them together; `steps` makes attempts of a route.
 
 mod join;
+mod steps;
 
 use super::core::{Attempt, Call, LEGS_PER_CALL, Note, Output};
 use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
 use super::port::{MediaEngine, MediaEvent, MediaPort};
-use super::route::{JOIN, Place, RouteDecision, Router, Target};
+use super::route::{Group, JOIN, RouteDecision, Router, Target};
 use crate::base::{CallId, Cause, Excerpt, LegId, Pii, Seed};
 use async_trait::async_trait;
 use join::Joiner;
@@ -17,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
+use steps::step_attempts;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
@@ -98,6 +100,12 @@ pub trait Dialer: Send + Sync {
     /// # Errors
     /// Why there can be none: no such target, it is down, it is full.
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause>;
+
+    /// The places that a target stands for, in the order in which they are to be tried; never none. A place may be
+    /// gone by the time it is opened.
+    fn groups(&self, target: &Target) -> Vec<Group> {
+        vec![Group { targets: vec![target.clone()], ring_timeout: None }]
+    }
 
     /// Whether accounts can be rung here: a target of this edge may then name an account, and opening one that
     /// has nothing here to ring fails with [`Cause::Unavailable`].
@@ -356,28 +364,16 @@ impl CallTask {
         false
     }
 
-    /// A route as the call wants it: an account is a target of every edge that can ring accounts.
+    /// A route as the call wants it.
     fn attempts(&self, decision: RouteDecision) -> Result<Vec<Attempt>, Cause> {
-        let steps = match decision {
-            RouteDecision::To(steps) => steps,
-            RouteDecision::NoRoute => return Err(Cause::NotFound),
-            RouteDecision::Forbidden => return Err(Cause::Forbidden),
-        };
-        let dialers = &self.switch.parts.dialers;
-        let ring = || dialers.iter().filter(|(_, dialer)| dialer.rings_accounts());
-        let targets = |place: Place| match place {
-            Place::Target(target) => vec![target],
-            Place::Account { name, number } => {
-                let target = |edge| Target { edge, name: name.clone(), number: number.clone() };
-                ring().map(|(edge, _)| target(edge)).collect()
+        match decision {
+            RouteDecision::To(steps) => {
+                let dialers = &self.switch.parts.dialers;
+                Ok(steps.into_iter().flat_map(|step| step_attempts(step, dialers)).collect())
             }
-        };
-        let attempt = |step: super::route::Step| Attempt {
-            targets: step.places.into_iter().flat_map(targets).collect(),
-            ring_timeout: step.ring_timeout,
-            when: step.when,
-        };
-        Ok(steps.into_iter().map(attempt).collect())
+            RouteDecision::NoRoute => Err(Cause::NotFound),
+            RouteDecision::Forbidden => Err(Cause::Forbidden),
+        }
     }
 
     fn open(&mut self, leg: LegId, target: Target) {

@@ -1,7 +1,7 @@
 //! Calls with their tasks, between edges and media that a test plays.
 
 use super::super::port::{MediaCommand, MediaProfile};
-use super::super::route::{RouteQuery, Source, Step};
+use super::super::route::{Place, RouteQuery, Source, Step};
 use super::*;
 use crate::call::leg::{Answered, Particulars, Party, Transfer, TransferState, TransferTo};
 use crate::sdp::SessionDescription;
@@ -12,7 +12,8 @@ struct Everywhere;
 impl Router for Everywhere {
     fn route(&self, query: &RouteQuery) -> RouteDecision {
         assert_ne!(query.to, "fault in routing");
-        let to = Place::Target(Target { edge: "test", name: "x".into(), number: query.to.clone() });
+        let to =
+            Place::Target(Target { edge: "test", name: "x".into(), number: query.to.clone(), place: None });
         RouteDecision::To(vec![Step { places: vec![to], ..Step::default() }])
     }
 }

@@ -56,7 +56,7 @@ pub enum Occasion {
     Busy,
     /// It rang, and nobody answered in time.
     NoAnswer,
-    /// It cannot be rung now, or its system cannot be reached.
+    /// It cannot be rung now, or its system cannot be reached or speaks no codec of the caller's.
     Unreachable,
 }
 
@@ -85,6 +85,7 @@ impl Occasion {
             | Cause::Unreachable
             | Cause::Unauthorized
             | Cause::Congestion
+            | Cause::NoCommonCodec
             | Cause::RemoteFailure => Some(Self::Unreachable),
             _ => None,
         }
@@ -111,6 +112,18 @@ pub struct Target {
     pub name: String,
     /// The number to dial there.
     pub number: String,
+    /// Which of the places that the name stands for (a trunk may be registered at several), in the edge's own count;
+    /// none: the one that the edge thinks best.
+    pub place: Option<u64>,
+}
+
+/// Places that ring together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// They.
+    pub targets: Vec<Target>,
+    /// How long they ring when another group follows; none: as long as the route lets them.
+    pub ring_timeout: Option<Duration>,
 }
 
 /// The edge whose targets are legs of other calls here; no route can name it.
@@ -120,7 +133,7 @@ impl Target {
     /// The party that a leg of another call talks to.
     #[must_use]
     pub fn partner_of(call: CallId, leg: LegId) -> Self {
-        Self { edge: JOIN, name: call.to_string(), number: leg.0.to_string() }
+        Self { edge: JOIN, name: call.to_string(), number: leg.0.to_string(), place: None }
     }
 
     /// The leg whose partner this is.

@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn every_rule_has_a_line_that_says_what_it_does_or_why_not() {
         let query = RouteQuery { source: Source::Trunk("pbx".into()), to: "1001".into() };
-        let target = Target { edge: "trunk", name: "isp".into(), number: "1001".into() };
+        let target = Target { edge: "trunk", name: "isp".into(), number: "1001".into(), place: None };
         let account = Place::Account { name: "anna".into(), number: "1001".into() };
         let line = |rule: &str, outcome| Explanation { rule: rule.into(), outcome };
         let lines = [

@@ -16,6 +16,7 @@ pub struct MediaConfig {
     timeout: Duration,
     calls: usize,
     is_loopback_allowed: bool,
+    is_lite: bool,
     profiles: Vec<SrtpProfile>,
 }
 
@@ -46,6 +47,7 @@ struct RawMedia {
 #[derive(serde::Deserialize)]
 struct RawIce {
     loopback: Option<bool>,
+    lite: Option<bool>,
 }
 
 #[derive(serde::Deserialize)]
@@ -69,7 +71,7 @@ impl MediaConfig {
             "timeout",
             "calls",
         ]);
-        let raw_ice = ice.read::<RawIce>(&["loopback"]);
+        let raw_ice = ice.read::<RawIce>(&["loopback", "lite"]);
         let raw_srtp = srtp.read::<RawSrtp>(&["profiles"]);
         let mut config = Self::default();
         match raw_media {
@@ -77,7 +79,10 @@ impl MediaConfig {
             Err(more) => faults.extend(more),
         }
         match raw_ice {
-            Ok(raw) => config.is_loopback_allowed = raw.loopback.unwrap_or(false),
+            Ok(raw) => {
+                config.is_loopback_allowed = raw.loopback.unwrap_or(false);
+                config.is_lite = raw.lite.unwrap_or(false);
+            }
             Err(more) => faults.extend(more),
         }
         match raw_srtp {
@@ -200,6 +205,12 @@ impl MediaConfig {
         self.is_loopback_allowed
     }
 
+    /// Whether browsers find a lite ICE agent here (RFC 8445 §2.5), which answers checks and makes none.
+    #[must_use]
+    pub const fn is_lite(&self) -> bool {
+        self.is_lite
+    }
+
     /// SRTP profiles in order of preference.
     #[must_use]
     pub fn profiles(&self) -> &[SrtpProfile] {
@@ -226,6 +237,7 @@ impl Default for MediaConfig {
             timeout: TIMEOUT,
             calls: CALLS,
             is_loopback_allowed: false,
+            is_lite: false,
             profiles: PROFILES.to_vec(),
         }
     }
@@ -257,7 +269,7 @@ mod tests {
         assert_eq!(config.webrtc_port(), 7_000);
         assert_eq!(config.rtp_ports().to_string(), "40000-49999");
         assert_eq!((config.timeout(), config.calls()), (Duration::from_secs(30), 2_000));
-        assert!(!config.is_loopback_allowed() && config.workers().is_none());
+        assert!(!config.is_loopback_allowed() && !config.is_lite() && config.workers().is_none());
         use SrtpProfile::{AeadAes128Gcm, AeadAes256Gcm, AesCm128HmacSha1_80};
         assert_eq!(config.profiles(), [AeadAes128Gcm, AesCm128HmacSha1_80, AeadAes256Gcm]);
     }
@@ -282,13 +294,13 @@ mod tests {
     fn values_are_taken_in_their_order() {
         let config = read(
             serde_json::json!({"addresses": ["127.0.0.1", "::1"], "external": "203.0.113.5", "workers": 2}),
-            serde_json::json!({"loopback": true}),
+            serde_json::json!({"loopback": true, "lite": true}),
             serde_json::json!({"profiles": ["AEAD_AES_256_GCM", "AES_CM_128_HMAC_SHA1_80"]}),
         )
         .unwrap();
         assert_eq!(config.addresses().len(), 2);
         assert_eq!(config.external(), Some(IpAddr::from([203, 0, 113, 5])));
         assert_eq!(config.profiles(), [SrtpProfile::AeadAes256Gcm, SrtpProfile::AesCm128HmacSha1_80]);
-        assert!(config.is_loopback_allowed());
+        assert!(config.is_loopback_allowed() && config.is_lite());
     }
 }

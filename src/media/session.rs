@@ -76,6 +76,8 @@ pub struct LocalTransport {
     pub candidates: Vec<SocketAddr>,
     /// What we send as.
     pub source: OwnSource,
+    /// Our agent is lite.
+    pub is_lite: bool,
 }
 
 /// Identity of our descriptions towards one leg (RFC 8866 §5.2): the version goes up with each change.
@@ -190,6 +192,9 @@ pub fn answer_webrtc(
 ) -> SessionDescription {
     let first = local.candidates.first().copied().unwrap_or_else(|| ([0, 0, 0, 0], 9).into());
     let mut answer = empty();
+    if local.is_lite {
+        answer.attributes.push(Attribute::flag("ice-lite")); // RFC 8839 §5.3
+    }
     let mid = sdp.media.get(offer.section).and_then(Media::mid).map(str::to_owned);
     if let Some(mid) = mid.as_deref().filter(|m| sdp.bundle().contains(m)) {
         answer.attributes.push(Attribute::new("group", format!("BUNDLE {mid}")));

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// Mean time between requests, spread by ± 20 % (RFC 7675 §5.1).
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Time without an answer after which consent is lost.
-const EXPIRY: Duration = Duration::from_secs(15);
+pub(super) const EXPIRY: Duration = Duration::from_secs(15);
 /// Requests of which an answer is still of interest: more than fit into [`EXPIRY`].
 const PENDING_LIMIT: usize = 6;
 

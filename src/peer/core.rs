@@ -17,13 +17,11 @@
 //! restart needs, where browsers disagree on who controls.
 
 use super::consent::{Consent, Due};
-use super::guard::{LastFlight, RecordGuard, is_alert};
 use super::output::{Established, HandshakeError, Output, StartIce};
 use super::paths::{Paths, choose_candidates};
+use super::records::Records;
 use super::stun::{self, Class, View};
-use super::{
-    Counter, Counters, DtlsRole, IceCredentials, IceRole, LocalParameters, PeerEvent, RemoteParameters,
-};
+use super::{Counter, Counters, IceCredentials, IceRole, LocalParameters, PeerEvent, RemoteParameters};
 use crate::base::{Cause, Family, Path, Seed};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -31,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// ICE and DTLS together have this long, from the other side's description on.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(super) const DEADLINE: Duration = Duration::from_secs(30);
 /// After this long without a path the agents check less often: many dead candidates would cost too much.
 const EAGER: Duration = Duration::from_secs(2);
 /// Time between checks of a pair, at first and later; times `MAX_CHECKS` both exceed [`DEADLINE`].
@@ -39,9 +37,8 @@ const EAGER_INTERVAL: Duration = Duration::from_millis(10);
 const PATIENT_INTERVAL: Duration = Duration::from_millis(50);
 /// Verified checks kept for the agents, which come later than the first checks may.
 const EARLY_STUN_LIMIT: usize = 8;
-/// DTLS datagrams from known paths kept until a path is selected.
-const EARLY_DTLS_LIMIT: usize = 16;
-const EARLY_DTLS_BYTES_LIMIT: usize = 24 * 1024;
+/// Addresses that the agents check: the candidates that are probed, and those that checks came from.
+const CHECKED_LIMIT: usize = 64;
 /// Times our ICE role may change.
 const ROLE_CHANGES_LIMIT: u8 = 4;
 /// After a restart the other side's first check tells our role; without one for this long the description does.
@@ -58,7 +55,7 @@ struct Restart {
 enum Phase {
     Waiting,
     Checking,
-    Handshaking(Box<RecordGuard>),
+    Handshaking,
     Connected { consent: Consent, farewell: Vec<Vec<u8>> },
     Ended,
 }
@@ -77,14 +74,15 @@ pub(crate) struct Peer {
     /// The role the other side claims.
     remote_role: Option<IceRole>,
     paths: Paths,
+    /// Where the agents' checks went.
+    checked: Vec<SocketAddr>,
     restart: Option<Restart>,
     /// Our credentials before the restart: the other side goes on with them until it knows the new ones.
     previous: Option<IceCredentials>,
     /// A restart that waits for the end of the handshake.
     deferred: Option<(IceCredentials, Box<RemoteParameters>)>,
     early_stun: Vec<(Path, Vec<u8>)>,
-    early_dtls: VecDeque<(Path, Vec<u8>)>,
-    last_flight: LastFlight,
+    records: Records,
     seed: Seed,
     counters: Arc<Counters>,
     outputs: VecDeque<Output>,
@@ -104,12 +102,12 @@ impl Peer {
             started_at: None,
             remote_role: None,
             paths: Paths::default(),
+            checked: Vec::new(),
             restart: None,
             previous: None,
             deferred: None,
             early_stun: Vec::new(),
-            early_dtls: VecDeque::new(),
-            last_flight: LastFlight::default(),
+            records: Records::new(Arc::clone(&counters)),
             seed,
             counters,
             outputs: VecDeque::new(),
@@ -164,7 +162,7 @@ impl Peer {
     ) {
         let current = match (&self.phase, &self.remote) {
             (Phase::Checking | Phase::Connected { .. }, Some(current)) => current,
-            (Phase::Handshaking(_), Some(_)) => return self.deferred = Some((local, remote)),
+            (Phase::Handshaking, Some(_)) => return self.deferred = Some((local, remote)),
             _ => return self.counters.add(Counter::RestartTooEarly),
         };
         remote.candidates = choose_candidates(remote.candidates, self.local.allow_loopback);
@@ -175,6 +173,7 @@ impl Peer {
         self.previous = Some(std::mem::replace(&mut self.local.credentials, local));
         self.remote_role = None;
         self.role_changes = 0;
+        self.checked.clear();
         if self.is_connected() {
             self.restart = Some(Restart { since: now, has_agents: false });
             self.outputs.push_back(Output::StopIce);
@@ -238,6 +237,9 @@ impl Peer {
             return;
         }
         if let Some(path) = self.path_to(remote) {
+            if !self.checked.contains(&remote) && self.checked.len() < CHECKED_LIMIT {
+                self.checked.push(remote);
+            }
             self.outputs.push_back(Output::Send(path, bytes));
         }
     }
@@ -260,12 +262,10 @@ impl Peer {
 
     /// The DTLS engine sends.
     pub(crate) fn handle_dtls_send(&mut self, bytes: Vec<u8>) {
-        if !matches!(self.phase, Phase::Handshaking(_) | Phase::Connected { .. }) {
+        if !matches!(self.phase, Phase::Handshaking | Phase::Connected { .. }) {
             return;
         }
-        if self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server) {
-            self.last_flight.record(&bytes);
-        }
+        self.records.handle_send(&bytes);
         if let Some(path) = self.paths.selected() {
             self.outputs.push_back(Output::Send(path, bytes));
         }
@@ -273,12 +273,13 @@ impl Peer {
 
     /// The handshake came to an end.
     pub(crate) fn handle_handshake(&mut self, now: Instant, result: Result<Established, HandshakeError>) {
-        let Phase::Handshaking(guard) = &self.phase else { return };
-        tracing::debug!(refused = guard.refused(), ok = result.is_ok(), "DTLS handshake ended");
+        if !matches!(self.phase, Phase::Handshaking) {
+            return;
+        }
+        self.records.finish();
         match result {
             Ok(Established { keys, farewell }) => {
                 self.phase = Phase::Connected { consent: Consent::new(now), farewell };
-                self.early_dtls = VecDeque::new();
                 self.outputs.push_back(Output::StopIce);
                 self.outputs.push_back(Output::Event(PeerEvent::Connected(keys)));
                 self.after(now);
@@ -304,7 +305,7 @@ impl Peer {
 
     /// The clock; early calls are harmless.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        if matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
+        if matches!(self.phase, Phase::Checking | Phase::Handshaking)
             && self.deadline().is_some_and(|at| now >= at)
         {
             let has_path = self.paths.selected().is_some();
@@ -355,7 +356,7 @@ impl Peer {
         let own = match &self.phase {
             Phase::Waiting => None,
             Phase::Checking if self.is_eager => self.started_at.map(|at| at + EAGER),
-            Phase::Checking | Phase::Handshaking(_) => self.deadline(),
+            Phase::Checking | Phase::Handshaking => self.deadline(),
             Phase::Connected { consent, .. } => Some(consent.poll_timeout()),
             Phase::Ended => return None,
         };
@@ -369,7 +370,7 @@ impl Peer {
     }
 
     fn has_agents(&self) -> bool {
-        matches!(self.phase, Phase::Checking | Phase::Handshaking(_))
+        matches!(self.phase, Phase::Checking | Phase::Handshaking)
             || self.restart.is_some_and(|r| r.has_agents)
     }
 
@@ -419,7 +420,7 @@ impl Peer {
                 self.follow_role(claims);
                 self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
             }
-            Phase::Handshaking(_) => {
+            Phase::Handshaking => {
                 self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
             }
             Phase::Connected { .. } | Phase::Ended => self.follow_restart(path, claims, bytes),
@@ -487,6 +488,12 @@ impl Peer {
         {
             self.paths.confirm(now, path);
         } else if self.has_agents() {
+            // RFC 8445 §7.2.5.3.2: a valid pair. Of a lite peer nothing else tells, and its DTLS may come before the agent
+            // has made up its mind
+            if self.checked.contains(&path.remote) {
+                self.learn(path);
+                self.paths.confirm(now, path);
+            }
             self.outputs.push_back(Output::ToIce { remote: path.remote, bytes });
         }
     }
@@ -496,36 +503,7 @@ impl Peer {
             self.counters.add(Counter::UnauthenticatedDtls);
             return;
         }
-        match &mut self.phase {
-            Phase::Waiting | Phase::Checking => {
-                let queued: usize = self.early_dtls.iter().map(|(_, b)| b.len()).sum();
-                if self.early_dtls.len() < EARLY_DTLS_LIMIT
-                    && queued.saturating_add(bytes.len()) <= EARLY_DTLS_BYTES_LIMIT
-                {
-                    self.early_dtls.push_back((path, bytes));
-                } else {
-                    self.counters.add(Counter::EarlyDtlsFull);
-                }
-            }
-            Phase::Handshaking(guard) => match guard.filter(&bytes) {
-                Ok(bytes) => self.outputs.push_back(Output::ToDtls { remote: path.remote, bytes }),
-                Err(refused) => {
-                    tracing::debug!(?refused, "DTLS datagram dropped");
-                    self.counters.add(Counter::RefusedDtls);
-                }
-            },
-            Phase::Connected { .. } => {
-                if is_alert(&bytes) {
-                    // no hang-up: signalling or consent says when it is over
-                    self.counters.add(Counter::DtlsAlert);
-                    tracing::debug!("DTLS alert after the handshake");
-                } else if self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server) {
-                    let flight = self.last_flight.repeat(now, &bytes);
-                    self.outputs.extend(flight.iter().map(|b| Output::Send(path, b.clone())));
-                }
-            }
-            Phase::Ended => {}
-        }
+        self.records.handle(now, path, bytes, &mut self.outputs);
     }
 
     /// What follows from a change: the move, requests to paths, the handshake's start.
@@ -544,8 +522,8 @@ impl Peer {
         }
         if let (Phase::Checking, Some(_), Some(remote)) = (&self.phase, self.paths.selected(), &self.remote) {
             self.outputs.push_back(Output::StartDtls(remote.dtls_role));
-            self.phase = Phase::Handshaking(Box::default());
-            for (path, bytes) in std::mem::take(&mut self.early_dtls) {
+            self.phase = Phase::Handshaking;
+            for (path, bytes) in self.records.begin(remote.dtls_role) {
                 self.handle_dtls(now, path, bytes);
             }
         }

@@ -1,7 +1,7 @@
 //! Tests of the machine: the other side's messages are built here, the clock is `t0 + Duration`.
 
 use super::super::paths::may_probe;
-use super::super::{Certificate, Fingerprint, IceCredentials, MasterKey, SrtpKeys, SrtpProfile};
+use super::super::{Certificate, DtlsRole, Fingerprint, IceCredentials, MasterKey, SrtpKeys, SrtpProfile};
 use super::*;
 use crate::base::Secret;
 use std::sync::OnceLock;
@@ -173,6 +173,32 @@ fn a_lite_peers_path_is_proved_by_the_pair_our_agent_found() {
     p.handle_ice_selected(t0, addr("198.51.100.7:5000"));
     let way = path("198.51.100.7:5000");
     assert_eq!(events(&outputs(&mut p)), [&PeerEvent::Authenticated(way), &PeerEvent::Selected(way)]);
+}
+
+#[test]
+fn dtls_of_a_lite_peer_that_answered_a_check_waits_for_the_agents_choice() {
+    let t0 = Instant::now();
+    let mut p = peer();
+    let mut lite = remote(DtlsRole::Server, IceRole::Controlled);
+    lite.is_lite = true;
+    p.handle_remote(t0, lite);
+    let (way, elsewhere) = (path("198.51.100.7:5000"), path("203.0.113.9:1"));
+    p.handle_ice_send(way.remote, check(1, IceRole::Controlling, true));
+    outputs(&mut p);
+    // an answer from where no check went, or with another password, proves nothing
+    p.handle_datagram(t0, elsewhere, answer([1; 12]));
+    p.handle_datagram(t0, way, stun::binding_success([1; 12], way.local, "guessed"));
+    p.handle_datagram(t0, way, DTLS.to_vec());
+    p.handle_datagram(t0, elsewhere, DTLS.to_vec());
+    assert_eq!(p.counters.get(Counter::UnauthenticatedDtls), 2);
+    assert!(events(&outputs(&mut p)).is_empty());
+    p.handle_datagram(t0, way, answer([1; 12]));
+    p.handle_datagram(t0, way, DTLS.to_vec());
+    assert_eq!(events(&outputs(&mut p)), [&PeerEvent::Authenticated(way)]);
+    p.handle_ice_selected(t0, way.remote);
+    let out = outputs(&mut p);
+    assert_eq!(events(&out), [&PeerEvent::Selected(way)]);
+    assert!(matches!(out.last(), Some(Output::ToDtls { remote, .. }) if *remote == way.remote), "{out:?}");
 }
 
 #[test]

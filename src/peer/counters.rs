@@ -31,11 +31,13 @@ pub enum Counter {
     Panicked,
     /// An agent could not be started.
     AgentFailed,
+    /// A check that claims the role of ours that cannot change: answered with 487.
+    RoleConflict,
 }
 
 impl Counter {
     /// All counters.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::QueueFull,
         Self::UnknownKind,
         Self::BadStun,
@@ -49,6 +51,7 @@ impl Counter {
         Self::RestartTooEarly,
         Self::Panicked,
         Self::AgentFailed,
+        Self::RoleConflict,
     ];
 
     /// One word for logs and metrics; stable.
@@ -68,6 +71,7 @@ impl Counter {
             Self::RestartTooEarly => "restart-too-early",
             Self::Panicked => "panicked",
             Self::AgentFailed => "agent-failed",
+            Self::RoleConflict => "role-conflict",
         }
     }
 }

@@ -12,9 +12,10 @@
 //! path that moves, a new handshake that we begin (a new association does that).
 
 use super::conn::FromEngine;
-use super::guard::{LastFlight, RecordGuard, client_random, is_alert};
+use super::guard::client_random;
 use super::machine::{DtlsParameters, Machine};
 use super::output::{Established, HandshakeError, Output};
+use super::records::Records;
 use super::{
     Counter, Counters, DtlsRole, FixedParameters, FixedRemote, LocalParameters, PeerEvent, PeerInput,
     RemoteParameters, stun,
@@ -27,17 +28,13 @@ use std::time::{Duration, Instant};
 
 /// The handshake has this long, from the other side's description on.
 const DEADLINE: Duration = Duration::from_secs(30);
-/// Datagrams kept until the other side is known.
-const EARLY_LIMIT: usize = 16;
-const EARLY_BYTES_LIMIT: usize = 24 * 1024;
 /// Shortest time between two handshakes of a client on one path: each costs a millisecond.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 enum Phase {
-    Waiting(VecDeque<(SocketAddr, Vec<u8>)>),
+    Waiting,
     /// With the close_notify of the handshake before, whose keys hold until this one is done.
     Handshaking {
-        guard: Box<RecordGuard>,
         deadline: Instant,
         before: Option<Vec<Vec<u8>>>,
     },
@@ -52,7 +49,7 @@ pub(crate) struct Fixed {
     local: FixedParameters,
     remote: Option<Box<FixedRemote>>,
     phase: Phase,
-    last_flight: LastFlight,
+    records: Records,
     /// The random of the last ClientHello, and when the handshake began: another one is another handshake.
     client: Option<([u8; 32], Instant)>,
     counters: Arc<Counters>,
@@ -65,8 +62,8 @@ impl Fixed {
         Self {
             local,
             remote: None,
-            phase: Phase::Waiting(VecDeque::new()),
-            last_flight: LastFlight::default(),
+            phase: Phase::Waiting,
+            records: Records::new(Arc::clone(&counters)),
             client: None,
             counters,
             outputs: VecDeque::new(),
@@ -74,16 +71,16 @@ impl Fixed {
     }
 
     fn handle_remote(&mut self, now: Instant, remote: Box<FixedRemote>) {
-        let Phase::Waiting(early) = &mut self.phase else {
+        if !matches!(self.phase, Phase::Waiting) {
             self.counters.add(Counter::SecondDescription);
             return;
-        };
-        let early = std::mem::take(early);
-        self.phase = Phase::Handshaking { guard: Box::default(), deadline: now + DEADLINE, before: None };
-        self.outputs.push_back(Output::StartDtls(remote.dtls_role));
+        }
+        let role = remote.dtls_role;
+        self.phase = Phase::Handshaking { deadline: now + DEADLINE, before: None };
+        self.outputs.push_back(Output::StartDtls(role));
         self.remote = Some(remote);
-        for (from, bytes) in early {
-            self.handle_dtls(now, from, bytes);
+        for (path, bytes) in self.records.begin(role) {
+            self.handle_dtls(now, path.remote, bytes);
         }
     }
 
@@ -93,33 +90,8 @@ impl Fixed {
             return;
         }
         self.follow_client(now, &bytes);
-        match &mut self.phase {
-            Phase::Waiting(early) => {
-                let queued: usize = early.iter().map(|(_, b)| b.len()).sum();
-                if early.len() < EARLY_LIMIT && queued.saturating_add(bytes.len()) <= EARLY_BYTES_LIMIT {
-                    early.push_back((from, bytes));
-                } else {
-                    self.counters.add(Counter::EarlyDtlsFull);
-                }
-            }
-            Phase::Handshaking { guard, .. } => match guard.filter(&bytes) {
-                Ok(bytes) => self.outputs.push_back(Output::ToDtls { remote: from, bytes }),
-                Err(refused) => {
-                    tracing::debug!(?refused, "DTLS datagram dropped");
-                    self.counters.add(Counter::RefusedDtls);
-                }
-            },
-            Phase::Connected { .. } => {
-                if is_alert(&bytes) {
-                    // no hang-up: signalling says when it is over
-                    self.counters.add(Counter::DtlsAlert);
-                } else if self.remote.as_ref().is_some_and(|r| r.dtls_role == DtlsRole::Server) {
-                    let path = to(from);
-                    let flight = self.last_flight.repeat(now, &bytes);
-                    self.outputs.extend(flight.iter().map(|b| Output::Send(path, b.clone())));
-                }
-            }
-            Phase::Ended => {}
+        if !matches!(self.phase, Phase::Ended) {
+            self.records.handle(now, to(from), bytes, &mut self.outputs);
         }
     }
 
@@ -141,11 +113,12 @@ impl Fixed {
                 self.outputs.push_back(Output::StopIce);
                 (before.take(), *deadline)
             }
-            Phase::Waiting(_) | Phase::Ended => return,
+            Phase::Waiting | Phase::Ended => return,
         };
-        self.phase = Phase::Handshaking { guard: Box::default(), deadline, before };
+        self.phase = Phase::Handshaking { deadline, before };
         self.client = Some((random, now));
-        self.last_flight = LastFlight::default();
+        // nothing waits for a handshake that is not the first
+        let _ = self.records.begin(DtlsRole::Server);
         self.outputs.push_back(Output::StartDtls(DtlsRole::Server));
     }
 
@@ -154,9 +127,7 @@ impl Fixed {
         if !matches!(self.phase, Phase::Handshaking { .. } | Phase::Connected { .. }) {
             return;
         }
-        if remote.dtls_role == DtlsRole::Server {
-            self.last_flight.record(&bytes);
-        }
+        self.records.handle_send(&bytes);
         self.outputs.push_back(Output::Send(to(remote.address), bytes));
     }
 
@@ -171,6 +142,7 @@ impl Fixed {
 
     /// The handshake came to nothing: the keys of the one before hold, if there was one.
     fn fail(&mut self) {
+        self.records.finish();
         if let Phase::Handshaking { before: Some(farewell), .. } = &mut self.phase {
             let farewell = std::mem::take(farewell);
             self.phase = Phase::Connected { farewell };
@@ -216,10 +188,12 @@ impl Machine for Fixed {
     }
 
     fn handle_handshake(&mut self, _now: Instant, result: Result<Established, HandshakeError>) {
-        let Phase::Handshaking { guard, .. } = &self.phase else { return };
-        tracing::debug!(refused = guard.refused(), ok = result.is_ok(), "DTLS handshake ended");
+        if !matches!(self.phase, Phase::Handshaking { .. }) {
+            return;
+        }
         match result {
             Ok(Established { keys, farewell }) => {
+                self.records.finish();
                 self.phase = Phase::Connected { farewell };
                 self.outputs.push_back(Output::StopIce);
                 self.outputs.push_back(Output::Event(PeerEvent::Connected(keys)));
@@ -244,7 +218,7 @@ impl Machine for Fixed {
     fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Handshaking { deadline, .. } => Some(deadline),
-            Phase::Waiting(_) | Phase::Connected { .. } | Phase::Ended => None,
+            Phase::Waiting | Phase::Connected { .. } | Phase::Ended => None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::core::Peer;
 use super::dtls::{self, Handshake};
 use super::fixed::Fixed;
 use super::ice::Agents;
+use super::lite::Lite;
 use super::machine::{DtlsParameters, Machine};
 use super::output::{Established, HandshakeError, Output, StartIce};
 use super::{
@@ -109,6 +110,19 @@ pub fn spawn_on(
     seed: Seed,
 ) -> PeerHandle {
     start(runtime, sink, events, |counters| Peer::new(local, seed, counters))
+}
+
+/// Starts an association whose ICE agent of ours is lite (RFC 8445 §2.5), on the current runtime; not for a peer that is
+/// lite itself, with which nobody would check.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub fn spawn_lite(
+    local: LocalParameters,
+    sink: Arc<dyn DatagramSink>,
+    events: mpsc::Sender<PeerEvent>,
+) -> PeerHandle {
+    start(&runtime::Handle::current(), sink, events, |counters| Lite::new(local, counters))
 }
 
 /// Starts an association without ICE on the current runtime.

@@ -1,4 +1,5 @@
-//! What the task of an association drives: the machine with ICE, or the one whose path the descriptions fix.
+//! What the task of an association drives: the machine with full ICE, the one that only answers checks, or the one whose
+//! path the descriptions fix.
 
 use super::conn::FromEngine;
 use super::core::Peer;
@@ -27,7 +28,7 @@ pub(super) trait Machine: Send + 'static {
     /// When to call [`Self::handle_timeout`].
     fn poll_timeout(&self) -> Option<Instant>;
 
-    /// Both sides of ICE, once they are known; never without ICE.
+    /// What ICE agents are run with, once both sides are known; never without agents.
     fn ice(&self) -> Option<(&LocalParameters, &RemoteParameters)>;
 
     /// What a handshake is run with, once the other side is known.

@@ -5,11 +5,11 @@
 //! in-memory datagram ends they read and write; `io` is the task that runs them. Sockets belong to `media`:
 //! datagrams come in as [`PeerInput`] and leave through a [`DatagramSink`].
 //!
-//! `fixed` is the machine of an association without ICE, on the path that the descriptions name; the task drives either
-//! as a `machine`.
+//! `lite` is the machine of an association that only answers checks (RFC 8445 §2.5), `fixed` that of one without ICE, on
+//! the path that the descriptions name; the task drives any of them as a `machine`.
 //!
-//! [`spawn`] starts the task of an association, [`spawn_fixed`] that of one without ICE; [`PeerHandle::input`] feeds it
-//! from any thread. What it may say
+//! [`spawn`] starts the task of an association, [`spawn_lite`] and [`spawn_fixed`] those of the others;
+//! [`PeerHandle::input`] feeds it from any thread. What it may say
 //! is [`PeerEvent`]; after `Failed` or `ConsentLost` it has ended by itself. Everything before the media starts
 //! passes here; of media itself only [`PeerInput::MediaFrom`], once for a new path.
 
@@ -23,14 +23,16 @@ mod fixed;
 mod guard;
 mod ice;
 mod io;
+mod lite;
 mod machine;
 mod output;
 mod paths;
+mod records;
 mod stun;
 
 pub use certificate::{Certificate, CertificateError};
 pub use counters::{Counter, Counters};
-pub use io::{PeerHandle, Refusal, spawn, spawn_fixed, spawn_on};
+pub use io::{PeerHandle, Refusal, spawn, spawn_fixed, spawn_lite, spawn_on};
 
 use crate::base::{Path, Secret};
 use std::net::SocketAddr;
@@ -225,7 +227,8 @@ pub enum PeerInput {
 /// What an association says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PeerEvent {
-    /// A STUN message with our credentials proved this path: its datagrams belong to this association.
+    /// A STUN message with our credentials, or the answer to a check of ours, proved this path: its datagrams belong to
+    /// this association.
     Authenticated(Path),
     /// Media goes to this path from now on.
     Selected(Path),

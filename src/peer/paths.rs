@@ -1,8 +1,8 @@
 //! The paths of an association: which ones proved themselves, which one media takes, which one is being asked.
 //!
-//! A path is **known** when a STUN message with our credentials came by it; it is **confirmed** when it
-//! answered a request of ours (RFC 8445 §7.2.5.3: only such a path may carry media for long; a source address
-//! alone can be written by anybody). The first path is selected as soon as it is nominated, because the DTLS
+//! A path is **known** when a STUN message with our credentials, or the answer to a check of ours, came by it; it is
+//! **confirmed** when it answered a request of ours (RFC 8445 §7.2.5.3: only such a path may carry media for long; a
+//! source address alone can be written by anybody). The first path is selected as soon as it is nominated, because the DTLS
 //! handshake that follows proves it; a later one is asked first and selected when it answers.
 
 use super::stun::TransactionId;
@@ -94,11 +94,7 @@ impl Paths {
     /// Media shall go there. Before media flows (`is_connected` false) the path need not answer first.
     pub(crate) fn want(&mut self, now: Instant, path: Path, is_connected: bool, seed: &mut Seed) {
         if self.selected == Some(path) {
-            self.wanted = None;
-            for ask in &mut self.asks {
-                ask.selects = false;
-            }
-            return;
+            return self.follow(now, path);
         }
         let is_confirmed = self.known.iter().any(|k| {
             k.path == path
@@ -108,6 +104,18 @@ impl Paths {
             self.plan_move(now, path);
         } else {
             self.ask(now, path, true, seed);
+        }
+    }
+
+    /// Media shall go there, without asking; a move to another path that was planned is off.
+    pub(crate) fn follow(&mut self, now: Instant, path: Path) {
+        for ask in &mut self.asks {
+            ask.selects = false;
+        }
+        if self.selected == Some(path) {
+            self.wanted = None;
+        } else {
+            self.plan_move(now, path);
         }
     }
 

@@ -1,10 +1,10 @@
-//! STUN as ICE uses it (RFC 8489, RFC 8445 §7): a length-checked view of a Binding message, and the two
-//! messages we send ourselves, the answer to a check and the consent request.
+//! STUN as ICE uses it (RFC 8489, RFC 8445 §7): a length-checked view of a Binding message, and the
+//! messages we send ourselves, the answers to a check and the consent request.
 //!
 //! [`View::parse`] looks at every length before a byte is used, so that nothing else in this folder, and no
 //! crate behind it, sees a malformed message. [`View::is_signed_by`] verifies MESSAGE-INTEGRITY.
 //!
-//! Left out: 420 and other error answers (a request we do not like is dropped, not answered), long-term
+//! Left out: error answers but that to a role conflict (a request we do not like is dropped, not answered), long-term
 //! credentials, TCP framing, MESSAGE-INTEGRITY-SHA256 (no browser sends it).
 
 use super::IceRole;
@@ -25,6 +25,7 @@ const BINDING_ERROR: u16 = 0x0111;
 
 const USERNAME: u16 = 0x0006;
 const MESSAGE_INTEGRITY: u16 = 0x0008;
+const ERROR_CODE: u16 = 0x0009;
 const XOR_MAPPED_ADDRESS: u16 = 0x0020;
 const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
@@ -203,6 +204,18 @@ pub(crate) fn binding_success(transaction: TransactionId, mapped: SocketAddr, pa
     message.finish(password)
 }
 
+/// The answer to a check whose sender claims the role that is ours (RFC 8445 §7.3.1.1): 487, without the words, so that
+/// it is shorter than any check.
+pub(crate) fn role_conflict(transaction: TransactionId, password: &str) -> Vec<u8> {
+    error_answer(transaction, 4, 87, password)
+}
+
+fn error_answer(transaction: TransactionId, class: u8, number: u8, password: &str) -> Vec<u8> {
+    let mut message = Builder::new(BINDING_ERROR, transaction);
+    message.attribute(ERROR_CODE, &[0, 0, class, number]);
+    message.finish(password)
+}
+
 /// A consent request (RFC 7675 §5.1): no role, no PRIORITY, no USE-CANDIDATE, because a role attribute can
 /// make a browser change its own.
 pub(crate) fn consent_request(transaction: TransactionId, username: &str, password: &str) -> Vec<u8> {
@@ -340,10 +353,8 @@ pub(crate) fn check_request(
 /// An error answer, for the tests of this folder.
 #[cfg(test)]
 pub(crate) fn error_response(transaction: TransactionId, code: u16, password: &str) -> Vec<u8> {
-    let mut message = Builder::new(BINDING_ERROR, transaction);
     let [class, number] = [code / 100, code % 100].map(|n| u8::try_from(n).unwrap_or(0));
-    message.attribute(0x0009, &[0, 0, class, number]);
-    message.finish(password)
+    error_answer(transaction, class, number, password)
 }
 
 #[cfg(test)]

@@ -304,7 +304,7 @@ impl Route {
         let number = dialled.as_deref().unwrap_or(number);
         let place = |goal: &Goal| match goal {
             Goal::Target(edge, name) => {
-                Place::Target(Target { edge, name: name.clone(), number: number.to_owned() })
+                Place::Target(Target { edge, name: name.clone(), number: number.to_owned(), place: None })
             }
             Goal::Account(name) => Place::Account { name: name.clone(), number: number.to_owned() },
         };

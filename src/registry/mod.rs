@@ -234,7 +234,7 @@ mod tests {
     fn a_route_is_taken_by_source_and_number() {
         let r = registry();
         let to = |name: &str, number: &str| {
-            let target = Target { edge: "trunk", name: name.into(), number: number.into() };
+            let target = Target { edge: "trunk", name: name.into(), number: number.into(), place: None };
             RouteDecision::To(vec![Step { places: vec![Place::Target(target)], ..Step::default() }])
         };
         assert_eq!(ask(&r, "anna", "600"), to("pbx", "600"));
@@ -247,7 +247,8 @@ mod tests {
     fn every_route_that_matches_is_tried_in_turn_up_to_the_one_that_is_the_last() {
         let r = registry();
         let account = |name: &str| Place::Account { name: name.into(), number: "70".into() };
-        let pbx = Place::Target(Target { edge: "trunk", name: "pbx".into(), number: "70".into() });
+        let pbx =
+            Place::Target(Target { edge: "trunk", name: "pbx".into(), number: "70".into(), place: None });
         let both = Step {
             places: vec![account("anna"), account("bert")],
             ring_timeout: Some(std::time::Duration::from_secs(20)),

@@ -2,7 +2,7 @@
 //!
 //! Drive it: hand a REGISTER whose sender has proved whose address-of-record it speaks for to
 //! [`Registrar::handle_register`] and send the answer back; drain [`Registrar::poll_output`]; wake it at
-//! [`Registrar::poll_timeout`]. Calls go to [`Registrar::best`]. The caller decides which addresses-of-record
+//! [`Registrar::poll_timeout`]. Calls go to [`Registrar::best`], or to several of [`Registrar::ranked`]. The caller decides which addresses-of-record
 //! there are, so their number is bounded; each has [`RegistrarConfig::max_bindings`] at most, of bounded size.
 //!
 //! A REGISTER does all it asks or nothing. A further contact beyond the cap pushes the oldest out: a PBX that
@@ -79,6 +79,12 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// Tells it from every other binding, also from one that takes its place and leads elsewhere.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.serial
+    }
+
     /// Where a call goes first: to the first proxy of the path, else to the contact; back the way the REGISTER
     /// came where that is a connection (RFC 5626 §5.3: the only one that a NAT lets through), where the place is
     /// named and not numbered, or speaks another transport, or for a peer behind NAT (`is_symmetric`).
@@ -93,6 +99,11 @@ impl Binding {
             }
             _ => self.flow.hop(),
         }
+    }
+
+    /// The higher the better: q, then how new it is.
+    const fn rank(&self) -> (u16, u64) {
+        (self.q, self.serial)
     }
 
     /// Whether a binding takes the place of this one.
@@ -220,6 +231,14 @@ impl Registrar {
         best(self.bindings(aor).iter().filter(|b| b.until > now))
     }
 
+    /// All places of an address-of-record at this time, in that order.
+    #[must_use]
+    pub fn ranked(&self, now: Instant, aor: &str) -> Vec<&Binding> {
+        let mut ranked: Vec<&Binding> = self.bindings(aor).iter().filter(|b| b.until > now).collect();
+        ranked.sort_by_key(|b| std::cmp::Reverse(b.rank()));
+        ranked
+    }
+
     /// Replaces the bindings and tells what that changes; `gone` says why there are none any more.
     fn put(&mut self, aor: &str, after: Vec<Binding>, gone: Change) {
         let old = best(self.bindings(aor).iter());
@@ -337,7 +356,7 @@ impl Registrar {
 }
 
 fn best<'a>(bindings: impl Iterator<Item = &'a Binding>) -> Option<&'a Binding> {
-    bindings.max_by_key(|b| (b.q, b.serial))
+    bindings.max_by_key(|b| b.rank())
 }
 
 /// The way that Path names (RFC 3327 §5.3). A client that does not know of it must hear that a proxy put one in:

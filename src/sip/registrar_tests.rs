@@ -226,6 +226,12 @@ fn calls_go_to_the_highest_q_and_of_those_to_the_newest_rfc_3261_10_2_1_2() {
             "{lines}"
         );
     }
+    let ranked = b.registrar.ranked(b.now(), AOR);
+    let users: Vec<_> = ranked.iter().map(|r| (r.contact.user_text().unwrap(), r.q)).collect();
+    assert_eq!(users, [("d", 501), ("b", 500), ("a", 500), ("c", 499)].map(|(u, q)| (u.to_owned(), q)));
+    assert_eq!(ranked.first().copied(), b.registrar.best(b.now(), AOR));
+    let ids: std::collections::BTreeSet<u64> = ranked.iter().map(|r| r.id()).collect();
+    assert_eq!(ids.len(), 4);
     // one that starts anew with the contact it had is newer than what came in between
     let mut b = Bench::new();
     b.send("Contact: <sip:a@192.0.2.1>");

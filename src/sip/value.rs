@@ -254,6 +254,12 @@ impl Reason {
         Self { protocol: "Q.850".to_owned(), cause: Some(u16::from(cause)), text: Some(text.to_owned()) }
     }
 
+    /// A SIP status with words for people (RFC 3326 §2).
+    #[must_use]
+    pub fn sip(status: u16, text: &str) -> Self {
+        Self { protocol: "SIP".to_owned(), cause: Some(status), text: Some(text.to_owned()) }
+    }
+
     /// Parses one value.
     ///
     /// # Errors

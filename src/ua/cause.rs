@@ -112,10 +112,20 @@ pub const fn from_end(end: &CallEnd) -> Cause {
     }
 }
 
-/// The `Reason` header of a cause.
+/// The `Reason` header of a refusal, which is a Q.850 cause always (RFC 6432 §2).
+#[must_use]
+pub fn refusal_reason(cause: Cause) -> Reason {
+    Reason::q850(cause.q850(), reason_text(cause))
+}
+
+/// The `Reason` header of a BYE or CANCEL.
 #[must_use]
 pub fn reason(cause: Cause) -> Reason {
-    Reason::q850(cause.q850(), reason_text(cause))
+    match cause {
+        // RFC 3326 §3.1: telephones look for these words, so that the call is none that was missed
+        Cause::AnsweredElsewhere => Reason::sip(200, reason_text(cause)),
+        _ => refusal_reason(cause),
+    }
 }
 
 /// Words for the text of a `Reason` header.
@@ -188,7 +198,6 @@ mod tests {
             Cause::Busy,
             Cause::Declined,
             Cause::NoAnswer,
-            Cause::AnsweredElsewhere,
             Cause::Congestion,
             Cause::NoCommonCodec,
             Cause::MediaTimeout,
@@ -197,6 +206,10 @@ mod tests {
             let q850 = said.q850_cause();
             assert_eq!(from_end(&CallEnd::Remote { q850, text: said.text }), cause);
         }
+        let said = reason(Cause::AnsweredElsewhere);
+        assert_eq!(said.to_string(), "SIP;cause=200;text=\"Call completed elsewhere\"");
+        let (q850, sip) = (said.q850_cause(), said.cause);
+        assert_eq!(from_end(&CallEnd::Cancelled { q850, sip, text: said.text }), Cause::AnsweredElsewhere);
         // what means nothing to who hears it is a plain hangup
         for cause in [Cause::Transferred, Cause::Cancelled, Cause::Shutdown, Cause::Internal] {
             assert_eq!(from_q850(Some(cause.q850())), Cause::Normal, "{cause}");

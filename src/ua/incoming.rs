@@ -167,7 +167,7 @@ impl IncomingLeg {
             return SessionCommand::Hangup(Some(cause::reason(why)));
         }
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
-        let answer = Answer::new(status).with(HeaderName::Reason, cause::reason(why).to_string());
+        let answer = Answer::new(status).with(HeaderName::Reason, cause::refusal_reason(why).to_string());
         if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why) {
             return SessionCommand::Refuse(with_words(answer, refusal));
         }
@@ -230,7 +230,7 @@ mod tests {
         Terms {
             policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
-            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
             keys_by_info: false,
             may_transfer: true,

@@ -280,7 +280,7 @@ mod tests {
         Terms {
             policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
-            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![(Host::parse("192.0.2.9").unwrap(), 5060)],
             keys_by_info: false,
             may_transfer: true,
@@ -305,7 +305,7 @@ mod tests {
         let dial = Dial {
             particulars: Particulars::default(),
             hops: 69,
-            target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None },
             source: Source::Account("anna".into()),
             from: Party { user: "anna".into(), display: None },
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
@@ -328,7 +328,7 @@ mod tests {
             let dial = Dial {
                 particulars: Particulars::default(),
                 hops: 69,
-                target: Target { edge: "trunk", name: "pbx".into(), number: "600".into() },
+                target: Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None },
                 source,
                 from: Party { user: "anna".into(), display: None },
                 offer: None,

@@ -56,7 +56,7 @@ mod tests {
         Terms {
             policy: Arc::default(),
             source: Source::Trunk("pbx".into()),
-            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
             keys_by_info: false,
             may_transfer: true,

@@ -221,7 +221,7 @@ mod tests {
         Terms {
             policy: Arc::default(),
             source: Source::Trunk("pbx".into()),
-            target: Target { edge: "trunk", name: "pbx".into(), number: String::new() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![
                 (Host::parse("PBX.example").unwrap(), 5060),
                 (Host::parse("192.0.2.4").unwrap(), 5062),
@@ -263,7 +263,7 @@ mod tests {
     fn an_address_of_the_peer_is_called_there_and_any_other_is_a_number_for_the_routes() {
         let mut within = Within::new(terms());
         let there = |number: &str| TransferTo::Target {
-            target: Target { edge: "trunk", name: "pbx".into(), number: number.into() },
+            target: Target { edge: "trunk", name: "pbx".into(), number: number.into(), place: None },
             takes_over: None,
         };
         for own in

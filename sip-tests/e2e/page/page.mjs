@@ -123,11 +123,14 @@ window.statistics = async () => {
   const pair = all.find((s) => s.id === transport.selectedCandidatePairId) ?? {};
   const local = all.find((s) => s.id === pair.localCandidateId) ?? {};
   const remote = all.find((s) => s.id === pair.remoteCandidateId) ?? {};
+  const pairs = all.filter((s) => s.type === 'candidate-pair');
+  const total = (what) => pairs.reduce((sum, p) => sum + (p[what] ?? 0), 0);
   return {
     srtp: transport.srtpCipher, tls: transport.tlsVersion, dtlsRole: transport.dtlsRole, iceRole: transport.iceRole,
     received: inbound.packetsReceived ?? 0, lost: inbound.packetsLost ?? 0, sent: outbound.packetsSent ?? 0,
     transport: transport.id, ufrag: transport.iceLocalUsernameFragment, dtls: transport.dtlsState,
     codec: codec?.mimeType, local: local.address, remote: remote.address,
+    checksSent: total('requestsSent'), checksAnswered: total('responsesReceived'), checksReceived: total('requestsReceived'),
   };
 };
 

@@ -22,15 +22,18 @@ impl Call {
             let Some(attempt) = self.attempts.pop_front() else {
                 return self.come_to_nothing(self.failure.unwrap_or(Cause::Unavailable));
             };
-            if !attempt.when.is_empty()
-                && !self.last_failure.and_then(Occasion::of).is_some_and(|o| attempt.when.contains(&o))
-            {
+            let is_forward = !attempt.when.is_empty();
+            if !attempt.continues {
+                let occasion = self.last_failure.and_then(Occasion::of);
+                self.was_skipped = is_forward && !occasion.is_some_and(|o| attempt.when.contains(&o));
+            }
+            if self.was_skipped {
                 continue;
             }
-            self.diversion = match self.last_failure.take() {
-                Some(cause) if !attempt.when.is_empty() => Some(cause),
-                _ => None,
-            };
+            // of the groups of one step, what says most is what the next step is held against
+            if !attempt.continues {
+                self.diversion = self.last_failure.take().filter(|_| is_forward);
+            }
             for target in attempt.targets {
                 let Some(leg) = self.new_leg() else { break };
                 self.callees.push(Callee { leg, target, progress: Progress::Opening, party: None });

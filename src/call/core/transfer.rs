@@ -67,8 +67,12 @@ impl Call {
             TransferTo::Partner(call, leg) => Target::partner_of(call, leg),
         };
         self.transfer = Some(transfer);
-        self.attempts =
-            VecDeque::from([Attempt { targets: vec![target], ring_timeout: None, when: Vec::new() }]);
+        self.attempts = VecDeque::from([Attempt {
+            targets: vec![target],
+            ring_timeout: None,
+            when: Vec::new(),
+            continues: false,
+        }]);
         self.try_next(now);
     }
 

@@ -163,7 +163,7 @@ mod tests {
     use crate::call::route::Target;
 
     fn dial(source: Source) -> LegCommand {
-        let target = Target { edge: "local", name: "x".into(), number: "x".into() };
+        let target = Target { edge: "local", name: "x".into(), number: "x".into(), place: None };
         LegCommand::Dial(Box::new(Dial {
             particulars: Particulars::default(),
             target,

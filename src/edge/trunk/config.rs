@@ -7,6 +7,7 @@ mod policy;
 pub(super) use access::Access;
 pub use access::hash_lines;
 
+use super::branches::Ring;
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
 use super::pbx_end;
@@ -55,6 +56,8 @@ pub(super) struct Trunk {
     pub(super) register: Option<Duration>,
     /// Its PBX registers here, and is called where it did; it has no host then.
     pub(super) takes_registration: bool,
+    /// Which of the places that it registered at ring.
+    pub(super) ring: Ring,
     /// We look so often whether it is there.
     pub(super) qualify: Option<Duration>,
     /// When its calls have a session timer, and how long.
@@ -123,6 +126,8 @@ struct Raw {
     sips: Option<bool>,
     register: Option<serde_json::Value>,
     register_expires: Option<String>,
+    ring: Option<String>,
+    ring_each: Option<String>,
     qualify: Option<String>,
     session_timers: Option<String>,
     session_expires: Option<String>,
@@ -163,6 +168,8 @@ const KNOWN: &[&str] = &[
     "sips",
     "register",
     "register_expires",
+    "ring",
+    "ring_each",
     "qualify",
     "session_timers",
     "session_expires",
@@ -272,6 +279,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     };
     let has_user = user.is_some();
     let register = read_register(section, &raw, has_user, &mut faults);
+    let each = raw.ring_each.as_deref();
+    let ring = Ring::read(section, raw.ring.as_deref(), each, takes_registration, &mut faults);
     let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
     let timers = read_timers(section, &raw, &mut faults);
     let keys_by_info = read_dtmf(section, raw.dtmf.as_deref(), &mut faults);
@@ -301,6 +310,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             tls,
             register,
             takes_registration,
+            ring,
             // a PBX that does not know who asks notes it as an intruder's doing
             qualify: qualify.filter(|_| !takes_registration || has_user || raw.qualify.is_some()),
             timers,

@@ -6,14 +6,15 @@ mod legs;
 mod registrations;
 mod upkeep;
 
+use super::branches::Ring;
 use super::config::Trunk;
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
-use crate::base::{CallId, Cause, LegId, Seed, Services, StateDirectory};
+use crate::base::{CallId, Cause, Excerpt, LegId, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile};
-use crate::call::route::{Source, Target};
+use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
 use crate::sip::digest::Credentials;
@@ -65,17 +66,20 @@ impl TrunkDialer {
         Ok(Self { trunks, bindings, legs, lines, sip })
     }
 
-    /// Where a trunk's PBX is now, and how it is addressed there.
-    async fn place(&self, trunk: &Trunk) -> Result<(Hop, Identity), Cause> {
+    /// Where a trunk's PBX is now, and how it is addressed there; `place` is one of its bindings, by default the best.
+    async fn place(&self, trunk: &Trunk, place: Option<u64>) -> Result<(Hop, Identity), Cause> {
+        if trunk.takes_registration {
+            let bindings = self.bindings.lock();
+            let ranked = bindings.ranked(Instant::now(), &trunk.name);
+            let at = place.map_or(Some(0), |id| ranked.iter().position(|b| b.id() == id));
+            // nobody is there to ring, as with a trunk that is down; of several bindings the best one is looked after
+            let binding = at.filter(|at| *at > 0 || !trunk.is_down()).and_then(|at| ranked.get(at));
+            let binding = binding.ok_or(Cause::Unreachable)?;
+            return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
+        }
         // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
         if trunk.is_down() {
             return Err(Cause::Unreachable);
-        }
-        if trunk.takes_registration {
-            let bindings = self.bindings.lock();
-            // nobody is there to ring, as with a trunk that is down
-            let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
-            return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
         }
         let address = trunk.address(trunk.listening(&self.sip)).await?;
         Ok((Hop { transport: trunk.way(), address }, trunk.identity()))
@@ -86,7 +90,11 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
-        let (hop, identity) = self.place(&trunk).await?;
+        let (hop, identity) = self.place(&trunk, target.place).await?;
+        if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
+            let contact = contact.to_string();
+            info!(call = %leg.call, leg = %leg.leg, trunk = trunk.name, contact = %Excerpt(&contact), "one of its places");
+        }
         let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
@@ -96,6 +104,16 @@ impl Dialer for TrunkDialer {
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
         tokio::spawn(run(here, outgoing, hop, leg, inbox));
         Ok(OpenedLeg { profile, commands })
+    }
+
+    fn groups(&self, target: &Target) -> Vec<Group> {
+        let Some(trunk) = self.trunks.get(&target.name) else {
+            return Ring::First.groups(target, &[]);
+        };
+        let bindings = self.bindings.lock();
+        let ranked = bindings.ranked(Instant::now(), &trunk.name);
+        let known: Vec<(u64, u16)> = ranked.iter().map(|b| (b.id(), b.q)).collect();
+        trunk.ring.groups(target, &known)
     }
 }
 
@@ -300,7 +318,7 @@ impl Trunk {
         let ip = Host::from(address.ip().to_canonical());
         Terms {
             source: Source::Trunk(self.name.clone()),
-            target: Target { edge: "trunk", name: self.name.clone(), number: String::new() },
+            target: Target { edge: "trunk", name: self.name.clone(), number: String::new(), place: None },
             places: [host, &ip]
                 .iter()
                 .flat_map(|h| [((*h).clone(), self.port), ((*h).clone(), address.port())])

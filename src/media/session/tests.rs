@@ -70,6 +70,7 @@ fn local() -> LocalTransport {
         fingerprint: Fingerprint([0xab; 32]),
         candidates: vec!["192.0.2.10:7000".parse().unwrap(), "[2001:db8::10]:7000".parse().unwrap()],
         source: OwnSource { ssrc: 77, cname: "name".into() },
+        is_lite: false,
     }
 }
 
@@ -128,6 +129,19 @@ fn an_active_browser_finds_us_passive_and_a_lite_one_finds_us_controlling() {
     assert_eq!((offer.remote.dtls_role, offer.remote.ice_role), (DtlsRole::Server, IceRole::Controlling));
     let answer = answer_webrtc(&sdp, &offer, &local(), &mut OwnOrigin::new(1));
     assert_eq!(answer.setup_of(&answer.media[0]), Some(Setup::Passive));
+}
+
+#[test]
+fn a_lite_agent_of_ours_says_so_for_the_whole_session_rfc8839_5_3() {
+    let sdp = parse(CHROMIUM);
+    let offer = read_webrtc_offer(&sdp, &Codec::ALL).unwrap();
+    for is_lite in [false, true] {
+        let local = LocalTransport { is_lite, ..local() };
+        let text = answer_webrtc(&sdp, &offer, &local, &mut OwnOrigin::new(1)).to_string();
+        assert_eq!(SessionDescription::parse(&text).unwrap().is_ice_lite(), is_lite);
+        let before_sections = text.split("m=audio").next().unwrap();
+        assert_eq!(before_sections.contains("a=ice-lite\r\n"), is_lite, "{text}");
+    }
 }
 
 #[test]

@@ -117,6 +117,8 @@ mod tests {
     use super::super::{Gate, Legs, TrunkDialer};
     use super::*;
     use crate::base::{Cause, Secret, Section, Seed, Services};
+    use crate::call::io::Dialer;
+    use crate::call::route::Target;
     use crate::edge::trunk::inbound::Inbound;
     use crate::sip::digest::{Credentials, DigestClient};
     use crate::sip::endpoint::Probe;
@@ -201,6 +203,7 @@ mod tests {
     fn start(qualify: &str) -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
         let value = json!({
             "register": "accept", "inbound_user": "pbx", "inbound_password": "secret", "user": "edge", "qualify": qualify,
+            "ring": "all",
         });
         let trunk =
             Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
@@ -225,18 +228,48 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_trunk_is_called_where_its_pbx_registered_and_down_before_and_after() {
         let (sip, trunk, dialer) = start("off");
-        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
         let contact = format!("sip:s@{address};line=x");
         let bound = pbx.register(1, &contact, 300).await;
         assert_eq!((bound.status, bound.headers.contacts().unwrap().len()), (StatusCode::OK, 1));
-        let (hop, identity) = dialer.place(&trunk).await.unwrap();
+        let (hop, identity) = dialer.place(&trunk, None).await.unwrap();
         assert_eq!(hop.address, address);
         assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address};line=x"));
         assert_eq!(pbx.register(3, &contact, 0).await.headers.contacts().unwrap().len(), 0);
-        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_at_two_places_has_a_target_for_each_and_only_the_best_is_known_to_be_down() {
+        let (sip, trunk, dialer) = start("off");
+        let target = Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None };
+        let places = || -> Vec<Option<u64>> {
+            dialer.groups(&target).into_iter().flat_map(|g| g.targets).map(|t| t.place).collect()
+        };
+        assert_eq!(places(), [None], "who opens it hears that nobody is there");
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        let (first, second) = ("127.0.0.1:5071", "127.0.0.1:5072");
+        pbx.register(1, &format!("sip:s@{first}"), 300).await;
+        pbx.register(3, &format!("sip:s@{second}"), 300).await;
+        let [newest, other] = places()[..] else { panic!("{:?}", places()) };
+        for (place, address) in [(newest, second), (other, first), (None, second)] {
+            let (hop, identity) = dialer.place(&trunk, place).await.unwrap();
+            assert_eq!(hop.address.to_string(), address);
+            assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address}"));
+        }
+        trunk.set_down(true);
+        assert_eq!(dialer.place(&trunk, newest).await.err(), Some(Cause::Unreachable));
+        assert!(dialer.place(&trunk, other).await.is_ok());
+        pbx.register(5, &format!("sip:s@{first}"), 0).await;
+        assert_eq!(
+            dialer.place(&trunk, other).await.err(),
+            Some(Cause::Unreachable),
+            "it has gone meanwhile"
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -255,7 +288,7 @@ mod tests {
         while !trunk.is_down() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(dialer.place(&trunk).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
@@ -266,7 +299,7 @@ mod tests {
         while trunk.is_down() && start.elapsed() < Duration::from_secs(5) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(dialer.place(&trunk).await.ok().map(|(hop, _)| hop.address), Some(address));
+        assert_eq!(dialer.place(&trunk, None).await.ok().map(|(hop, _)| hop.address), Some(address));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -276,7 +309,7 @@ mod tests {
         let mut pbx = Pbx::Tcp(stream, Framer::new(Limits::TCP));
         // nobody listens where the contact points
         assert_eq!(pbx.register(1, "sip:s@127.0.0.1:9;transport=tcp", 300).await.status, StatusCode::OK);
-        let (hop, _) = dialer.place(&trunk).await.unwrap();
+        let (hop, _) = dialer.place(&trunk, None).await.unwrap();
         let asking = sip.clone();
         let asked = tokio::spawn(async move { asking.options(hop, Probe::default()).await });
         let Message::Request(request) = pbx.next().await else { panic!("a request was expected") };

@@ -107,6 +107,8 @@ impl Controller {
             fingerprint,
             candidates,
             source: source.clone(),
+            // with a peer that is lite too nobody would check
+            is_lite: config.is_lite() && !offer.remote.is_lite,
         };
         let parameters = LocalParameters {
             credentials,
@@ -116,7 +118,11 @@ impl Controller {
             allow_loopback: config.is_loopback_allowed(),
         };
         let (sender, events) = mpsc::channel(PEER_EVENT_LIMIT);
-        let peer = Arc::new(peer::spawn(parameters, sink, sender, self.seed.fork()));
+        let peer = Arc::new(if local.is_lite {
+            peer::spawn_lite(parameters, sink, sender)
+        } else {
+            peer::spawn(parameters, sink, sender, self.seed.fork())
+        });
         let stats: Arc<StreamStats> = Arc::default();
         let added = self.tell(Command::AddWebRtc {
             id: stream,
