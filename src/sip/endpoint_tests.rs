@@ -203,7 +203,7 @@ fn a_probe_tells_the_status_or_that_none_came() {
 fn a_request_of_ours_outside_any_dialog_yields_its_final_response() {
     let (mut e, t0) = (endpoint(), Instant::now());
     let Message::Request(r) = parse(text("REGISTER", "").as_bytes(), &Limits::UDP).unwrap() else { panic!() };
-    let id = e.request(t0, flow(), r.clone()).unwrap();
+    let id = e.request(t0, flow(), r.clone(), None).unwrap();
     assert!(matches!(e.poll_output(), Some(Output::Send { .. })));
     e.handle_datagram(t0, flow(), &r.response(StatusCode::TRYING, None).to_bytes());
     assert!(e.poll_output().is_none());

@@ -26,6 +26,9 @@ pub struct OutgoingCall {
     pub body: Option<Body>,
     /// How long it may ring before it is cancelled; RFC 3261 §16.6 timer C asks for more than 3 minutes of a proxy.
     pub ring_limit: Duration,
+    /// How long the far side may say nothing at all, not even 100: the call has failed then, and what comes later is
+    /// cancelled or ended. None: 64·T1 (RFC 3261 §17.1.1.2 timer B).
+    pub silence_limit: Option<Duration>,
     /// Max-Forwards (RFC 3261 §8.1.1.6).
     pub max_forwards: u8,
     /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
@@ -48,6 +51,7 @@ impl OutgoingCall {
             credentials: None,
             body: None,
             ring_limit: Duration::from_secs(180),
+            silence_limit: None,
             max_forwards: 70,
             stays_on_flow: false,
             timers: TimerRules::default(),
@@ -180,6 +184,18 @@ pub enum CallFailure {
     BadAnswer(NoDialog),
     /// Too much is pending on our side.
     Congestion,
+}
+
+impl CallFailure {
+    /// Whether nobody was there who could take the call, so that another server may (RFC 3263 §4.3).
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Transport => true,
+            Self::Status { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Redirected { .. } | Self::Credentials(_) | Self::BadAnswer(_) | Self::Congestion => false,
+        }
+    }
 }
 
 /// For logs: what the far side wrote is cut and freed of control characters.

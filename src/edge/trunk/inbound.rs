@@ -89,7 +89,7 @@ impl Inbound {
         let source = flow.path.remote.ip().to_canonical();
         // an address is no user whose contact could be bound
         let needs_login = request.method == Method::REGISTER && self.is_registrar();
-        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.access.admits(source));
+        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.admits(source));
         let door = match by_address {
             Some(door) => door,
             None => match self.logged_in(now, request, source, &self.offered(flow)) {
