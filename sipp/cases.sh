@@ -421,6 +421,16 @@ scenario_targets-priority() {
   plain_call basic
   never sipedge.log 'dialing again'
 }
+# By TCP a host where nobody listens refuses the connection.
+scenario_targets-tcp() {
+  at_name "$(both_hosts "$shut" "$b")" 'transport = "tcp"'
+  edge
+  called basic -t t1
+  caller basic
+  finish
+  says sipedge.log 'dialing again'
+  says called.messages '^Via: SIP/2.0/TCP'
+}
 # It answers after all, when the call has gone on to the next.
 scenario_targets-silent() {
   at_name "$(both_hosts "$c" "$b")" 'failover_after = "1s"'

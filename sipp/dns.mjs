@@ -10,8 +10,7 @@
 // nobody should ask for, a name of no zone here. By UDP and TCP.
 import { createSocket } from 'node:dgram';
 import { appendFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { isIPv6 } from 'node:net';
+import { createServer, isIPv6 } from 'node:net';
 
 const TYPES = { A: 1, CNAME: 5, AAAA: 28, SRV: 33, NAPTR: 35, OPT: 41 };
 const NAMES = Object.fromEntries(Object.entries(TYPES).map(([name, number]) => [number, name]));
@@ -118,7 +117,11 @@ function reply(message) {
 
 const socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
 socket.on('message', (message, from) => {
-  const answer = reply(message);
+  let answer = reply(message);
+  // what is too long for a datagram is asked for again by TCP
+  if (answer?.length > 512 && message.readUInt16BE(10) === 0) {
+    answer = Buffer.concat([answer.subarray(0, 2), u16(0x8780), u16(1), u16(0), u32(0), question(message).raw]);
+  }
   if (answer) socket.send(answer, from.port, from.address);
 });
 socket.bind(port, host, () => note('listens'));

@@ -166,6 +166,8 @@ pub enum CallFailure {
         q850: Option<u8>,
         /// Text of that header.
         text: Option<String>,
+        /// Not to be asked again before (RFC 3261 §20.33).
+        retry_after: Option<Duration>,
     },
     /// The far side is elsewhere (RFC 3261 §21.3).
     Redirected {
@@ -202,7 +204,7 @@ impl CallFailure {
 impl fmt::Display for CallFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, phrase, q850, text } => {
+            Self::Status { status, phrase, q850, text, .. } => {
                 write!(f, "{} {}", status.code(), Excerpt(phrase))?;
                 q850.map_or(Ok(()), |q850| write!(f, ", Q.850 cause {q850}"))?;
                 text.as_ref().map_or(Ok(()), |text| write!(f, ", reason \"{}\"", Excerpt(text)))
@@ -254,8 +256,9 @@ mod tests {
     fn a_failure_in_the_log_holds_little_of_what_the_far_side_wrote() {
         let status = StatusCode::BUSY_HERE;
         let long = "B\u{1b}[31m".repeat(1_000);
-        let shown = CallFailure::Status { status, phrase: long.clone(), q850: Some(17), text: Some(long) }
-            .to_string();
+        let (phrase, text) = (long.clone(), Some(long));
+        let shown =
+            CallFailure::Status { status, phrase, q850: Some(17), text, retry_after: None }.to_string();
         assert!(shown.len() < 500 && shown.starts_with("486 B"), "{shown}");
         assert!(!shown.chars().any(char::is_control));
     }

@@ -406,7 +406,14 @@ mod tests {
 
     fn status(code: u16) -> SessionEvent {
         let status = StatusCode::new(code).unwrap();
-        SessionEvent::Failed(CallFailure::Status { status, phrase: String::new(), q850: None, text: None })
+        let phrase = String::new();
+        SessionEvent::Failed(CallFailure::Status {
+            status,
+            phrase,
+            q850: None,
+            text: None,
+            retry_after: None,
+        })
     }
 
     fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {

@@ -322,6 +322,32 @@ mod tests {
     }
 
     #[test]
+    fn who_sends_from_where_dns_finds_the_host_is_let_in_where_the_admin_says_so_and_as_long_as_it_is_there()
+    {
+        let named = trunk(json!({"host": "pbx.example", "inbound": "address"}));
+        let silent = trunk(json!({"host": "pbx.example"}));
+        let found = |ip: &str| super::super::targets::Target {
+            hop: std::net::SocketAddr::new(ip.parse().unwrap(), 5060).into(),
+            place: 0,
+        };
+        let mut i = Inbound::new(&[named.clone()], Instant::now(), Seed::from_number(1));
+        let mut asked = |i: &mut Inbound, from: &str| {
+            owner(&i.handle(Instant::now(), &request(Method::INVITE), &flow(from)).0).map(str::to_owned)
+        };
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401));
+        for trunk in [&named, &silent] {
+            trunk.targets().locate(&[found("198.51.100.1"), found("2001:db8::1")]);
+        }
+        assert_eq!(asked(&mut i, "198.51.100.1:9999"), Ok("a".into()), "from any port");
+        assert_eq!(asked(&mut i, "[2001:db8::1]:5060"), Ok("a".into()));
+        assert_eq!(asked(&mut i, "198.51.100.2:5060"), Err(401));
+        named.targets().locate(&[found("198.51.100.2")]);
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401));
+        let mut i = Inbound::new(&[silent], Instant::now(), Seed::from_number(1));
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401), "by default a name proves nothing");
+    }
+
+    #[test]
     fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
         let mut i = inbound();
         for (user, password) in [("pbx", "wrong"), ("nobody", "wrong")] {

@@ -477,7 +477,11 @@ fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
     match event {
         SessionEvent::Failed(CallFailure::Congestion) => {}
         SessionEvent::Failed(failure) if failure.is_absence() => {
-            trunk.targets().failed(Instant::now(), hop);
+            let retry_after = match failure {
+                CallFailure::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            trunk.targets().failed(Instant::now(), hop, retry_after);
         }
         SessionEvent::Ringing
         | SessionEvent::Progress { .. }

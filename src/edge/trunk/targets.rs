@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 /// that the load comes back soon.
 pub(super) const REST: Duration = Duration::from_secs(30);
 
+/// The longest that one may ask to be left alone (Retry-After, RFC 3261 §21.5.4): a typing error shall not shut it out for
+/// a day.
+const MAX_REST: Duration = Duration::from_secs(300);
+
 /// A place that calls may go to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target {
@@ -68,10 +72,10 @@ impl Targets {
         self.marks.get(&hop).is_some_and(is_set)
     }
 
-    /// Nobody was found there.
-    pub(super) fn failed(&mut self, now: Instant, hop: Hop) {
+    /// Nobody was found there who could serve, and not before this time where that was said.
+    pub(super) fn failed(&mut self, now: Instant, hop: Hop, retry_after: Option<Duration>) {
         if let Some(mark) = self.mark(hop) {
-            mark.failed_until = Some(now + REST);
+            mark.failed_until = Some(now + retry_after.unwrap_or(REST).min(MAX_REST));
         }
     }
 
@@ -111,14 +115,27 @@ mod tests {
         let (mut known, t0, all) = (Targets::default(), Instant::now(), targets(3));
         known.locate(&all);
         assert_eq!(order(&known, t0, 3), [1, 2, 3]);
-        known.failed(t0, all[0].hop);
+        known.failed(t0, all[0].hop, None);
         assert_eq!(order(&known, t0 + REST - Duration::from_millis(1), 3), [2, 3, 1]);
         assert_eq!(order(&known, t0 + REST, 3), [1, 2, 3]);
-        known.failed(t0, all[1].hop);
-        known.failed(t0, all[2].hop);
+        known.failed(t0, all[1].hop, None);
+        known.failed(t0, all[2].hop, None);
         assert_eq!(order(&known, t0, 3), [1, 2, 3], "all failed: as it was");
         known.answered(all[1].hop);
         assert_eq!(order(&known, t0, 3), [2, 1, 3]);
+    }
+
+    #[test]
+    fn one_that_says_for_how_long_is_left_alone_for_so_long_within_reason_rfc_3261_21_5_4() {
+        let (mut known, t0, all) = (Targets::default(), Instant::now(), targets(2));
+        known.locate(&all);
+        for (said, rest) in [(0, 0), (5, 5), (120, 120), (100_000, 300)] {
+            known.failed(t0, all[0].hop, Some(Duration::from_secs(said)));
+            let rest = Duration::from_secs(rest);
+            let before = (rest > Duration::ZERO).then(|| order(&known, t0 + rest / 2, 2));
+            assert!(before.is_none_or(|order| order == [2, 1]), "{said}");
+            assert_eq!(order(&known, t0 + rest, 2), [1, 2], "{said}");
+        }
     }
 
     #[test]
@@ -135,8 +152,8 @@ mod tests {
     fn what_is_no_place_any_more_is_forgotten_and_never_marked() {
         let (mut known, t0, all) = (Targets::default(), Instant::now(), targets(3));
         assert_eq!(known.locate(&all[..2]), (vec![all[0].hop, all[1].hop], vec![]));
-        known.failed(t0, all[1].hop);
-        known.failed(t0, all[2].hop);
+        known.failed(t0, all[1].hop, None);
+        known.failed(t0, all[2].hop, None);
         assert_eq!(known.marks.len(), 1);
         assert_eq!(known.locate(&all[2..]), (vec![all[2].hop], vec![all[0].hop, all[1].hop]));
         assert_eq!((known.marks.len(), known.located().len()), (0, 1));

@@ -4,12 +4,24 @@ use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
 use hickory_resolver::proto::rr::Record as Line;
 use hickory_resolver::proto::rr::rdata::{A, CNAME, SRV};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UdpSocket as Socket;
 
-/// A name server with a small zone, and how often it was asked.
+/// A name server with a small zone, and how often it was asked by UDP.
 async fn server() -> (Resolver, Arc<AtomicUsize>) {
     let socket = Socket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let length = usize::from(stream.read_u16().await.unwrap());
+            let mut bytes = vec![0; length];
+            stream.read_exact(&mut bytes).await.unwrap();
+            let answer = answer_to(&Message::from_vec(&bytes).unwrap()).to_vec().unwrap();
+            stream.write_u16(u16::try_from(answer.len()).unwrap()).await.unwrap();
+            stream.write_all(&answer).await.unwrap();
+        }
+    });
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     tokio::spawn(async move {
@@ -18,7 +30,11 @@ async fn server() -> (Resolver, Arc<AtomicUsize>) {
             let (n, from) = socket.recv_from(&mut buffer).await.unwrap();
             let question = Message::from_vec(&buffer[..n]).unwrap();
             count.fetch_add(1, Ordering::Relaxed);
-            let answer = answer_to(&question);
+            let mut answer = answer_to(&question);
+            if question.queries[0].name().to_ascii() == "big.test." {
+                answer.answers.clear();
+                answer.metadata.truncation = true;
+            }
             // somebody else asks the same meanwhile
             tokio::time::sleep(Duration::from_millis(50)).await;
             socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
@@ -39,6 +55,9 @@ fn answer_to(question: &Message) -> Message {
             line("_sip._udp.real.test.", RData::SRV(SRV::new(2, 0, 5062, name("two.test.")))),
             line("_sip._udp.real.test.", RData::SRV(SRV::new(1, 0, 5061, name("one.test.")))),
         ],
+        ("big.test.", RecordType::A) => {
+            (1..=60).map(|n| line("big.test.", RData::A(A::new(10, 0, 0, n)))).collect()
+        }
         ("one.test.", RecordType::A) => vec![line("one.test.", RData::A(A::new(192, 0, 2, 1)))],
         ("two.test.", RecordType::A) => vec![line("two.test.", RData::A(A::new(192, 0, 2, 2)))],
         _ => Vec::new(),
@@ -71,6 +90,13 @@ async fn a_name_is_found_over_aliases_and_who_asks_the_same_at_once_asks_once() 
     assert_eq!(asked.load(Ordering::Relaxed), 3, "SRV and two addresses");
     let none = resolver.locate(wanted("none.test"), Seed::from_number(1)).await;
     assert_eq!(none, Err(Missing::Absent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_too_long_for_a_datagram_is_asked_for_by_tcp_rfc_7766() {
+    let (resolver, _) = server().await;
+    let answer = resolver.ask(&Question::new("big.test", Kind::A)).await.unwrap();
+    assert_eq!(answer.len(), 60);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 
 use super::{Answer, Kind, Missing, Naptr, Question, Record, Srv, by_weight, plain_name};
 use crate::base::Seed;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -123,8 +124,6 @@ pub struct Located {
     pub way: Way,
     /// Where.
     pub address: SocketAddr,
-    /// The same for places of equal standing; a lower one goes first.
-    pub rank: usize,
 }
 
 /// A host that is to have addresses.
@@ -133,6 +132,7 @@ struct Host {
     way: Way,
     name: String,
     port: u16,
+    /// The same for hosts of equal standing; a lower one goes first.
     rank: usize,
 }
 
@@ -307,13 +307,17 @@ impl Locate {
     /// The hosts of SRV records, in the order to try them.
     fn hosts_of(&mut self, way: Way, records: &[Record]) -> Vec<Host> {
         let usable = records.iter().filter_map(|record| match record {
-            Record::Srv(srv) if !srv.target.is_empty() && srv.port > 0 => Some(srv.clone()),
+            Record::Srv(srv) if !srv.target.is_empty() && srv.port > 0 => {
+                Some((srv.priority, srv.weight, srv.clone()))
+            }
             _ => None,
         });
-        let things = usable.map(|srv| (srv.priority, srv.weight, srv)).collect();
-        let ordered = by_weight(things, &mut self.seed).into_iter().take(MAX_HOSTS);
+        let mut things: Vec<_> = usable.collect();
+        // which of too many are left out is no matter of chance: it shall not change from call to call
+        things.sort_by_key(|(priority, weight, srv)| (*priority, Reverse(*weight), srv.clone()));
+        things.truncate(MAX_HOSTS);
         let host = |(rank, Srv { target, port, .. })| Host { way, name: plain_name(&target), port, rank };
-        ordered.map(host).collect()
+        by_weight(things, &mut self.seed).into_iter().map(host).collect()
     }
 
     /// The name that was asked for, as a host.
@@ -357,23 +361,29 @@ impl Locate {
     /// Ends with the addresses of these hosts. Those that we can send to count; where there is none of the kind, the first
     /// of all, and the failure will name it.
     fn done(&mut self, hosts: &[Host], addresses: impl Fn(&Host) -> Vec<IpAddr>) {
-        let mut all: Vec<Located> = Vec::new();
-        for host in hosts {
-            for ip in addresses(host) {
-                let place =
-                    Located { way: host.way, address: SocketAddr::new(ip, host.port), rank: host.rank };
-                let is_new = !all.iter().any(|p| (p.way, p.address) == (place.way, place.address));
-                if is_new {
-                    all.push(place);
+        let places = |hosts: &[&Host]| {
+            let mut all: Vec<Located> = Vec::new();
+            for host in hosts {
+                for ip in addresses(host) {
+                    let place = Located { way: host.way, address: SocketAddr::new(ip, host.port) };
+                    if !all.contains(&place) {
+                        all.push(place);
+                    }
                 }
             }
-        }
-        let (mut served, other): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|p| self.wanted.families.has(p.address.ip()));
+            all
+        };
+        // here, too, chance has no say in what is left out
+        let mut by_rank: Vec<&Host> = hosts.iter().collect();
+        by_rank.sort_by_key(|host| (host.rank, &host.name, host.port));
+        let mut kept = places(&by_rank);
+        kept.retain(|place| self.wanted.families.has(place.address.ip()));
+        kept.truncate(MAX_TARGETS);
+        let all = places(&hosts.iter().collect::<Vec<_>>());
+        let mut served: Vec<Located> = all.iter().filter(|place| kept.contains(place)).copied().collect();
         if served.is_empty() {
-            served.extend(other.into_iter().take(1));
+            served.extend(all.into_iter().take(1));
         }
-        served.truncate(MAX_TARGETS);
         let is_failure = self.answers.values().any(|a| matches!(a, Some(Err(Missing::Failed))));
         self.phase = Phase::Done(match served.is_empty() {
             false => Ok(served),

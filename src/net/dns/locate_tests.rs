@@ -59,7 +59,7 @@ fn locate(wanted: Wanted, zone: &[&'static str]) -> (Vec<String>, Result<Vec<Str
         }
         asked.extend(questions.iter().map(|q| format!("{:?} {}", q.kind, q.name)));
     }
-    let show = |p: &Located| format!("{:?} {} {}", p.way, p.address, p.rank);
+    let show = |p: &Located| format!("{:?} {}", p.way, p.address);
     let result = machine.result().unwrap().map(|places| places.iter().map(show).collect());
     (asked, result)
 }
@@ -91,10 +91,10 @@ fn naptr_then_srv_then_addresses_as_in_the_example_of_rfc_3263_4_1() {
         asked,
         ["Naptr example.com", "Srv _sip._tcp.example.com", "A server1.example.com", "A server2.example.com"]
     );
-    assert_eq!(found.unwrap(), ["Tcp 192.0.2.1:5060 0", "Tcp 192.0.2.2:5062 1"]);
+    assert_eq!(found.unwrap(), ["Tcp 192.0.2.1:5060", "Tcp 192.0.2.2:5062"]);
     // a sips URI discards all but its own service
     let sips = Wanted { is_sips: true, ..wanted("example.com") };
-    assert_eq!(places(sips, EXAMPLE), ["Tls 192.0.2.4:5063 0"]);
+    assert_eq!(places(sips, EXAMPLE), ["Tls 192.0.2.4:5063"]);
 }
 
 #[test]
@@ -102,31 +102,31 @@ fn a_transport_that_is_written_asks_no_naptr_and_a_port_no_srv_rfc_3263_4_1_and_
     let udp = Wanted { way: Some(Way::Udp), ..wanted("example.com") };
     let (asked, found) = locate(udp, EXAMPLE);
     assert_eq!(asked, ["Srv _sip._udp.example.com", "A server3.example.com"]);
-    assert_eq!(found.unwrap(), ["Udp 192.0.2.3:5070 0"]);
+    assert_eq!(found.unwrap(), ["Udp 192.0.2.3:5070"]);
     let tls = Wanted { way: Some(Way::Tls), ..wanted("example.com") };
-    assert_eq!(places(tls, EXAMPLE), ["Tls 192.0.2.4:5063 0"]);
+    assert_eq!(places(tls, EXAMPLE), ["Tls 192.0.2.4:5063"]);
     for (way, shown) in [(None, "Udp"), (Some(Way::Tcp), "Tcp"), (Some(Way::Tls), "Tls")] {
         let (asked, found) = locate(Wanted { port: Some(5090), way, ..wanted("example.com") }, EXAMPLE);
         assert_eq!(asked, ["A example.com"]);
-        assert_eq!(found.unwrap(), [format!("{shown} 192.0.2.80:5090 0")]);
+        assert_eq!(found.unwrap(), [format!("{shown} 192.0.2.80:5090")]);
     }
     let sips = Wanted { port: Some(5090), is_sips: true, ..wanted("example.com") };
-    assert_eq!(places(sips, EXAMPLE), ["Tls 192.0.2.80:5090 0"]);
+    assert_eq!(places(sips, EXAMPLE), ["Tls 192.0.2.80:5090"]);
 }
 
 #[test]
 fn an_address_needs_no_dns_rfc_3263_4_2() {
     for (host, port, way, place) in [
-        ("192.0.2.7", None, None, "Udp 192.0.2.7:5060 0"),
-        ("192.0.2.7", Some(5070), Some(Way::Tcp), "Tcp 192.0.2.7:5070 0"),
-        ("192.0.2.7", None, Some(Way::Tls), "Tls 192.0.2.7:5061 0"),
-        ("2001:db8::7", None, None, "Udp [2001:db8::7]:5060 0"),
+        ("192.0.2.7", None, None, "Udp 192.0.2.7:5060"),
+        ("192.0.2.7", Some(5070), Some(Way::Tcp), "Tcp 192.0.2.7:5070"),
+        ("192.0.2.7", None, Some(Way::Tls), "Tls 192.0.2.7:5061"),
+        ("2001:db8::7", None, None, "Udp [2001:db8::7]:5060"),
     ] {
         let (asked, found) = locate(Wanted { port, way, families: BOTH, ..wanted(host) }, &[]);
         assert_eq!((asked.len(), found.unwrap()), (0, vec![place.to_owned()]));
     }
     // one that we cannot send to is told of by its failure
-    assert_eq!(places(wanted("2001:db8::7"), &[]), ["Udp [2001:db8::7]:5060 0"]);
+    assert_eq!(places(wanted("2001:db8::7"), &[]), ["Udp [2001:db8::7]:5060"]);
 }
 
 #[test]
@@ -142,19 +142,19 @@ fn without_naptr_the_services_are_asked_and_udp_goes_before_tcp_rfc_3263_4_1() {
         asked,
         ["Naptr a.example", "Srv _sip._udp.a.example", "Srv _sip._tcp.a.example", "A u.example"]
     );
-    assert_eq!(found.unwrap(), ["Udp 192.0.2.1:5070 0"]);
-    assert_eq!(places(wanted("a.example"), &both[1..]), ["Tcp 192.0.2.2:5071 0"]);
+    assert_eq!(found.unwrap(), ["Udp 192.0.2.1:5070"]);
+    assert_eq!(places(wanted("a.example"), &both[1..]), ["Tcp 192.0.2.2:5071"]);
     // and without any of them, the name itself by UDP
-    assert_eq!(places(wanted("a.example"), &["a.example A 192.0.2.3"]), ["Udp 192.0.2.3:5060 0"]);
+    assert_eq!(places(wanted("a.example"), &["a.example A 192.0.2.3"]), ["Udp 192.0.2.3:5060"]);
     assert_eq!(locate(wanted("a.example"), &[]).1, Err(Missing::Absent));
 }
 
 #[test]
 fn a_name_server_that_knows_addresses_alone_will_do() {
     let zone = ["b.example A 192.0.2.3", "_sip._udp.b.example FAIL", "_sip._tcp.b.example FAIL"];
-    assert_eq!(places(wanted("b.example"), &zone), ["Udp 192.0.2.3:5060 0"]);
+    assert_eq!(places(wanted("b.example"), &zone), ["Udp 192.0.2.3:5060"]);
     let tcp = Wanted { way: Some(Way::Tcp), ..wanted("b.example") };
-    assert_eq!(places(tcp, &zone), ["Tcp 192.0.2.3:5060 0"]);
+    assert_eq!(places(tcp, &zone), ["Tcp 192.0.2.3:5060"]);
     assert_eq!(locate(wanted("b.example"), &["b.example FAIL"]).1, Err(Missing::Failed));
 }
 
@@ -175,10 +175,10 @@ fn of_naptr_records_those_count_that_fit_in_their_order_rfc_3403() {
     // the one that is preferred has no servers: the next of its order
     let (asked, found) = locate(wanted("n.example"), &zone);
     assert_eq!(asked, ["Naptr n.example", "Srv _t.n.example", "Srv _u.n.example", "A h.example"]);
-    assert_eq!(found.unwrap(), ["Udp 192.0.2.1:5070 0"]);
+    assert_eq!(found.unwrap(), ["Udp 192.0.2.1:5070"]);
     // no SRV at all: the name itself, by the transport that was named first (RFC 3263 §4.2)
     let none = ["n.example NAPTR 10 10 s SIP+D2T _t.n.example", "n.example A 192.0.2.2"];
-    assert_eq!(places(wanted("n.example"), &none), ["Tcp 192.0.2.2:5060 0"]);
+    assert_eq!(places(wanted("n.example"), &none), ["Tcp 192.0.2.2:5060"]);
 }
 
 #[test]
@@ -194,12 +194,9 @@ fn hosts_go_by_priority_and_each_has_its_addresses_of_both_families() {
     let udp = |families| Wanted { way: Some(Way::Udp), families, ..wanted("c.example") };
     assert_eq!(
         places(udp(BOTH), &zone),
-        ["Udp [2001:db8::1]:5061 0", "Udp 192.0.2.1:5061 0", "Udp 192.0.2.2:5062 1", "Udp 192.0.2.1:5062 1"]
+        ["Udp [2001:db8::1]:5061", "Udp 192.0.2.1:5061", "Udp 192.0.2.2:5062", "Udp 192.0.2.1:5062"]
     );
-    assert_eq!(
-        places(udp(V4), &zone),
-        ["Udp 192.0.2.1:5061 0", "Udp 192.0.2.2:5062 1", "Udp 192.0.2.1:5062 1"]
-    );
+    assert_eq!(places(udp(V4), &zone), ["Udp 192.0.2.1:5061", "Udp 192.0.2.2:5062", "Udp 192.0.2.1:5062"]);
     let (asked, _) = locate(udp(Families { v4: false, v6: true }), &zone);
     assert_eq!(asked[1..], ["Aaaa one.example", "Aaaa two.example"]);
 }
@@ -214,7 +211,7 @@ fn a_record_that_says_not_here_is_believed_rfc_2782() {
         "_sip._tcp.d.example SRV 0 0 5060 t.example",
         "t.example A 192.0.2.2",
     ];
-    assert_eq!(places(wanted("d.example"), &tcp), ["Tcp 192.0.2.2:5060 0"]);
+    assert_eq!(places(wanted("d.example"), &tcp), ["Tcp 192.0.2.2:5060"]);
     // no port to send to
     let zero = ["_sip._udp.d.example SRV 0 0 0 t.example", "t.example A 192.0.2.2"];
     assert_eq!(locate(wanted("d.example"), &zero).1, Err(Missing::Absent));
@@ -238,19 +235,48 @@ fn huge_answers_and_addresses_that_are_none_are_bounded() {
     // targets that are addresses, and the same one twice
     let same = ["_sip._udp.f.example SRV 0 0 5060 192.0.2.1", "_sip._udp.f.example SRV 1 0 5060 192.0.2.1"];
     let (asked, found) = locate(wanted("f.example"), &same);
-    assert_eq!((asked.len(), found.unwrap()), (3, vec!["Udp 192.0.2.1:5060 0".to_owned()]));
+    assert_eq!((asked.len(), found.unwrap()), (3, vec!["Udp 192.0.2.1:5060".to_owned()]));
+}
+
+#[test]
+fn what_is_left_out_of_too_many_is_the_same_each_time_though_the_order_is_not() {
+    let mut zone: Vec<String> = Vec::new();
+    for n in 0..20 {
+        zone.push(format!("_sip._udp.g.example SRV 1 5 5060 h{n}.example"));
+        zone.extend((0..4).map(|m| format!("h{n}.example A 10.{n}.0.{}", m + 1)));
+    }
+    let zone: &'static [&'static str] =
+        zone.into_iter().map(|line| &*line.leak()).collect::<Vec<&'static str>>().leak();
+    let found = |seed| {
+        let mut machine = Locate::start(wanted("g.example"), None, Seed::from_number(seed));
+        while machine.result().is_none() {
+            let question = machine.poll_question().unwrap();
+            machine.handle_answer(&question, Zone(zone).answer(&question));
+        }
+        machine.result().unwrap().unwrap().to_vec()
+    };
+    let first = found(1);
+    assert_eq!((first.len(), found(1) == first), (MAX_TARGETS, true));
+    let others: Vec<_> = (2..10).map(found).collect();
+    assert!(others.iter().any(|other| *other != first));
+    let sorted = |mut places: Vec<Located>| {
+        places.sort_by_key(|p| p.address);
+        places
+    };
+    let first = sorted(first);
+    assert!(others.into_iter().all(|other| sorted(other) == first));
 }
 
 #[test]
 fn a_name_of_this_machine_has_addresses_and_nothing_else() {
     let (asked, found) = locate(wanted("pbx"), &["pbx A 192.0.2.1"]);
-    assert_eq!((asked, found.unwrap()), (vec!["A pbx".to_owned()], vec!["Udp 192.0.2.1:5060 0".to_owned()]));
+    assert_eq!((asked, found.unwrap()), (vec!["A pbx".to_owned()], vec!["Udp 192.0.2.1:5060".to_owned()]));
     let own = Some(vec!["::1".parse().unwrap(), "127.0.0.1".parse().unwrap()]);
     let tcp = Wanted { way: Some(Way::Tcp), ..wanted("pbx.example") };
     let mut machine = Locate::start(tcp, own, Seed::from_number(1));
     assert_eq!(machine.poll_question(), None);
     let address = "127.0.0.1:5060".parse().unwrap();
-    assert_eq!(machine.result(), Some(Ok(&[Located { way: Way::Tcp, address, rank: 0 }][..])));
+    assert_eq!(machine.result(), Some(Ok(&[Located { way: Way::Tcp, address }][..])));
 }
 
 #[test]

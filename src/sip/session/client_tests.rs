@@ -265,12 +265,14 @@ fn a_call_that_rings_too_long_is_cancelled_and_has_timed_out() {
 fn a_refusal_tells_status_and_q850_cause_rfc_3326() {
     let mut b = Bench::new(call());
     let reason = (HeaderName::Reason, "SIP;cause=480, Q.850;cause=19;text=\"no answer\"");
-    b.answer(Method::INVITE, 480, "t1", &[reason]);
+    let retry = (HeaderName::RetryAfter, "18000 (I'm in a meeting);duration=3600");
+    b.answer(Method::INVITE, 480, "t1", &[reason, retry]);
     let expected = CallFailure::Status {
         status: StatusCode::TEMPORARILY_UNAVAILABLE,
         phrase: "Temporarily Unavailable".into(),
         q850: Some(19),
         text: Some("no answer".into()),
+        retry_after: Some(Duration::from_secs(18_000)),
     };
     assert_eq!(b.events, [SessionEvent::Failed(expected)]);
 }

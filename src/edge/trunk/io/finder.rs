@@ -7,12 +7,13 @@ use crate::net::dns::io::Resolver;
 use crate::net::dns::{DnsConfig, Families, Located, Missing, Way, by_weight};
 use crate::sip::io::SipStack;
 use crate::sip::{Hop, Transport};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::task::JoinSet;
 
 /// Most places of a trunk.
-const MAX_TARGETS: usize = 16;
+const MAX_TARGETS: usize = 32;
 
 /// Finds trunks.
 pub(super) struct Finder {
@@ -91,13 +92,13 @@ impl Finder {
                 Err(why) => failure = why,
             }
         }
-        let mut seen = Vec::new();
-        targets.retain(|t| {
-            let is_new = !seen.contains(&t.hop);
-            seen.push(t.hop);
-            is_new
-        });
-        targets.truncate(MAX_TARGETS);
+        let mut seen = BTreeSet::new();
+        targets.retain(|t| seen.insert(t.hop));
+        // which of too many are left out is no matter of chance
+        let mut kept: Vec<Target> = targets.clone();
+        kept.sort_by_key(|t| (t.place, t.hop));
+        kept.truncate(MAX_TARGETS);
+        targets.retain(|t| kept.contains(t));
         if targets.is_empty() { Err(failure) } else { Ok(targets) }
     }
 }

@@ -46,7 +46,7 @@ impl Locate for Registrar {
     }
 
     fn failed(&self, hop: Hop) {
-        self.trunk.targets().failed(Instant::now(), hop);
+        self.trunk.targets().failed(Instant::now(), hop, None);
     }
 }
 
@@ -67,9 +67,11 @@ impl Watch {
         (Self { trunk, sip, interval, places: BTreeMap::new(), news, tasks }, heard)
     }
 
-    /// These are the places now.
-    fn set(&mut self, found: &[Target]) {
+    /// These are the places now. True when some are not what they were.
+    fn set(&mut self, found: &[Target]) -> bool {
         let is_there = |hop: &Hop| found.iter().any(|target| target.hop == *hop);
+        let before = self.places.len();
+        let is_same = before == found.len() && self.places.keys().all(is_there);
         self.places.retain(|hop, (_, task)| {
             let stays = is_there(hop);
             if !stays {
@@ -102,6 +104,7 @@ impl Watch {
         // those that ended
         while self.tasks.try_join_next().is_some() {}
         self.judge();
+        before > 0 && !is_same
     }
 
     /// News of a place. True when it came or went.
@@ -204,9 +207,8 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, lines: BTreeMap<String, Login>
             _ = look.tick(), if !(is_fixed && is_found) => {
                 let found = finder.find(&trunk, finder.fork_seed()).await;
                 is_found = found.is_ok();
-                if let Some(watch) = &mut watch {
-                    watch.set(found.as_deref().unwrap_or_default());
-                }
+                has_changed =
+                    watch.as_mut().is_some_and(|watch| watch.set(found.as_deref().unwrap_or_default()));
             }
             () = sip.ended() => return,
         }
@@ -337,6 +339,56 @@ mod tests {
                 return r;
             }
         }
+    }
+
+    /// Answers OPTIONS until the task is ended.
+    fn answering(socket: UdpSocket) -> AbortHandle {
+        tokio::spawn(async move {
+            loop {
+                let (r, from) = next_request(&socket).await;
+                socket.send_to(&r.response(StatusCode::OK, Some("t")).to_bytes(), from).await.unwrap();
+            }
+        })
+        .abort_handle()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_hosts_the_one_that_answers_is_called_and_the_trunk_is_down_when_neither_does() {
+        let mut sockets = Vec::new();
+        for _ in 0..2 {
+            sockets.push(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        }
+        let addresses: Vec<SocketAddr> = sockets.iter().map(|s| s.local_addr().unwrap()).collect();
+        let hosts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let value = json!({"hosts": hosts, "qualify": "1s"});
+        let trunk =
+            Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let sip = Arc::new(SipStack::start(StackConfig::new(listen), Seed::from_number(1)).unwrap());
+        let finder = Arc::new(Finder::new(&Services::default().with(sip.clone())).unwrap());
+        let tasks: Vec<AbortHandle> = sockets.into_iter().map(answering).collect();
+        let _task = tokio::spawn(look_after(trunk.clone(), BTreeMap::new(), finder.clone()));
+        let first = async || {
+            let found = finder.find(&trunk, Seed::from_number(1)).await.unwrap();
+            assert_eq!(found.len(), 2);
+            found[0].hop.address
+        };
+        assert_eq!(first().await, addresses[0]);
+        tasks[0].abort();
+        while first().await != addresses[1] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!trunk.is_down());
+        tasks[1].abort();
+        while !trunk.is_down() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let back = answering(UdpSocket::bind(addresses[0]).await.unwrap());
+        while trunk.is_down() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert_eq!(first().await, addresses[0]);
+        back.abort();
     }
 
     #[tokio::test(flavor = "multi_thread")]
