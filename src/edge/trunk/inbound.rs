@@ -330,8 +330,8 @@ mod tests {
             hop: std::net::SocketAddr::new(ip.parse().unwrap(), 5060).into(),
             place: 0,
         };
-        let mut i = Inbound::new(&[named.clone()], Instant::now(), Seed::from_number(1));
-        let mut asked = |i: &mut Inbound, from: &str| {
+        let mut i = Inbound::new(std::slice::from_ref(&named), Instant::now(), Seed::from_number(1));
+        let asked = |i: &mut Inbound, from: &str| {
             owner(&i.handle(Instant::now(), &request(Method::INVITE), &flow(from)).0).map(str::to_owned)
         };
         assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401));
