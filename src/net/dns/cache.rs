@@ -95,6 +95,12 @@ impl Cache {
         Step::Ask(stale)
     }
 
+    /// The answer, where it is known and holds.
+    pub(super) fn peek(&self, now: Instant, question: &Question) -> Option<Answer> {
+        let known = self.entries.get(question)?.known.as_ref()?;
+        (known.until > now).then(|| known.answer.clone())
+    }
+
     /// What came of asking; the answer for all who wait.
     pub(super) fn tell(&mut self, now: Instant, question: &Question, outcome: Outcome) -> Answer {
         let Some(entry) = self.entries.get_mut(question) else { return Err(Missing::Failed) };
@@ -155,6 +161,8 @@ mod tests {
         assert_eq!(cache.ask(t0, &q), Step::Wait(None), "one asks for all");
         assert_eq!(cache.tell(t0, &q, found("192.0.2.1", 10)), Ok(records("192.0.2.1")));
         assert_eq!(cache.ask(t0 + 9 * S, &q), Step::Answer(Ok(records("192.0.2.1"))));
+        assert_eq!(cache.peek(t0 + 9 * S, &q), Some(Ok(records("192.0.2.1"))));
+        assert_eq!((cache.peek(t0 + 10 * S, &q), cache.peek(t0, &question(2))), (None, None));
         // the old answer is at hand meanwhile
         assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Ask(Some(records("192.0.2.1"))));
         assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Wait(Some(records("192.0.2.1"))));

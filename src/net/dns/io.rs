@@ -95,13 +95,19 @@ impl Resolver {
     /// # Errors
     /// DNS knows of none, or does not answer and never did.
     pub async fn locate(&self, wanted: Wanted, seed: Seed) -> Result<Vec<Located>, Missing> {
-        let own = self.own_addresses(&wanted.host);
+        let is_address = wanted.host.parse::<IpAddr>().is_ok();
+        let own = if is_address { None } else { self.own_addresses(&wanted.host) };
         let mut machine = Locate::start(wanted, own, seed);
         let deadline = tokio::time::Instant::now() + LOOKUP_TIMEOUT;
         let mut open = JoinSet::new();
         loop {
             let services = tokio::time::Instant::now() + SERVICE_TIMEOUT;
             while let Some(question) = machine.poll_question() {
+                // mostly all is known, and a call costs no task then
+                if let Some(answer) = self.at_once(&question) {
+                    machine.handle_answer(&question, answer);
+                    continue;
+                }
                 let asking = self.clone();
                 open.spawn(async move {
                     let answer = asking.ask(&question).await;
@@ -120,6 +126,12 @@ impl Resolver {
                 return result.map(|places| self.routable(places));
             }
         }
+    }
+
+    /// The answer, where nobody need be asked.
+    fn at_once(&self, question: &Question) -> Option<Answer> {
+        let own = self.own_records(question);
+        own.or_else(|| lock(&self.0.state).cache.peek(Instant::now(), question))
     }
 
     /// The places that this machine has a route to; all of them where there is none.

@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_by_tls_need_one_name_and_a_proxy_proves_its_own() {
+        let hosts_by_tls = |more: Value| {
+            let mut all = json!({"transport": "tls"});
+            all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            hosts(all).map(|hosts| hosts.len())
+        };
+        assert_eq!(hosts_by_tls(json!({"hosts": ["a.example"]})), Ok(1));
+        let two = || json!(["a.example", "b.example"]);
+        assert_eq!(hosts_by_tls(json!({"hosts": two()})), Err(vec!["trunk.pbx.tls_name".to_owned()]));
+        assert_eq!(hosts_by_tls(json!({"hosts": two(), "tls_name": "pbx.example"})), Ok(2));
+        assert_eq!(hosts_by_tls(json!({"host": "pbx.example", "proxy": "sbc.example"})), Ok(2));
+    }
+
+    #[test]
     fn a_proxy_is_a_host_on_the_way_to_one_pbx() {
         let both = hosts(json!({"host": "pbx.example", "proxy": "10.0.0.9:5070"})).unwrap();
         assert_eq!(both, ["pbx.example None 0 1", "10.0.0.9 Some(5070) 0 1"]);

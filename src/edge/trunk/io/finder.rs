@@ -71,12 +71,17 @@ impl Finder {
         };
         // they are looked up side by side: one whose name server is gone shall not hold the others up
         let mut open = JoinSet::new();
+        let mut found: Vec<(usize, usize, Result<Vec<Located>, Missing>)> = Vec::new();
+        let names = places.iter().filter(|(_, place)| place.ip().is_none()).count();
         for (order, (at, place)) in places.into_iter().enumerate() {
             let (resolver, seed) = (self.resolver.clone(), seed.fork());
             let wanted = place.wanted(trunk.written_way(), families);
-            open.spawn(async move { (order, at, resolver.locate(wanted, seed).await) });
+            if names <= 1 || place.ip().is_some() {
+                found.push((order, at, resolver.locate(wanted, seed).await));
+            } else {
+                open.spawn(async move { (order, at, resolver.locate(wanted, seed).await) });
+            }
         }
-        let mut found: Vec<(usize, usize, Result<Vec<Located>, Missing>)> = Vec::new();
         while let Some(located) = open.join_next().await {
             found.extend(located.ok());
         }
