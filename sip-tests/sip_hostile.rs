@@ -287,6 +287,7 @@ impl World {
             headers: Vec::new(),
             credentials: Some(credentials()).filter(|_| self.seed.below(2) == 0),
             body: Some(Body::sdp(SDP)).filter(|_| self.seed.below(4) > 0),
+            silence_limit: None,
             ring_limit: Duration::from_secs(60),
             max_forwards: 70,
             stays_on_flow: self.seed.below(2) == 0,

@@ -1,15 +1,15 @@
 # One scenario: sipedge, its peers, and what they say in the end. Sourced by `run`.
 #
 # `cases.sh` uses: configure, edge, called, caller, api, finish, and says/expects for the log; ports are in $sip, $http,
-# $a (the PBX that calls), $b (the PBX that is called), $c (another place of it),
-# $shut (nobody).
+# $a (the PBX that calls), $b (the PBX that is called), $c (another one, or another place of it), $shut (nobody), $dns
+# (the name server).
 
 port=$((SIPP_PORT + SIPP_SLOT * 100))
-sip=$port http=$((port + 1)) a=$((port + 2)) b=$((port + 4)) shut=$((port + 6)) c=$((port + 8))
+sip=$port http=$((port + 1)) a=$((port + 2)) b=$((port + 4)) shut=$((port + 6)) c=$((port + 8)) dns=$((port + 9))
 ip=127.0.0.1 url=127.0.0.1   # the second is the first as it stands in a URI
 no_probes='qualify = "off"'
 token=sipp-token-0123456789
-peers=() peer_names=() edge_pid='' faults=()
+peers=() peer_names=() edge_pid='' names_pid='' faults=()
 
 fault() { faults+=("$*"); }
 
@@ -145,6 +145,21 @@ called() {
   await 'the start of the called side' is_bound "$b"
 }
 
+# Another PBX that is called.
+second() {
+  peer second uas "$home/$1.uas.xml" "$c" "${@:2}"
+  await 'the start of the second called side' is_bound "$c"
+}
+
+# A name server with these records (dns.mjs), which the configuration is told of; what it is asked stands in dns.log.
+name_server() {
+  command -v node >/dev/null || { fault 'no node here'; verdict; }
+  printf '\n[dns]\nservers = ["127.0.0.1:%s"]\n' "$dns" >>"$dir/sipedge.toml"
+  node "$home/dns.mjs" "127.0.0.1:$dns" "$dir/dns.log" "$@" &
+  names_pid=$!
+  await 'the start of the name server' grep -qs listens "$dir/dns.log"
+}
+
 # The PBX that calls sipedge, number 200 unless -s says otherwise.
 caller() { peer caller uac "$home/$1.uac.xml" "$a" -s 200 "${@:2}"; }
 
@@ -176,6 +191,11 @@ stop_edge() {
   wait "$edge_pid"
   local code=$?
   edge_pid=''
+  if [ -n "$names_pid" ]; then
+    kill "$names_pid" 2>/dev/null
+    wait "$names_pid"
+    never dns.log '^wrong:'
+  fi
   [ $code = 0 ] || fault "sipedge ended with $code"
   ! logs 'panicked at' || fault "sipedge panicked"
 }
@@ -196,7 +216,7 @@ prove() {
   name=$1 begin=$SECONDS
   dir=$OUT/$name
   mkdir -p "$dir" || exit 1
-  trap 'kill "${peers[@]}" $edge_pid 2>/dev/null; exit 1' INT TERM
+  trap 'kill "${peers[@]}" $edge_pid $names_pid 2>/dev/null; exit 1' INT TERM
   configure
   if declare -F "scenario_$name" >/dev/null; then "scenario_$name"; else common "$name"; fi
   verdict
@@ -204,7 +224,7 @@ prove() {
 
 verdict() {
   if [ ${#faults[@]} -gt 0 ]; then
-    kill "${peers[@]}" 2>/dev/null # those that wait for a sipedge that is not there
+    kill "${peers[@]}" $names_pid 2>/dev/null # those that wait for a sipedge that is not there
     printf 'FAILED  %s (%s s)\n' "$name" $((SECONDS - begin))
     printf '          %s\n' "${faults[@]}"
     exit 0   # others go on

@@ -16,6 +16,8 @@ use crate::http::{HttpConfig, openapi};
 use crate::media::{self, Engine, MediaConfig};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{ClientConfig, Url};
+use crate::net::dns::DnsConfig;
+use crate::net::dns::io::Resolver;
 use crate::net::owner::{Owner, Protocol, owner_of};
 use crate::net::tls::io::Watcher;
 use crate::net::tls::{Identity, TlsError};
@@ -38,7 +40,7 @@ use tracing::{info, warn};
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
-    &["log", "http", "sip", "media", "ice", "srtp", "call", "account", "route", "webhook", "state"];
+    &["log", "http", "sip", "dns", "media", "ice", "srtp", "call", "account", "route", "webhook", "state"];
 /// SIP transactions and HTTP requests under way have this long after the calls have ended.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -50,6 +52,7 @@ pub struct Configured {
     sip: SipConfig,
     sip_identity: SipIdentity,
     sip_timings: Timings,
+    dns: DnsConfig,
     media: MediaConfig,
     drain: Duration,
     client: ClientConfig,
@@ -235,6 +238,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
     let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
+    let dns = keep(DnsConfig::read(&config.table("dns")), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
     let media = keep(media, &mut faults);
@@ -276,12 +280,12 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
 
-    match (log, http, sip.zip(sip_identity), media, drain, client, accounts, routes) {
+    match (log, http, sip.zip(sip_identity), dns.zip(media), drain, client, accounts, routes) {
         (
             Some(log),
             Some(http),
             Some((sip, sip_identity)),
-            Some(media),
+            Some((dns, media)),
             Some(drain),
             Some(client),
             Some(accounts),
@@ -296,6 +300,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 sip,
                 sip_identity,
                 sip_timings,
+                dns,
                 media,
                 drain,
                 client,
@@ -531,6 +536,7 @@ impl Running {
             sip,
             sip_identity,
             sip_timings,
+            dns,
             media,
             client,
             state,
@@ -573,6 +579,7 @@ impl Running {
         let mut services = Services::default()
             .with(sip.clone())
             .with(Arc::new(client))
+            .with(Arc::new(Resolver::new(dns)))
             .with(registry.clone())
             .with(certificates.clone());
         if let Some(state) = state {

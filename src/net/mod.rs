@@ -2,6 +2,7 @@
 //! may, and who has a port that we want.
 
 pub mod client;
+pub mod dns;
 pub mod guard;
 pub mod owner;
 pub mod tls;

@@ -43,6 +43,10 @@ pub struct Probe {
     pub from: Option<NameAddr>,
     /// How long the answer is waited for; none: 64·T1.
     pub limit: Option<Duration>,
+    /// Who is asked; none: whoever is at the address.
+    pub to: Option<SipUri>,
+    /// Proxies on the way.
+    pub routes: Vec<NameAddr>,
 }
 
 /// What the endpoint asks of the world.
@@ -260,7 +264,9 @@ impl Endpoint {
         }
         let is_sips = call.request_uri.sip().is_some_and(|uri| uri.is_secure);
         let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone(), is_sips };
-        let session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
+        let silence_limit = call.silence_limit;
+        let mut session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
+        silence_limit.into_iter().for_each(|limit| session.give_up_silent_at(now + limit));
         let id = self.insert(session, flow.path.remote);
         self.settle(now, id);
         self.drain_layer(now);
@@ -315,12 +321,19 @@ impl Endpoint {
     }
 
     /// Sends a request outside any dialog, complete with its Via; its final response comes as
-    /// [`Output::Answered`].
+    /// [`Output::Answered`]. It is waited for as long as the limit says, or 64·T1.
     ///
     /// # Errors
     /// When the cap of transactions is reached.
-    pub fn request(&mut self, now: Instant, flow: Flow, request: Request) -> Result<RequestId, Full> {
+    pub fn request(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        request: Request,
+        limit: Option<Duration>,
+    ) -> Result<RequestId, Full> {
         let transaction = self.layer.send_request(now, request, flow)?;
+        limit.into_iter().for_each(|limit| self.layer.give_up_at(transaction, now + limit));
         self.next_id += 1;
         let id = RequestId(self.next_id);
         self.owners.insert(transaction, Owner::Request(id));
@@ -333,7 +346,8 @@ impl Endpoint {
     /// # Errors
     /// When the cap of transactions is reached.
     pub fn probe(&mut self, now: Instant, flow: Flow, probe: Probe) -> Result<ProbeId, Full> {
-        let uri: Uri = SipUri::of_address(None, flow.path.remote).by(flow.transport).into();
+        let at_the_address = || SipUri::of_address(None, flow.path.remote).by(flow.transport);
+        let uri: Uri = probe.to.unwrap_or_else(at_the_address).into();
         let agent = self.config.agent.clone();
         let end = LocalEnd { flow, contact_user: None, agent, is_sips: false };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
@@ -346,6 +360,7 @@ impl Endpoint {
         r.headers.push(HeaderName::To, NameAddr::new(uri).to_string());
         r.headers.push(HeaderName::CallId, self.seed.token(32));
         r.headers.push(HeaderName::CSeq, CSeq { number: 1, method: Method::OPTIONS }.to_string());
+        probe.routes.iter().for_each(|route| r.headers.push(HeaderName::Route, route.to_string()));
         r.headers.push(HeaderName::Contact, NameAddr::new(end.contact()).to_string());
         r.headers.push(HeaderName::Accept, answer::ACCEPT);
         r.headers.push(HeaderName::UserAgent, end.agent);
@@ -554,6 +569,11 @@ impl Endpoint {
                 SessionOutput::Abandon(ticket) => {
                     if let Some(transaction) = self.tickets.get(&(id, ticket)) {
                         self.layer.abandon(*transaction);
+                    }
+                }
+                SessionOutput::Hush(ticket) => {
+                    if let Some(transaction) = self.tickets.get(&(id, ticket)) {
+                        self.layer.hush(*transaction);
                     }
                 }
                 SessionOutput::Event(event) => self.outputs.push_back(Output::Event { session: id, event }),

@@ -200,10 +200,66 @@ fn a_probe_tells_the_status_or_that_none_came() {
 }
 
 #[test]
+fn a_probe_by_a_proxy_asks_for_who_is_behind_it_rfc_3261_8_1_2() {
+    let mut e = endpoint();
+    let uri = |text: &str| Uri::parse(text).unwrap().sip().unwrap().clone();
+    let routes = vec![NameAddr::parse("<sip:sbc.example;lr>").unwrap()];
+    let probe = Probe { to: Some(uri("sip:pbx.example:5070")), routes, ..Probe::default() };
+    e.probe(Instant::now(), flow(), probe).unwrap();
+    let Some(Output::Send { bytes, .. }) = e.poll_output() else { panic!("a request was expected") };
+    let Message::Request(r) = parse(&bytes, &Limits::UDP).unwrap() else { panic!() };
+    assert_eq!(r.uri.to_string(), "sip:pbx.example:5070");
+    assert_eq!(r.headers.get(&HeaderName::Route), Some("<sip:sbc.example;lr>"));
+}
+
+#[test]
+fn a_request_of_ours_may_be_given_up_before_64_t1() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    let Message::Request(r) = parse(text("REGISTER", "").as_bytes(), &Limits::UDP).unwrap() else { panic!() };
+    e.request(t0, flow(), r, Some(T1 * 8)).unwrap();
+    e.handle_timeout(t0 + T1 * 8);
+    let last = std::iter::from_fn(|| e.poll_output()).last();
+    assert!(matches!(last, Some(Output::Answered { result: Err(Failure::Timeout), .. })));
+}
+
+#[test]
+fn a_call_that_nobody_says_anything_to_is_sent_no_more_after_its_limit_and_a_late_200_is_ended() {
+    let (mut e, t0) = (endpoint(), Instant::now());
+    let call = OutgoingCall { silence_limit: Some(T1 * 8), ..outgoing() };
+    e.dial(t0, flow(), None, call).unwrap();
+    let invites = |e: &mut Endpoint| {
+        let sent = std::iter::from_fn(|| e.poll_output()).filter_map(|output| match output {
+            Output::Send { bytes, .. } => Some(bytes),
+            _ => None,
+        });
+        sent.map(|bytes| parse(&bytes, &Limits::UDP).unwrap()).collect::<Vec<_>>()
+    };
+    let first = invites(&mut e);
+    for n in 1..=16 {
+        e.handle_timeout(t0 + T1 * n / 2);
+    }
+    assert_eq!(invites(&mut e).len(), 3, "at T1, 3·T1 and 7·T1");
+    e.handle_timeout(t0 + T1 * 40);
+    assert_eq!(invites(&mut e).len(), 0);
+    let Message::Request(invite) = &first[0] else { panic!() };
+    let mut late = invite.response(StatusCode::OK, Some("t"));
+    late.headers.push(HeaderName::Contact, "<sip:x@192.0.2.4>");
+    e.handle_datagram(t0 + T1 * 40, flow(), &late.to_bytes());
+    let sent: Vec<String> = invites(&mut e)
+        .iter()
+        .map(|m| match m {
+            Message::Request(r) => r.method.to_string(),
+            Message::Response(r) => r.status.to_string(),
+        })
+        .collect();
+    assert_eq!(sent, ["ACK", "BYE"]);
+}
+
+#[test]
 fn a_request_of_ours_outside_any_dialog_yields_its_final_response() {
     let (mut e, t0) = (endpoint(), Instant::now());
     let Message::Request(r) = parse(text("REGISTER", "").as_bytes(), &Limits::UDP).unwrap() else { panic!() };
-    let id = e.request(t0, flow(), r.clone()).unwrap();
+    let id = e.request(t0, flow(), r.clone(), None).unwrap();
     assert!(matches!(e.poll_output(), Some(Output::Send { .. })));
     e.handle_datagram(t0, flow(), &r.response(StatusCode::TRYING, None).to_bytes());
     assert!(e.poll_output().is_none());

@@ -26,6 +26,9 @@ pub struct OutgoingCall {
     pub body: Option<Body>,
     /// How long it may ring before it is cancelled; RFC 3261 §16.6 timer C asks for more than 3 minutes of a proxy.
     pub ring_limit: Duration,
+    /// How long the far side may say nothing at all, not even 100: the call has failed then, and what comes later is
+    /// cancelled or ended. None: 64·T1 (RFC 3261 §17.1.1.2 timer B).
+    pub silence_limit: Option<Duration>,
     /// Max-Forwards (RFC 3261 §8.1.1.6).
     pub max_forwards: u8,
     /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
@@ -48,6 +51,7 @@ impl OutgoingCall {
             credentials: None,
             body: None,
             ring_limit: Duration::from_secs(180),
+            silence_limit: None,
             max_forwards: 70,
             stays_on_flow: false,
             timers: TimerRules::default(),
@@ -162,6 +166,8 @@ pub enum CallFailure {
         q850: Option<u8>,
         /// Text of that header.
         text: Option<String>,
+        /// Not to be asked again before (RFC 3261 §20.33).
+        retry_after: Option<Duration>,
     },
     /// The far side is elsewhere (RFC 3261 §21.3).
     Redirected {
@@ -182,11 +188,23 @@ pub enum CallFailure {
     Congestion,
 }
 
+impl CallFailure {
+    /// Whether nobody was there who could take the call, so that another server may (RFC 3263 §4.3).
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Transport => true,
+            Self::Status { status, .. } => *status == StatusCode::SERVICE_UNAVAILABLE,
+            Self::Redirected { .. } | Self::Credentials(_) | Self::BadAnswer(_) | Self::Congestion => false,
+        }
+    }
+}
+
 /// For logs: what the far side wrote is cut and freed of control characters.
 impl fmt::Display for CallFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status { status, phrase, q850, text } => {
+            Self::Status { status, phrase, q850, text, .. } => {
                 write!(f, "{} {}", status.code(), Excerpt(phrase))?;
                 q850.map_or(Ok(()), |q850| write!(f, ", Q.850 cause {q850}"))?;
                 text.as_ref().map_or(Ok(()), |text| write!(f, ", reason \"{}\"", Excerpt(text)))
@@ -238,8 +256,9 @@ mod tests {
     fn a_failure_in_the_log_holds_little_of_what_the_far_side_wrote() {
         let status = StatusCode::BUSY_HERE;
         let long = "B\u{1b}[31m".repeat(1_000);
-        let shown = CallFailure::Status { status, phrase: long.clone(), q850: Some(17), text: Some(long) }
-            .to_string();
+        let (phrase, text) = (long.clone(), Some(long));
+        let shown =
+            CallFailure::Status { status, phrase, q850: Some(17), text, retry_after: None }.to_string();
         assert!(shown.len() < 500 && shown.starts_with("486 B"), "{shown}");
         assert!(!shown.chars().any(char::is_control));
     }

@@ -15,7 +15,8 @@ use super::dialog::LocalEnd;
 use super::digest::{Credentials, DigestClient, DigestError};
 use super::transaction::Failure;
 use super::{
-    CSeq, Header, HeaderName, MAGIC_COOKIE, Method, NameAddr, Request, Response, SipUri, StatusCode, Uri,
+    CSeq, Header, HeaderName, Host, MAGIC_COOKIE, Method, NameAddr, Request, Response, SipUri, StatusCode,
+    Uri,
 };
 use crate::base::Seed;
 use std::collections::VecDeque;
@@ -142,6 +143,8 @@ pub struct Registration {
     expires: u32,
     digest: Option<DigestClient>,
     answers: Vec<Header>,
+    /// Proxies on the way.
+    routes: Vec<NameAddr>,
     /// The contact of the last request, and those before it that the registrar may still hold.
     contact: Option<SipUri>,
     former: Vec<SipUri>,
@@ -166,6 +169,7 @@ impl Registration {
             expires: u32::try_from(config.expires.as_secs()).unwrap_or(MAX_EXPIRES),
             digest: config.credentials.clone().map(DigestClient::new),
             answers: Vec::new(),
+            routes: Vec::new(),
             contact: None,
             former: Vec::new(),
             failures: 0,
@@ -183,6 +187,15 @@ impl Registration {
     #[must_use]
     pub const fn state(&self) -> &RegisterState {
         &self.state
+    }
+
+    /// The registrar is this server from now on, and requests go to it by these proxies: where one of several took over,
+    /// which each have a domain of their own.
+    pub fn set_registrar(&mut self, host: &Host, port: Option<u16>, routes: Vec<NameAddr>) {
+        let RegisterConfig { registrar, aor, .. } = &mut self.config;
+        (registrar.host, registrar.port) = (host.clone(), port);
+        aor.host = host.clone();
+        self.routes = routes;
     }
 
     /// The request to send now, from this end.
@@ -214,6 +227,7 @@ impl Registration {
         r.headers.push(HeaderName::CallId, self.call_id.clone());
         let cseq = CSeq { number: self.cseq, method: Method::REGISTER };
         r.headers.push(HeaderName::CSeq, cseq.to_string());
+        self.routes.iter().for_each(|route| r.headers.push(HeaderName::Route, route.to_string()));
         r.headers.push(HeaderName::Contact, bind(&contact, expires));
         self.former.iter().for_each(|uri| r.headers.push(HeaderName::Contact, bind(uri, 0)));
         r.headers.push(HeaderName::Expires, expires.to_string());

@@ -241,3 +241,25 @@ fn an_unreasonable_min_expires_is_not_obeyed_rfc_3261_10_2_8() {
         assert!(matches!(m.state(), RegisterState::Failed(RegisterFailure::Status(_))), "{least}");
     }
 }
+
+#[test]
+fn another_registrar_of_several_is_asked_in_its_own_name_and_by_the_proxy_on_the_way() {
+    let mut m = machine();
+    let first = drain(&mut m, &here()).1.unwrap();
+    let now = Instant::now();
+    m.handle_failure(now, RegisterFailure::Unreachable);
+    m.handle_timeout(now + MAX_WAIT);
+    let proxy = NameAddr::parse("<sip:sbc.example;lr>").unwrap();
+    m.set_registrar(&Host::parse("192.0.2.9").unwrap(), Some(5070), vec![proxy]);
+    let second = drain(&mut m, &here()).1.unwrap();
+    let line = |r: &Request, name| r.headers.get(&name).map(str::to_owned);
+    assert_eq!((first.uri.to_string(), line(&first, HeaderName::Route)), ("sip:pbx.example".into(), None));
+    assert_eq!(second.uri.to_string(), "sip:192.0.2.9:5070");
+    assert_eq!(line(&second, HeaderName::To).as_deref(), Some("<sip:edge@192.0.2.9>"));
+    assert_eq!(line(&second, HeaderName::Route).as_deref(), Some("<sip:sbc.example;lr>"));
+    assert_eq!(line(&first, HeaderName::CallId), line(&second, HeaderName::CallId));
+    // the digest is of where it goes
+    m.handle_response(now, &response(&second, 401, &[(HeaderName::WwwAuthenticate, CHALLENGE)]));
+    let third = drain(&mut m, &here()).1.unwrap();
+    assert!(line(&third, HeaderName::Authorization).unwrap().contains("uri=\"sip:192.0.2.9:5070\""));
+}

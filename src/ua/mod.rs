@@ -16,6 +16,6 @@ mod within;
 pub use identity::Identity;
 pub use incoming::IncomingLeg;
 pub use offers::Action;
-pub use outgoing::{Login, Logins, OutgoingLeg};
+pub use outgoing::{Destination, Login, Logins, Others, OutgoingLeg};
 pub use policy::{CallerId, DiversionStyle, Policy};
 pub use within::Terms;

@@ -10,8 +10,8 @@ use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
 use crate::call::route::Source;
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
-use crate::sip::{Header, HeaderName, Reason, Refer};
-use std::collections::BTreeMap;
+use crate::sip::{Header, HeaderName, Hop, Reason, Refer};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,10 +36,29 @@ pub struct Login {
     pub credentials: Option<Credentials>,
 }
 
+/// A place that a call may go to, and how it is addressed there.
+#[derive(Debug, Clone)]
+pub struct Destination {
+    /// Where.
+    pub hop: Hop,
+    /// Who we and the peer are.
+    pub identity: Identity,
+}
+
+/// Further places of a call (RFC 3263 §4.3).
+#[derive(Debug, Default)]
+pub struct Others {
+    /// In the order to try them, when nobody is there who could take the call.
+    pub destinations: VecDeque<Destination>,
+    /// How long a place may say nothing at all before the next is tried.
+    pub silence_limit: Duration,
+}
+
 /// The leg between its session and its call.
 #[derive(Debug)]
 pub struct OutgoingLeg {
-    identity: Identity,
+    destination: Destination,
+    others: Others,
     logins: Logins,
     stays_on_flow: bool,
     timers: TimerRules,
@@ -57,14 +76,16 @@ impl OutgoingLeg {
     /// A leg towards a peer. `stays_on_flow`: see [`OutgoingCall::stays_on_flow`].
     #[must_use]
     pub fn new(
-        identity: Identity,
+        destination: Destination,
+        others: Others,
         logins: Logins,
         stays_on_flow: bool,
         timers: TimerRules,
         terms: Terms,
     ) -> Self {
         Self {
-            identity,
+            destination,
+            others,
             logins,
             stays_on_flow,
             timers,
@@ -76,6 +97,12 @@ impl OutgoingLeg {
             dial: None,
             ending: Ending::default(),
         }
+    }
+
+    /// Where the call goes; after [`Action::Dial`] that may be another place than before.
+    #[must_use]
+    pub const fn hop(&self) -> Hop {
+        self.destination.hop
     }
 
     /// What the call commands.
@@ -154,7 +181,7 @@ impl OutgoingLeg {
                 Ok(None) | Err(Unreadable) => self.ending.part(Cause::BadMedia),
             },
             SessionEvent::Failed(failure) => {
-                if let Some(call) = self.redirected(&failure) {
+                if let Some(call) = self.elsewhere(&failure).or_else(|| self.redirected(&failure)) {
                     return Action::Dial(Box::new(call));
                 }
                 let cause = self.failure_cause(&failure);
@@ -202,6 +229,20 @@ impl OutgoingLeg {
         }
     }
 
+    /// The same call to the next place, when nobody was there who could take it (RFC 3263 §4.3). Who has heard something of
+    /// the first place stays with it.
+    fn elsewhere(&mut self, failure: &CallFailure) -> Option<OutgoingCall> {
+        if !failure.is_absence() || self.is_ringing || self.has_answer {
+            return None;
+        }
+        self.destination = self.others.destinations.pop_front()?;
+        self.offers = Offers::default();
+        let dial = self.dial.take()?;
+        let call = self.outgoing(&dial);
+        self.dial = Some(dial);
+        Some(call)
+    }
+
     /// The next number that a redirect leads to, dialled; none when this is no redirect, or it leads nowhere.
     fn redirected(&mut self, failure: &CallFailure) -> Option<OutgoingCall> {
         let number = self.redirects.next(failure, &self.within.terms)?;
@@ -216,7 +257,8 @@ impl OutgoingLeg {
     fn outgoing(&self, dial: &Dial) -> OutgoingCall {
         let policy = &self.within.terms.policy;
         let by = dial.transferred_by.as_ref().filter(|_| policy.is_trusted);
-        let transferred = by.and_then(|by| self.identity.referred_by(by));
+        let home = &self.destination.identity;
+        let transferred = by.and_then(|by| home.referred_by(by));
         let replaces =
             dial.takes_over.as_ref().map(|dialog| Header::new(HeaderName::Replaces, dialog.clone()));
         let number = &dial.target.number;
@@ -224,22 +266,22 @@ impl OutgoingLeg {
             Source::Account(name) => self.logins.of_accounts.get(name),
             Source::Trunk(_) | Source::Local(_) => None,
         };
-        let as_line = login.map(|login| Identity { user: Some(login.user.clone()), ..self.identity.clone() });
-        let identity = as_line.as_ref().unwrap_or(&self.identity);
+        let as_line = login.map(|login| Identity { user: Some(login.user.clone()), ..home.clone() });
+        let identity = as_line.as_ref().unwrap_or(home);
         OutgoingCall {
-            request_uri: self.identity.request_uri(number),
+            request_uri: home.request_uri(number),
             from: identity.from(&policy.caller(&dial.from), policy.caller_id),
-            to: self.identity.to(number),
-            headers: self
-                .identity
+            to: home.to(number),
+            headers: home
                 .route_lines()
-                .chain(policy.lines(&self.identity, &dial.from, number, &dial.particulars))
+                .chain(policy.lines(home, &dial.from, number, &dial.particulars))
                 .chain(transferred)
                 .chain(replaces)
                 .collect(),
             credentials: login.map_or_else(|| self.logins.own.clone(), |login| login.credentials.clone()),
             body: dial.offer.as_deref().map(body_of),
             ring_limit: RING_LIMIT,
+            silence_limit: (!self.others.destinations.is_empty()).then_some(self.others.silence_limit),
             max_forwards: dial.hops,
             stays_on_flow: self.stays_on_flow,
             timers: self.timers,
@@ -273,7 +315,81 @@ mod tests {
             is_sips: false,
             user: Some("trunk".into()),
         };
-        OutgoingLeg::new(identity, Logins::default(), false, TimerRules::default(), terms())
+        let destination = Destination { hop: at(1), identity };
+        OutgoingLeg::new(
+            destination,
+            Others::default(),
+            Logins::default(),
+            false,
+            TimerRules::default(),
+            terms(),
+        )
+    }
+
+    fn at(host: u8) -> Hop {
+        std::net::SocketAddr::from(([192, 0, 2, host], 5060)).into()
+    }
+
+    fn dial(number: &str) -> LegCommand {
+        LegCommand::Dial(Box::new(Dial {
+            particulars: Particulars::default(),
+            hops: 69,
+            target: Target { edge: "trunk", name: "pbx".into(), number: number.into(), place: None },
+            source: Source::Account("anna".into()),
+            from: Party { user: "anna".into(), display: None },
+            offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
+            transferred_by: None,
+            takes_over: None,
+        }))
+    }
+
+    /// A leg with three places, dialled.
+    fn with_others() -> OutgoingLeg {
+        let mut l = leg();
+        let other = |host: u8| {
+            let name = Host::parse(&format!("192.0.2.{host}")).unwrap();
+            Destination { hop: at(host), identity: Identity { host: name, ..l.destination.identity.clone() } }
+        };
+        l.others.destinations = [other(2), other(3)].into();
+        l.others.silence_limit = Duration::from_secs(4);
+        let Action::Dial(call) = l.handle_command(dial("600")) else { panic!() };
+        assert_eq!(call.silence_limit, Some(Duration::from_secs(4)));
+        l
+    }
+
+    #[test]
+    fn a_place_where_nobody_can_take_the_call_is_left_for_the_next_rfc_3263_4_3() {
+        let mut l = with_others();
+        assert_eq!(l.hop(), at(1));
+        let Action::Dial(call) = l.handle_session(SessionEvent::Failed(CallFailure::Transport)) else {
+            panic!()
+        };
+        assert_eq!((l.hop(), call.request_uri.to_string()), (at(2), "sip:600@192.0.2.2:5060".into()));
+        assert_eq!(call.body.unwrap().bytes.as_ref(), SDP.as_bytes());
+        let Action::Dial(call) = l.handle_session(status(503)) else { panic!() };
+        assert_eq!((l.hop(), call.request_uri.to_string()), (at(3), "sip:600@192.0.2.3:5060".into()));
+        assert_eq!(call.silence_limit, None, "there is no other place to go to");
+        assert_eq!(ended(&mut l, SessionEvent::Failed(CallFailure::Timeout)), Cause::Unreachable);
+    }
+
+    #[test]
+    fn an_answer_of_the_pbx_is_the_answer() {
+        for (code, cause) in [(486, Cause::Busy), (404, Cause::NotFound), (480, Cause::Unavailable)] {
+            assert_eq!(ended(&mut with_others(), status(code)), cause, "{code}");
+        }
+        let refused = SessionEvent::Failed(CallFailure::Credentials(DigestError::Refused));
+        assert_eq!(ended(&mut with_others(), refused), Cause::Unauthorized);
+    }
+
+    #[test]
+    fn who_has_heard_something_of_a_place_stays_with_it() {
+        let mut l = with_others();
+        l.handle_session(SessionEvent::Ringing);
+        assert!(matches!(l.handle_session(status(503)), Action::Tell(LegEvent::Ended(_))));
+        let mut l = with_others();
+        let early = StatusCode::new(183).unwrap();
+        l.handle_session(SessionEvent::Progress { status: early, body: Some(Body::sdp(SDP)) });
+        assert!(matches!(l.handle_session(status(503)), Action::Tell(LegEvent::Ended(_))));
     }
 
     fn terms() -> Terms {
@@ -290,7 +406,14 @@ mod tests {
 
     fn status(code: u16) -> SessionEvent {
         let status = StatusCode::new(code).unwrap();
-        SessionEvent::Failed(CallFailure::Status { status, phrase: String::new(), q850: None, text: None })
+        let phrase = String::new();
+        SessionEvent::Failed(CallFailure::Status {
+            status,
+            phrase,
+            q850: None,
+            text: None,
+            retry_after: None,
+        })
     }
 
     fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {

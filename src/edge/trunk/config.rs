@@ -2,33 +2,41 @@
 
 mod access;
 mod media;
+mod places;
 mod policy;
 
 pub(super) use access::Access;
 pub use access::hash_lines;
+pub(super) use places::Place;
 
 use super::branches::Ring;
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
 use super::pbx_end;
+use super::targets::Targets;
 use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
 use crate::call::io::Dialer;
 use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
+use crate::net::dns::Way;
 use crate::sip::session::{TimerRules, TimerUse};
 use crate::sip::{TlsPeer, Transport};
 use crate::ua::Policy;
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A registration is refreshed every four minutes or so: often enough for most NATs' owners, cheap for any PBX.
 pub(super) const DEFAULT_EXPIRES: Duration = Duration::from_secs(300);
 /// A PBX that is gone is noticed within 15 s, and answers six requests a minute for it.
 const DEFAULT_QUALIFY: Duration = Duration::from_secs(10);
+/// A PBX that lives says 100 within a second, and four copies of the INVITE have gone by then; nobody waits longer for a
+/// telephone to ring. RFC 3263 §4.3 would have 32 s pass.
+const DEFAULT_FAILOVER: Duration = Duration::from_secs(4);
 /// Half an hour is what RFC 4028 §4 recommends and Asterisk has.
 const DEFAULT_SESSION: Duration = Duration::from_secs(1_800);
 
@@ -36,8 +44,12 @@ const DEFAULT_SESSION: Duration = Duration::from_secs(1_800);
 #[derive(Debug, Clone)]
 pub(super) struct Trunk {
     pub(super) name: String,
-    pub(super) host: String,
-    pub(super) port: u16,
+    /// Where its PBX is; none when that registers here.
+    pub(super) places: Vec<Place>,
+    /// Everything goes by it.
+    pub(super) proxy: Option<Place>,
+    /// A place that says nothing for so long is left for the next.
+    pub(super) failover_after: Duration,
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) realm: Option<String>,
@@ -50,6 +62,8 @@ pub(super) struct Trunk {
     /// What it tells of callers and is told of them.
     pub(super) policy: Arc<Policy>,
     pub(super) transport: Transport,
+    /// The configuration says so; else DNS may name another.
+    is_transport_written: bool,
     /// Who it must prove to be by TLS.
     pub(super) tls: Option<TrunkTls>,
     /// We register there, for so long at a time.
@@ -70,6 +84,8 @@ pub(super) struct Trunk {
     pub(super) follows_redirects: bool,
     /// Nobody answered lately. Clones share it.
     is_down: Arc<AtomicBool>,
+    /// Where it was found, and who failed there. Clones share it.
+    targets: Arc<Mutex<Targets>>,
 }
 
 impl Trunk {
@@ -80,6 +96,31 @@ impl Trunk {
 
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Where it was found.
+    pub(super) fn targets(&self) -> MutexGuard<'_, Targets> {
+        self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The first of the places that requests go to.
+    pub(super) fn nearest(&self) -> Option<&Place> {
+        self.proxy.iter().chain(&self.places).next()
+    }
+
+    /// The transport that DNS is asked about; none where DNS may choose.
+    pub(super) fn written_way(&self) -> Option<Way> {
+        let way = match self.transport {
+            Transport::Udp => Way::Udp,
+            Transport::Tcp => Way::Tcp,
+            Transport::Tls(_) => Way::Tls,
+        };
+        self.is_transport_written.then_some(way)
+    }
+
+    /// Whether who sends from there is let in by that alone.
+    pub(super) fn admits(&self, source: IpAddr) -> bool {
+        self.access.admits(source) || (self.access.follows_host() && self.targets().has(source))
     }
 }
 
@@ -96,6 +137,9 @@ struct Trunks {
 #[derive(Deserialize)]
 struct Raw {
     host: Option<String>,
+    hosts: Option<Vec<String>>,
+    proxy: Option<String>,
+    failover_after: Option<String>,
     user: Option<String>,
     password: Option<Secret>,
     password_file: Option<PathBuf>,
@@ -138,6 +182,9 @@ struct Raw {
 
 const KNOWN: &[&str] = &[
     "host",
+    "hosts",
+    "proxy",
+    "failover_after",
     "user",
     "password",
     "password_file",
@@ -233,19 +280,15 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             Transport::Udp
         }
     };
-    let port = transport.default_port();
-    let host = match raw.host.as_deref() {
-        None if takes_registration => Some((String::new(), port)),
-        text => text.and_then(|text| split_host(text, port)),
-    };
+    let places = places::read(section, &raw, takes_registration, &mut faults);
+    let nearest = places.nearest().map_or("", |place| place.host.as_str());
     let keys = Keys { ca: raw.tls_ca.as_ref(), name: raw.tls_name.as_deref(), sips: raw.sips };
-    let name = host.as_ref().map_or("", |(host, _)| host.as_str());
-    let tls = TrunkTls::read(section, transport, name, &keys, &mut faults);
-    if host.is_none() {
-        faults.push(
-            section.fault("host", "write the PBX's HOST or HOST:PORT, as 127.0.0.1:5060 or [::1]:5060"),
-        );
+    if transport.is_secure() && places.hosts.len() > 1 && keys.name.is_none() {
+        let remedy = "with several hosts, write the name that the certificate of each of them has";
+        faults.push(section.fault("tls_name", remedy));
     }
+    let tls = TrunkTls::read(section, transport, nearest, &keys, &mut faults);
+    let failover_after = read_failover(section, raw.failover_after.as_deref(), &mut faults);
     let user = raw.user.take().filter(|u| !u.is_empty());
     if user
         .as_deref()
@@ -291,12 +334,13 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
     }
-    let access = access::read(section, &mut raw, host.as_ref().map(|(host, _)| host.as_str()), &mut faults);
-    match host {
-        Some((host, port)) if faults.is_empty() => Ok(Trunk {
+    let access = access::read(section, &mut raw, &places, &mut faults);
+    if faults.is_empty() {
+        Ok(Trunk {
             name: section.name().to_owned(),
-            host,
-            port,
+            places: places.hosts,
+            proxy: places.proxy,
+            failover_after,
             user,
             password,
             realm: raw.realm,
@@ -307,6 +351,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             has_own_access,
             hold_music,
             transport,
+            is_transport_written: raw.transport.is_some(),
             tls,
             register,
             takes_registration,
@@ -318,8 +363,10 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             may_transfer,
             follows_redirects,
             is_down: Arc::default(),
-        }),
-        _ => Err(faults),
+            targets: Arc::default(),
+        })
+    } else {
+        Err(faults)
     }
 }
 
@@ -364,7 +411,12 @@ fn check_registrar(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) {
             "a PBX registers with a user and password; name them, or the hashes of `sipedge hash-secret`";
         faults.push(section.fault("inbound_user", remedy));
     }
-    for (key, is_there) in [("host", raw.host.is_some()), ("transport", raw.transport.is_some())] {
+    for (key, is_there) in [
+        ("host", raw.host.is_some()),
+        ("hosts", raw.hosts.is_some()),
+        ("proxy", raw.proxy.is_some()),
+        ("transport", raw.transport.is_some()),
+    ] {
         if is_there {
             let remedy = "leave it out: with register = \"accept\" calls go where the PBX registered";
             faults.push(section.fault(key, remedy));
@@ -385,6 +437,17 @@ fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) 
             interval
         }
     }
+}
+
+/// How long a place may say nothing at all.
+fn read_failover(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> Duration {
+    let Some(text) = text else { return DEFAULT_FAILOVER };
+    // less than the first repetition of a lost INVITE is no trial, and after 32 s it is given up in any case
+    let range = Duration::from_millis(500)..=Duration::from_secs(32);
+    parse_duration(text).ok().filter(|after| range.contains(after)).unwrap_or_else(|| {
+        faults.push(section.fault("failover_after", "write 500ms to 32s, as in \"4s\""));
+        DEFAULT_FAILOVER
+    })
 }
 
 /// How keys go to the PBX.
@@ -449,26 +512,6 @@ fn read_music(section: &Section, file: &str) -> Result<HoldMusic, Fault> {
     Recording::from_wav(&bytes).map(HoldMusic::Recording).map_err(|error| remedy(error.to_string()))
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 address.
-fn split_host(text: &str, default_port: u16) -> Option<(String, u16)> {
-    if text.parse::<std::net::Ipv6Addr>().is_ok() {
-        return Some((text.to_owned(), default_port));
-    }
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (host, after) = rest.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
-        }
-        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = port.map_or(Some(default_port), |p| p.parse().ok().filter(|p| *p > 0))?;
-    let is_name = !host.is_empty()
-        && host.len() <= 253
-        && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_:".contains(&b));
-    is_name.then(|| (host.to_owned(), port))
-}
-
 impl Prepared for Trunks {
     fn targets(&self) -> Vec<String> {
         self.trunks.iter().map(|t| t.name.clone()).collect()
@@ -481,7 +524,7 @@ impl Prepared for Trunks {
 
     fn host(&self, target: &str) -> Option<String> {
         let trunk = self.trunks.iter().find(|t| t.name == target)?;
-        (!trunk.host.is_empty()).then(|| trunk.host.clone())
+        trunk.nearest().map(|place| place.host.clone())
     }
 
     fn is_by_tls(&self, target: &str) -> bool {
@@ -514,19 +557,6 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn hosts_are_split_with_and_without_port_in_both_families() {
-        let split = |text: &str| split_host(text, 5060).map(|(h, p)| format!("{h} {p}"));
-        assert_eq!(split("pbx.example").as_deref(), Some("pbx.example 5060"));
-        assert_eq!(split("10.0.0.1:5070").as_deref(), Some("10.0.0.1 5070"));
-        assert_eq!(split("[::1]:5070").as_deref(), Some("::1 5070"));
-        assert_eq!(split("::1").as_deref(), Some("::1 5060"));
-        assert_eq!(split("[::1]").as_deref(), Some("::1 5060"));
-        for bad in ["", "a b", "host:", "host:0", "host:99999", "[::1", "[host]:1", "a:1:2"] {
-            assert_eq!(split(bad), None, "{bad}");
-        }
-    }
-
-    #[test]
     fn every_mistake_of_a_trunk_is_named_at_once() {
         let section =
             Section::new("trunk.pbx", "t", json!({"password": "x", "codecs": ["mp3"], "caller_id": "x"}));
@@ -549,9 +579,11 @@ mod tests {
         let all = json!({"register": true, "register_expires": "1h", "qualify": "off", "transport": "tcp"});
         let all = with(all).unwrap();
         assert_eq!((seconds(all.register), seconds(all.qualify)), (Some(3_600), None));
-        assert_eq!((all.transport, all.port), (Transport::Tcp, 5060));
+        assert_eq!((all.transport, all.written_way()), (Transport::Tcp, Some(Way::Tcp)));
+        assert_eq!((plain.written_way(), plain.failover_after.as_secs()), (None, 4));
         let tls = with(json!({"transport": "tls", "sips": true})).unwrap();
-        assert_eq!((tls.transport, tls.port), (Transport::Tls(TlsPeer::ANY), 5061));
+        assert_eq!(tls.transport, Transport::Tls(TlsPeer::ANY));
+        assert_eq!(tls.places[0].uri_port(tls.transport), Some(5061));
         assert!(tls.tls.unwrap().is_sips);
         assert_eq!(seconds(with(json!({"register": true})).unwrap().register), Some(300));
         assert_eq!(plain.timers, TimerRules::default());
@@ -570,6 +602,8 @@ mod tests {
             (json!({"tls_ca": "/nonexistent/ca.pem"}), "tls_ca"),
             (json!({"transport": "tcp", "tls_name": "pbx.example"}), "tls_name"),
             (json!({"sips": true}), "sips"),
+            (json!({"failover_after": "499ms"}), "failover_after"),
+            (json!({"failover_after": "33s"}), "failover_after"),
             (json!({"dtmf": "inband"}), "dtmf"),
             (json!({"redirects": "routes"}), "redirects"),
             (json!({"session_timers": "on"}), "session_timers"),
@@ -615,9 +649,13 @@ mod tests {
         assert!(trunk.takes_registration && trunk.register.is_none() && trunk.qualify.is_none());
         assert!(matches!(trunk.access, Access::Digest { .. }));
         assert_eq!(read(json!({"register": "accept"})).unwrap_err(), ["trunk.pbx.inbound_user"]);
-        for (key, value) in
-            [("host", json!("192.0.2.1")), ("transport", json!("tcp")), ("register_expires", json!("60s"))]
-        {
+        for (key, value) in [
+            ("host", json!("192.0.2.1")),
+            ("hosts", json!(["192.0.2.1"])),
+            ("proxy", json!("192.0.2.1")),
+            ("transport", json!("tcp")),
+            ("register_expires", json!("60s")),
+        ] {
             let mut all = login();
             all[key] = value;
             assert_eq!(read(all).unwrap_err(), [format!("trunk.pbx.{key}")]);

@@ -89,7 +89,7 @@ impl Inbound {
         let source = flow.path.remote.ip().to_canonical();
         // an address is no user whose contact could be bound
         let needs_login = request.method == Method::REGISTER && self.is_registrar();
-        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.access.admits(source));
+        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.admits(source));
         let door = match by_address {
             Some(door) => door,
             None => match self.logged_in(now, request, source, &self.offered(flow)) {
@@ -319,6 +319,32 @@ mod tests {
             let (verdict, failed) = i.handle(Instant::now(), &request(Method::INVITE), &flow(source));
             assert_eq!((owner(&verdict), failed), (Err(401), None), "{source}");
         }
+    }
+
+    #[test]
+    fn who_sends_from_where_dns_finds_the_host_is_let_in_where_the_admin_says_so_and_as_long_as_it_is_there()
+    {
+        let named = trunk(json!({"host": "pbx.example", "inbound": "address"}));
+        let silent = trunk(json!({"host": "pbx.example"}));
+        let found = |ip: &str| super::super::targets::Target {
+            hop: std::net::SocketAddr::new(ip.parse().unwrap(), 5060).into(),
+            place: 0,
+        };
+        let mut i = Inbound::new(std::slice::from_ref(&named), Instant::now(), Seed::from_number(1));
+        let asked = |i: &mut Inbound, from: &str| {
+            owner(&i.handle(Instant::now(), &request(Method::INVITE), &flow(from)).0).map(str::to_owned)
+        };
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401));
+        for trunk in [&named, &silent] {
+            trunk.targets().locate(&[found("198.51.100.1"), found("2001:db8::1")]);
+        }
+        assert_eq!(asked(&mut i, "198.51.100.1:9999"), Ok("a".into()), "from any port");
+        assert_eq!(asked(&mut i, "[2001:db8::1]:5060"), Ok("a".into()));
+        assert_eq!(asked(&mut i, "198.51.100.2:5060"), Err(401));
+        named.targets().locate(&[found("198.51.100.2")]);
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401));
+        let mut i = Inbound::new(&[silent], Instant::now(), Seed::from_number(1));
+        assert_eq!(asked(&mut i, "198.51.100.1:5060"), Err(401), "by default a name proves nothing");
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod finder;
 mod kept;
 mod legs;
 mod registrations;
 mod upkeep;
 
 use super::branches::Ring;
-use super::config::Trunk;
+use super::config::{Place, Trunk};
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
+use super::targets::Target as Found;
 use crate::base::{CallId, Cause, Excerpt, LegId, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
@@ -21,22 +23,24 @@ use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
-use crate::sip::session::{SessionCommand, SessionEvent};
-use crate::sip::{Answer, Flow, Hop, Host, Method, Refer, Replaces, Request, StatusCode};
-use crate::ua::{Action, Identity, IncomingLeg, Login, Logins, OutgoingLeg, Terms, cause};
+use crate::sip::session::{CallFailure, SessionCommand, SessionEvent};
+use crate::sip::{Answer, Flow, Hop, Host, Method, NameAddr, Refer, Replaces, Request, StatusCode};
+use crate::ua::{
+    Action, Destination, Identity, IncomingLeg, Login, Logins, Others, OutgoingLeg, Terms, cause,
+};
 use async_trait::async_trait;
+use finder::Finder;
 use kept::Kept;
 pub(super) use legs::Legs;
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
-/// A name that takes longer to look up is as good as none.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
+/// Most places that one call tries.
+const MAX_TRIES: usize = 8;
 
 /// Places calls by the configured trunks.
 pub(super) struct TrunkDialer {
@@ -46,6 +50,7 @@ pub(super) struct TrunkDialer {
     /// Of each trunk, the accounts that have an extension of its PBX.
     lines: BTreeMap<String, Arc<BTreeMap<String, Login>>>,
     sip: Arc<SipStack>,
+    finder: Finder,
 }
 
 impl TrunkDialer {
@@ -55,34 +60,51 @@ impl TrunkDialer {
         legs: Legs,
         services: &Services,
     ) -> Result<Self, String> {
-        let sip = services.get::<SipStack>().ok_or("trunks need the SIP stack, which was not started")?;
+        let finder = Finder::new(services).ok_or("trunks need the SIP stack, which was not started")?;
+        let sip = finder.sip.clone();
         // its keep-alives and calls shall not wait behind strangers
-        trunks.iter().filter_map(|t| t.host.parse().ok()).for_each(|ip| sip.trust(ip));
+        let places = trunks.iter().flat_map(|t| t.places.iter().chain(&t.proxy));
+        places.filter_map(Place::ip).for_each(|ip| sip.trust(ip));
         trunks.iter().flat_map(|t| t.access.networks()).for_each(|network| sip.trust_network(*network));
         trunks.iter().try_for_each(|t| t.start_tls(&sip, services))?;
         let registry = services.get::<Registry>();
         let lines = trunks.iter().map(|t| (t.name.clone(), Arc::new(t.lines(registry.as_deref())))).collect();
         let trunks = trunks.into_iter().map(|t| (t.name.clone(), t)).collect();
-        Ok(Self { trunks, bindings, legs, lines, sip })
+        Ok(Self { trunks, bindings, legs, lines, sip, finder })
     }
 
-    /// Where a trunk's PBX is now, and how it is addressed there; `place` is one of its bindings, by default the best.
-    async fn place(&self, trunk: &Trunk, place: Option<u64>) -> Result<(Hop, Identity), Cause> {
+    /// Where a call to a trunk goes, and where else when nobody is there; see [`Self::registered`] for `place`.
+    async fn destinations(&self, trunk: &Trunk, place: Option<u64>) -> Result<(Destination, Others), Cause> {
         if trunk.takes_registration {
-            let bindings = self.bindings.lock();
-            let ranked = bindings.ranked(Instant::now(), &trunk.name);
-            let at = place.map_or(Some(0), |id| ranked.iter().position(|b| b.id() == id));
-            // nobody is there to ring, as with a trunk that is down; of several bindings the best one is looked after
-            let binding = at.filter(|at| *at > 0 || !trunk.is_down()).and_then(|at| ranked.get(at));
-            let binding = binding.ok_or(Cause::Unreachable)?;
-            return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
+            return Ok((self.registered(trunk, place)?, Others::default()));
         }
         // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
         if trunk.is_down() {
             return Err(Cause::Unreachable);
         }
-        let address = trunk.address(trunk.listening(&self.sip)).await?;
-        Ok((Hop { transport: trunk.way(), address }, trunk.identity()))
+        let found = self.finder.find(trunk, self.finder.fork_seed()).await.map_err(|error| {
+            let host = trunk.nearest().map_or("", |place| &place.host);
+            warn!(trunk = trunk.name, host, %error, "cannot look up the trunk's host");
+            Cause::Unreachable
+        })?;
+        let mut found = found.iter().map(|target| trunk.destination(target));
+        let first = found.next().ok_or(Cause::Unreachable)?;
+        // our offer names an address that the first place reaches, as others of its kind do
+        let kind =
+            |d: &Destination| (d.hop.address.is_ipv4(), d.hop.address.ip().to_canonical().is_loopback());
+        let others = found.filter(|other| kind(other) == kind(&first)).take(MAX_TRIES - 1).collect();
+        Ok((first, Others { destinations: others, silence_limit: trunk.failover_after }))
+    }
+
+    /// Where a PBX registered, and how it is addressed there; `place` is one of its bindings, by default the best.
+    fn registered(&self, trunk: &Trunk, place: Option<u64>) -> Result<Destination, Cause> {
+        let bindings = self.bindings.lock();
+        let ranked = bindings.ranked(Instant::now(), &trunk.name);
+        let at = place.map_or(Some(0), |id| ranked.iter().position(|b| b.id() == id));
+        // nobody is there to ring, as with a trunk that is down; of several bindings the best one is looked after
+        let binding = at.filter(|at| *at > 0 || !trunk.is_down()).and_then(|at| ranked.get(at));
+        let binding = binding.ok_or(Cause::Unreachable)?;
+        Ok(Destination { hop: binding.hop(trunk.is_symmetric), identity: trunk.identity_at(binding) })
     }
 }
 
@@ -90,7 +112,8 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
-        let (hop, identity) = self.place(&trunk, target.place).await?;
+        let (destination, others) = self.destinations(&trunk, target.place).await?;
+        let Destination { hop, identity } = &destination;
         if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
             let contact = contact.to_string();
             info!(call = %leg.call, leg = %leg.leg, trunk = trunk.name, contact = %Excerpt(&contact), "one of its places");
@@ -100,9 +123,9 @@ impl Dialer for TrunkDialer {
         let terms = trunk.terms(hop.address, &identity.host);
         let of_accounts = self.lines.get(&trunk.name).cloned().unwrap_or_default();
         let logins = Logins { own: trunk.credentials(), of_accounts };
-        let outgoing = OutgoingLeg::new(identity, logins, trunk.is_symmetric, trunk.timers, terms);
+        let outgoing = OutgoingLeg::new(destination, others, logins, trunk.is_symmetric, trunk.timers, terms);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
-        tokio::spawn(run(here, outgoing, hop, leg, inbox));
+        tokio::spawn(run(here, trunk, outgoing, leg, inbox));
         Ok(OpenedLeg { profile, commands })
     }
 
@@ -119,7 +142,8 @@ impl Dialer for TrunkDialer {
 
 /// Lets the trunks' calls in, and takes them.
 pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, context: &EdgeContext) {
-    let Some(sip) = context.services.get::<SipStack>() else { return };
+    let Some(finder) = Finder::new(&context.services).map(Arc::new) else { return };
+    let sip = finder.sip.clone();
     let mut entropy = [0; 32];
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
     let inbound =
@@ -141,7 +165,7 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
         let mut sessions = sip.serve(&trunk.name);
         if !trunk.takes_registration {
             let lines = trunk.lines(Some(&context.registry));
-            tokio::spawn(upkeep::look_after(trunk.clone(), lines, sip.clone()));
+            tokio::spawn(upkeep::look_after(trunk.clone(), lines, finder.clone()));
         }
         let context = context.clone();
         let here = Here { trunk: trunk.name.clone(), sip: sip.clone(), legs: legs.clone() };
@@ -313,38 +337,29 @@ impl Trunk {
         }
     }
 
-    /// What its calls may do; `address` and `host` mean the PBX itself.
+    /// What its calls may do; `address` and `host` mean the PBX itself, as all its places do.
     fn terms(&self, address: SocketAddr, host: &Host) -> Terms {
-        let ip = Host::from(address.ip().to_canonical());
+        let usual = |port: Option<u16>| port.unwrap_or_else(|| self.transport.default_port());
+        let port = self.places.first().map_or_else(|| usual(None), |place| usual(place.port));
+        let ip = |address: SocketAddr| Host::from(address.ip().to_canonical());
+        let here = [host.clone(), ip(address)];
+        let mut places: Vec<(Host, u16)> =
+            here.into_iter().flat_map(|h| [(h.clone(), port), (h, address.port())]).collect();
+        places.extend(self.places.iter().map(|place| (place.sip_host(), usual(place.port))));
+        if self.proxy.is_none() {
+            places.extend(self.targets().located().iter().map(|hop| (ip(hop.address), hop.address.port())));
+        }
+        places.sort_by_key(|(host, port)| (host.to_string(), *port));
+        places.dedup();
         Terms {
             source: Source::Trunk(self.name.clone()),
             target: Target { edge: "trunk", name: self.name.clone(), number: String::new(), place: None },
-            places: [host, &ip]
-                .iter()
-                .flat_map(|h| [((*h).clone(), self.port), ((*h).clone(), address.port())])
-                .collect(),
+            places,
             policy: self.policy.clone(),
             keys_by_info: self.keys_by_info,
             may_transfer: self.may_transfer,
             follows_redirects: self.follows_redirects,
         }
-    }
-
-    async fn address(&self, listening: &[SocketAddr]) -> Result<SocketAddr, Cause> {
-        self.look_up(listening).await.map_err(|error| {
-            warn!(trunk = self.name, host = self.host, %error, "cannot look up the trunk's host");
-            Cause::Unreachable
-        })
-    }
-
-    /// Where its host is now, towards these addresses of ours.
-    async fn look_up(&self, listening: &[SocketAddr]) -> io::Result<SocketAddr> {
-        if let Ok(ip) = self.host.parse::<IpAddr>() {
-            return Ok(SocketAddr::new(ip, self.port));
-        }
-        let lookup = tokio::net::lookup_host((self.host.as_str(), self.port));
-        let found: Vec<SocketAddr> = tokio::time::timeout(LOOKUP_TIMEOUT, lookup).await??.collect();
-        reachable(&found, listening).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Our addresses that it can be reached from.
@@ -354,22 +369,34 @@ impl Trunk {
 
     /// Its host as SIP writes it.
     fn sip_host(&self) -> Host {
-        match self.host.parse::<IpAddr>() {
-            Ok(ip) => Host::from(ip),
-            Err(_) => Host::Name(self.host.clone()),
-        }
+        self.places.first().map_or_else(|| Host::Name(String::new()), Place::sip_host)
     }
 
     fn identity(&self) -> Identity {
+        self.identity_of(self.places.first())
+    }
+
+    /// How it is addressed at one of its hosts.
+    fn identity_of(&self, place: Option<&Place>) -> Identity {
         Identity {
-            host: self.sip_host(),
+            host: place.map_or_else(|| self.sip_host(), Place::sip_host),
             contact: None,
-            routes: Vec::new(),
-            port: Some(self.port),
+            routes: self.routes(),
+            port: place.and_then(|place| place.uri_port(self.transport)),
             transport: self.transport,
             is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
         }
+    }
+
+    /// The proxy on the way to it.
+    fn routes(&self) -> Vec<NameAddr> {
+        self.proxy.iter().map(|proxy| proxy.route(self.transport)).collect()
+    }
+
+    /// A place of its, and how it is addressed there.
+    fn destination(&self, found: &Found) -> Destination {
+        Destination { hop: found.hop, identity: self.identity_of(self.places.get(found.place)) }
     }
 
     /// How it is addressed where it registered.
@@ -406,18 +433,11 @@ impl Trunk {
     }
 }
 
-/// The first of a name's addresses whose IP version we listen with: who listens by IPv4 alone gets nowhere with the IPv6
-/// address that stands first. When there is none of the kind, the first of all, and the failure will name it.
-fn reachable(found: &[SocketAddr], listening: &[SocketAddr]) -> Option<SocketAddr> {
-    let is_served = |a: &&SocketAddr| listening.iter().any(|l| l.is_ipv4() == a.is_ipv4());
-    found.iter().find(is_served).or_else(|| found.first()).copied()
-}
-
 /// One leg, until its call or its session is over; whichever goes first, the other is told.
 async fn run(
     here: Here,
+    trunk: Arc<Trunk>,
     mut leg: OutgoingLeg,
-    target: Hop,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
@@ -433,6 +453,7 @@ async fn run(
                     if let SessionEvent::Failed(failure) = &event {
                         info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
                     }
+                    note(&trunk, leg.hop(), &event);
                     leg.handle_session(event)
                 }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
@@ -445,6 +466,11 @@ async fn run(
         match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
+                let target = leg.hop();
+                if session.is_some() {
+                    let (address, transport) = (target.address, target.transport.as_str());
+                    info!(call = %call.call, leg = %call.leg, %address, transport, "dialing again");
+                }
                 let dialled = here.sip.dial(Dial { target, contact_user, call: *outgoing }).await;
                 _known = Some(here.legs.add(dialled.0.token(), &here.trunk, &call));
                 session = Some(dialled);
@@ -468,6 +494,25 @@ async fn run(
     }
 }
 
+/// Remembers whether somebody was at a place.
+fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
+    match event {
+        SessionEvent::Failed(CallFailure::Congestion) => {}
+        SessionEvent::Failed(failure) if failure.is_absence() => {
+            let retry_after = match failure {
+                CallFailure::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            trunk.targets().failed(Instant::now(), hop, retry_after);
+        }
+        SessionEvent::Ringing
+        | SessionEvent::Progress { .. }
+        | SessionEvent::Answered { .. }
+        | SessionEvent::Failed(_) => trunk.targets().answered(hop),
+        _ => {}
+    }
+}
+
 /// The next word of the session; never, before there is one.
 async fn next_event(
     session: &mut Option<(SessionHandle, mpsc::Receiver<SessionEvent>)>,
@@ -475,27 +520,5 @@ async fn next_event(
     match session {
         Some((_, events)) => events.recv().await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_leads_to_an_address_of_an_ip_version_that_we_listen_with() {
-        let addresses =
-            |texts: &[&str]| texts.iter().map(|t| t.parse().unwrap()).collect::<Vec<SocketAddr>>();
-        let both = addresses(&["[2001:db8::4]:5060", "192.0.2.4:5060", "192.0.2.5:5060"]);
-        let (v4, v6) = (addresses(&["0.0.0.0:5080"]), addresses(&["[::]:5080"]));
-        assert_eq!(reachable(&both, &v4), Some(both[1]));
-        assert_eq!(reachable(&both, &v6), Some(both[0]));
-        assert_eq!(
-            reachable(&both, &[v4.clone(), v6.clone()].concat()),
-            Some(both[0]),
-            "the resolver's order"
-        );
-        assert_eq!(reachable(&both[..1], &v4), Some(both[0]));
-        assert_eq!(reachable(&[], &v4), None);
     }
 }

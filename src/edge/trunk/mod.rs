@@ -1,7 +1,8 @@
 //! SIP trunks: PBXs and carriers that are called by address, with digest where they ask for it, and that call us with
 //! digest or from their network.
 //!
-//! `config` reads `[trunk.…]`, `branches` says which of a PBX's places ring, `inbound` decides who may call, `logins` who failed too often, `io` dials, takes calls,
+//! `config` reads `[trunk.…]`, `branches` says which of a PBX's places ring, `inbound` decides who may call, `logins` who failed
+//! too often, `targets` which of a PBX's places failed lately, `io` finds these places, dials, takes calls,
 //! keeps the trunk registered and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
 
 mod branches;
@@ -10,6 +11,7 @@ mod inbound;
 mod io;
 mod logins;
 mod pbx_end;
+mod targets;
 mod tls;
 
 use super::contract::{Edge, Table};

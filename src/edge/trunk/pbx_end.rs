@@ -67,7 +67,11 @@ impl End<'_> {
         self.trunk.user.is_some() && self.trunk.policy.caller_id != CallerId::From
     }
 
+    /// The address that our calls come from.
     fn host(&self) -> &str {
+        if let Some(proxy) = &self.trunk.proxy {
+            return &proxy.host;
+        }
         let host = self.ours.rsplit_once(':').map_or(self.ours, |(host, _)| host);
         host.trim_start_matches('[').trim_end_matches(']')
     }
@@ -78,6 +82,16 @@ impl End<'_> {
             Transport::Udp => format!("sip:{}", self.ours),
             other => format!("sip:{}\\;transport={}", self.ours, other.as_str().to_ascii_lowercase()),
         }
+    }
+
+    /// The proxy in between, as the PBX writes it: a semicolon would begin a comment in Asterisk's files.
+    fn outbound_proxy(&self) -> Option<String> {
+        let proxy = self.trunk.proxy.as_ref()?.route(self.trunk.transport).uri.to_string();
+        Some(proxy.replace(';', "\\;"))
+    }
+
+    fn add_outbound_proxy(&self, lines: &mut Lines) {
+        self.outbound_proxy().iter().for_each(|proxy| lines.key("outbound_proxy", proxy));
     }
 
     fn add_tls_hint(&self, lines: &mut Lines) {
@@ -140,6 +154,7 @@ impl End<'_> {
             lines.key("identify_by", "ip"); // else anybody who writes our name in From is let in
         }
         lines.keys(&[("aors", name), ("direct_media", "no")]);
+        self.add_outbound_proxy(&mut lines);
         if trunk.keys_by_info {
             lines.key("dtmf_mode", "info");
         }
@@ -164,6 +179,7 @@ impl End<'_> {
             lines.key("contact", &self.asterisk_uri());
         }
         lines.key("qualify_frequency", "30");
+        self.add_outbound_proxy(&mut lines);
         if !self.is_known_by_user() || self.our_login().is_none() {
             lines.section(name);
             lines.keys(&[("type", "identify"), ("endpoint", name), ("match", self.host())]);
@@ -177,6 +193,7 @@ impl End<'_> {
             lines.keys(&[("retry_interval", "10"), ("forbidden_retry_interval", "10")]);
             lines.keys(&[("auth_rejection_permanent", "no"), ("max_retries", "10000")]);
             lines.keys(&[("line", "yes"), ("endpoint", name)]);
+            self.add_outbound_proxy(&mut lines);
         }
         lines.0
     }
@@ -204,6 +221,7 @@ impl End<'_> {
         if trunk.register.is_none() {
             lines.key("remote_hosts", self.ours);
         }
+        self.add_outbound_proxy(&mut lines);
         if trunk.transport != Transport::Udp {
             let transport = trunk.transport.as_str().to_ascii_lowercase();
             lines.key("contact_pattern", &format!("sip:${{REMOTE_HOST}}\\;transport={transport}"));
@@ -276,6 +294,10 @@ impl End<'_> {
         param("password", password);
         param("realm", crate::sip::REALM);
         param("proxy", self.ours);
+        self.trunk.proxy.iter().for_each(|proxy| {
+            let uri = proxy.route(self.trunk.transport).uri.to_string();
+            param("outbound-proxy", uri.trim_start_matches("sip:").trim_end_matches(";lr"));
+        });
         param("register", if trunk.takes_registration { "true" } else { "false" });
         if trunk.transport != Transport::Udp {
             let transport = trunk.transport.as_str().to_ascii_lowercase();
@@ -327,6 +349,13 @@ impl End<'_> {
             );
         }
         let host = self.host();
+        if host.parse::<std::net::IpAddr>().is_err() {
+            return format!(
+                "\n<!-- autoload_configs/acl.conf.xml, in the list \"domains\": sipedge calls without a login, by {}; \
+                 add its address with <node type=\"allow\" cidr=\"ADDRESS/32\"/>, then `reloadacl`. -->\n",
+                xml(host)
+            );
+        }
         let bits = if host.contains(':') { 128 } else { 32 };
         format!(
             "\n<!-- autoload_configs/acl.conf.xml, in the list \"domains\": sipedge calls without a login; then `reloadacl`.\n     \
@@ -516,6 +545,29 @@ mod tests {
         assert!(with("sdes-optional", Pbx::Asterisk).contains("\nmedia_encryption_optimistic = yes\n"));
         assert!(with("dtls", Pbx::AsteriskWizard).contains("\nendpoint/dtls_auto_generate_cert = yes\n"));
         assert!(with("sdes", Pbx::FreeSwitch).contains("rtp_secure_media=mandatory"));
+    }
+
+    #[test]
+    fn several_hosts_get_the_same_and_a_proxy_stands_between_the_two() {
+        let mut pair = shipped();
+        pair.as_object_mut().unwrap().remove("host");
+        pair["hosts"] = json!(["127.0.0.1", "127.0.0.2"]);
+        for pbx in [Pbx::Asterisk, Pbx::AsteriskWizard, Pbx::FreeSwitch] {
+            assert_eq!(end(pair.clone(), pbx), end(shipped(), pbx));
+        }
+        let by_proxy = json!({"host": "pbx.example", "proxy": "192.0.2.7:5070", "inbound": "address"});
+        let asterisk = end(by_proxy.clone(), Pbx::Asterisk);
+        assert_eq!(asterisk.matches("outbound_proxy = sip:192.0.2.7:5070\\;lr\n").count(), 2, "{asterisk}");
+        assert!(asterisk.contains("match = 192.0.2.7\n"), "{asterisk}");
+        assert!(
+            end(by_proxy.clone(), Pbx::AsteriskWizard).contains("outbound_proxy = sip:192.0.2.7:5070\\;lr\n")
+        );
+        let freeswitch = end(by_proxy, Pbx::FreeSwitch);
+        for part in ["name=\"outbound-proxy\" value=\"192.0.2.7:5070\"", "cidr=\"192.0.2.7/32\""] {
+            assert!(freeswitch.contains(part), "{freeswitch}");
+        }
+        let named = end(json!({"host": "pbx.example", "proxy": "sbc.example"}), Pbx::FreeSwitch);
+        assert!(named.contains("by sbc.example;") && !named.contains("cidr=\"sbc"), "{named}");
     }
 
     #[test]

@@ -39,7 +39,7 @@ use tracing::info;
 use upkeep::Upkeep;
 
 pub use tls::TlsTarget;
-pub use upkeep::{Locate, RegistrationHandle};
+pub use upkeep::{Locate, Reach, RegistrationHandle};
 
 /// Settings of the stack.
 #[derive(Clone)]
@@ -454,11 +454,21 @@ impl SipStack {
         answer.await.ok().flatten()
     }
 
-    /// The final response to a request outside any dialog.
-    async fn request(&self, flow: Flow, request: Request) -> Result<Box<Response>, Failure> {
+    /// The final response to a request outside any dialog, within the limit or 64·T1.
+    async fn request(
+        &self,
+        flow: Flow,
+        request: Request,
+        limit: Option<Duration>,
+    ) -> Result<Box<Response>, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Request { flow, request: Box::new(request), reply }).await;
+        let _ = self.commands.send(Command::Request { flow, request: Box::new(request), limit, reply }).await;
         answer.await.unwrap_or(Err(Failure::Transport))
+    }
+
+    /// Returns when the stack has ended.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
     }
 
     /// Counters; zeros when the stack has ended.

@@ -59,7 +59,7 @@ pub(super) enum Command {
     Probe { target: Hop, probe: Probe, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     Meet { target: Hop },
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
-    Request { flow: Flow, request: Box<Request>, reply: Reply },
+    Request { flow: Flow, request: Box<Request>, limit: Option<Duration>, reply: Reply },
     Session { token: u64, command: SessionCommand },
     Find { replaces: Box<Replaces>, reply: oneshot::Sender<Replaced<u64>> },
     Stats { reply: oneshot::Sender<StackStats> },
@@ -453,14 +453,16 @@ impl Owner {
                     is_sips: false,
                 })));
             }
-            Command::Request { flow, request, reply } => match self.endpoint.request(now, flow, *request) {
-                Ok(id) => {
-                    let ip = flow.path.remote.ip();
-                    self.feed.known.add(ip);
-                    self.requests.insert(id, (ip, reply));
+            Command::Request { flow, request, limit, reply } => {
+                match self.endpoint.request(now, flow, *request, limit) {
+                    Ok(id) => {
+                        let ip = flow.path.remote.ip();
+                        self.feed.known.add(ip);
+                        self.requests.insert(id, (ip, reply));
+                    }
+                    Err(_) => drop(reply.send(Err(Failure::Timeout))),
                 }
-                Err(_) => drop(reply.send(Err(Failure::Timeout))),
-            },
+            }
             Command::Stats { reply } => drop(reply.send(self.stats())),
             Command::Drain { limit } => self.endpoint.drain(now + limit),
             Command::Shutdown { limit, reason } => {

@@ -249,7 +249,7 @@ async fn a_peer_that_does_not_read_is_cut_off() {
         };
         r.body = vec![b'x'; 40_000].into();
         let (stack, flow) = (stack.clone(), end.flow);
-        asking.spawn(async move { stack.request(flow, r).await });
+        asking.spawn(async move { stack.request(flow, r, None).await });
     }
     let (_far, _) = listener.accept().unwrap();
     let first = timeout(Duration::from_secs(5), asking.join_next()).await.unwrap();

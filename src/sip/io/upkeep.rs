@@ -1,11 +1,10 @@
 //! The tasks that keep registrations and watch peers: one each, driving [`Registration`] and [`Qualify`].
 
-use super::super::Hop;
-use super::super::NameAddr;
 use super::super::endpoint::Probe;
 use super::super::qualify::{self, PROBE_LIMIT, Qualify, Reachability};
 use super::super::register::{self, RegisterFailure, RegisterState, Registration};
 use super::super::transaction::Failure;
+use super::super::{Hop, Host, NameAddr, SipUri, StatusCode};
 use super::SipStack;
 use async_trait::async_trait;
 use std::future::Future;
@@ -16,17 +15,46 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// How a peer is reached.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// Where requests go.
+    pub hop: Hop,
+    /// Whom they are for; none: whoever is there, and the registrar of the configuration.
+    pub host: Option<(Host, Option<u16>)>,
+    /// Proxies on the way.
+    pub routes: Vec<NameAddr>,
+    /// How long a REGISTER is waited for, where there is another place to try; none: 64·T1.
+    pub limit: Option<Duration>,
+}
+
+impl From<Hop> for Reach {
+    fn from(hop: Hop) -> Self {
+        Self { hop, host: None, routes: Vec::new(), limit: None }
+    }
+}
+
 /// Finds where a peer is, each time anew: its name may lead elsewhere after an outage.
 #[async_trait]
 pub trait Locate: Send + Sync {
-    /// Where it is now; it answers within seconds.
-    async fn locate(&self) -> Option<Hop>;
+    /// How it is reached now; it answers within seconds.
+    async fn locate(&self) -> Option<Reach>;
+
+    /// Nobody is there who could serve: another place may be found next time.
+    fn failed(&self, _hop: Hop) {}
 }
 
 #[async_trait]
 impl Locate for Hop {
-    async fn locate(&self) -> Option<Hop> {
-        Some(*self)
+    async fn locate(&self) -> Option<Reach> {
+        Some(Reach::from(*self))
+    }
+}
+
+#[async_trait]
+impl Locate for Reach {
+    async fn locate(&self) -> Option<Reach> {
+        Some(self.clone())
     }
 }
 
@@ -120,16 +148,20 @@ async fn keep_registered(
                 register::Output::State(state) => drop(news.send_replace(state)),
                 register::Output::Done => return,
                 register::Output::Send => {
-                    let end = match peer.locate().await {
-                        Some(hop) => stack.end_towards(hop).await,
+                    let reach = peer.locate().await;
+                    let end = match &reach {
+                        Some(reach) => stack.end_towards(reach.hop).await,
                         None => None,
                     };
-                    let Some(end) = end else {
+                    let Some((end, reach)) = end.zip(reach) else {
                         machine.handle_failure(Instant::now(), RegisterFailure::Unreachable);
                         continue;
                     };
+                    if let Some((host, port)) = &reach.host {
+                        machine.set_registrar(host, *port, reach.routes);
+                    }
                     let request = machine.request(&end);
-                    let mut answer = pin!(stack.request(end.flow, request));
+                    let mut answer = pin!(stack.request(end.flow, request, reach.limit));
                     let result = loop {
                         tokio::select! {
                             result = &mut answer => break result,
@@ -139,6 +171,13 @@ async fn keep_registered(
                             },
                         }
                     };
+                    let is_absent = match &result {
+                        Ok(response) => response.status == StatusCode::SERVICE_UNAVAILABLE,
+                        Err(_) => true,
+                    };
+                    if is_absent {
+                        peer.failed(reach.hop);
+                    }
                     match result {
                         Ok(response) => machine.handle_response(Instant::now(), &response),
                         Err(why) => machine.handle_failure(Instant::now(), why.into()),
@@ -196,12 +235,13 @@ async fn watch_peer(
             match output {
                 qualify::Output::State(state) => drop(news.send_replace(state)),
                 qualify::Output::Probe => {
-                    let probe = Probe { from: from.clone(), limit: Some(PROBE_LIMIT) };
                     let probe = async {
-                        match peer.locate().await {
-                            Some(hop) => stack.options(hop, probe).await,
-                            None => Err(Failure::Transport),
-                        }
+                        let Some(Reach { hop, host, routes, .. }) = peer.locate().await else {
+                            return Err(Failure::Transport);
+                        };
+                        let to = host.map(|(host, port)| SipUri::new(None, host, port).by(hop.transport));
+                        let probe = Probe { from: from.clone(), limit: Some(PROBE_LIMIT), to, routes };
+                        stack.options(hop, probe).await
                     };
                     let Some(result) = unless_over(probe, &news, &closing).await else { return };
                     machine.handle_result(Instant::now(), result);

@@ -14,7 +14,7 @@ use super::update;
 use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
 use crate::sip::Reason;
 use bytes::Bytes;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
 const MAX_FORKS: usize = 16;
@@ -33,6 +33,8 @@ enum State {
     Proceeding,
     /// CANCEL is out.
     Cancelling,
+    /// Nothing was heard for too long, and that was told; a late answer is cancelled or ended.
+    GivenUp,
     /// A 2xx came.
     Answered,
 }
@@ -88,6 +90,13 @@ impl Client {
         self.ticket
     }
 
+    /// See [`super::Session::give_up_silent_at`].
+    pub(super) const fn give_up_silent_at(&mut self, at: Instant) {
+        if matches!(self.state, State::Calling) {
+            self.deadline = Some((at, SessionTimer::Silence));
+        }
+    }
+
     pub(super) fn hangup(&mut self, now: Instant, line: &mut Line) {
         if self.state == State::Proceeding {
             self.send_cancel(now, line);
@@ -102,6 +111,7 @@ impl Client {
         response: &Response,
     ) -> Option<Confirmed> {
         match response.status {
+            _ if line.is_over() && !response.status.is_success() => self.handle_late(now, line, response),
             s if s.is_provisional() => self.handle_provisional(now, line, response),
             s if s.is_success() => return self.handle_success(now, line, response),
             StatusCode::SESSION_INTERVAL_TOO_SMALL
@@ -177,13 +187,17 @@ impl Client {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, line: &mut Line) {
-        if line.is_over() {
-            return;
-        }
-        let Some((_, timer)) = self.deadline.filter(|(at, _)| *at <= now) else { return };
+        let due = self.deadline.filter(|(at, timer)| *at <= now && is_kept(*timer, line));
+        let Some((_, timer)) = due else { return };
         self.deadline = None;
-        if timer == SessionTimer::CancelGiveUp {
-            return self.give_up(line);
+        match timer {
+            SessionTimer::CancelGiveUp => return self.give_up(line),
+            SessionTimer::Silence => {
+                self.state = State::GivenUp;
+                line.hush(self.ticket);
+                return self.fail(line, CallFailure::Timeout);
+            }
+            _ => {}
         }
         line.failure = Some(CallFailure::Timeout);
         if line.hangup.is_none() {
@@ -193,7 +207,16 @@ impl Client {
     }
 
     pub(super) fn poll_timeout(&self, line: &Line) -> Option<(Instant, SessionTimer)> {
-        self.deadline.filter(|_| !line.is_over())
+        self.deadline.filter(|(_, timer)| is_kept(*timer, line))
+    }
+
+    /// A response that is no 2xx to a call that is over. One that was given up, and rings after all, is cancelled.
+    fn handle_late(&mut self, now: Instant, line: &mut Line, response: &Response) {
+        if response.status.is_provisional() && self.state == State::GivenUp {
+            self.send_cancel(now, line);
+        } else if !response.status.is_provisional() {
+            self.deadline = None;
+        }
     }
 
     fn handle_provisional(&mut self, now: Instant, line: &mut Line, response: &Response) {
@@ -418,6 +441,11 @@ impl Client {
     }
 }
 
+/// Whether a timer still counts: of a call that is over, that of a CANCEL alone.
+fn is_kept(timer: SessionTimer, line: &Line) -> bool {
+    !line.is_over() || timer == SessionTimer::CancelGiveUp
+}
+
 /// Most Contacts of a redirect that are looked at.
 const MAX_CONTACTS: usize = 8;
 
@@ -430,7 +458,15 @@ fn failure_of(response: &Response) -> CallFailure {
         }
     }
     let (q850, text) = q850_of(&response.headers);
-    CallFailure::Status { status: response.status, phrase: response.phrase.clone(), q850, text }
+    let retry_after = retry_after(&response.headers);
+    CallFailure::Status { status, phrase: response.phrase.clone(), q850, text, retry_after }
+}
+
+/// Seconds, before a comment and parameters (RFC 3261 §20.33).
+fn retry_after(headers: &Headers) -> Option<Duration> {
+    let value = headers.get(&HeaderName::RetryAfter)?.trim();
+    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok().map(|seconds: u32| Duration::from_secs(u64::from(seconds)))
 }
 
 /// Where a redirect leads, by the wish of its sender (RFC 3261 §8.1.3.4): `q` first, then their order.

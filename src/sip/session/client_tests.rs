@@ -23,6 +23,7 @@ pub(super) fn call() -> OutgoingCall {
         credentials: Some(Credentials::new("edge", Secret::new("pw"))),
         body: Some(Body::sdp("v=0\r\n")),
         ring_limit: Duration::from_secs(60),
+        silence_limit: None,
         max_forwards: 70,
         stays_on_flow: false,
         timers: TimerRules::default(),
@@ -34,11 +35,12 @@ pub(super) struct Bench {
     pub(super) session: Session,
     /// Requests of ours, newest last, with their tickets.
     pub(super) sent: Vec<(Ticket, Request)>,
-    acks: Vec<(Flow, Request)>,
+    pub(super) acks: Vec<(Flow, Request)>,
     pub(super) answers: Vec<Response>,
     pub(super) events: Vec<SessionEvent>,
-    abandoned: usize,
-    is_done: bool,
+    pub(super) abandoned: usize,
+    pub(super) hushed: usize,
+    pub(super) is_done: bool,
     /// Requests that [`Self::short`] has told.
     told: usize,
 }
@@ -56,6 +58,7 @@ impl Bench {
             answers: vec![],
             events: vec![],
             abandoned: 0,
+            hushed: 0,
             is_done: false,
             told: 0,
         };
@@ -75,6 +78,7 @@ impl Bench {
                 }
                 SessionOutput::Respond { response, .. } => self.answers.push(*response),
                 SessionOutput::Abandon(_) => self.abandoned += 1,
+                SessionOutput::Hush(_) => self.hushed += 1,
                 SessionOutput::Event(event) => self.events.push(event),
                 SessionOutput::Done => self.is_done = true,
             }
@@ -137,7 +141,7 @@ impl Bench {
         self.drain();
     }
 
-    fn end_all(&mut self) {
+    pub(super) fn end_all(&mut self) {
         for (ticket, _) in self.sent.clone() {
             self.session.handle_terminated(ticket);
         }
@@ -261,12 +265,14 @@ fn a_call_that_rings_too_long_is_cancelled_and_has_timed_out() {
 fn a_refusal_tells_status_and_q850_cause_rfc_3326() {
     let mut b = Bench::new(call());
     let reason = (HeaderName::Reason, "SIP;cause=480, Q.850;cause=19;text=\"no answer\"");
-    b.answer(Method::INVITE, 480, "t1", &[reason]);
+    let retry = (HeaderName::RetryAfter, "18000 (I'm in a meeting);duration=3600");
+    b.answer(Method::INVITE, 480, "t1", &[reason, retry]);
     let expected = CallFailure::Status {
         status: StatusCode::TEMPORARILY_UNAVAILABLE,
         phrase: "Temporarily Unavailable".into(),
         q850: Some(19),
         text: Some("no answer".into()),
+        retry_after: Some(Duration::from_secs(18_000)),
     };
     assert_eq!(b.events, [SessionEvent::Failed(expected)]);
 }

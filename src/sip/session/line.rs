@@ -247,6 +247,11 @@ impl Line {
         self.outputs.push_back(SessionOutput::Abandon(ticket));
     }
 
+    /// A client INVITE goes no more.
+    pub(super) fn hush(&mut self, ticket: Ticket) {
+        self.outputs.push_back(SessionOutput::Hush(ticket));
+    }
+
     /// News that is not the last.
     pub(super) fn tell(&mut self, event: SessionEvent) {
         if !self.is_over {

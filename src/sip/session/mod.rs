@@ -68,6 +68,8 @@ pub enum SessionOutput {
     },
     /// Forget a client INVITE transaction.
     Abandon(Ticket),
+    /// Send its INVITE no more.
+    Hush(Ticket),
     /// News.
     Event(SessionEvent),
     /// Forget the session.
@@ -77,6 +79,8 @@ pub enum SessionOutput {
 /// Why a session wakes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SessionTimer {
+    /// Nothing at all was heard of the far side for too long.
+    Silence,
     /// It rings too long.
     RingLimit,
     /// 64·T1 after CANCEL without a final response (RFC 3261 §9.1).
@@ -130,6 +134,13 @@ impl Session {
             Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow, call.timers);
         let client = Client::start(&mut line, call);
         Self { line, opening: Opening::Client(client), confirmed: None }
+    }
+
+    /// When a call of ours is given up that nobody has said anything to; see [`OutgoingCall::silence_limit`].
+    pub fn give_up_silent_at(&mut self, at: Instant) {
+        if let Opening::Client(client) = &mut self.opening {
+            client.give_up_silent_at(at);
+        }
     }
 
     /// Takes a call to us. Nothing is sent before a command.
@@ -394,6 +405,8 @@ mod prack_tests;
 mod refer_tests;
 #[cfg(test)]
 mod server_tests;
+#[cfg(test)]
+mod silence_tests;
 #[cfg(test)]
 mod table_tests;
 #[cfg(test)]

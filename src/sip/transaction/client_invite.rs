@@ -153,6 +153,11 @@ impl ClientInvite {
         }
     }
 
+    /// The request goes no more; answers to it are taken as before.
+    pub fn hush(&mut self) {
+        self.deadlines.stop(Timer::A);
+    }
+
     /// Gives up without a word: 64·T1 after CANCEL without a final response (RFC 3261 §9.1).
     pub fn abandon(&mut self) {
         if self.state != State::Terminated {

@@ -262,6 +262,14 @@ impl Layer {
         }
     }
 
+    /// An INVITE of ours goes no more; answers to it are taken as before.
+    pub fn hush(&mut self, id: TransactionId) {
+        if let Some(Machine::ClientInvite(m)) = self.entries.get_mut(&id).map(|e| &mut e.machine) {
+            m.hush();
+            self.settle(id);
+        }
+    }
+
     /// Answers a request.
     pub fn respond(&mut self, now: Instant, id: TransactionId, response: &Response) {
         match self.entries.get_mut(&id).map(|e| &mut e.machine) {

@@ -1,6 +1,7 @@
 //! Who may call us by a trunk: who has a user's password, who sends from some networks, or nobody.
 
 use super::Raw;
+use super::places::Places;
 use crate::base::{Excerpt, Fault, Network, Secret, Section};
 use crate::sip::digest::Algorithm;
 use crate::sip::digest_server::{Ha1Set, offer};
@@ -19,6 +20,8 @@ pub(in super::super) enum Access {
     },
     /// Who sends from these networks.
     Address(Vec<Network>),
+    /// Who sends from these, or from where DNS says that the PBX is.
+    Located(Vec<Network>),
     /// Nobody.
     Off,
 }
@@ -27,14 +30,19 @@ impl Access {
     /// The networks that are let in.
     pub(in super::super) fn networks(&self) -> &[Network] {
         match self {
-            Self::Address(networks) => networks,
+            Self::Address(networks) | Self::Located(networks) => networks,
             Self::Digest { .. } | Self::Off => &[],
         }
     }
 
     /// Whether a source is let in by its address alone.
     pub(in super::super) fn admits(&self, source: IpAddr) -> bool {
-        matches!(self, Self::Address(networks) if networks.iter().any(|n| n.contains(source)))
+        self.networks().iter().any(|n| n.contains(source))
+    }
+
+    /// Whether those are let in whom DNS names.
+    pub(in super::super) const fn follows_host(&self) -> bool {
+        matches!(self, Self::Located(_))
     }
 }
 
@@ -45,8 +53,8 @@ enum Known {
     Hashes(Vec<(Algorithm, Secret)>),
 }
 
-/// Who may call us by it: by default who has the password, where one is given, else who sends from its host.
-pub(super) fn read(section: &Section, raw: &mut Raw, host: Option<&str>, faults: &mut Vec<Fault>) -> Access {
+/// Who may call us by it: by default who has the password, where one is given, else who sends from its hosts.
+pub(super) fn read(section: &Section, raw: &mut Raw, places: &Places, faults: &mut Vec<Fault>) -> Access {
     let known = read_known(section, raw, faults);
     let digest = read_algorithms(section, raw.digest.take(), faults);
     let user = raw.inbound_user.take().filter(|u| !u.is_empty());
@@ -91,16 +99,17 @@ pub(super) fn read(section: &Section, raw: &mut Raw, host: Option<&str>, faults:
                 Access::Off
             }
             Some(texts) => Access::Address(read_networks(section, &texts, faults)),
-            None => match host.map(str::parse::<IpAddr>) {
-                Some(Ok(ip)) => Access::Address(vec![Network::of(ip)]),
-                // a name may lead to any address: it proves nothing by itself
-                Some(Err(_)) if raw.inbound.is_some() => {
-                    let remedy = "the host is a name; list the addresses that it calls from";
-                    faults.push(section.fault("inbound_networks", remedy));
-                    Access::Off
+            None => {
+                let networks: Vec<Network> =
+                    places.all().filter_map(|place| Some(Network::of(place.ip()?))).collect();
+                let has_name = places.all().any(|place| place.ip().is_none());
+                match (networks.is_empty(), has_name) {
+                    // a name may lead to any address: it proves nothing unless the admin says that it does
+                    (_, true) if raw.inbound.is_some() => Access::Located(networks),
+                    (false, _) => Access::Address(networks),
+                    (true, _) => Access::Off,
                 }
-                _ => Access::Off,
-            },
+            }
         },
         "off" => Access::Off,
         _ => {
@@ -256,6 +265,20 @@ mod tests {
     fn who_may_call_is_who_has_the_password_else_who_sends_from_the_host_unless_it_says_otherwise() {
         assert_eq!(access(json!({})), Ok(Access::Address(vec!["192.0.2.1".parse().unwrap()])));
         assert_eq!(access(json!({"host": "pbx.example"})), Ok(Access::Off));
+        let named = json!({"host": "pbx.example", "inbound": "address"});
+        assert_eq!(access(named), Ok(Access::Located(vec![])), "whoever answers for the name");
+        let several = |inbound| {
+            let hosts = json!({"host": null, "hosts": ["192.0.2.1", "pbx.example", "192.0.2.2:5070"]});
+            let mut all = hosts.as_object().unwrap().clone();
+            all.extend(inbound);
+            access(Value::Object(all))
+        };
+        let both: Vec<Network> = vec!["192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap()];
+        assert_eq!(several(serde_json::Map::new()), Ok(Access::Address(both.clone())));
+        let written = serde_json::Map::from_iter([("inbound".to_owned(), json!("address"))]);
+        assert_eq!(several(written), Ok(Access::Located(both)));
+        let proxy = access(json!({"proxy": "192.0.2.9"})).unwrap();
+        assert!(["192.0.2.1", "192.0.2.9"].iter().all(|ip| proxy.admits(ip.parse().unwrap())));
         assert_eq!(access(json!({"inbound": "off"})), Ok(Access::Off));
         let digest = access(json!({"inbound_user": "u", "inbound_password": "p"})).unwrap();
         let hashes = password("u", "p", &[Algorithm::Sha256, Algorithm::Md5]);
@@ -270,10 +293,6 @@ mod tests {
         assert_eq!(keys(json!({"inbound": "digest"})), ["trunk.pbx.inbound_user"]);
         assert_eq!(keys(json!({"inbound_user": "u"})), ["trunk.pbx.inbound_password"]);
         assert_eq!(keys(json!({"inbound": "maybe"})), ["trunk.pbx.inbound"]);
-        assert_eq!(
-            keys(json!({"host": "pbx.example", "inbound": "address"})),
-            ["trunk.pbx.inbound_networks"]
-        );
         assert_eq!(keys(json!({"inbound_networks": ["10.0.0.1/8"]})), ["trunk.pbx.inbound_networks"]);
         assert_eq!(keys(json!({"inbound": "off", "inbound_networks": []})), ["trunk.pbx.inbound_networks"]);
         let both = json!({"inbound": "address", "inbound_user": "u", "inbound_password": "p"});

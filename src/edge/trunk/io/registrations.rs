@@ -125,6 +125,7 @@ mod tests {
     use crate::sip::frame::{Frame, Framer};
     use crate::sip::io::StackConfig;
     use crate::sip::{HeaderName, Limits, Message, Method, Request, Response, StatusCode, Uri, parse};
+    use crate::ua::Destination;
     use serde_json::json;
     use std::net::SocketAddr;
     use std::sync::Mutex;
@@ -228,18 +229,18 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_trunk_is_called_where_its_pbx_registered_and_down_before_and_after() {
         let (sip, trunk, dialer) = start("off");
-        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.registered(&trunk, None).err(), Some(Cause::Unreachable));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
         let contact = format!("sip:s@{address};line=x");
         let bound = pbx.register(1, &contact, 300).await;
         assert_eq!((bound.status, bound.headers.contacts().unwrap().len()), (StatusCode::OK, 1));
-        let (hop, identity) = dialer.place(&trunk, None).await.unwrap();
+        let Destination { hop, identity } = dialer.registered(&trunk, None).unwrap();
         assert_eq!(hop.address, address);
         assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address};line=x"));
         assert_eq!(pbx.register(3, &contact, 0).await.headers.contacts().unwrap().len(), 0);
-        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.registered(&trunk, None).err(), Some(Cause::Unreachable));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -257,19 +258,15 @@ mod tests {
         pbx.register(3, &format!("sip:s@{second}"), 300).await;
         let [newest, other] = places()[..] else { panic!("{:?}", places()) };
         for (place, address) in [(newest, second), (other, first), (None, second)] {
-            let (hop, identity) = dialer.place(&trunk, place).await.unwrap();
+            let Destination { hop, identity } = dialer.registered(&trunk, place).unwrap();
             assert_eq!(hop.address.to_string(), address);
             assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address}"));
         }
         trunk.set_down(true);
-        assert_eq!(dialer.place(&trunk, newest).await.err(), Some(Cause::Unreachable));
-        assert!(dialer.place(&trunk, other).await.is_ok());
+        assert_eq!(dialer.registered(&trunk, newest).err(), Some(Cause::Unreachable));
+        assert!(dialer.registered(&trunk, other).is_ok());
         pbx.register(5, &format!("sip:s@{first}"), 0).await;
-        assert_eq!(
-            dialer.place(&trunk, other).await.err(),
-            Some(Cause::Unreachable),
-            "it has gone meanwhile"
-        );
+        assert_eq!(dialer.registered(&trunk, other).err(), Some(Cause::Unreachable), "it has gone meanwhile");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -288,7 +285,7 @@ mod tests {
         while !trunk.is_down() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert_eq!(dialer.place(&trunk, None).await.err(), Some(Cause::Unreachable));
+        assert_eq!(dialer.registered(&trunk, None).err(), Some(Cause::Unreachable));
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
@@ -299,7 +296,7 @@ mod tests {
         while trunk.is_down() && start.elapsed() < Duration::from_secs(5) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        assert_eq!(dialer.place(&trunk, None).await.ok().map(|(hop, _)| hop.address), Some(address));
+        assert_eq!(dialer.registered(&trunk, None).ok().map(|d| d.hop.address), Some(address));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -309,7 +306,7 @@ mod tests {
         let mut pbx = Pbx::Tcp(stream, Framer::new(Limits::TCP));
         // nobody listens where the contact points
         assert_eq!(pbx.register(1, "sip:s@127.0.0.1:9;transport=tcp", 300).await.status, StatusCode::OK);
-        let (hop, _) = dialer.place(&trunk, None).await.unwrap();
+        let hop = dialer.registered(&trunk, None).unwrap().hop;
         let asking = sip.clone();
         let asked = tokio::spawn(async move { asking.options(hop, Probe::default()).await });
         let Message::Request(request) = pbx.next().await else { panic!("a request was expected") };
