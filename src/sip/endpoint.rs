@@ -76,6 +76,13 @@ pub enum Output {
         /// Where its INVITE went, or came from.
         remote: SocketAddr,
     },
+    /// A request of ours by a stream has had no answer: the connection may be dead (RFC 5626 §4.4).
+    Silent {
+        /// Where it went.
+        hop: Hop,
+        /// When.
+        since: Instant,
+    },
     /// The answer to an OPTIONS of ours.
     Probed {
         /// Which.
@@ -467,6 +474,7 @@ impl Endpoint {
                     None => self.stray_acks += 1,
                 },
                 LayerOutput::Response { id, response } => self.handle_response(now, id, &response),
+                LayerOutput::Silent { hop, since } => self.outputs.push_back(Output::Silent { hop, since }),
                 LayerOutput::Failed { id, failure } => match self.owners.get(&id).copied() {
                     Some(Owner::Session(session, ticket)) => {
                         self.with_session(now, session, |s| s.handle_failure(now, ticket, failure));

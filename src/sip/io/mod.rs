@@ -7,6 +7,7 @@
 //! UDP and TCP, those for TLS by it alone; connections have a task each (`tcp`, `tls`). Another transport adds a
 //! reader, a branch in `send` and a variant of `Transport`.
 
+mod outbox;
 mod owner;
 mod served;
 mod tcp;

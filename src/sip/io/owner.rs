@@ -559,6 +559,7 @@ impl Owner {
                         self.tokens.remove(&call.token);
                     }
                 }
+                Output::Silent { hop, since } => self.streams.doubt(hop, since),
                 Output::Probed { probe, result } => {
                     if let Some((ip, reply)) = self.probes.remove(&probe) {
                         self.feed.known.remove(ip);

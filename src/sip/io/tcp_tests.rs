@@ -7,10 +7,12 @@ use crate::base::Seed;
 use crate::sip::answer::Answer;
 use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
+use crate::sip::frame::PONG;
 use crate::sip::session::{CallEnd, CallFailure, SessionCommand, SessionEvent};
 use crate::sip::transaction::Failure;
 use crate::sip::{HeaderName, Hop, Method, Request, StatusCode, Transport};
 use std::io::{Read, Write};
+use tokio::io::AsyncWriteExt;
 
 fn stack() -> SipStack {
     SipStack::start(StackConfig::new(vec!["127.0.0.1:0".parse().unwrap()]), Seed::from_number(1)).unwrap()
@@ -243,7 +245,7 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     let stack = stack();
     let end = stack.end_towards(by_tcp(address)).await.unwrap();
     let mut asking = tokio::task::JoinSet::new();
-    for n in 0..400 {
+    for n in 0..800 {
         let Ok(Message::Request(mut r)) = parse(text("OPTIONS", n).as_bytes(), &Limits::TCP) else {
             panic!()
         };
@@ -254,6 +256,120 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     let (_far, _) = listener.accept().unwrap();
     let first = timeout(Duration::from_secs(5), asking.join_next()).await.unwrap();
     assert_eq!(first.unwrap().unwrap(), Err(Failure::Transport));
+}
+
+/// On one thread, so that the writer has its turn when the owner has none.
+#[tokio::test]
+async fn a_peer_that_reads_is_not_cut_off_however_many_messages_come_at_once_rfc_3261_18_4() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stack = stack();
+    let end = stack.end_towards(by_tcp(listener.local_addr().unwrap())).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..1_000 {
+        let Ok(Message::Request(r)) = parse(text("OPTIONS", n).as_bytes(), &Limits::TCP) else { panic!() };
+        let (stack, flow) = (stack.clone(), end.flow);
+        asking.spawn(async move { stack.request(flow, r).await.map(|r| r.status) });
+    }
+    let answering = tokio::spawn(async move {
+        let (mut far, _) = listener.accept().await.unwrap();
+        let (mut framer, mut chunk) = (Framer::new(Limits::TCP), BytesMut::new());
+        while far.read_buf(&mut chunk).await.unwrap() > 0 {
+            framer.push(&chunk.split());
+            while let Some(Frame::Message(bytes)) = framer.poll_frame().unwrap() {
+                let Ok(Message::Request(r)) = parse(&bytes, &Limits::TCP) else { panic!() };
+                far.write_all(&r.response(StatusCode::OK, Some("t")).to_bytes()).await.unwrap();
+            }
+        }
+    });
+    while let Some(asked) = asking.join_next().await {
+        assert_eq!(asked.unwrap(), Ok(StatusCode::OK));
+    }
+    answering.abort();
+}
+
+#[tokio::test]
+async fn the_kernel_is_asked_to_find_out_who_has_gone_without_a_word() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    tune(&stream);
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ACKNOWLEDGED));
+}
+
+/// The next connection that is made, within five seconds.
+fn accept_soon(listener: &std::net::TcpListener) -> Far {
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return Far::new(stream);
+            }
+            Err(_) => assert!(start.elapsed() < Duration::from_secs(5), "a new connection is made"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn ask(
+    stack: &SipStack,
+    hop: Hop,
+    limit: Option<Duration>,
+) -> tokio::task::JoinHandle<Result<StatusCode, Failure>> {
+    let stack = stack.clone();
+    tokio::spawn(async move { stack.options(hop, Probe { limit, ..Probe::default() }).await })
+}
+
+const BRIEF: Option<Duration> = Some(Duration::from_millis(100));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_request_without_an_answer_the_next_goes_by_a_new_connection_rfc_5626_4_4() {
+    let (listener, address) = listener();
+    let (stack, hop) = (stack(), by_tcp(address));
+    let patient = ask(&stack, hop, None);
+    let mut silent = accept_soon(&listener);
+    let late = silent.request();
+    assert_eq!(ask(&stack, hop, BRIEF).await.unwrap(), Err(Failure::Timeout));
+    let next = ask(&stack, hop, None);
+    let mut far = accept_soon(&listener);
+    let request = far.request();
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(next.await.unwrap(), Ok(StatusCode::OK));
+    // it was not dead after all
+    silent.say(&late.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(patient.await.unwrap(), Ok(StatusCode::OK));
+    // and its end is nothing to who waits by the new one
+    let next = ask(&stack, hop, None);
+    let request = far.request();
+    drop(silent);
+    assert_eq!(
+        ask(&stack, by_tcp("127.0.0.1:9".parse().unwrap()), None).await.unwrap(),
+        Err(Failure::Transport)
+    );
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(next.await.unwrap(), Ok(StatusCode::OK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_something_else_comes_by_is_kept() {
+    let (listener, address) = listener();
+    let (stack, hop) = (stack(), by_tcp(address));
+    let unanswered = ask(&stack, hop, Some(Duration::from_secs(1)));
+    let mut far = accept_soon(&listener);
+    far.request();
+    for _ in 0..2 {
+        let answered = ask(&stack, hop, None);
+        let request = far.request();
+        far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+        assert_eq!(answered.await.unwrap(), Ok(StatusCode::OK));
+    }
+    assert_eq!(unanswered.await.unwrap(), Err(Failure::Timeout));
+    let answered = ask(&stack, hop, None);
+    let request = far.request();
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(answered.await.unwrap(), Ok(StatusCode::OK));
 }
 
 #[tokio::test(flavor = "multi_thread")]
