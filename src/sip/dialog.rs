@@ -241,6 +241,12 @@ impl Dialog {
         r
     }
 
+    /// Whether its requests go by proxies.
+    #[must_use]
+    pub const fn is_routed(&self) -> bool {
+        !self.routes.is_empty()
+    }
+
     /// Where the next request goes: the first route, else the target, when that is an address of the same
     /// family that can be sent to, by the transport that it names (RFC 3263 §4.1), else as before. None for a name: the
     /// caller goes on with the flow it has. A peer elsewhere

@@ -274,6 +274,14 @@ impl Endpoint {
         Ok(id)
     }
 
+    /// This call of ours goes by a connection that the far side made: what belongs to it stays there while it is open
+    /// (RFC 5626 §5.3).
+    pub fn stay_on_connection(&mut self, id: SessionId) {
+        if let Some(live) = self.sessions.get_mut(&id) {
+            live.session.stay_on_connection();
+        }
+    }
+
     /// The call that a Replaces names, if it is one of ours (RFC 3891 §3).
     #[must_use]
     pub fn find(&self, replaces: &Replaces) -> Replaced {

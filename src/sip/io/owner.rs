@@ -478,6 +478,9 @@ impl Owner {
         };
         match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
             Ok(session) => {
+                if self.streams.is_theirs(dial.target) {
+                    self.endpoint.stay_on_connection(session);
+                }
                 self.feed.known.add(dial.target.address.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });

@@ -4,7 +4,7 @@ use super::super::tests::call;
 use super::super::{SipStack, StackConfig};
 use super::*;
 use crate::base::Seed;
-use crate::sip::answer::Answer;
+use crate::sip::answer::{Answer, Body};
 use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
 use crate::sip::frame::PONG;
@@ -370,6 +370,94 @@ async fn a_connection_that_something_else_comes_by_is_kept() {
     let request = far.request();
     far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
     assert_eq!(answered.await.unwrap(), Ok(StatusCode::OK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_their_connection_has_its_ack_and_bye_go_there_rfc_5626_5_3() {
+    let stack = stack();
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say(text("OPTIONS", 1).as_bytes());
+    assert_eq!(far.status(), Some(200));
+    let (handle, mut events) = stack.dial(call(by_tcp(far.stream.local_addr().unwrap()))).await;
+    let mut ok = far.request().response(StatusCode::OK, Some("t"));
+    ok.headers.push(HeaderName::Contact, "<sip:x@10.1.2.3:5060;transport=tcp>");
+    far.say(&ok.to_bytes());
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(far.request().method, Method::ACK);
+    handle.hangup(None).await;
+    assert_eq!(far.request().method, Method::BYE);
+}
+
+/// Whether the BYE of a call that came from 127.0.0.2 goes by its connection; else it comes to the listener.
+async fn stays(lines: &str, is_closed: bool, listener: &std::net::TcpListener) -> bool {
+    let stack = stack();
+    stack.set_handler(Arc::new(AcceptAll));
+    let mut calls = stack.serve("x");
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say(text("INVITE", 1).replace("Max-Forwards", &format!("{lines}\r\nMax-Forwards")).as_bytes());
+    let mut session = calls.recv().await.unwrap();
+    session.handle.command(SessionCommand::Answer(Some(Body::sdp("v=0\r\n")))).await;
+    let tag = loop {
+        match far.next() {
+            Some(Message::Response(r)) if r.status.is_provisional() => {}
+            Some(Message::Response(r)) => break r.headers.to().unwrap().tag().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ack = text("ACK", 1).replace("bK1", "bK2").replace("<sip:x@b>", &format!("<sip:x@b>;tag={tag}"));
+    far.say(ack.as_bytes());
+    assert_eq!(session.events.recv().await, Some(SessionEvent::Confirmed { body: None }));
+    let stream = far.stream.try_clone().unwrap();
+    if is_closed {
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+        while stack.stats().await.connections > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    session.handle.hangup(None).await;
+    let other = std::thread::spawn({
+        let listener = listener.try_clone().unwrap();
+        move || accept_soon(&listener).next()
+    });
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let stays = loop {
+        if other.is_finished() {
+            break false;
+        }
+        match stream.peek(&mut [0]) {
+            Ok(1) => break true,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(_) => {}
+        }
+    };
+    let bye = if stays {
+        // it ends who waits at the listener
+        drop(std::net::TcpStream::connect(listener.local_addr().unwrap()));
+        assert!(other.join().unwrap().is_none());
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        far.next()
+    } else {
+        other.join().unwrap()
+    };
+    assert!(matches!(bye, Some(Message::Request(r)) if r.method == Method::BYE));
+    stays
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_us_stays_on_its_connection_unless_a_proxy_asks_for_more_rfc_3261_12_2_1_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.3:0").unwrap();
+    let there = listener.local_addr().unwrap();
+    let contact = format!("Contact: <sip:a@{there};transport=tcp>");
+    let hidden = "Contact: <sip:a@10.1.2.3:5060;transport=tcp>";
+    assert!(stays(&contact, false, &listener).await, "who made it is there");
+    assert!(stays(hidden, false, &listener).await, "behind NAT");
+    assert!(!stays(&contact, true, &listener).await, "it has closed");
+    let route = format!("Record-Route: <sip:{there};transport=tcp;lr>\r\n{hidden}");
+    assert!(!stays(&route, false, &listener).await, "a proxy that is another host");
+    let route = format!("Record-Route: <sip:127.0.0.2:9;transport=tcp;lr>\r\n{contact}");
+    assert!(stays(&route, false, &listener).await, "the proxy's own connection");
+    let via = format!("Via: SIP/2.0/TCP 127.0.0.9;branch=z9hG4bKx\r\n{contact}");
+    assert!(!stays(&via, false, &listener).await, "a proxy that wants to see no more of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
