@@ -75,7 +75,14 @@ impl TrunkDialer {
             let bindings = self.bindings.lock();
             // nobody is there to ring, as with a trunk that is down
             let binding = bindings.best(Instant::now(), &trunk.name).ok_or(Cause::Unreachable)?;
-            return Ok((binding.hop(trunk.is_symmetric), trunk.identity_at(binding)));
+            let hop = registrations::hop(trunk, binding, &self.sip).ok_or_else(|| {
+                info!(
+                    trunk = trunk.name,
+                    "the connection that the PBX registered by has closed, and its contact is out of reach"
+                );
+                Cause::Unreachable
+            })?;
+            return Ok((hop, trunk.identity_at(binding)));
         }
         let address = trunk.address(trunk.listening(&self.sip)).await?;
         Ok((Hop { transport: trunk.way(), address }, trunk.identity()))

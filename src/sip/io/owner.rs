@@ -319,6 +319,11 @@ impl Owner {
         }
     }
 
+    /// The connections.
+    pub(super) fn streams(&self) -> Streams {
+        self.streams.clone()
+    }
+
     /// Runs until shut down, or until every handle is gone.
     pub(super) async fn run(mut self) {
         for (local, socket) in &self.mains {
