@@ -120,7 +120,7 @@ impl World {
                     assert_eq!(self.sessions.get(&session), Some(&1), "the last word came once");
                     self.done += 1;
                 }
-                Output::Probed { .. } | Output::Answered { .. } => {}
+                Output::Probed { .. } | Output::Answered { .. } | Output::Silent { .. } => {}
             }
         }
     }

@@ -154,7 +154,7 @@ impl Uas {
                     self.is_dead |= self.script == Script::DiesAnswered;
                 }
                 LayerOutput::Response { response, .. } => self.heard.push(response.status.to_string()),
-                LayerOutput::Failed { .. } | LayerOutput::Terminated { .. } => {}
+                LayerOutput::Silent { .. } | LayerOutput::Failed { .. } | LayerOutput::Terminated { .. } => {}
             }
         }
         if self.is_dead { Vec::new() } else { out }
@@ -274,6 +274,7 @@ impl Run {
                 }
                 Output::Incoming { .. }
                 | Output::Done { .. }
+                | Output::Silent { .. }
                 | Output::Probed { .. }
                 | Output::Answered { .. } => {}
             }

@@ -230,7 +230,7 @@ impl Pair {
                     }
                     Output::Event { event, .. } => self.handle(who, event),
                     Output::Done { .. } => self.side(who).is_done = true,
-                    Output::Probed { .. } | Output::Answered { .. } => {}
+                    Output::Probed { .. } | Output::Answered { .. } | Output::Silent { .. } => {}
                 }
             }
         }

@@ -241,6 +241,12 @@ impl Dialog {
         r
     }
 
+    /// Whether its requests go by proxies.
+    #[must_use]
+    pub const fn is_routed(&self) -> bool {
+        !self.routes.is_empty()
+    }
+
     /// Where the next request goes: the first route, else the target, when that is an address of the same
     /// family that can be sent to, by the transport that it names (RFC 3263 §4.1), else as before. None for a name: the
     /// caller goes on with the flow it has. A peer elsewhere
@@ -248,24 +254,28 @@ impl Dialog {
     /// is not into it: then too it goes on where it is.
     #[must_use]
     pub fn next_hop(&self, flow: &Flow) -> Option<Hop> {
-        let uri = self.routes.first().map_or(&self.target, |r| &r.uri).sip()?;
-        let ip = uri.host.ip()?;
-        let is_usable = !ip.is_unspecified()
-            && !ip.is_multicast()
-            && ip != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
-            && ip.is_ipv4() == flow.path.local.is_ipv4()
-            && (!is_near(ip) || is_near(flow.path.remote.ip()))
-            && uri.port != Some(0)
-            && uri.is_by_tls() == flow.transport.is_secure();
-        let transport = match uri.param("transport").flatten() {
-            _ if flow.transport.is_secure() => flow.transport,
-            Some(word) if word.eq_ignore_ascii_case("tcp") => Transport::Tcp,
-            Some(word) if word.eq_ignore_ascii_case("udp") => Transport::Udp,
-            _ => flow.transport,
-        };
-        let address = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
-        is_usable.then_some(Hop { transport, address })
+        numeric_hop(self.routes.first().map_or(&self.target, |r| &r.uri).sip()?, flow)
     }
+}
+
+/// Where a URI leads that who is at the far end of a flow has named; see [`Dialog::next_hop`].
+pub(super) fn numeric_hop(uri: &SipUri, flow: &Flow) -> Option<Hop> {
+    let ip = uri.host.ip()?;
+    let is_usable = !ip.is_unspecified()
+        && !ip.is_multicast()
+        && ip != IpAddr::V4(std::net::Ipv4Addr::BROADCAST)
+        && ip.is_ipv4() == flow.path.local.is_ipv4()
+        && (!is_near(ip) || is_near(flow.path.remote.ip()))
+        && uri.port != Some(0)
+        && uri.is_by_tls() == flow.transport.is_secure();
+    let transport = match uri.param("transport").flatten() {
+        _ if flow.transport.is_secure() => flow.transport,
+        Some(word) if word.eq_ignore_ascii_case("tcp") => Transport::Tcp,
+        Some(word) if word.eq_ignore_ascii_case("udp") => Transport::Udp,
+        _ => flow.transport,
+    };
+    let address = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
+    is_usable.then_some(Hop { transport, address })
 }
 
 /// Whether an address means this machine, or a neighbour on its link (RFC 1122 §3.2.1.3, RFC 3927, RFC 4291).

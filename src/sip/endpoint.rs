@@ -80,6 +80,13 @@ pub enum Output {
         /// Where its INVITE went, or came from.
         remote: SocketAddr,
     },
+    /// A request of ours by a stream has had no answer: the connection may be dead (RFC 5626 §4.4).
+    Silent {
+        /// Where it went.
+        hop: Hop,
+        /// When.
+        since: Instant,
+    },
     /// The answer to an OPTIONS of ours.
     Probed {
         /// Which.
@@ -271,6 +278,14 @@ impl Endpoint {
         self.settle(now, id);
         self.drain_layer(now);
         Ok(id)
+    }
+
+    /// This call of ours goes by a connection that the far side made: what belongs to it stays there while it is open
+    /// (RFC 5626 §5.3).
+    pub fn stay_on_connection(&mut self, id: SessionId) {
+        if let Some(live) = self.sessions.get_mut(&id) {
+            live.session.stay_on_connection();
+        }
     }
 
     /// The call that a Replaces names, if it is one of ours (RFC 3891 §3).
@@ -482,6 +497,7 @@ impl Endpoint {
                     None => self.stray_acks += 1,
                 },
                 LayerOutput::Response { id, response } => self.handle_response(now, id, &response),
+                LayerOutput::Silent { hop, since } => self.outputs.push_back(Output::Silent { hop, since }),
                 LayerOutput::Failed { id, failure } => match self.owners.get(&id).copied() {
                     Some(Owner::Session(session, ticket)) => {
                         self.with_session(now, session, |s| s.handle_failure(now, ticket, failure));

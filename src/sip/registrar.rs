@@ -15,9 +15,10 @@
 mod saved;
 
 use super::answer::Answer;
-use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Transport, Uri};
+use super::dialog::numeric_hop;
+use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Uri};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 pub use saved::SavedBinding;
@@ -88,17 +89,29 @@ impl Binding {
     /// Where a call goes first: to the first proxy of the path, else to the contact; back the way the REGISTER
     /// came where that is a connection (RFC 5626 §5.3: the only one that a NAT lets through), where the place is
     /// named and not numbered, or speaks another transport, or for a peer behind NAT (`is_symmetric`).
+    ///
+    /// A connection that is open no more leads nowhere: then it is the place itself by the transport that it names,
+    /// where it has an address that can be reached from here, and nowhere else. `is_open` says whether one is.
     #[must_use]
-    pub fn hop(&self, is_symmetric: bool) -> Hop {
+    pub fn hop(&self, is_symmetric: bool, is_open: impl FnOnce(Hop) -> bool) -> Option<Hop> {
         let place = self.path.first().and_then(|p| p.uri.sip()).unwrap_or(&self.contact);
+        let back = self.flow.hop();
+        if back.transport.is_reliable() {
+            return if is_open(back) { Some(back) } else { self.anew(place) };
+        }
         let transport = place.param("transport").flatten();
         let is_udp = transport.is_none_or(|t| t.eq_ignore_ascii_case("udp"));
-        match place.host.ip() {
-            Some(ip) if self.flow.transport == Transport::Udp && is_udp && !is_symmetric => {
-                SocketAddr::new(ip, place.port.unwrap_or(5060)).into()
-            }
-            _ => self.flow.hop(),
-        }
+        Some(match place.host.ip() {
+            Some(ip) if is_udp && !is_symmetric => SocketAddr::new(ip, place.port.unwrap_or(5060)).into(),
+            _ => back,
+        })
+    }
+
+    /// Where a new connection to a place leads, none to one that is behind NAT.
+    fn anew(&self, place: &SipUri) -> Option<Hop> {
+        let remote = self.flow.path.remote.ip();
+        let is_hidden = |ip: IpAddr| ip != remote && is_private(ip) && !is_private(remote);
+        numeric_hop(place, &self.flow).filter(|hop| !is_hidden(hop.address.ip()))
     }
 
     /// The higher the better: q, then how new it is.
@@ -352,6 +365,14 @@ impl Registrar {
         };
         let lifetime = (!asked.is_zero()).then(|| asked.min(self.config.most));
         Ok(Asked { binding, lifetime })
+    }
+}
+
+/// Whether an address means something within one network alone (RFC 1918, RFC 4193, RFC 6598).
+const fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || matches!(ip.octets(), [100, 64..=127, ..]),
+        IpAddr::V6(ip) => ip.is_unique_local(),
     }
 }
 

@@ -330,7 +330,7 @@ fn a_call_goes_to_the_contact_or_the_first_of_its_path_and_by_the_flow_where_the
         let mut b = Bench::new();
         b.from = "203.0.113.9:41000";
         assert_eq!(b.status(lines), 200, "{lines}");
-        b.registrar.bindings(AOR)[0].hop(is_symmetric).address.to_string()
+        b.registrar.bindings(AOR)[0].hop(is_symmetric, |_| false).unwrap().address.to_string()
     };
     assert_eq!(hop("Contact: <sip:a@192.0.2.1:5070>", false), "192.0.2.1:5070");
     assert_eq!(hop("Contact: <sip:a@192.0.2.1;transport=udp>", false), "192.0.2.1:5060");
@@ -343,7 +343,36 @@ fn a_call_goes_to_the_contact_or_the_first_of_its_path_and_by_the_flow_where_the
     b.send("Contact: <sip:a@192.0.2.1:5070>");
     let mut binding = b.registrar.bindings(AOR)[0].clone();
     binding.flow = Flow::tcp("192.0.2.10:5080".parse().unwrap(), "192.0.2.1:41000".parse().unwrap());
-    assert_eq!(binding.hop(false), binding.flow.hop());
+    assert_eq!(binding.hop(false, |_| true), Some(binding.flow.hop()));
+}
+
+#[test]
+fn one_whose_connection_has_closed_is_called_at_its_contact_where_that_can_be_reached_rfc_5626_7() {
+    let ours = "192.0.2.10:5080".parse().unwrap();
+    let hop = |contact: &str, make: fn(SocketAddr, SocketAddr) -> Flow, remote: &str| {
+        let mut b = Bench::new();
+        assert_eq!(b.status("Contact: <sip:a@192.0.2.1>"), 200);
+        let mut binding = b.registrar.bindings(AOR)[0].clone();
+        binding.flow = make(ours, remote.parse().unwrap());
+        let Uri::Sip(contact) = Uri::parse(contact).unwrap() else { panic!("{contact}") };
+        binding.contact = *contact;
+        let hop = binding.hop(false, |_| false)?;
+        Some(format!("{} {}", hop.transport.as_str(), hop.address))
+    };
+    let (nat, lan) = ("203.0.113.9:41000", "10.1.0.9:41000");
+    for (contact, make, remote, expected) in [
+        ("sip:a@192.0.2.1:5070;transport=tcp", Flow::tcp as fn(_, _) -> _, nat, Some("TCP 192.0.2.1:5070")),
+        ("sip:a@192.0.2.1", Flow::tcp, nat, Some("TCP 192.0.2.1:5060")),
+        ("sip:a@192.0.2.1;transport=udp", Flow::tcp, nat, Some("UDP 192.0.2.1:5060")),
+        ("sip:a@pbx.example;transport=tcp", Flow::tcp, nat, None),
+        ("sip:a@10.1.2.3;transport=tcp", Flow::tcp, nat, None),
+        ("sip:a@10.1.2.3;transport=tcp", Flow::tcp, lan, Some("TCP 10.1.2.3:5060")),
+        ("sip:a@127.0.0.1;transport=tcp", Flow::tcp, nat, None),
+        ("sips:a@192.0.2.1", Flow::tls, nat, Some("TLS 192.0.2.1:5061")),
+        ("sip:a@192.0.2.1;transport=tcp", Flow::tls, nat, None),
+    ] {
+        assert_eq!(hop(contact, make, remote).as_deref(), expected, "{contact} from {remote}");
+    }
 }
 
 /// State → what each input brings about: status, how many bindings there are then, and what the log hears.
@@ -369,8 +398,8 @@ fn a_sips_contact_is_bound_by_tls_alone_and_called_by_its_connection() {
     assert_eq!(status(&mut b, Flow::tls(ours, theirs)), StatusCode::OK);
     let binding = b.registrar.best(b.t0, AOR).unwrap();
     assert_eq!(
-        (binding.contact.to_string().as_str(), binding.hop(false)),
-        ("sips:a@192.0.2.1", Flow::tls(ours, theirs).hop())
+        (binding.contact.to_string().as_str(), binding.hop(false, |_| true)),
+        ("sips:a@192.0.2.1", Some(Flow::tls(ours, theirs).hop()))
     );
 }
 

@@ -104,7 +104,14 @@ impl TrunkDialer {
         // nobody is there to ring, as with a trunk that is down; of several bindings the best one is looked after
         let binding = at.filter(|at| *at > 0 || !trunk.is_down()).and_then(|at| ranked.get(at));
         let binding = binding.ok_or(Cause::Unreachable)?;
-        Ok(Destination { hop: binding.hop(trunk.is_symmetric), identity: trunk.identity_at(binding) })
+        let hop = registrations::hop(trunk, binding, &self.sip).ok_or_else(|| {
+            info!(
+                trunk = trunk.name,
+                "the connection that the PBX registered by has closed, and its contact is out of reach"
+            );
+            Cause::Unreachable
+        })?;
+        Ok(Destination { hop, identity: trunk.identity_at(binding) })
     }
 }
 

@@ -7,6 +7,7 @@
 //! UDP and TCP, those for TLS by it alone; connections have a task each (`tcp`, `tls`). Another transport adds a
 //! reader, a branch in `send` and a variant of `Transport`.
 
+mod outbox;
 mod owner;
 mod served;
 mod tcp;
@@ -32,6 +33,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tcp::Streams;
 use tls::Peers;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -197,6 +199,7 @@ pub struct SipStack {
     addresses: Arc<[SocketAddr]>,
     tls_addresses: Arc<[SocketAddr]>,
     peers: Peers,
+    streams: Streams,
     seed: Arc<std::sync::Mutex<Seed>>,
     upkeep: Arc<Upkeep>,
     task: Arc<tokio::sync::Mutex<Option<JoinHandle<()>>>>,
@@ -328,6 +331,7 @@ impl SipStack {
         let own_seed = Arc::new(std::sync::Mutex::new(seed.fork()));
         let shared = (Arc::clone(&known), stats, peers.clone());
         let owner = Owner::new(endpoint, seed, (bound, tls), shared, config.admission, inbox, incoming);
+        let streams = owner.streams();
         let task = Arc::new(tokio::sync::Mutex::new(Some(tokio::spawn(owner.run()))));
         Ok(Self {
             commands,
@@ -337,6 +341,7 @@ impl SipStack {
             addresses,
             tls_addresses,
             peers,
+            streams,
             seed: own_seed,
             upkeep: Arc::default(),
             task,
@@ -376,6 +381,12 @@ impl SipStack {
     /// The target has no name that a certificate could have.
     pub fn tls_peer(&self, target: TlsTarget) -> Result<Transport, TlsError> {
         self.peers.add(target)
+    }
+
+    /// Whether the connection that the far side made from there is open: what it registered by one may go by no other.
+    #[must_use]
+    pub fn is_connected(&self, hop: Hop) -> bool {
+        self.streams.is_theirs(hop)
     }
 
     /// Lets a source pass without the budget of strangers, until [`SipStack::distrust`].

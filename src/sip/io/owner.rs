@@ -320,6 +320,11 @@ impl Owner {
         }
     }
 
+    /// The connections.
+    pub(super) fn streams(&self) -> Streams {
+        self.streams.clone()
+    }
+
     /// Runs until shut down, or until every handle is gone.
     pub(super) async fn run(mut self) {
         for (local, socket) in &self.mains {
@@ -481,6 +486,9 @@ impl Owner {
         };
         match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
             Ok(session) => {
+                if self.streams.is_theirs(dial.target) {
+                    self.endpoint.stay_on_connection(session);
+                }
                 self.feed.known.add(dial.target.address.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });
@@ -562,6 +570,7 @@ impl Owner {
                         self.tokens.remove(&call.token);
                     }
                 }
+                Output::Silent { hop, since } => self.streams.doubt(hop, since),
                 Output::Probed { probe, result } => {
                     if let Some((ip, reply)) = self.probes.remove(&probe) {
                         self.feed.known.remove(ip);

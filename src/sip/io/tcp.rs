@@ -2,28 +2,33 @@
 //!
 //! One task a connection, whoever opened it, reads and writes; all of them stand in one table by transport and far
 //! address, where [`Streams::send`] finds them. One by TLS is there when its handshake is done (`tls`), or, when it is
-//! ours, from the start: what is to be sent waits in its queue. Each has a bounded queue of what is to be written: who does not
-//! read is cut off, and so is who sends half a message and no more, or nothing at all. Who may hold how many is
-//! the guard's to say; known peers have places that strangers cannot take. A broken frame ends a connection after
-//! its answer was written.
+//! ours, from the start: what is to be sent waits in its `outbox`. Who does not read is cut off, and so is who sends half a
+//! message and no more, or nothing at all. Who may hold how many is the guard's to say; known peers have places that
+//! strangers cannot take. A broken frame ends a connection after its answer was written.
+//!
+//! One that is dead without a word is found out by the kernel (keep-alive, and the time that what was sent may go without
+//! an acknowledgement); and one of ours that nothing came by while a request by it went unanswered has a new one
+//! take its place (RFC 5626 §4.4).
 //!
 //! A request goes by the connection that is open to its target, else by one that is opened for it; an answer
 //! by the one its request came by, else by a new one to where Via says (§18.2.2), which only known peers get.
 
-use super::super::frame::{Frame, Framer, PONG};
+use super::super::frame::{Frame, Framer};
 use super::super::{Flow, Hop, Limits, Message, parse};
+use super::outbox::{Outbox, Refused, WRITE_TIMEOUT, Waiting, outbox, write_all};
 use super::owner::{Feed, Inbound};
 use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::net::guard::{Guard, GuardConfig};
 use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -37,12 +42,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection without a message, a registration or a dialog.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is written must be taken by then.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What was queued when the stack ended is written within this.
 const LAST_WORDS: Duration = Duration::from_secs(1);
-/// Messages that may wait to be written.
-const QUEUE: usize = 64;
+/// A connection that nothing came by for so long is asked whether it still stands, and again in such intervals.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
+/// What was sent is acknowledged by the far side's kernel within this.
+const ACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// How long one that another has taken the place of is still read.
+const LAST_LOOK: Duration = Duration::from_secs(20);
 /// Connections of ours at once.
 const MAX_OWN: usize = 256;
 /// Connections that wait to be accepted.
@@ -71,13 +78,34 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 struct Open {
     id: u64,
-    queue: mpsc::Sender<Bytes>,
+    outbox: Outbox,
+    is_ours: bool,
+    life: Arc<Life>,
     /// Cuts it off.
     cut: CancellationToken,
     /// The certificates of who came to us by it.
     shown: Option<Presented>,
     /// Where he says that he is (RFC 5923).
     alias: Option<SocketAddr>,
+}
+
+/// Times of a connection, in milliseconds since the start of the stack, from 1 on; 0: not yet.
+#[derive(Default)]
+struct Life {
+    /// It can be written to.
+    begun: AtomicU64,
+    /// Something last came by it.
+    heard: AtomicU64,
+}
+
+impl Life {
+    /// Whether nothing has come by it since then, though what was sent then has left.
+    fn is_silent(&self, since: u64) -> bool {
+        let (begun, heard) = (self.begun.load(Ordering::Relaxed), self.heard.load(Ordering::Relaxed));
+        // what is sent may wait for its connection
+        let latest = since.saturating_add(milliseconds(CONNECT_TIMEOUT + HANDSHAKE_TIMEOUT));
+        (1..=latest).contains(&begun) && heard < since
+    }
 }
 
 #[derive(Default)]
@@ -92,6 +120,7 @@ struct Table {
 /// All connections.
 #[derive(Clone)]
 pub(super) struct Streams {
+    start: Instant,
     table: Arc<Mutex<Table>>,
     guard: Arc<Mutex<Guard>>,
     tasks: TaskTracker,
@@ -107,6 +136,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Streams {
     pub(super) fn new(feed: Feed, peers: Peers) -> Self {
         Self {
+            start: Instant::now(),
             table: Arc::default(),
             guard: Arc::new(Mutex::new(Guard::new(GuardConfig::default()))),
             tasks: TaskTracker::new(),
@@ -129,6 +159,38 @@ impl Streams {
     /// How many are open.
     pub(super) fn len(&self) -> usize {
         lock(&self.table).open.len()
+    }
+
+    /// Whether the far side's own connection from there is open.
+    pub(super) fn is_theirs(&self, hop: Hop) -> bool {
+        hop.transport.is_reliable() && lock(&self.table).open.get(&hop).is_some_and(|open| !open.is_ours)
+    }
+
+    /// A request that was sent to this hop at that time has no answer. Has nothing else come by our connection there
+    /// since, what comes next goes by a new one (RFC 5626 §4.4); what waits for an answer by the old one may get it
+    /// for a while yet.
+    pub(super) fn doubt(&self, hop: Hop, since: Instant) {
+        let since = self.clock(since);
+        let mut table = lock(&self.table);
+        if !table.open.get(&hop).is_some_and(|open| open.is_ours && open.life.is_silent(since)) {
+            return;
+        }
+        let old = table.open.remove(&hop);
+        drop(table);
+        debug!(remote = %hop.address, "nothing comes by a SIP connection: the next request gets a new one");
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(LAST_LOOK) => {}
+                () = stop.cancelled() => {}
+            }
+            drop(old);
+        });
+    }
+
+    /// A time in milliseconds since the start, from 1 on.
+    fn clock(&self, at: Instant) -> u64 {
+        milliseconds(at.saturating_duration_since(self.start)).saturating_add(1)
     }
 
     /// Sends by the connection to the far end of a flow, opened when there is none. False when it cannot be.
@@ -172,14 +234,15 @@ impl Streams {
     /// Sends by the open connection to a hop; none when there is none any more, false when it is full.
     fn send_by(&self, hop: Hop, bytes: &Bytes) -> Option<bool> {
         let mut table = lock(&self.table);
-        match table.open.get(&hop)?.queue.try_send(bytes.clone()) {
+        let is_known = || self.feed.is_known(hop.address.ip());
+        match table.open.get(&hop)?.outbox.push(bytes.clone(), is_known) {
             Ok(()) => Some(true),
             // it does not read, or it has just ended
-            Err(error) => {
+            Err(why) => {
                 if let Some(open) = table.open.remove(&hop) {
                     open.cut.cancel();
                 }
-                matches!(error, mpsc::error::TrySendError::Full(_)).then_some(false)
+                (why == Refused::Full).then_some(false)
             }
         }
     }
@@ -225,9 +288,9 @@ impl Streams {
         if is_full {
             return false;
         }
-        let (streams, entry) = (self.clone(), self.enter(flow.hop(), None));
+        let (streams, entry) = (self.clone(), self.enter(flow.hop(), None, true));
         let is_queued =
-            lock(&self.table).open.get(&flow.hop()).is_some_and(|open| open.queue.try_send(first).is_ok());
+            lock(&self.table).open.get(&flow.hop()).is_some_and(|o| o.outbox.push(first, || true).is_ok());
         self.tasks.spawn(async move {
             streams.reach(flow, entry).await;
             let mut table = lock(&streams.table);
@@ -243,9 +306,9 @@ impl Streams {
             () = entry.cut.cancelled() => Ok(Err(io::ErrorKind::ConnectionAborted.into())),
         };
         let Ok(Ok(stream)) = opened else { return self.give_up(flow, &entry).await };
-        let _ = stream.set_nodelay(true);
+        tune(&stream);
         if !flow.transport.is_secure() {
-            return self.serve(stream.into_split(), flow, entry, true).await;
+            return self.serve(stream.into_split(), flow, entry).await;
         }
         let Some(connector) = self.peers.connector(flow.hop()) else {
             return self.give_up(flow, &entry).await;
@@ -255,7 +318,7 @@ impl Streams {
             () = entry.cut.cancelled() => return self.give_up(flow, &entry).await,
         };
         match shaken.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, TOO_SLOW))) {
-            Ok(stream) => self.serve(tokio::io::split(stream), flow, entry, true).await,
+            Ok(stream) => self.serve(tokio::io::split(stream), flow, entry).await,
             Err(error) => {
                 self.peers.failed(flow.hop(), &error);
                 self.give_up(flow, &entry).await;
@@ -265,7 +328,7 @@ impl Streams {
 
     /// Nobody is there, or not who should be.
     async fn give_up(&self, flow: Flow, entry: &Entry) {
-        for hop in self.leave(flow.hop(), entry.id) {
+        for hop in self.leave(flow.hop(), entry.id, &entry.cut) {
             let _ = self.feed.trusted.send(Inbound::Unreachable { hop }).await;
         }
     }
@@ -273,11 +336,11 @@ impl Streams {
     /// A connection to us, from its first packet to its end.
     async fn greet(&self, stream: TcpStream, remote: SocketAddr, acceptor: Option<Acceptor>) {
         let Ok(local) = stream.local_addr() else { return };
-        let _ = stream.set_nodelay(true);
+        tune(&stream);
         let Some(acceptor) = acceptor else {
             let flow = Flow::tcp(local, remote);
-            let entry = self.enter(flow.hop(), None);
-            return self.serve(stream.into_split(), flow, entry, false).await;
+            let entry = self.enter(flow.hop(), None, false);
+            return self.serve(stream.into_split(), flow, entry).await;
         };
         // without a word, as for want of a place
         if !self.feed.is_known(remote.ip()) && !self.feed.admit_for(remote.ip(), HANDSHAKE_COST) {
@@ -290,8 +353,8 @@ impl Streams {
         match shaken.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, TOO_SLOW))) {
             Ok(stream) => {
                 let flow = Flow::tls(local, remote);
-                let entry = self.enter(flow.hop(), Presented::by(&stream));
-                self.serve(tokio::io::split(stream), flow, entry, false).await;
+                let entry = self.enter(flow.hop(), Presented::by(&stream), false);
+                self.serve(tokio::io::split(stream), flow, entry).await;
             }
             Err(error) => self.peers.refused(remote, &error, self.feed.is_known(remote.ip())),
         }
@@ -314,23 +377,28 @@ impl Streams {
     }
 
     /// A place in the table; one that stood there is cut off: the far side has a new connection by that address.
-    fn enter(&self, hop: Hop, shown: Option<Presented>) -> Entry {
-        let (queue, outgoing) = mpsc::channel(QUEUE);
-        let cut = CancellationToken::new();
+    fn enter(&self, hop: Hop, shown: Option<Presented>, is_ours: bool) -> Entry {
+        let (outbox, outgoing) = outbox();
+        let (cut, life) = (CancellationToken::new(), Arc::new(Life::default()));
         let mut table = lock(&self.table);
         table.next_id += 1;
         let id = table.next_id;
         let is_proved = shown.is_some();
-        let open = Open { id, queue, cut: cut.clone(), shown, alias: None };
+        let entry = Entry { id, outgoing, cut: cut.clone(), life: Arc::clone(&life), is_ours, is_proved };
+        let open = Open { id, outbox, is_ours, life, cut, shown, alias: None };
         if let Some(old) = table.open.insert(hop, open) {
             old.cut.cancel();
         }
-        Entry { id, outgoing, cut, is_proved }
+        entry
     }
 
     /// Takes a connection out; gives the hops that were reached by it.
-    fn leave(&self, hop: Hop, id: u64) -> Vec<Hop> {
+    fn leave(&self, hop: Hop, id: u64, cut: &CancellationToken) -> Vec<Hop> {
         let mut table = lock(&self.table);
+        // in doubt, it was given a successor, by which all goes on
+        if !cut.is_cancelled() && table.open.get(&hop).is_some_and(|open| open.id != id) {
+            return Vec::new();
+        }
         // another one may stand there by now
         if table.open.get(&hop).is_none_or(|open| open.id == id) {
             table.open.remove(&hop);
@@ -351,14 +419,15 @@ impl Streams {
     }
 
     /// An open connection until its end.
-    async fn serve<R, W>(&self, (read, write): (R, W), flow: Flow, entry: Entry, is_ours: bool)
+    async fn serve<R, W>(&self, (read, write): (R, W), flow: Flow, entry: Entry)
     where
         R: AsyncRead + Unpin,
         W: AsyncWrite + Unpin,
     {
         let (pongs, pong) = mpsc::channel(1);
+        entry.life.begun.store(self.clock(Instant::now()), Ordering::Relaxed);
         {
-            let origin = Origin { is_ours, is_proved: entry.is_proved };
+            let origin = Origin { is_ours: entry.is_ours, is_proved: entry.is_proved, life: &entry.life };
             let reading = self.read(read, flow, &pongs, origin);
             let writing = write_all(write, entry.outgoing, pong);
             let mut writing = std::pin::pin!(writing);
@@ -371,7 +440,7 @@ impl Streams {
                 () = entry.cut.cancelled() => {}
             }
         }
-        for hop in self.leave(flow.hop(), entry.id) {
+        for hop in self.leave(flow.hop(), entry.id, &entry.cut) {
             let _ = self.feed.trusted.send(Inbound::Closed { hop }).await;
         }
     }
@@ -382,7 +451,7 @@ impl Streams {
         mut read: R,
         flow: Flow,
         pongs: &mpsc::Sender<()>,
-        Origin { is_ours, is_proved }: Origin,
+        Origin { is_ours, is_proved, life }: Origin<'_>,
     ) -> bool {
         let ip = flow.path.remote.ip();
         let mut framer = Framer::new(Limits::TCP);
@@ -403,7 +472,7 @@ impl Streams {
                     }
                     return false;
                 }
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => life.heard.store(self.clock(Instant::now()), Ordering::Relaxed),
                 // a registration or a dialog keeps an idle one open
                 Err(_) if has_spoken && message.is_none() && self.feed.is_known(ip) => {
                     idle = Instant::now() + IDLE_TIMEOUT;
@@ -451,44 +520,34 @@ impl Streams {
 
 struct Entry {
     id: u64,
-    outgoing: mpsc::Receiver<Bytes>,
+    outgoing: Waiting,
     cut: CancellationToken,
+    life: Arc<Life>,
+    is_ours: bool,
     is_proved: bool,
 }
 
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
-struct Origin {
+struct Origin<'a> {
     is_ours: bool,
     /// Who came by it has a certificate.
     is_proved: bool,
+    life: &'a Life,
 }
 
-/// Writes what is queued until the queue ends, or the far side takes no more.
-async fn write_all<W: AsyncWrite + Unpin>(
-    mut write: W,
-    mut queue: mpsc::Receiver<Bytes>,
-    mut pong: mpsc::Receiver<()>,
-) {
-    loop {
-        // both arms only receive: nothing is lost when the other is taken
-        let bytes = tokio::select! {
-            next = queue.recv() => match next {
-                Some(bytes) => bytes,
-                None => break,
-            },
-            Some(()) = pong.recv() => Bytes::from_static(PONG),
-        };
-        // TLS holds back what is not flushed
-        let writing = async {
-            write.write_all(&bytes).await?;
-            write.flush().await
-        };
-        if !matches!(timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
-            return;
-        }
-    }
-    let _ = timeout(WRITE_TIMEOUT, write.shutdown()).await;
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Messages leave at once, and a far side that has gone without a word is found out. A kernel that refuses has the
+/// connection serve all the same.
+fn tune(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let (idle, interval) = KEEPALIVE;
+    let _ = socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(idle).with_interval(interval));
+    let _ = socket.set_tcp_user_timeout(Some(ACKNOWLEDGED));
 }
 
 /// A connection's place; dropping it gives the place back.

@@ -4,13 +4,15 @@ use super::super::tests::call;
 use super::super::{SipStack, StackConfig};
 use super::*;
 use crate::base::Seed;
-use crate::sip::answer::Answer;
+use crate::sip::answer::{Answer, Body};
 use crate::sip::endpoint::Probe;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
+use crate::sip::frame::PONG;
 use crate::sip::session::{CallEnd, CallFailure, SessionCommand, SessionEvent};
 use crate::sip::transaction::Failure;
 use crate::sip::{HeaderName, Hop, Method, Request, StatusCode, Transport};
 use std::io::{Read, Write};
+use tokio::io::AsyncWriteExt;
 
 fn stack() -> SipStack {
     SipStack::start(StackConfig::new(vec!["127.0.0.1:0".parse().unwrap()]), Seed::from_number(1)).unwrap()
@@ -243,7 +245,7 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     let stack = stack();
     let end = stack.end_towards(by_tcp(address)).await.unwrap();
     let mut asking = tokio::task::JoinSet::new();
-    for n in 0..400 {
+    for n in 0..800 {
         let Ok(Message::Request(mut r)) = parse(text("OPTIONS", n).as_bytes(), &Limits::TCP) else {
             panic!()
         };
@@ -254,6 +256,208 @@ async fn a_peer_that_does_not_read_is_cut_off() {
     let (_far, _) = listener.accept().unwrap();
     let first = timeout(Duration::from_secs(5), asking.join_next()).await.unwrap();
     assert_eq!(first.unwrap().unwrap(), Err(Failure::Transport));
+}
+
+/// On one thread, so that the writer has its turn when the owner has none.
+#[tokio::test]
+async fn a_peer_that_reads_is_not_cut_off_however_many_messages_come_at_once_rfc_3261_18_4() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stack = stack();
+    let end = stack.end_towards(by_tcp(listener.local_addr().unwrap())).await.unwrap();
+    let mut asking = tokio::task::JoinSet::new();
+    for n in 0..1_000 {
+        let Ok(Message::Request(r)) = parse(text("OPTIONS", n).as_bytes(), &Limits::TCP) else { panic!() };
+        let (stack, flow) = (stack.clone(), end.flow);
+        asking.spawn(async move { stack.request(flow, r, None).await.map(|r| r.status) });
+    }
+    let answering = tokio::spawn(async move {
+        let (mut far, _) = listener.accept().await.unwrap();
+        let (mut framer, mut chunk) = (Framer::new(Limits::TCP), BytesMut::new());
+        while far.read_buf(&mut chunk).await.unwrap() > 0 {
+            framer.push(&chunk.split());
+            while let Some(Frame::Message(bytes)) = framer.poll_frame().unwrap() {
+                let Ok(Message::Request(r)) = parse(&bytes, &Limits::TCP) else { panic!() };
+                far.write_all(&r.response(StatusCode::OK, Some("t")).to_bytes()).await.unwrap();
+            }
+        }
+    });
+    while let Some(asked) = asking.join_next().await {
+        assert_eq!(asked.unwrap(), Ok(StatusCode::OK));
+    }
+    answering.abort();
+}
+
+#[tokio::test]
+async fn the_kernel_is_asked_to_find_out_who_has_gone_without_a_word() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    tune(&stream);
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(ACKNOWLEDGED));
+}
+
+/// The next connection that is made, within five seconds.
+fn accept_soon(listener: &std::net::TcpListener) -> Far {
+    listener.set_nonblocking(true).unwrap();
+    let start = Instant::now();
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return Far::new(stream);
+            }
+            Err(_) => assert!(start.elapsed() < Duration::from_secs(5), "a new connection is made"),
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn ask(
+    stack: &SipStack,
+    hop: Hop,
+    limit: Option<Duration>,
+) -> tokio::task::JoinHandle<Result<StatusCode, Failure>> {
+    let stack = stack.clone();
+    tokio::spawn(async move { stack.options(hop, Probe { limit, ..Probe::default() }).await })
+}
+
+const BRIEF: Option<Duration> = Some(Duration::from_millis(100));
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_request_without_an_answer_the_next_goes_by_a_new_connection_rfc_5626_4_4() {
+    let (listener, address) = listener();
+    let (stack, hop) = (stack(), by_tcp(address));
+    let patient = ask(&stack, hop, None);
+    let mut silent = accept_soon(&listener);
+    let late = silent.request();
+    assert_eq!(ask(&stack, hop, BRIEF).await.unwrap(), Err(Failure::Timeout));
+    let next = ask(&stack, hop, None);
+    let mut far = accept_soon(&listener);
+    let request = far.request();
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(next.await.unwrap(), Ok(StatusCode::OK));
+    // it was not dead after all
+    silent.say(&late.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(patient.await.unwrap(), Ok(StatusCode::OK));
+    // and its end is nothing to who waits by the new one
+    let next = ask(&stack, hop, None);
+    let request = far.request();
+    drop(silent);
+    assert_eq!(
+        ask(&stack, by_tcp("127.0.0.1:9".parse().unwrap()), None).await.unwrap(),
+        Err(Failure::Transport)
+    );
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(next.await.unwrap(), Ok(StatusCode::OK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_something_else_comes_by_is_kept() {
+    let (listener, address) = listener();
+    let (stack, hop) = (stack(), by_tcp(address));
+    let unanswered = ask(&stack, hop, Some(Duration::from_secs(1)));
+    let mut far = accept_soon(&listener);
+    far.request();
+    for _ in 0..2 {
+        let answered = ask(&stack, hop, None);
+        let request = far.request();
+        far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+        assert_eq!(answered.await.unwrap(), Ok(StatusCode::OK));
+    }
+    assert_eq!(unanswered.await.unwrap(), Err(Failure::Timeout));
+    let answered = ask(&stack, hop, None);
+    let request = far.request();
+    far.say(&request.response(StatusCode::OK, Some("t")).to_bytes());
+    assert_eq!(answered.await.unwrap(), Ok(StatusCode::OK));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_by_their_connection_has_its_ack_and_bye_go_there_rfc_5626_5_3() {
+    let stack = stack();
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say(text("OPTIONS", 1).as_bytes());
+    assert_eq!(far.status(), Some(200));
+    let (handle, mut events) = stack.dial(call(by_tcp(far.stream.local_addr().unwrap()))).await;
+    let mut ok = far.request().response(StatusCode::OK, Some("t"));
+    ok.headers.push(HeaderName::Contact, "<sip:x@10.1.2.3:5060;transport=tcp>");
+    far.say(&ok.to_bytes());
+    assert_eq!(events.recv().await, Some(SessionEvent::Answered { body: None }));
+    assert_eq!(far.request().method, Method::ACK);
+    handle.hangup(None).await;
+    assert_eq!(far.request().method, Method::BYE);
+}
+
+/// Whether the BYE of a call that came from 127.0.0.2 goes by its connection; else it comes to the listener.
+async fn stays(lines: &str, is_closed: bool, listener: &std::net::TcpListener) -> bool {
+    let stack = stack();
+    stack.set_handler(Arc::new(AcceptAll));
+    let mut calls = stack.serve("x");
+    let mut far = Far::new(connect_from("127.0.0.2", stack.addresses()[0]));
+    far.say(text("INVITE", 1).replace("Max-Forwards", &format!("{lines}\r\nMax-Forwards")).as_bytes());
+    let mut session = calls.recv().await.unwrap();
+    session.handle.command(SessionCommand::Answer(Some(Body::sdp("v=0\r\n")))).await;
+    let tag = loop {
+        match far.next() {
+            Some(Message::Response(r)) if r.status.is_provisional() => {}
+            Some(Message::Response(r)) => break r.headers.to().unwrap().tag().unwrap().to_owned(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let ack = text("ACK", 1).replace("bK1", "bK2").replace("<sip:x@b>", &format!("<sip:x@b>;tag={tag}"));
+    far.say(ack.as_bytes());
+    assert_eq!(session.events.recv().await, Some(SessionEvent::Confirmed { body: None }));
+    let stream = far.stream.try_clone().unwrap();
+    if is_closed {
+        stream.shutdown(std::net::Shutdown::Both).unwrap();
+        while stack.stats().await.connections > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    session.handle.hangup(None).await;
+    let other = std::thread::spawn({
+        let listener = listener.try_clone().unwrap();
+        move || accept_soon(&listener).next()
+    });
+    stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let stays = loop {
+        if other.is_finished() {
+            break false;
+        }
+        match stream.peek(&mut [0]) {
+            Ok(1) => break true,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+            Err(_) => {}
+        }
+    };
+    let bye = if stays {
+        // it ends who waits at the listener
+        drop(std::net::TcpStream::connect(listener.local_addr().unwrap()));
+        assert!(other.join().unwrap().is_none());
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        far.next()
+    } else {
+        other.join().unwrap()
+    };
+    assert!(matches!(bye, Some(Message::Request(r)) if r.method == Method::BYE));
+    stays
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_to_us_stays_on_its_connection_unless_a_proxy_asks_for_more_rfc_3261_12_2_1_1() {
+    let listener = std::net::TcpListener::bind("127.0.0.3:0").unwrap();
+    let there = listener.local_addr().unwrap();
+    let contact = format!("Contact: <sip:a@{there};transport=tcp>");
+    let hidden = "Contact: <sip:a@10.1.2.3:5060;transport=tcp>";
+    assert!(stays(&contact, false, &listener).await, "who made it is there");
+    assert!(stays(hidden, false, &listener).await, "behind NAT");
+    assert!(!stays(&contact, true, &listener).await, "it has closed");
+    let route = format!("Record-Route: <sip:{there};transport=tcp;lr>\r\n{hidden}");
+    assert!(!stays(&route, false, &listener).await, "a proxy that is another host");
+    let route = format!("Record-Route: <sip:127.0.0.2:9;transport=tcp;lr>\r\n{contact}");
+    assert!(stays(&route, false, &listener).await, "the proxy's own connection");
+    let via = format!("Via: SIP/2.0/TCP 127.0.0.9;branch=z9hG4bKx\r\n{contact}");
+    assert!(!stays(&via, false, &listener).await, "a proxy that wants to see no more of it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -121,7 +121,7 @@ impl Bench {
                 }
                 Output::Event { event, .. } => self.events.push(event),
                 Output::Done { .. } => self.is_done = true,
-                Output::Probed { .. } | Output::Answered { .. } => {}
+                Output::Probed { .. } | Output::Answered { .. } | Output::Silent { .. } => {}
             }
         }
     }

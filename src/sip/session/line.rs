@@ -34,9 +34,12 @@ pub(super) struct Line {
     /// Our description as it stands, for a refresh that changes nothing.
     pub(super) description: Option<Body>,
     stays_on_flow: bool,
-    /// The call goes by a TLS connection that the far side has made, and that is open. Its requests go that way: the far
-    /// side is known to be there, and may have no certificate that a connection of ours would make sure of.
+    /// The call goes by a connection that the far side has made, and that is open. Its requests go that way: the far
+    /// side is known to be there, may be behind NAT (RFC 5626 §5.3), and may have no certificate that a connection of
+    /// ours would make sure of.
     has_connection: bool,
+    /// Nobody stands between us and the far side: one Via in its INVITE, no Route in ours.
+    pub(super) is_direct: bool,
     open: BTreeSet<Ticket>,
     next_ticket: u32,
     is_over: bool,
@@ -66,6 +69,7 @@ impl Line {
             timer: Timer::new(timers),
             description: None,
             stays_on_flow,
+            is_direct: false,
             open: BTreeSet::new(),
             next_ticket: 0,
             is_over: false,
@@ -225,6 +229,11 @@ impl Line {
         Ok(lines)
     }
 
+    /// The call goes by a connection that the far side has made.
+    pub(super) const fn stay_on_connection(&mut self) {
+        self.has_connection = true;
+    }
+
     /// A connection was closed.
     pub(super) fn handle_closed(&mut self, hop: Hop) {
         self.has_connection &= self.end.flow.hop() != hop;
@@ -232,9 +241,17 @@ impl Line {
 
     /// Where requests of a dialog go.
     pub(super) fn flow_of(&self, dialog: &Dialog) -> Flow {
-        let stays = self.stays_on_flow || self.has_connection;
-        let hop = (!stays).then(|| dialog.next_hop(&self.end.flow)).flatten();
+        let hop = (!self.stays_on_flow).then(|| dialog.next_hop(&self.end.flow)).flatten();
+        let hop = hop.filter(|hop| !(self.has_connection && self.is_by_connection(dialog, *hop)));
         hop.map_or(self.end.flow, |hop| self.end.flow.towards(hop))
+    }
+
+    /// Whether the far side's connection leads to where a request of the dialog is to go: to who made it, whatever
+    /// address he says that he has, and not to anybody behind him or beside him. By TLS all of the dialog goes there.
+    fn is_by_connection(&self, dialog: &Dialog, hop: Hop) -> bool {
+        let Flow { transport, path } = self.end.flow;
+        let is_peer = if dialog.is_routed() { hop.address.ip() == path.remote.ip() } else { self.is_direct };
+        transport.is_secure() || (is_peer && hop.transport == transport)
     }
 
     /// Whether a flow leads to the peer that the credentials are for; a Contact may name any other host.

@@ -23,7 +23,7 @@ mod update;
 use super::answer::{Answer, Body};
 use super::dialog::{LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
-use super::{Essentials, Flow, Hop, Reason, Request, Response, StatusCode};
+use super::{Essentials, Flow, HeaderName, Hop, Reason, Request, Response, StatusCode, Transport};
 use crate::base::Seed;
 use bytes::Bytes;
 use client::Client;
@@ -132,6 +132,7 @@ impl Session {
     pub fn dial(end: LocalEnd, call: OutgoingCall, timings: Timings, seed: Seed) -> Self {
         let mut line =
             Line::new(end, timings, seed, call.credentials.clone(), call.stays_on_flow, call.timers);
+        line.is_direct = call.headers.iter().all(|h| *h.name() != HeaderName::Route);
         let client = Client::start(&mut line, call);
         Self { line, opening: Opening::Client(client), confirmed: None }
     }
@@ -157,6 +158,10 @@ impl Session {
         let (credentials, stays_on_flow, timers) =
             (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
         let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
+        line.is_direct = invite.request.headers.vias().is_ok_and(|vias| vias.len() == 1);
+        if line.end.flow.transport == Transport::Tcp {
+            line.stay_on_connection();
+        }
         let server = Server::start(now, &mut line, invite)?;
         Ok(Self { line, opening: Opening::Server(server), confirmed: None })
     }
@@ -171,6 +176,11 @@ impl Session {
     #[must_use]
     pub fn local_tag(&self) -> &str {
         &self.line.local_tag
+    }
+
+    /// It goes by a connection that the far side made.
+    pub const fn stay_on_connection(&mut self) {
+        self.line.stay_on_connection();
     }
 
     /// A connection was closed.

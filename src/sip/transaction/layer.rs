@@ -88,6 +88,13 @@ pub enum LayerOutput {
         /// The response.
         response: Box<Response>,
     },
+    /// A request of ours by a stream has had no answer; what became of it follows.
+    Silent {
+        /// Where it went.
+        hop: Hop,
+        /// When.
+        since: Instant,
+    },
     /// A transaction failed.
     Failed {
         /// Which.
@@ -128,6 +135,8 @@ struct Entry {
     flow: Flow,
     deadline: Option<Instant>,
     is_stranger: bool,
+    /// When a request of ours was sent.
+    since: Option<Instant>,
     /// By UDP instead, should TCP bring no answer.
     fallback: Option<Box<Fallback>>,
 }
@@ -247,7 +256,7 @@ impl Layer {
         };
         let id = self.insert(machine, key.clone(), flow, false);
         if let Some(entry) = self.entries.get_mut(&id) {
-            entry.fallback = fallback;
+            (entry.fallback, entry.since) = (fallback, Some(now));
         }
         self.clients.insert(key, id);
         self.settle(id);
@@ -516,7 +525,8 @@ impl Layer {
     fn insert(&mut self, machine: Machine, key: String, flow: Flow, is_stranger: bool) -> TransactionId {
         self.next_id += 1;
         let id = TransactionId(self.next_id);
-        self.entries.insert(id, Entry { machine, key, flow, deadline: None, is_stranger, fallback: None });
+        let entry = Entry { machine, key, flow, deadline: None, is_stranger, since: None, fallback: None };
+        self.entries.insert(id, entry);
         self.strangers += usize::from(is_stranger);
         id
     }
@@ -525,6 +535,7 @@ impl Layer {
     fn settle(&mut self, id: TransactionId) {
         let Some(entry) = self.entries.get_mut(&id) else { return };
         let flow = entry.flow;
+        let since = entry.since.filter(|_| flow.transport.is_reliable());
         let mut is_over = false;
         loop {
             let output = match &mut entry.machine {
@@ -533,6 +544,11 @@ impl Layer {
                 Machine::ServerInvite(m) => m.poll_output().map(Either::Server),
                 Machine::ServerRequest(m) => m.poll_output().map(Either::Server),
             };
+            if let (Some(Either::Client(ClientOutput::Failed(Failure::Timeout))), Some(since)) =
+                (&output, since)
+            {
+                self.outputs.push_back(LayerOutput::Silent { hop: flow.hop(), since });
+            }
             self.outputs.push_back(match output {
                 None => break,
                 Some(

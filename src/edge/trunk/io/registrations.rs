@@ -2,10 +2,11 @@
 
 use super::{Bindings, Kept, Trunk};
 use crate::base::Excerpt;
-use crate::sip::io::SipStack;
+use crate::sip::io::{Locate, Reach, SipStack};
 use crate::sip::qualify::Reachability;
 use crate::sip::registrar::{Binding, Change};
-use crate::sip::{NameAddr, SipUri};
+use crate::sip::{Hop, NameAddr, SipUri};
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,11 +71,31 @@ struct Present {
     watch: Option<JoinHandle<()>>,
 }
 
+/// Where a registered PBX is called now.
+pub(super) fn hop(trunk: &Trunk, binding: &Binding, sip: &SipStack) -> Option<Hop> {
+    binding.hop(trunk.is_symmetric, |connection| sip.is_connected(connection))
+}
+
+/// A registered PBX, which is elsewhere once its connection has closed.
+struct Place {
+    trunk: Arc<Trunk>,
+    binding: Binding,
+    sip: SipStack,
+}
+
+#[async_trait]
+impl Locate for Place {
+    async fn locate(&self) -> Option<Reach> {
+        hop(&self.trunk, &self.binding, &self.sip).map(Reach::from)
+    }
+}
+
 /// A PBX that ended without a word is registered for a while yet; its calls shall not wait for nobody to answer.
 fn watch(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack) -> Option<JoinHandle<()>> {
     let user = trunk.user.as_deref();
     let asker = user.map(|user| NameAddr::new(SipUri::new(Some(user), binding.contact.host.clone(), None)));
-    let mut reached = sip.qualify(Arc::new(binding.hop(trunk.is_symmetric)), asker, trunk.qualify?);
+    let place = Place { trunk: trunk.clone(), binding: binding.clone(), sip: sip.clone() };
+    let mut reached = sip.qualify(Arc::new(place), asker, trunk.qualify?);
     let trunk = trunk.clone();
     Some(tokio::spawn(async move {
         while reached.changed().await.is_ok() {
@@ -313,5 +334,25 @@ mod tests {
         pbx.send(&request.response(StatusCode::OK, Some("t")).to_bytes()).await;
         assert_eq!((request.method, asked.await.unwrap()), (Method::OPTIONS, Ok(StatusCode::OK)));
         assert_eq!(sip.stats().await.connections, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_whose_connection_has_closed_is_called_at_its_contact_and_nowhere_else() {
+        for (contact, expected) in [("127.0.0.1:9", Ok("127.0.0.1:9")), ("pbx.test", Err(Cause::Unreachable))]
+        {
+            let (sip, trunk, dialer) = start("off");
+            let stream = TcpStream::connect(sip.addresses()[0]).await.unwrap();
+            let connection = stream.local_addr().unwrap();
+            let mut pbx = Pbx::Tcp(stream, Framer::new(Limits::TCP));
+            let bound = pbx.register(1, &format!("sip:s@{contact};transport=tcp"), 300).await;
+            assert_eq!(bound.status, StatusCode::OK);
+            assert_eq!(dialer.registered(&trunk, None).unwrap().hop.address, connection);
+            drop(pbx);
+            while sip.stats().await.connections > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            let place = dialer.registered(&trunk, None).map(|d| d.hop.address.to_string());
+            assert_eq!(place, expected.map(str::to_owned));
+        }
     }
 }
