@@ -118,6 +118,11 @@ impl Trunk {
         self.is_transport_written.then_some(way)
     }
 
+    /// Whether nobody may call by it, though the configuration does not say so.
+    pub(super) fn shuts_out_unasked(&self) -> bool {
+        matches!(self.access, Access::Off) && !self.has_own_access
+    }
+
     /// Whether who sends from there is let in by that alone.
     pub(super) fn admits(&self, source: IpAddr) -> bool {
         self.access.admits(source) || (self.access.follows_host() && self.targets().has(source))

@@ -89,7 +89,10 @@ impl Inbound {
         let source = flow.path.remote.ip().to_canonical();
         // an address is no user whose contact could be bound
         let needs_login = request.method == Method::REGISTER && self.is_registrar();
-        let by_address = self.doors.iter().find(|d| !needs_login && d.trunk.admits(source));
+        let admitted = self.doors.iter().filter(|d| !needs_login && d.trunk.admits(source));
+        // of several trunks to one PBX it is the one whose own user is called, where that is one's, else the first
+        let called = request.uri.user_text();
+        let by_address = admitted.min_by_key(|d| d.trunk.user.is_none() || d.trunk.user != called);
         let door = match by_address {
             Some(door) => door,
             None => match self.logged_in(now, request, source, &self.offered(flow)) {
@@ -318,6 +321,22 @@ mod tests {
         for source in ["203.0.113.1:5060", "192.0.2.1:5060", "[2001:db8::1]:5060"] {
             let (verdict, failed) = i.handle(Instant::now(), &request(Method::INVITE), &flow(source));
             assert_eq!((owner(&verdict), failed), (Err(401), None), "{source}");
+        }
+    }
+
+    #[test]
+    fn of_two_trunks_to_one_pbx_the_one_is_meant_whose_user_is_called_else_the_first() {
+        let trunk = |name: &str, user: &str| {
+            let value = json!({"host": "192.0.2.1", "user": user, "password": "p", "register": true});
+            Arc::new(super::super::config::read(&Section::new(format!("trunk.{name}"), "t", value)).unwrap())
+        };
+        let trunks = [trunk("sales", "100"), trunk("support", "200")];
+        let mut i = Inbound::new(&trunks, Instant::now(), Seed::from_number(1));
+        for (number, name) in [("100", "sales"), ("200", "support"), ("1001", "sales")] {
+            let mut invite = request(Method::INVITE);
+            invite.uri = Uri::parse(&format!("sip:{number}@192.0.2.9")).unwrap();
+            let (verdict, _) = i.handle(Instant::now(), &invite, &flow("192.0.2.1:5060"));
+            assert_eq!(owner(&verdict), Ok(name), "{number}");
         }
     }
 

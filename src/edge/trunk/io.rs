@@ -172,6 +172,13 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
         let mut sessions = sip.serve(&trunk.name);
         if !trunk.takes_registration {
             let lines = trunk.lines(Some(&context.registry));
+            if trunk.shuts_out_unasked() && (trunk.register.is_some() || !lines.is_empty()) {
+                warn!(
+                    trunk = trunk.name,
+                    "we register there, and its calls will be refused, as its host is a name: write \
+                     inbound = \"address\", inbound_networks or inbound_user, or inbound = \"off\" if that is meant"
+                );
+            }
             tokio::spawn(upkeep::look_after(trunk.clone(), lines, finder.clone()));
         }
         let context = context.clone();
