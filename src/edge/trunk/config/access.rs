@@ -295,6 +295,8 @@ mod tests {
         assert_eq!(keys(json!({"inbound": "maybe"})), ["trunk.pbx.inbound"]);
         assert_eq!(keys(json!({"inbound_networks": ["10.0.0.1/8"]})), ["trunk.pbx.inbound_networks"]);
         assert_eq!(keys(json!({"inbound": "off", "inbound_networks": []})), ["trunk.pbx.inbound_networks"]);
+        assert_eq!(keys(json!({"inbound_networks": []})), ["trunk.pbx.inbound_networks"]);
+        assert_eq!(keys(json!({"realm": ""})), ["trunk.pbx.realm"]);
         let both = json!({"inbound": "address", "inbound_user": "u", "inbound_password": "p"});
         assert_eq!(keys(both), ["trunk.pbx.inbound"]);
         assert_eq!(
