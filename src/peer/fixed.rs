@@ -16,10 +16,7 @@ use super::guard::client_random;
 use super::machine::{DtlsParameters, Machine};
 use super::output::{Established, HandshakeError, Output};
 use super::records::Records;
-use super::{
-    Counter, Counters, DtlsRole, FixedParameters, FixedRemote, LocalParameters, PeerEvent, PeerInput,
-    RemoteParameters, stun,
-};
+use super::{Counter, Counters, DtlsRole, FixedParameters, FixedRemote, PeerEvent, PeerInput, stun};
 use crate::base::{Cause, Path};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -222,16 +219,9 @@ impl Machine for Fixed {
         }
     }
 
-    fn ice(&self) -> Option<(&LocalParameters, &RemoteParameters)> {
-        None
-    }
-
     fn dtls(&self) -> Option<DtlsParameters> {
-        Some(DtlsParameters {
-            certificate: Arc::clone(&self.local.certificate),
-            profiles: self.local.profiles.clone(),
-            fingerprints: self.remote.as_ref()?.fingerprints.clone(),
-        })
+        let remote = self.remote.as_ref()?;
+        Some(DtlsParameters::new(&self.local.certificate, &self.local.profiles, &remote.fingerprints))
     }
 }
 

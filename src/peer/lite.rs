@@ -316,16 +316,9 @@ impl Machine for Lite {
         self.paths.poll_timeout().into_iter().chain([own]).min()
     }
 
-    fn ice(&self) -> Option<(&LocalParameters, &RemoteParameters)> {
-        None
-    }
-
     fn dtls(&self) -> Option<DtlsParameters> {
-        Some(DtlsParameters {
-            certificate: Arc::clone(&self.local.certificate),
-            profiles: self.local.profiles.clone(),
-            fingerprints: self.remote.as_ref()?.fingerprints.clone(),
-        })
+        let remote = self.remote.as_ref()?;
+        Some(DtlsParameters::new(&self.local.certificate, &self.local.profiles, &remote.fingerprints))
     }
 }
 

@@ -29,7 +29,9 @@ pub(super) trait Machine: Send + 'static {
     fn poll_timeout(&self) -> Option<Instant>;
 
     /// What ICE agents are run with, once both sides are known; never without agents.
-    fn ice(&self) -> Option<(&LocalParameters, &RemoteParameters)>;
+    fn ice(&self) -> Option<(&LocalParameters, &RemoteParameters)> {
+        None
+    }
 
     /// What a handshake is run with, once the other side is known.
     fn dtls(&self) -> Option<DtlsParameters>;
@@ -40,6 +42,21 @@ pub(super) struct DtlsParameters {
     pub(super) certificate: Arc<Certificate>,
     pub(super) profiles: Vec<SrtpProfile>,
     pub(super) fingerprints: Vec<Fingerprint>,
+}
+
+impl DtlsParameters {
+    /// Our certificate and profiles, and what the other side's certificate must be.
+    pub(super) fn new(
+        certificate: &Arc<Certificate>,
+        profiles: &[SrtpProfile],
+        fingerprints: &[Fingerprint],
+    ) -> Self {
+        Self {
+            certificate: Arc::clone(certificate),
+            profiles: profiles.to_vec(),
+            fingerprints: fingerprints.to_vec(),
+        }
+    }
 }
 
 impl Machine for Peer {
@@ -85,10 +102,6 @@ impl Machine for Peer {
 
     fn dtls(&self) -> Option<DtlsParameters> {
         let local = self.local();
-        Some(DtlsParameters {
-            certificate: Arc::clone(&local.certificate),
-            profiles: local.profiles.clone(),
-            fingerprints: self.remote()?.fingerprints.clone(),
-        })
+        Some(DtlsParameters::new(&local.certificate, &local.profiles, &self.remote()?.fingerprints))
     }
 }
