@@ -24,6 +24,7 @@ use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, M
 use super::route::{Occasion, RouteQuery, Target};
 use crate::base::{Cause, LegId};
 use crate::sdp::SessionDescription;
+use keys::KeySource;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -104,6 +105,8 @@ pub enum Timer {
     Ring,
     /// Who answered has hung up, and media has yet to make the caller's answer.
     Parting,
+    /// Media has not told keys that signalling told.
+    Keys,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +129,7 @@ struct Party {
     profile: LegProfile,
     /// As others are told of it.
     who: Person,
-    /// Its media brought a key.
-    has_keys: bool,
+    keys: KeySource,
     /// An offer of its own waits for its answer.
     is_asking: bool,
     /// An offer of ours is being made or waits for its answer.
@@ -150,7 +152,7 @@ impl Party {
             leg,
             profile,
             who,
-            has_keys: false,
+            keys: KeySource::Unknown,
             is_asking: false,
             is_asked: false,
             is_offer_due: false,
@@ -353,7 +355,10 @@ impl Call {
             return;
         }
         match event {
-            LegEvent::Ended(cause) => self.handle_ended(now, leg, cause),
+            LegEvent::Ended(cause) => {
+                self.flush_keys(leg, None);
+                self.handle_ended(now, leg, cause);
+            }
             LegEvent::Offer(sdp) => self.handle_offer(leg, sdp),
             LegEvent::OfferRequested => self.handle_offer_requested(leg),
             LegEvent::OfferAnswered(sdp) => {
@@ -387,11 +392,7 @@ impl Call {
             }
             LegEvent::Hold(is_holding) => self.handle_hold(leg, is_holding),
             LegEvent::Dtmf(digits) => self.handle_keys(leg, digits),
-            LegEvent::Pressed(key) => {
-                if self.party(leg).is_some_and(|p| !p.has_keys) {
-                    self.handle_keys(leg, vec![key]);
-                }
-            }
+            LegEvent::Pressed(key) => self.handle_pressed(now, leg, key),
             LegEvent::Transfer(wish) => self.handle_transfer(now, leg, *wish),
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
@@ -427,15 +428,6 @@ impl Call {
             }
             None => {}
         }
-    }
-
-    /// Keys that a leg sends the other one, which is told of them.
-    fn handle_keys(&mut self, leg: LegId, keys: Vec<DtmfDigit>) {
-        let Some(other) = self.other(leg) else { return };
-        if self.party(other).is_some_and(|p| !p.profile.takes_keys) {
-            self.media(MediaCommand::SendDtmf(other, keys.clone()));
-        }
-        self.tell(other, LegCommand::Dtmf(keys));
     }
 
     /// The first answer wins.
@@ -499,6 +491,9 @@ impl Call {
 
     /// The clock. Early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((_, leg)) = self.next_keys().filter(|(until, _)| *until <= now) {
+            self.flush_keys(leg, Some(now));
+        }
         if let Some(parting) = self.parting.as_ref().filter(|p| p.until <= now) {
             return self.end(parting.cause, None);
         }
@@ -529,7 +524,9 @@ impl Call {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, Timer)> {
         let parting = self.parting.as_ref().map(|p| (p.until, Timer::Parting));
-        parting.or(self.ring_deadline.map(|at| (at, Timer::Ring)))
+        let ring = self.ring_deadline.map(|at| (at, Timer::Ring));
+        let keys = self.next_keys().map(|(until, _)| (until, Timer::Keys));
+        [parting, ring, keys].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     // ---- small things
@@ -548,10 +545,14 @@ impl Call {
         self.is_trying() && self.callee(leg).is_some_and(|c| c.progress == Progress::Dialed)
     }
 
-    fn party(&self, leg: LegId) -> Option<&Party> {
+    fn parties(&self) -> impl Iterator<Item = &Party> {
         let rung = self.callees.iter().filter_map(|c| c.party.as_ref());
         let others = self.partner.iter().chain(&self.joining).chain(rung);
-        std::iter::once(&self.caller.party).chain(others).find(|p| p.leg == leg)
+        std::iter::once(&self.caller.party).chain(others)
+    }
+
+    fn party(&self, leg: LegId) -> Option<&Party> {
+        self.parties().find(|p| p.leg == leg)
     }
 
     fn party_mut(&mut self, leg: LegId) -> Option<&mut Party> {
@@ -625,6 +626,7 @@ impl Caller {
 }
 
 mod attempts;
+mod keys;
 mod media;
 mod offers;
 mod parting;

@@ -20,6 +20,7 @@ pub(super) fn webrtc() -> LegProfile {
         takes_reoffer: false,
         may_detach: true,
         takes_keys: false,
+        account: None,
     }
 }
 
@@ -33,7 +34,14 @@ pub(super) fn plain() -> LegProfile {
         is_avpf: false,
         hold_music: HoldMusic::Silence,
     };
-    LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
+    LegProfile {
+        media,
+        takes_offer: true,
+        takes_reoffer: true,
+        may_detach: false,
+        takes_keys: false,
+        account: None,
+    }
 }
 
 pub(super) fn target() -> Target {

@@ -73,6 +73,25 @@ fn who_is_handed_over_talks_on_until_the_new_party_answers_and_is_offered_nothin
 }
 
 #[test]
+fn the_new_party_is_called_for_the_account_that_stays_whichever_side_it_was() {
+    let t0 = Instant::now();
+    let account = |mut call: Call, by, stays| {
+        call.party_mut(stays).unwrap().profile.account = Some("anna".into());
+        call.handle_leg(t0, by, to_number());
+        call.handle_route(t0, Ok(vec![attempt()]));
+        call.handle_opened(t0, C, Ok(plain()));
+        call.handle_media(t0, MediaEvent::Offer { leg: C, sdp: sdp(20) });
+        std::iter::from_fn(|| call.poll_output()).find_map(|output| match output {
+            Output::Leg(C, LegCommand::Dial(dial)) => Some(dial.account),
+            _ => None,
+        })
+    };
+    for (by, stays) in [(A, B), (B, A)] {
+        assert_eq!(account(active(t0), by, stays), Some(Some("anna".into())));
+    }
+}
+
+#[test]
 fn what_went_with_the_call_stays_with_its_caller_but_for_whom_it_was_meant_for() {
     let t0 = Instant::now();
     let mut call = active(t0);
@@ -374,19 +393,40 @@ fn a_leg_that_cannot_join_leaves_the_call_as_it_was() {
 }
 
 #[test]
-fn keys_of_signalling_count_until_media_brings_some_and_none_is_told_twice() {
+fn a_key_told_by_signalling_and_by_media_counts_once_whichever_comes_first() {
+    let t0 = Instant::now();
+    let key = |c| DtmfDigit { digit: crate::base::Digit::from_char(c).unwrap(), duration: KEY_DURATION };
+    let media = |c| MediaEvent::Dtmf { leg: B, digit: key(c).digit };
+    let mut call = active(t0);
+    call.handle_leg(t0, B, LegEvent::Pressed(key('1')));
+    assert!(drain(&mut call).is_empty(), "media may tell it yet");
+    call.handle_media(t0, media('1'));
+    assert_eq!(drain(&mut call), ["L1 dtmf 1"]);
+    call.handle_media(t0, media('2'));
+    call.handle_leg(t0, B, LegEvent::Pressed(key('2')));
+    assert_eq!(drain(&mut call), ["L1 dtmf 2"]);
+    assert_eq!(call.poll_timeout(), None);
+}
+
+#[test]
+fn keys_that_signalling_alone_tells_wait_once_and_none_is_lost() {
     let t0 = Instant::now();
     let key = |c| DtmfDigit { digit: crate::base::Digit::from_char(c).unwrap(), duration: KEY_DURATION };
     let mut call = active(t0);
     call.handle_leg(t0, B, LegEvent::Pressed(key('1')));
-    assert_eq!(drain(&mut call), ["media send L1 1", "L1 dtmf 1"]);
-    call.handle_media(t0, MediaEvent::Dtmf { leg: B, digit: key('2').digit });
-    assert_eq!(drain(&mut call), ["L1 dtmf 2"]);
     call.handle_leg(t0, B, LegEvent::Pressed(key('2')));
-    assert!(drain(&mut call).is_empty(), "a PBX that says it in both ways");
-    // of the other leg that says nothing
-    call.handle_leg(t0, A, LegEvent::Pressed(key('3')));
-    assert_eq!(drain(&mut call), ["media send L2 3", "L2 dtmf 3"]);
+    let until = t0 + keys::KEY_GRACE;
+    assert_eq!(call.poll_timeout(), Some((until, Timer::Keys)));
+    call.handle_timeout(t0);
+    assert!(drain(&mut call).is_empty(), "early");
+    call.handle_timeout(until);
+    assert_eq!(drain(&mut call), ["media send L1 12", "L1 dtmf 12"]);
+    call.handle_leg(until, B, LegEvent::Pressed(key('3')));
+    assert_eq!(drain(&mut call), ["media send L1 3", "L1 dtmf 3"], "from then on at once");
+    // of the other leg that says nothing, and who hangs up at once has pressed all the same
+    call.handle_leg(t0, A, LegEvent::Pressed(key('4')));
+    call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal));
+    assert_eq!(drain(&mut call)[..2], ["media send L2 4", "L2 dtmf 4"]);
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn profile() -> LegProfile {
         takes_reoffer: false,
         may_detach: true,
         takes_keys: false,
+        account: None,
     }
 }
 

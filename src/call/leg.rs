@@ -52,6 +52,8 @@ pub struct LegProfile {
     pub may_detach: bool,
     /// Keys go to it as [`LegCommand::Dtmf`] alone; its media carries none.
     pub takes_keys: bool,
+    /// The account of ours that it is; none: somebody else.
+    pub account: Option<String>,
 }
 
 /// A new leg that called us.
@@ -240,4 +242,6 @@ pub struct Dial {
     pub transferred_by: Option<Party>,
     /// A call of the target's that this one takes the place of, see [`TransferTo::Target`].
     pub takes_over: Option<String>,
+    /// The account of ours that will talk, whoever's rights the call is made by.
+    pub account: Option<String>,
 }

@@ -223,7 +223,14 @@ mod tests {
             is_avpf: false,
             hold_music: HoldMusic::default(),
         };
-        LegProfile { media, takes_offer: true, takes_reoffer: true, may_detach: false, takes_keys: false }
+        LegProfile {
+            media,
+            takes_offer: true,
+            takes_reoffer: true,
+            may_detach: false,
+            takes_keys: false,
+            account: None,
+        }
     }
 
     fn terms() -> Terms {

@@ -7,7 +7,6 @@ use super::within::{Terms, Within};
 use super::{Identity, cause};
 use crate::base::{CallId, Cause, LegId};
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
-use crate::call::route::Source;
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
 use crate::sip::{Header, HeaderName, Hop, Reason, Refer};
@@ -262,10 +261,7 @@ impl OutgoingLeg {
         let replaces =
             dial.takes_over.as_ref().map(|dialog| Header::new(HeaderName::Replaces, dialog.clone()));
         let number = &dial.target.number;
-        let login = match &dial.source {
-            Source::Account(name) => self.logins.of_accounts.get(name),
-            Source::Trunk(_) | Source::Local(_) => None,
-        };
+        let login = dial.account.as_ref().and_then(|name| self.logins.of_accounts.get(name));
         let as_line = login.map(|login| Identity { user: Some(login.user.clone()), ..home.clone() });
         let identity = as_line.as_ref().unwrap_or(home);
         OutgoingCall {
@@ -295,7 +291,7 @@ mod tests {
     use crate::base::Secret;
     use crate::call::leg::{Particulars, Party};
     use crate::call::port::MediaRefusal;
-    use crate::call::route::Target;
+    use crate::call::route::{Source, Target};
     use crate::sdp::SessionDescription;
     use crate::sip::answer::Body;
     use crate::sip::digest::DigestError;
@@ -340,6 +336,7 @@ mod tests {
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
             transferred_by: None,
             takes_over: None,
+            account: None,
         }))
     }
 
@@ -434,6 +431,7 @@ mod tests {
             offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
             transferred_by: None,
             takes_over: None,
+            account: None,
         };
         let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
         assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
@@ -447,23 +445,24 @@ mod tests {
         let login =
             Login { user: "101".into(), credentials: Some(Credentials::new("101", Secret::new("p"))) };
         l.logins.of_accounts = Arc::new(BTreeMap::from([("anna".to_owned(), login)]));
-        let call = |source| {
+        let call = |account: Option<&str>| {
             let dial = Dial {
                 particulars: Particulars::default(),
                 hops: 69,
                 target: Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None },
-                source,
+                source: Source::Trunk("whose rights count after a transfer".into()),
                 from: Party { user: "anna".into(), display: None },
                 offer: None,
                 transferred_by: None,
                 takes_over: None,
+                account: account.map(str::to_owned),
             };
             let call = l.outgoing(&dial);
             (call.from.to_string(), call.credentials.map(|c| c.user))
         };
-        let anna = call(Source::Account("anna".into()));
+        let anna = call(Some("anna"));
         assert_eq!(anna, ("<sip:101@192.0.2.9>".to_owned(), Some("101".to_owned())));
-        for other in [Source::Account("bert".into()), Source::Trunk("anna".into())] {
+        for other in [Some("bert"), None] {
             assert_eq!(call(other), ("<sip:trunk@192.0.2.9>".to_owned(), None));
         }
     }

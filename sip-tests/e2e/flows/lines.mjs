@@ -36,6 +36,15 @@ export async function run({ report, microphone, program, tone, out, binary, home
   const client = new Api(BASE);
   await toneInBrowser({ report, client, browser, pbx, codec: 'pcmu', trunk: 'alice' });
   await toneInPbx({ report, client, browser, pbx, tone });
+  // 615 hands the extension over to 600: that is a call of the extension's too
+  const handed = pbx.mark();
+  const callID = await client.make('615');
+  await until('the PBX is told that the transfer is done', () => /Subscription-State: terminated[^]*?SIP\/2.0 200 OK/.test(handed()), 15_000);
+  const call = handed().match(/^INVITE sip:600@[^]*?\r?\n\r?\n/m)?.[0] ?? '';
+  report.check('one that is handed over calls as its extension', /^From: .*<sip:alice@/m.test(call), call.match(/^From:.*/m)?.[0]);
+  report.check('and is let in', /PJSIP\/alice-/.test(await pbx.console('core show channels')));
+  await client.hangup(callID);
+  await until('the PBX is quiet', async () => /^0 active channels/m.test(await pbx.console('core show channels count')));
   // Dial(PJSIP/alice), as for any telephone
   const since = await calledByPbx({ report, client, browser, pbx, what: 'called at the extension', number: '7alice', to: 'alice' });
   report.check('by its own endpoint', /PJSIP\/alice-/.test(since()) && !/PJSIP\/anonymous/.test(since()));

@@ -123,12 +123,14 @@ impl Call {
         let (transferred_by, takes_over) =
             self.transfer.as_ref().map(|t| (t.by.clone(), t.takes_over.clone())).unwrap_or_default();
         let (source, from) = (source.clone(), from.clone());
+        let account = self.caller.party.profile.account.clone();
         let mut particulars = self.caller.incoming.particulars.clone();
         if let Some(cause) = self.diversion {
             let from = super::super::leg::Party { user: self.caller.incoming.to.clone(), display: None };
             particulars.diversions.insert(0, super::super::leg::Diversion { from, why: Occasion::of(cause) });
         }
-        let dial = Dial { target, source, from, particulars, hops, offer, transferred_by, takes_over };
+        let dial =
+            Dial { target, source, from, particulars, hops, offer, transferred_by, takes_over, account };
         self.tell(leg, LegCommand::Dial(Box::new(dial)));
     }
 }

@@ -32,14 +32,7 @@ impl Call {
                     self.report_media(leg, MediaState::Closed);
                 }
             }
-            MediaEvent::Dtmf { leg, digit } => {
-                if let Some(party) = self.party_mut(leg) {
-                    party.has_keys = true;
-                }
-                if let Some(other) = self.other(leg) {
-                    self.tell(other, LegCommand::Dtmf(vec![DtmfDigit { digit, duration: KEY_DURATION }]));
-                }
-            }
+            MediaEvent::Dtmf { leg, digit } => self.handle_heard(leg, digit),
         }
     }
 

@@ -65,6 +65,7 @@ fn profile() -> LegProfile {
         takes_reoffer: true,
         may_detach: false,
         takes_keys: false,
+        account: None,
     }
 }
 

@@ -64,6 +64,7 @@ const fn profile(application: Application) -> LegProfile {
         takes_reoffer: false,
         may_detach: false,
         takes_keys: false,
+        account: None,
     }
 }
 

@@ -173,6 +173,7 @@ mod tests {
             offer: None,
             transferred_by: None,
             takes_over: None,
+            account: None,
         }))
     }
 

@@ -348,6 +348,7 @@ impl Trunk {
             takes_reoffer: true,
             may_detach: false,
             takes_keys: self.keys_by_info,
+            account: None,
         }
     }
 

@@ -221,7 +221,7 @@ impl Wago {
             from: Party { user: account.caller_id().to_owned(), display },
             to: request.number.clone(),
             offer: None,
-            profile: self.lines.profile(),
+            profile: self.lines.profile(account.name()),
             ring_timeout: request.timeout,
             hops: crate::call::leg::HOPS,
         };

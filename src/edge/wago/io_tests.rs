@@ -134,6 +134,7 @@ impl World {
                 takes_reoffer: false,
                 may_detach: true,
                 takes_keys: false,
+                account: None,
             },
             ring_timeout: None,
             hops: crate::call::leg::HOPS,

@@ -76,14 +76,15 @@ impl Lines {
         &self.webhooks
     }
 
-    /// What a client of this edge can do.
-    pub(super) const fn profile(&self) -> LegProfile {
+    /// What an account's client can do.
+    pub(super) fn profile(&self, account: &str) -> LegProfile {
         LegProfile {
             media: MediaProfile::WebRtc,
             takes_offer: false, // it offers when its browser comes
             takes_reoffer: false,
             may_detach: !self.config.hangup_on_media_loss,
             takes_keys: false,
+            account: Some(account.to_owned()),
         }
     }
 
@@ -235,8 +236,9 @@ impl Dialer for WagoDialer {
             return Err(Cause::Busy);
         }
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
+        let profile = lines.profile(account.name());
         tokio::spawn(ring(lines.clone(), leg, account, inbox));
-        Ok(OpenedLeg { profile: lines.profile(), commands })
+        Ok(OpenedLeg { profile, commands })
     }
 
     fn rings_accounts(&self) -> bool {
