@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod intervals;
 mod media;
 mod places;
 mod policy;
@@ -15,12 +16,12 @@ use super::io::{Legs, TrunkDialer};
 use super::pbx_end;
 use super::targets::Targets;
 use super::tls::{Keys, TrunkTls};
-use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services, parse_duration};
+use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services};
 use crate::call::io::Dialer;
 use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::net::dns::Way;
-use crate::sip::session::{TimerRules, TimerUse};
+use crate::sip::session::TimerRules;
 use crate::sip::{TlsPeer, Transport};
 use crate::ua::Policy;
 use serde::Deserialize;
@@ -180,6 +181,7 @@ struct Raw {
     qualify: Option<String>,
     session_timers: Option<String>,
     session_expires: Option<String>,
+    dialog_keepalive: Option<String>,
     dtmf: Option<String>,
     transfers: Option<bool>,
     redirects: Option<String>,
@@ -225,6 +227,7 @@ const KNOWN: &[&str] = &[
     "qualify",
     "session_timers",
     "session_expires",
+    "dialog_keepalive",
     "dtmf",
     "transfers",
     "redirects",
@@ -293,15 +296,15 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         faults.push(section.fault("tls_name", remedy));
     }
     let tls = TrunkTls::read(section, transport, nearest, &keys, &mut faults);
-    let failover_after = read_failover(section, raw.failover_after.as_deref(), &mut faults);
+    let failover_after = intervals::read_failover(section, raw.failover_after.as_deref(), &mut faults);
     let user = raw.user.take().filter(|u| !u.is_empty());
-    if user
-        .as_deref()
-        .is_some_and(|u| u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\"".contains(&b)))
-    {
-        faults.push(
-            section.fault("user", "write 1 to 64 printable characters without blanks, quotes, < > or @"),
-        );
+    if user.as_deref().is_some_and(|u| {
+        u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\";[]".contains(&b))
+    }) {
+        faults.push(section.fault(
+            "user",
+            "write 1 to 64 printable characters without blanks, quotes, and any of < > @ ; [ ]",
+        ));
     }
     let password = section
         .secret("password", raw.password.take(), raw.password_file.as_deref())
@@ -326,11 +329,11 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
         }),
     };
     let has_user = user.is_some();
-    let register = read_register(section, &raw, has_user, &mut faults);
+    let register = intervals::read_register(section, &raw, has_user, &mut faults);
     let each = raw.ring_each.as_deref();
     let ring = Ring::read(section, raw.ring.as_deref(), each, takes_registration, &mut faults);
-    let qualify = read_qualify(section, raw.qualify.as_deref(), &mut faults);
-    let timers = read_timers(section, &raw, &mut faults);
+    let qualify = intervals::read_qualify(section, raw.qualify.as_deref(), &mut faults);
+    let timers = intervals::read_timers(section, &raw, &mut faults);
     let keys_by_info = read_dtmf(section, raw.dtmf.as_deref(), &mut faults);
     // through a carrier, whoever calls could have us call anybody at our expense
     let may_transfer = raw.transfers.unwrap_or(policy.is_trusted);
@@ -375,40 +378,6 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     }
 }
 
-/// Whether and for how long we register; a PBX that knows us by address needs none.
-fn read_register(section: &Section, raw: &Raw, has_user: bool, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let is_on = match &raw.register {
-        None => false,
-        Some(serde_json::Value::Bool(is_on)) => *is_on,
-        Some(serde_json::Value::String(text)) if text == "accept" => false,
-        Some(_) => {
-            let remedy = "write true (we register at the PBX), false, or \"accept\" (the PBX registers here)";
-            faults.push(section.fault("register", remedy));
-            false
-        }
-    };
-    if is_on && !has_user {
-        let remedy = "registering needs `user`, and `password` where the PBX asks for it";
-        faults.push(section.fault("register", remedy));
-    }
-    if !is_on && raw.register_expires.is_some() {
-        faults.push(section.fault("register_expires", "this is for register = true"));
-    }
-    let expires = match raw.register_expires.as_deref().map(parse_duration) {
-        None => DEFAULT_EXPIRES,
-        Some(Ok(expires)) if (30..=86_400).contains(&expires.as_secs()) => expires,
-        Some(Ok(_)) => {
-            faults.push(section.fault("register_expires", "must be 30s to 24h"));
-            DEFAULT_EXPIRES
-        }
-        Some(Err(remedy)) => {
-            faults.push(section.fault("register_expires", remedy));
-            DEFAULT_EXPIRES
-        }
-    };
-    is_on.then_some(expires)
-}
-
 /// What goes with a PBX that registers here: a login, and nothing about where it is.
 fn check_registrar(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) {
     if raw.inbound_user.as_deref().unwrap_or_default().is_empty() {
@@ -427,32 +396,6 @@ fn check_registrar(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) {
             faults.push(section.fault(key, remedy));
         }
     }
-}
-
-/// How often we look whether the PBX is there.
-fn read_qualify(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> Option<Duration> {
-    match text {
-        None => Some(DEFAULT_QUALIFY),
-        Some("off") => None,
-        Some(text) => {
-            let interval = parse_duration(text).ok().filter(|i| (1..=3_600).contains(&i.as_secs()));
-            if interval.is_none() {
-                faults.push(section.fault("qualify", "write \"off\", or 1s to 1h as in \"10s\""));
-            }
-            interval
-        }
-    }
-}
-
-/// How long a place may say nothing at all.
-fn read_failover(section: &Section, text: Option<&str>, faults: &mut Vec<Fault>) -> Duration {
-    let Some(text) = text else { return DEFAULT_FAILOVER };
-    // less than the first repetition of a lost INVITE is no trial, and after 32 s it is given up in any case
-    let range = Duration::from_millis(500)..=Duration::from_secs(32);
-    parse_duration(text).ok().filter(|after| range.contains(after)).unwrap_or_else(|| {
-        faults.push(section.fault("failover_after", "write 500ms to 32s, as in \"4s\""));
-        DEFAULT_FAILOVER
-    })
 }
 
 /// How keys go to the PBX.
@@ -479,32 +422,6 @@ fn read_redirects(section: &Section, text: Option<&str>, is_trusted: bool, fault
             false
         }
     }
-}
-
-/// Session timers; every PBX can be asked, few must be.
-fn read_timers(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) -> TimerRules {
-    let usage = match raw.session_timers.as_deref() {
-        None | Some("accept") => TimerUse::Accept, // what the PBX wants it gets
-        Some("always") => TimerUse::Always,
-        Some("off") => TimerUse::Off,
-        Some(_) => {
-            faults.push(section.fault("session_timers", "write \"accept\", \"always\" or \"off\""));
-            TimerUse::Off
-        }
-    };
-    if usage == TimerUse::Off && raw.session_timers.is_some() && raw.session_expires.is_some() {
-        faults.push(section.fault("session_expires", "this is for session_timers that are not off"));
-    }
-    match raw.session_expires.as_deref().map(parse_duration) {
-        None => return TimerRules::new(usage, DEFAULT_SESSION),
-        // RFC 4028 §4 forbids less, and a day is no sign of life
-        Some(Ok(expires)) if (90..=86_400).contains(&expires.as_secs()) => {
-            return TimerRules::new(usage, expires);
-        }
-        Some(Ok(_)) => faults.push(section.fault("session_expires", "must be 90s to 24h")),
-        Some(Err(remedy)) => faults.push(section.fault("session_expires", remedy)),
-    }
-    TimerRules::default()
 }
 
 /// A file of music.
@@ -559,6 +476,7 @@ impl Prepared for Trunks {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::session::TimerUse;
     use serde_json::json;
 
     #[test]
@@ -594,11 +512,21 @@ mod tests {
         assert_eq!(plain.timers, TimerRules::default());
         let timers = with(json!({"session_timers": "always", "session_expires": "90s"})).unwrap().timers;
         assert_eq!(timers, TimerRules::new(TimerUse::Always, Duration::from_secs(90)));
+        for (value, keepalive) in [("off", None), ("30s", Some(Duration::from_secs(30)))] {
+            let timers = with(json!({"dialog_keepalive": value})).unwrap().timers;
+            assert_eq!(timers, TimerRules::default().with_keepalive(keepalive));
+        }
         for (value, key) in [
             (json!({"user": "", "register": true}), "register"),
+            // Asterisk's files would take them for a comment or the end of a section's name
+            (json!({"user": "a;b"}), "user"),
+            (json!({"user": "a]"}), "user"),
             (json!({"register_expires": "1h"}), "register_expires"),
             (json!({"register": true, "register_expires": "10s"}), "register_expires"),
             (json!({"register": true, "register_expires": "soon"}), "register_expires"),
+            (json!({"dialog_keepalive": "29s"}), "dialog_keepalive"),
+            (json!({"dialog_keepalive": "25h"}), "dialog_keepalive"),
+            (json!({"dialog_keepalive": "never"}), "dialog_keepalive"),
             (json!({"qualify": "0s"}), "qualify"),
             (json!({"qualify": "never"}), "qualify"),
             (json!({"transport": "sctp"}), "transport"),

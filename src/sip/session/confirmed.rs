@@ -4,6 +4,7 @@
 //! At most one INVITE is under way at a time (RFC 3261 §14.1). An offer of ours waits until theirs is through,
 //! or until the back-off of a glare is over; theirs is refused with 491 while ours is out.
 
+mod accepted;
 mod errands;
 mod refer;
 mod refresh;
@@ -16,6 +17,7 @@ use super::info;
 use super::line::{Line, is_challenge};
 use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
+pub(super) use accepted::Accepted;
 use bytes::Bytes;
 use errands::Errands;
 use refer::Referral;
@@ -63,51 +65,6 @@ enum Theirs {
     Asked { id: TransactionId, seq: u32, request: Box<Request>, until: Instant },
     /// Our 2xx is out and its ACK is awaited.
     Accepted(Accepted),
-}
-
-/// A 2xx of ours until its ACK: the user of the transaction repeats it (RFC 3261 §13.3.1.4).
-#[derive(Debug)]
-pub(super) struct Accepted {
-    id: TransactionId,
-    seq: u32,
-    response: Response,
-    /// It made the dialog.
-    is_first: bool,
-    /// It carries our offer, and the ACK will bring the answer.
-    pub(super) is_late: bool,
-    interval: Duration,
-    resend_at: Instant,
-    give_up_at: Instant,
-}
-
-impl Accepted {
-    /// Sends it for the first time: the answer to an offer within the call.
-    pub(super) fn start(
-        now: Instant,
-        line: &mut Line,
-        id: TransactionId,
-        seq: u32,
-        response: Response,
-    ) -> Self {
-        line.respond(id, response.clone());
-        let interval = line.timings.t1;
-        Self {
-            id,
-            seq,
-            response,
-            is_first: false,
-            is_late: false,
-            interval,
-            resend_at: now + interval,
-            give_up_at: now + line.timings.give_up(),
-        }
-    }
-
-    fn resend(&mut self, now: Instant, line: &mut Line) {
-        self.interval = self.interval.saturating_mul(2).min(line.timings.t2);
-        self.resend_at = now + self.interval;
-        line.respond(self.id, self.response.clone());
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,8 +116,8 @@ impl Confirmed {
     }
 
     /// The dialog of an INVITE of theirs.
-    pub(super) fn as_callee(dialog: Dialog, accepted: Accepted) -> Self {
-        let accepted = Accepted { is_first: true, ..accepted };
+    pub(super) fn as_callee(dialog: Dialog, mut accepted: Accepted) -> Self {
+        accepted.is_first = true;
         Self { owns_call_id: false, theirs: Some(Theirs::Accepted(accepted)), ..Self::as_caller(dialog) }
     }
 
@@ -221,8 +178,9 @@ impl Confirmed {
         let mut response = line.invite_response(&request, &answer);
         line.timer.grant(now, &request.headers, &mut response.headers);
         let is_late = sdp_of(&request.headers, &request.body).is_none();
-        let accepted = Accepted::start(now, line, id, seq, response);
-        self.theirs = Some(Theirs::Accepted(Accepted { is_late, ..accepted }));
+        let mut accepted = Accepted::start(now, line, id, seq, response);
+        accepted.is_late = is_late;
+        self.theirs = Some(Theirs::Accepted(accepted));
     }
 
     /// A failure to theirs: the session stays as it was (RFC 3261 §14.2).
@@ -242,6 +200,7 @@ impl Confirmed {
         e: &Essentials,
     ) {
         let answer = self.dialog.handle_request(request, e).or_else(|| line.timer.rules.refusal(request));
+        line.timer.heard(now);
         if answer.is_none() && self.bye == Bye::None && update::is_bare(request) {
             return update::accept(now, line, &mut self.dialog, id, request);
         }
@@ -337,7 +296,7 @@ impl Confirmed {
                 }
                 _ => line.tell(refused),
             }
-        } else if !self.handle_errand_failure(now, line, ticket) {
+        } else if !self.handle_errand_refused(now, line, ticket) {
             self.handle_update_refused(ticket);
         }
     }

@@ -34,7 +34,7 @@ use std::time::Instant;
 
 pub use super::outcome::{CallEnd, CallFailure, IncomingInvite, OutgoingCall, SessionCommand, SessionEvent};
 pub use server::Invite;
-pub use timer::{TimerRules, TimerUse};
+pub use timer::{KEEPALIVE, TimerRules, TimerUse};
 
 /// Marks a client transaction of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -107,6 +107,8 @@ pub enum SessionTimer {
     Refresh,
     /// The session timer ends: nothing was heard of the far side (RFC 4028 §10).
     SessionEnd,
+    /// The far side is asked whether it still knows the call.
+    Question,
 }
 
 /// Nothing is offered before the first offer has its answer (RFC 3264 §4).

@@ -2,6 +2,9 @@
 //! not heard of is over. `confirmed` sends the refreshes and the BYE; this says when, and writes and reads the headers.
 //!
 //! Refreshes are counted from the 2xx as the RFC has it. Left out: what proxies do (§8).
+//!
+//! Where no timer runs, the far side is asked from time to time whether it still knows the call (OPTIONS within the
+//! dialog, RFC 3261 §11): a call that is held has no media whose silence would tell.
 
 use super::super::answer::Answer;
 use super::super::{HeaderName, Headers, Method, Request, StatusCode};
@@ -20,11 +23,14 @@ const LONGEST_MINIMUM: u32 = 86_400;
 /// Most 422 of one call that we obey; each asks for more than the one before.
 const MAX_RAISES: u32 = 3;
 
-/// After a refresh that came to nothing, or could not go, the next try.
+/// After a refresh or a question that came to nothing, or could not go, the next try.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// A BYE goes so long before the end, or a third of the interval before it (RFC 4028 §10).
 const MARGIN: Duration = Duration::from_secs(32);
+
+/// How long a far side may say nothing within a call that has no session timer, before it is asked, unless configured.
+pub const KEEPALIVE: Duration = Duration::from_secs(900);
 
 /// When a call has a session timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,13 +49,21 @@ pub enum TimerUse {
 pub struct TimerRules {
     usage: TimerUse,
     expires: u32,
+    keepalive: Option<Duration>,
 }
 
 impl TimerRules {
     /// The interval is what we ask for, and the longest that we grant: whole seconds, 90 or more (RFC 4028 §4).
     #[must_use]
     pub fn new(usage: TimerUse, expires: Duration) -> Self {
-        Self { usage, expires: u32::try_from(expires.as_secs()).unwrap_or(u32::MAX).max(SHORTEST) }
+        let expires = u32::try_from(expires.as_secs()).unwrap_or(u32::MAX).max(SHORTEST);
+        Self { usage, expires, keepalive: Some(KEEPALIVE) }
+    }
+
+    /// The same, with a question after each such time of silence where no session timer runs; none: never.
+    #[must_use]
+    pub const fn with_keepalive(self, keepalive: Option<Duration>) -> Self {
+        Self { keepalive, ..self }
     }
 
     /// Why a request cannot be taken: 422 when its interval is too short (RFC 4028 §9), which only a sender who knows of
@@ -91,6 +105,8 @@ pub(super) enum Due {
     Refresh,
     /// BYE: no refresh came, or none of ours was answered.
     Bye,
+    /// A question whether the far side still knows the call.
+    Question,
 }
 
 #[derive(Debug)]
@@ -111,11 +127,13 @@ pub(super) struct Timer {
     min: u32,
     raises: u32,
     running: Option<Running>,
+    /// The next question.
+    ask_at: Option<Instant>,
 }
 
 impl Timer {
     pub(super) const fn new(rules: TimerRules) -> Self {
-        Self { rules, takes_update: false, min: SHORTEST, raises: 0, running: None }
+        Self { rules, takes_update: false, min: SHORTEST, raises: 0, running: None, ask_at: None }
     }
 
     /// What of it stands in Supported.
@@ -129,6 +147,16 @@ impl Timer {
             let methods = headers.tokens(&HeaderName::Allow);
             self.takes_update = methods.iter().any(|m| m.eq_ignore_ascii_case("UPDATE"));
         }
+    }
+
+    /// The far side said something within the call.
+    pub(super) fn heard(&mut self, now: Instant) {
+        self.ask_at = self.rules.keepalive.map(|after| now + after);
+    }
+
+    /// It is to be asked again soon.
+    pub(super) fn ask_soon(&mut self, now: Instant) {
+        self.ask_at = Some(now + RETRY);
     }
 
     /// What we ask for with an INVITE or UPDATE of ours: what runs goes on (RFC 4028 §7.1, §7.4).
@@ -150,6 +178,7 @@ impl Timer {
     /// The 2xx to what we asked: it decides (RFC 4028 §7.2).
     pub(super) fn answered(&mut self, now: Instant, headers: &Headers) {
         self.note(headers);
+        self.heard(now);
         let (seconds, is_ours) = match (session_expires(headers), self.rules.usage) {
             (_, TimerUse::Off) | (None, TimerUse::Accept) => return self.running = None,
             // who forgot to say gets refreshed
@@ -163,6 +192,7 @@ impl Timer {
     /// they do not, the one who asked, if it can (RFC 4028 §9, table 2).
     pub(super) fn grant(&mut self, now: Instant, request: &Headers, response: &mut Headers) {
         self.note(request);
+        self.heard(now);
         let knows = knows_timers(request);
         let longest = self.rules.expires.max(seconds_of(request.get(&HeaderName::MinSe)).unwrap_or(0));
         let (seconds, refresher) = match (session_expires(request), self.rules.usage) {
@@ -192,7 +222,11 @@ impl Timer {
 
     /// What is due now; a refresh is due again later should it come to nothing.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Due> {
-        let running = self.running.as_mut()?;
+        let Some(running) = self.running.as_mut() else {
+            self.ask_at.filter(|at| *at <= now)?;
+            self.heard(now);
+            return Some(Due::Question);
+        };
         if running.end_at <= now {
             self.running = None;
             return Some(Due::Bye);
@@ -205,7 +239,9 @@ impl Timer {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
-        let running = self.running.as_ref()?;
+        let Some(running) = self.running.as_ref() else {
+            return self.ask_at.map(|at| (at, SessionTimer::Question));
+        };
         let end = (running.end_at, SessionTimer::SessionEnd);
         let refresh = running.is_ours.then_some((running.refresh_at, SessionTimer::Refresh));
         Some(refresh.map_or(end, |refresh| refresh.min(end)))

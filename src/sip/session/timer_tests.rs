@@ -2,7 +2,7 @@
 
 use super::bench_tests::*;
 use super::client_tests;
-use super::{OutgoingCall, TimerRules, TimerUse};
+use super::{KEEPALIVE, OutgoingCall, SessionTimer, TimerRules, TimerUse};
 use crate::sip::answer::Body;
 use crate::sip::session::{CallEnd, CallFailure, SessionCommand, SessionEvent};
 use crate::sip::{HeaderName as H, Headers, Method, StatusCode};
@@ -46,8 +46,10 @@ fn calling(usage: TimerUse, lines: &[(H, &str)]) -> client_tests::Bench {
     b
 }
 
+/// When the session timer wants something.
 fn due(b: &client_tests::Bench) -> Option<u64> {
-    b.session.poll_timeout().map(|(at, _)| (at - b.now).as_secs())
+    let next = b.session.poll_timeout().filter(|(_, timer)| *timer != SessionTimer::Question);
+    next.map(|(at, _)| (at - b.now).as_secs())
 }
 
 fn pass(b: &mut client_tests::Bench, time: Duration) {
@@ -126,7 +128,7 @@ fn a_far_side_that_does_not_refresh_is_told_bye_before_the_end_rfc_4028_10() {
 
 #[test]
 fn refreshes_of_the_far_side_keep_the_call_and_may_change_or_end_its_timer_rfc_4028_9() {
-    let mut b = called(TimerRules::default(), &THEIRS);
+    let mut b = called(TimerRules::default().with_keepalive(None), &THEIRS);
     b.pass(seconds(45));
     b.statuses();
     b.ask("UPDATE", 2, &THEIRS, "");
@@ -340,6 +342,72 @@ fn a_422_to_a_call_of_ours_asks_for_more_and_not_for_ever_rfc_4028_7_3() {
     b.hangup();
     b.answer(Method::INVITE, 422, "t", &[(H::MinSe, "3600")]);
     assert_eq!((b.methods(), &b.events[..]), (vec!["INVITE"], &[SessionEvent::Ended(CallEnd::Local)][..]));
+}
+
+#[test]
+fn without_a_timer_a_far_side_that_says_nothing_is_asked_whether_it_knows_the_call_rfc_3261_12_2_1_2() {
+    let quiet = || {
+        let mut b = called(TimerRules::default(), &[ALL]);
+        b.statuses();
+        b.pass(KEEPALIVE - Duration::from_millis(1));
+        assert_eq!(b.methods().len(), 0);
+        b
+    };
+    let asked = || {
+        let mut b = quiet();
+        b.pass(Duration::from_millis(1));
+        assert_eq!((b.methods(), b.requests[0].body.len()), (vec!["OPTIONS"], 0));
+        b
+    };
+    // who lives says something, and the time begins anew, as it does with a request of theirs
+    for code in [200, 405, 500, 501] {
+        let mut b = asked();
+        b.answer(Method::OPTIONS, code, &[], "");
+        b.pass(KEEPALIVE / 2);
+        b.ask("INFO", 2, &[], "");
+        b.pass(KEEPALIVE - Duration::from_millis(1));
+        assert_eq!((b.methods(), b.events.len()), (vec!["OPTIONS"], 0), "{code}");
+        b.pass(Duration::from_millis(1));
+        assert_eq!(b.methods(), ["OPTIONS", "OPTIONS"]);
+    }
+    // credentials, where it wants some
+    let mut b = asked();
+    b.answer(Method::OPTIONS, 401, &[CHALLENGE], "");
+    assert!(b.requests[1].headers.get(&H::Authorization).is_some());
+    // who was started anew knows nothing of it
+    for code in [408, 481] {
+        let mut b = asked();
+        b.answer(Method::OPTIONS, code, &[], "");
+        assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)], "{code}");
+        assert_eq!(b.methods(), ["OPTIONS", "BYE"]);
+        b.answer(Method::BYE, 481, &[], "");
+        b.rest();
+    }
+    // who is gone says nothing twice
+    let mut b = asked();
+    b.pass(T1 * 64);
+    assert_eq!(b.events.len(), 0, "one may be lost");
+    b.pass(seconds(10) + T1 * 64);
+    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)]);
+    let reason = b.requests.last().unwrap().headers.get(&H::Reason);
+    assert_eq!(reason, Some("Q.850;cause=102;text=\"no answer within the call\""));
+    b.rest();
+    // one that was lost does not count with the next
+    let mut b = asked();
+    b.pass(T1 * 64 + seconds(10));
+    b.answer(Method::OPTIONS, 200, &[], "");
+    b.pass(KEEPALIVE + T1 * 64);
+    assert_eq!(b.events.len(), 0);
+}
+
+#[test]
+fn nobody_is_asked_where_a_session_timer_runs_or_it_is_switched_off() {
+    let mut b = called(TimerRules::default(), &[ALL, KNOWS, ("Session-Expires", "7200;refresher=uac")]);
+    b.pass(KEEPALIVE * 2 - Duration::from_secs(33));
+    assert_eq!(b.methods().len(), 0);
+    let mut b = called(TimerRules::default().with_keepalive(None), &[ALL]);
+    b.pass(KEEPALIVE * 100);
+    assert_eq!(b.methods().len(), 0);
 }
 
 #[test]

@@ -1,23 +1,27 @@
-//! What we say within a call beside offers: keys (INFO), and what becomes of a transfer (NOTIFY). One at a time: the far
-//! side takes numbers in order alone (RFC 3261 §12.2.2), and datagrams overtake each other.
+//! What we say within a call beside offers: keys (INFO), what becomes of a transfer (NOTIFY), and the question whether the
+//! far side still knows it (OPTIONS). One at a time: the far side takes numbers in order alone (RFC 3261 §12.2.2), and
+//! datagrams overtake each other.
 
 use super::super::line::{Line, is_challenge};
 use super::super::{SessionTimer, Ticket};
 use super::{Bye, Confirmed};
-use crate::sip::answer::Body;
-use crate::sip::{Header, HeaderName, Key, Method, NameAddr, Request, Response};
+use crate::sip::answer::{self, Body};
+use crate::sip::{Header, HeaderName, Key, Method, NameAddr, Request, Response, StatusCode};
 use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Most that may wait; a far side that answers none of them is told no more.
 const MAX_WAITING: usize = 64;
 
+/// Questions without an answer after which the far side is gone.
+const MAX_UNANSWERED: u32 = 2;
+
 /// Something to say.
 #[derive(Debug)]
 pub(super) struct Errand {
     pub(super) method: Method,
     pub(super) headers: Vec<Header>,
-    pub(super) body: Body,
+    pub(super) body: Option<Body>,
 }
 
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Errands {
     out: Option<Out>,
     /// So long a BYE waits for them.
     until: Option<Instant>,
+    /// Questions that got no answer, one after the other.
+    unanswered: u32,
 }
 
 impl Errands {
@@ -61,7 +67,13 @@ impl Errands {
 impl Confirmed {
     /// Tells a key.
     pub(in super::super) fn send_key(&mut self, line: &mut Line, key: &Key) {
-        self.run(line, Errand { method: Method::INFO, headers: Vec::new(), body: key.body() });
+        self.run(line, Errand { method: Method::INFO, headers: Vec::new(), body: Some(key.body()) });
+    }
+
+    /// Asks the far side whether it still knows the call; any answer but that it does not will do (RFC 3261 §12.2.1.2).
+    pub(super) fn ask(&mut self, line: &mut Line) {
+        let headers = vec![Header::new(HeaderName::Accept, answer::ACCEPT)];
+        self.run(line, Errand { method: Method::OPTIONS, headers, body: None });
     }
 
     pub(super) fn run(&mut self, line: &mut Line, errand: Errand) {
@@ -79,15 +91,17 @@ impl Confirmed {
         let mut r = line.request(&mut self.dialog, errand.method.clone());
         r.headers.push(HeaderName::Contact, NameAddr::new(line.end.contact()).to_string());
         errand.headers.iter().cloned().chain(credentials).for_each(|h| r.headers.push_header(h));
-        r.headers.push(HeaderName::ContentType, errand.body.content_type.clone());
-        r.body = errand.body.bytes.clone();
+        if let Some(body) = &errand.body {
+            r.headers.push(HeaderName::ContentType, body.content_type.clone());
+            r.body = body.bytes.clone();
+        }
         let flow = line.flow_of(&self.dialog);
         let ticket = line.start(r.clone(), flow);
         self.errands.out = Some(Out { ticket, request: Box::new(r), errand });
     }
 
-    /// A response to one of them; false when it is to none. What it says changes nothing: neither a key nor a NOTIFY
-    /// that is refused is a reason to end the call.
+    /// A response to one of them; false when it is to none. Neither a key nor a NOTIFY that is refused is a reason to end
+    /// the call.
     pub(super) fn handle_errand_response(
         &mut self,
         now: Instant,
@@ -107,12 +121,33 @@ impl Confirmed {
                 return true;
             }
         }
+        line.timer.heard(now);
+        self.errands.unanswered = 0;
+        let is_unknown = matches!(response.status, StatusCode::REQUEST_TIMEOUT | StatusCode::NO_SUCH_CALL);
+        if is_unknown && out.errand.method == Method::OPTIONS {
+            self.lost(now, line, "the far side knows nothing of the call");
+        }
         self.next_errand(now, line);
         true
     }
 
-    /// One of them got no answer, or could not even start; false when it was none.
+    /// One of them got no answer; false when it was none. One question may be lost.
     pub(super) fn handle_errand_failure(&mut self, now: Instant, line: &mut Line, ticket: Ticket) -> bool {
+        let Some(out) = self.errands.take(ticket) else { return false };
+        if out.errand.method == Method::OPTIONS {
+            self.errands.unanswered += 1;
+            if self.errands.unanswered < MAX_UNANSWERED {
+                line.timer.ask_soon(now);
+            } else {
+                self.lost(now, line, "no answer within the call");
+            }
+        }
+        self.next_errand(now, line);
+        true
+    }
+
+    /// One of them could not even start; false when it was none.
+    pub(super) fn handle_errand_refused(&mut self, now: Instant, line: &mut Line, ticket: Ticket) -> bool {
         let is_its = self.errands.take(ticket).is_some();
         if is_its {
             self.next_errand(now, line);

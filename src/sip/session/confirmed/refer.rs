@@ -110,7 +110,7 @@ impl Confirmed {
             vec![Header::new(HeaderName::Event, event), Header::new(HeaderName::SubscriptionState, state)];
         let text = format!("SIP/2.0 {} {}\r\n", status.code(), status.phrase());
         let body = Body { content_type: "message/sipfrag;version=2.0".to_owned(), bytes: text.into() };
-        self.run(line, Errand { method: Method::NOTIFY, headers, body });
+        self.run(line, Errand { method: Method::NOTIFY, headers, body: Some(body) });
     }
 
     /// Nobody has answered the REFER.

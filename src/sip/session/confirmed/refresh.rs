@@ -25,6 +25,7 @@ impl Confirmed {
         match line.timer.handle_timeout(now) {
             Some(Due::Bye) => self.lost(now, line, "session timer expired"),
             Some(Due::Refresh) => self.refresh(now, line),
+            Some(Due::Question) => self.ask(line),
             None => {}
         }
     }
