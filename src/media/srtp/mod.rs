@@ -146,13 +146,39 @@ impl Opener {
     /// buffer is changed then.
     pub fn unprotect_rtp(&mut self, buf: &mut PacketBuf) -> Result<RtpHeader, Drop> {
         let header = RtpHeader::parse(buf.bytes())?;
-        let (at, mut source) = self.rtp_sources.find(header.ssrc)?;
+        let (at, source) = self.rtp_sources.find(header.ssrc)?;
         let index = source.window.guess(header.sequence).ok_or(Drop::Replayed)?;
+        self.open_rtp(buf, header, index, (at, source))
+    }
+
+    /// The same for a packet whose index (RFC 3711 §3.3.1) is known from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_rtp`].
+    fn unprotect_rtp_at(&mut self, buf: &mut PacketBuf, index: u64) -> Result<RtpHeader, Drop> {
+        let header = RtpHeader::parse(buf.bytes())?;
+        let found = self.rtp_sources.find(header.ssrc)?;
+        self.open_rtp(buf, header, index, found)
+    }
+
+    fn open_rtp(
+        &mut self,
+        buf: &mut PacketBuf,
+        header: RtpHeader,
+        index: u64,
+        (at, mut source): (usize, Source),
+    ) -> Result<RtpHeader, Drop> {
         source.window.check(index)?;
         self.rtp.open_rtp(buf, header.header_len, header.ssrc, index)?;
         source.window.accept(index);
         self.rtp_sources.keep(at, source);
         Ok(header)
+    }
+
+    /// Which index a sequence number of a source would have; none for one that was not heard.
+    fn guess(&self, ssrc: u32, sequence: u16) -> Option<u64> {
+        let source = self.rtp_sources.live.iter().flatten().find(|s| s.ssrc == ssrc)?;
+        source.window.guess(sequence)
     }
 
     /// Checks and decrypts an RTCP compound in place (RFC 3711 §3.4).

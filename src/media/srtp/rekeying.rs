@@ -83,7 +83,30 @@ impl Srtp {
     /// # Errors
     /// As there.
     pub fn unprotect_rtp(&mut self, buf: &mut PacketBuf) -> Result<RtpHeader, Drop> {
-        self.open(buf, Opener::unprotect_rtp)
+        if self.next.is_none() {
+            return self.opener.unprotect_rtp(buf);
+        }
+        let header = RtpHeader::parse(buf.bytes())?;
+        // libsrtp begins the rollover counter of a new key at 0, others let it go on (RFC 3711 §3.3.1)
+        let going_on = self.opener.guess(header.ssrc, header.sequence);
+        let going_on = going_on.filter(|index| *index != u64::from(header.sequence));
+        let copy = PacketBuf::from_bytes(buf.bytes()).ok_or(Drop::BadHeader)?;
+        let refusal = match self.open(buf, Opener::unprotect_rtp) {
+            Ok(opened) => return Ok(opened),
+            Err(refusal) => refusal,
+        };
+        let (Some(index), Some(mut next)) = (going_on, self.next.take()) else { return Err(refusal) };
+        *buf = copy;
+        match next.unprotect_rtp_at(buf, index) {
+            Ok(opened) => {
+                self.opener = next;
+                Ok(opened)
+            }
+            Err(_) => {
+                self.next = Some(next);
+                Err(refusal)
+            }
+        }
     }
 
     /// See [`Opener::unprotect_rtcp`].

@@ -282,6 +282,26 @@ fn the_old_key_opens_until_the_first_packet_under_the_new_one_and_never_after_rf
 }
 
 #[test]
+fn a_rollover_counter_that_goes_on_under_a_new_key_is_found_rfc3711_3_3_1() {
+    for (profile, _) in PROFILES {
+        let mut seed = Seed::from_number(14);
+        let [ours, old, new] = std::array::from_fn(|_| master(profile, &mut seed));
+        let (mut before, mut after) = (Far::new(profile, &old), Far::new(profile, &new));
+        let keys = |remote: &MasterKey| SrtpKeys { profile, local: ours.clone(), remote: remote.clone() };
+        let mut srtp = Srtp::new(keys(&old)).unwrap();
+        for index in [60_000, 70_000, 100_000, 0x1_ffff] {
+            srtp.unprotect_rtp(&mut before.packet(index)).unwrap();
+        }
+        srtp.rekey(keys(&new)).unwrap();
+        assert!(srtp.unprotect_rtp(&mut after.packet(0x4_0000)).is_err(), "no counter that it can have");
+        assert!(srtp.unprotect_rtp(&mut before.packet(0x2_0000)).is_ok());
+        assert!(srtp.unprotect_rtp(&mut after.packet(0x2_0001)).is_ok());
+        assert!(srtp.unprotect_rtp(&mut before.packet(0x2_0002)).is_err());
+        assert!(srtp.unprotect_rtp(&mut after.packet(0x2_0002)).is_ok());
+    }
+}
+
+#[test]
 fn the_same_keys_again_keep_their_state_so_that_no_index_is_used_or_taken_twice() {
     let profile = SrtpProfile::AeadAes128Gcm;
     let mut seed = Seed::from_number(13);
