@@ -311,7 +311,7 @@ scenario_privacy() {
   configure '' '' "trusted = false
 $no_probes"
   private_call
-  never called.messages '551130'
+  never called.messages '551130000001'
 }
 scenario_privacy-trusted() {
   private_call

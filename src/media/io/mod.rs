@@ -1,6 +1,7 @@
 //! Sockets, threads and tasks of media.
 
 mod controller;
+mod driver;
 mod engine;
 mod sockets;
 pub mod sys;

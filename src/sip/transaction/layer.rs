@@ -8,11 +8,12 @@
 //! out; and a failure is sent to them once for each INVITE that comes, not eleven times (timer G) to an address
 //! that anybody can write.
 
-use super::client_invite::{self, ClientInvite};
-use super::client_request::{self, ClientRequest};
+use super::client_invite::ClientInvite;
+use super::client_request::ClientRequest;
 use super::large::{Fallback, Large};
-use super::server_invite::{self, ServerInvite};
-use super::server_request::{self, ServerRequest};
+use super::machine::{Machine, MachineOutput};
+use super::server_invite::ServerInvite;
+use super::server_request::ServerRequest;
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
 use crate::sip::{
@@ -121,14 +122,6 @@ pub struct LayerDrops {
 }
 
 #[derive(Debug)]
-enum Machine {
-    ClientInvite(ClientInvite),
-    ClientRequest(ClientRequest),
-    ServerInvite(ServerInvite),
-    ServerRequest(ServerRequest),
-}
-
-#[derive(Debug)]
 struct Entry {
     machine: Machine,
     key: String,
@@ -142,13 +135,9 @@ struct Entry {
 }
 
 impl Entry {
-    const fn is_client(&self) -> bool {
-        matches!(self.machine, Machine::ClientInvite(_) | Machine::ClientRequest(_))
-    }
-
     fn next_deadline(&self) -> Option<(Instant, Timer)> {
         let fallback = self.fallback.as_ref().map(|f| (f.at, Timer::Fallback));
-        next_deadline(&self.machine).into_iter().chain(fallback).min()
+        self.machine.poll_timeout().into_iter().chain(fallback).min()
     }
 }
 
@@ -449,7 +438,7 @@ impl Layer {
     /// A connection was closed: what waits for an answer by it waits in vain. Our own answers may still go by
     /// another one (RFC 3261 §18.2.2).
     pub fn handle_closed(&mut self, now: Instant, hop: Hop) {
-        self.fail(now, hop, |m| matches!(m, Machine::ClientInvite(_) | Machine::ClientRequest(_)));
+        self.fail(now, hop, Machine::is_client);
     }
 
     fn fail(&mut self, now: Instant, hop: Hop, is_meant: impl Fn(&Machine) -> bool) {
@@ -458,12 +447,8 @@ impl Layer {
             if self.fall_back(now, id) {
                 continue;
             }
-            match self.entries.get_mut(&id).map(|e| &mut e.machine) {
-                Some(Machine::ClientInvite(m)) => m.handle_transport_error(),
-                Some(Machine::ClientRequest(m)) => m.handle_transport_error(),
-                Some(Machine::ServerInvite(m)) => m.handle_transport_error(),
-                Some(Machine::ServerRequest(m)) => m.handle_transport_error(),
-                None => {}
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.machine.handle_transport_error();
             }
             self.settle(id);
         }
@@ -496,11 +481,8 @@ impl Layer {
                 self.fall_back(now, id);
                 continue;
             }
-            match self.entries.get_mut(&id).map(|e| &mut e.machine) {
-                Some(Machine::ClientInvite(m)) => m.handle_timeout(now),
-                Some(Machine::ClientRequest(m)) => m.handle_timeout(now),
-                Some(Machine::ServerInvite(m)) => m.handle_timeout(now),
-                Some(Machine::ServerRequest(m)) => m.handle_timeout(now),
+            match self.entries.get_mut(&id) {
+                Some(entry) => entry.machine.handle_timeout(now),
                 None => {
                     self.deadlines.remove(&(at, id));
                 }
@@ -538,13 +520,8 @@ impl Layer {
         let since = entry.since.filter(|_| flow.transport.is_reliable());
         let mut is_over = false;
         loop {
-            let output = match &mut entry.machine {
-                Machine::ClientInvite(m) => m.poll_output().map(Either::Client),
-                Machine::ClientRequest(m) => m.poll_output().map(Either::Client),
-                Machine::ServerInvite(m) => m.poll_output().map(Either::Server),
-                Machine::ServerRequest(m) => m.poll_output().map(Either::Server),
-            };
-            if let (Some(Either::Client(ClientOutput::Failed(Failure::Timeout))), Some(since)) =
+            let output = entry.machine.poll_output();
+            if let (Some(MachineOutput::Client(ClientOutput::Failed(Failure::Timeout))), Some(since)) =
                 (&output, since)
             {
                 self.outputs.push_back(LayerOutput::Silent { hop: flow.hop(), since });
@@ -552,20 +529,24 @@ impl Layer {
             self.outputs.push_back(match output {
                 None => break,
                 Some(
-                    Either::Client(ClientOutput::Send(bytes)) | Either::Server(ServerOutput::Send(bytes)),
+                    MachineOutput::Client(ClientOutput::Send(bytes))
+                    | MachineOutput::Server(ServerOutput::Send(bytes)),
                 ) => LayerOutput::Send { flow, bytes },
-                Some(Either::Client(ClientOutput::Deliver(response))) => {
+                Some(MachineOutput::Client(ClientOutput::Deliver(response))) => {
                     LayerOutput::Response { id, response: Box::new(response) }
                 }
-                Some(Either::Server(ServerOutput::Ack(request))) => match request.essentials() {
+                Some(MachineOutput::Server(ServerOutput::Ack(request))) => match request.essentials() {
                     Ok(essentials) => LayerOutput::Ack { request, essentials: Box::new(essentials) },
                     Err(_) => continue,
                 },
                 Some(
-                    Either::Client(ClientOutput::Failed(failure))
-                    | Either::Server(ServerOutput::Failed(failure)),
+                    MachineOutput::Client(ClientOutput::Failed(failure))
+                    | MachineOutput::Server(ServerOutput::Failed(failure)),
                 ) => LayerOutput::Failed { id, failure },
-                Some(Either::Client(ClientOutput::Terminated) | Either::Server(ServerOutput::Terminated)) => {
+                Some(
+                    MachineOutput::Client(ClientOutput::Terminated)
+                    | MachineOutput::Server(ServerOutput::Terminated),
+                ) => {
                     is_over = true;
                     LayerOutput::Terminated { id }
                 }
@@ -574,9 +555,12 @@ impl Layer {
         if is_over {
             return self.remove(id);
         }
-        if lingers(&entry.machine) {
-            let lingering =
-                if entry.is_client() { &mut self.lingering_clients } else { &mut self.lingering_servers };
+        if entry.machine.lingers() {
+            let lingering = if entry.machine.is_client() {
+                &mut self.lingering_clients
+            } else {
+                &mut self.lingering_servers
+            };
             lingering.insert(id);
         }
         let next = entry.next_deadline().map(|(at, _)| at);
@@ -601,7 +585,7 @@ impl Layer {
         if let Some(at) = entry.deadline {
             self.deadlines.remove(&(at, id));
         }
-        if entry.is_client() {
+        if entry.machine.is_client() {
             self.clients.remove(&entry.key);
             self.lingering_clients.remove(&id);
         } else {
@@ -611,42 +595,10 @@ impl Layer {
     }
 }
 
-/// Whether a transaction has had its final answer and only absorbs retransmissions.
-const fn lingers(machine: &Machine) -> bool {
-    match machine {
-        Machine::ClientInvite(m) => {
-            !matches!(m.state(), client_invite::State::Calling | client_invite::State::Proceeding)
-        }
-        Machine::ClientRequest(m) => {
-            !matches!(m.state(), client_request::State::Trying | client_request::State::Proceeding)
-        }
-        Machine::ServerInvite(m) => {
-            !matches!(m.state(), server_invite::State::Proceeding | server_invite::State::Completed)
-        }
-        Machine::ServerRequest(m) => {
-            !matches!(m.state(), server_request::State::Trying | server_request::State::Proceeding)
-        }
-    }
-}
-
 /// Where answers go: over a stream by the connection the request came by (RFC 3261 §18.2.2), else see
 /// [`Via::response_address`].
 fn response_flow(flow: Flow, via: &Via) -> Flow {
     if flow.transport.is_reliable() { flow } else { flow.to(via.response_address(flow.path.remote)) }
-}
-
-enum Either {
-    Client(ClientOutput),
-    Server(ServerOutput),
-}
-
-fn next_deadline(machine: &Machine) -> Option<(Instant, Timer)> {
-    match machine {
-        Machine::ClientInvite(m) => m.poll_timeout(),
-        Machine::ClientRequest(m) => m.poll_timeout(),
-        Machine::ServerInvite(m) => m.poll_timeout(),
-        Machine::ServerRequest(m) => m.poll_timeout(),
-    }
 }
 
 /// RFC 3261 §17.1.3: branch and CSeq method.

@@ -4,6 +4,7 @@ pub mod client_invite;
 pub mod client_request;
 mod large;
 pub mod layer;
+mod machine;
 pub mod server_invite;
 pub mod server_request;
 pub mod timer;
