@@ -25,6 +25,7 @@ use crate::sip::session::TimerRules;
 use crate::sip::{TlsPeer, Transport};
 use crate::ua::Policy;
 use serde::Deserialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -87,6 +88,9 @@ pub(super) struct Trunk {
     is_down: Arc<AtomicBool>,
     /// Where it was found, and who failed there. Clones share it.
     targets: Arc<Mutex<Targets>>,
+    /// The places that it registered at where nobody answered lately, by [`Binding::id`](crate::sip::registrar::Binding::id).
+    /// Clones share it.
+    away: Arc<Mutex<BTreeSet<u64>>>,
 }
 
 impl Trunk {
@@ -97,6 +101,20 @@ impl Trunk {
 
     pub(super) fn set_down(&self, is_down: bool) {
         self.is_down.store(is_down, Ordering::Relaxed);
+    }
+
+    /// Whether nobody answered lately at a place that it registered at.
+    pub(super) fn is_away(&self, place: u64) -> bool {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).contains(&place)
+    }
+
+    pub(super) fn set_away(&self, place: u64, is_away: bool) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_away {
+            away.insert(place);
+        } else {
+            away.remove(&place);
+        }
     }
 
     /// Where it was found.
@@ -372,6 +390,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             follows_redirects,
             is_down: Arc::default(),
             targets: Arc::default(),
+            away: Arc::default(),
         })
     } else {
         Err(faults)

@@ -96,14 +96,13 @@ impl TrunkDialer {
         Ok((first, Others { destinations: others, silence_limit: trunk.failover_after }))
     }
 
-    /// Where a PBX registered, and how it is addressed there; `place` is one of its bindings, by default the best.
+    /// Where a PBX registered, and how it is addressed there; `place` is one of its bindings, by default the best at
+    /// which somebody answers.
     fn registered(&self, trunk: &Trunk, place: Option<u64>) -> Result<Destination, Cause> {
         let bindings = self.bindings.lock();
         let ranked = bindings.ranked(Instant::now(), &trunk.name);
-        let at = place.map_or(Some(0), |id| ranked.iter().position(|b| b.id() == id));
-        // nobody is there to ring, as with a trunk that is down; of several bindings the best one is looked after
-        let binding = at.filter(|at| *at > 0 || !trunk.is_down()).and_then(|at| ranked.get(at));
-        let binding = binding.ok_or(Cause::Unreachable)?;
+        let is_meant = |b: &&&Binding| place.is_none_or(|id| b.id() == id) && !trunk.is_away(b.id());
+        let binding = ranked.iter().find(is_meant).ok_or(Cause::Unreachable)?;
         let hop = registrations::hop(trunk, binding, &self.sip).ok_or_else(|| {
             info!(
                 trunk = trunk.name,

@@ -23,7 +23,7 @@ pub(super) async fn look_after(
     sip: Arc<SipStack>,
     mut kept: Option<Kept>,
 ) {
-    let mut present: BTreeMap<String, Present> = BTreeMap::new();
+    let mut watch = Watch { bindings: bindings.clone(), sip, present: BTreeMap::new() };
     loop {
         let (changes, next) = {
             let mut registrar = bindings.lock();
@@ -33,19 +33,8 @@ pub(super) async fn look_after(
         };
         for (name, change) in changes {
             tell(&name, &change);
-            let Some(trunk) = trunks.iter().find(|t| t.name == name) else { continue };
-            if let Some(old) = present.remove(&name) {
-                sip.distrust(old.ip);
-                old.watch.into_iter().for_each(|watch| watch.abort());
-            }
-            // it has just spoken, or nobody asks any more; said before the next one asks, which may know better
-            trunk.set_down(false);
-            if let Change::Registered(binding) | Change::Moved(binding) = &change {
-                let ip = binding.flow.path.remote.ip();
-                sip.trust(ip);
-                present.insert(name, Present { ip, watch: watch(trunk, binding, &sip) });
-            }
         }
+        trunks.iter().filter(|trunk| trunk.takes_registration).for_each(|trunk| watch.follow(trunk));
         let again = match &mut kept {
             Some(kept) => kept.keep(&bindings).await,
             None => None,
@@ -63,12 +52,77 @@ pub(super) async fn look_after(
     }
 }
 
-/// A PBX that is registered.
+/// A place that a PBX registered at.
 struct Present {
+    trunk: String,
     /// It shall not wait behind strangers, and keeps its connection.
     ip: IpAddr,
-    /// Asks now and then whether it is there.
-    watch: Option<JoinHandle<()>>,
+    /// Asks now and then whether somebody is there.
+    asks: Option<JoinHandle<()>>,
+}
+
+/// Looks after all places that PBXs registered at.
+struct Watch {
+    bindings: Bindings,
+    sip: Arc<SipStack>,
+    /// By [`Binding::id`].
+    present: BTreeMap<u64, Present>,
+}
+
+impl Watch {
+    /// Takes note of the places that a trunk's PBX is registered at now.
+    fn follow(&mut self, trunk: &Arc<Trunk>) {
+        let places: Vec<Binding> = {
+            let registrar = self.bindings.lock();
+            registrar.ranked(Instant::now(), &trunk.name).into_iter().cloned().collect()
+        };
+        let before = self.present.len();
+        self.present.retain(|id, present| {
+            if present.trunk != trunk.name || places.iter().any(|place| place.id() == *id) {
+                return true;
+            }
+            self.sip.distrust(present.ip);
+            present.asks.iter().for_each(JoinHandle::abort);
+            trunk.set_away(*id, false);
+            false
+        });
+        let mut has_changed = self.present.len() < before;
+        for place in &places {
+            if self.present.contains_key(&place.id()) {
+                continue;
+            }
+            let ip = place.flow.path.remote.ip();
+            self.sip.trust(ip);
+            let asks = ask(trunk, place, &self.sip, &self.bindings);
+            self.present.insert(place.id(), Present { trunk: trunk.name.clone(), ip, asks });
+            has_changed = true;
+        }
+        if has_changed {
+            judge(trunk, &self.bindings);
+        }
+    }
+}
+
+/// A trunk is down when its PBX is registered, and answers nowhere.
+fn judge(trunk: &Trunk, bindings: &Bindings) {
+    let is_down = {
+        let registrar = bindings.lock();
+        let places = registrar.ranked(Instant::now(), &trunk.name);
+        !places.is_empty() && places.iter().all(|place| trunk.is_away(place.id()))
+    };
+    match (trunk.is_down(), is_down) {
+        (false, true) => {
+            warn!(
+                trunk = trunk.name,
+                "the trunk's PBX is registered and does not answer: calls to it fail at once"
+            );
+        }
+        (true, false) => {
+            info!(trunk = trunk.name, "somebody answers again where the trunk's PBX is registered")
+        }
+        _ => {}
+    }
+    trunk.set_down(is_down);
 }
 
 /// Where a registered PBX is called now.
@@ -91,26 +145,26 @@ impl Locate for Place {
 }
 
 /// A PBX that ended without a word is registered for a while yet; its calls shall not wait for nobody to answer.
-fn watch(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack) -> Option<JoinHandle<()>> {
+fn ask(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack, bindings: &Bindings) -> Option<JoinHandle<()>> {
     let user = trunk.user.as_deref();
     let asker = user.map(|user| NameAddr::new(SipUri::new(Some(user), binding.contact.host.clone(), None)));
     let place = Place { trunk: trunk.clone(), binding: binding.clone(), sip: sip.clone() };
     let mut reached = sip.qualify(Arc::new(place), asker, trunk.qualify?);
-    let trunk = trunk.clone();
+    let (trunk, bindings, id) = (trunk.clone(), bindings.clone(), binding.id());
+    let contact = binding.contact.to_string();
     Some(tokio::spawn(async move {
         while reached.changed().await.is_ok() {
-            let is_down = *reached.borrow_and_update() == Reachability::Down;
-            match (trunk.is_down(), is_down) {
-                (false, true) => {
-                    warn!(
-                        trunk = trunk.name,
-                        "the trunk's PBX is registered and does not answer: calls to it fail at once"
-                    );
+            let is_away = *reached.borrow_and_update() == Reachability::Down;
+            if is_away != trunk.is_away(id) && bindings.lock().bindings(&trunk.name).len() > 1 {
+                let (trunk, contact) = (&trunk.name, Excerpt(&contact));
+                if is_away {
+                    warn!(trunk, %contact, "nobody answers at one of the places where the PBX is registered");
+                } else {
+                    info!(trunk, %contact, "somebody answers again at one of the places where the PBX is registered");
                 }
-                (true, false) => info!(trunk = trunk.name, "the trunk's PBX answers again"),
-                _ => {}
             }
-            trunk.set_down(is_down);
+            trunk.set_away(id, is_away);
+            judge(&trunk, &bindings);
         }
     }))
 }
@@ -265,7 +319,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn one_at_two_places_has_a_target_for_each_and_only_the_best_is_known_to_be_down() {
+    async fn one_at_two_places_has_a_target_for_each_and_one_that_is_away_gives_way_to_the_other() {
         let (sip, trunk, dialer) = start("off");
         let target = Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None };
         let places = || -> Vec<Option<u64>> {
@@ -283,9 +337,11 @@ mod tests {
             assert_eq!(hop.address.to_string(), address);
             assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address}"));
         }
-        trunk.set_down(true);
+        trunk.set_away(newest.unwrap(), true);
         assert_eq!(dialer.registered(&trunk, newest).err(), Some(Cause::Unreachable));
-        assert!(dialer.registered(&trunk, other).is_ok());
+        for place in [other, None] {
+            assert_eq!(dialer.registered(&trunk, place).unwrap().hop.address.to_string(), first);
+        }
         pbx.register(5, &format!("sip:s@{first}"), 0).await;
         assert_eq!(dialer.registered(&trunk, other).err(), Some(Cause::Unreachable), "it has gone meanwhile");
     }
@@ -318,6 +374,35 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         assert_eq!(dialer.registered(&trunk, None).ok().map(|d| d.hop.address), Some(address));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn of_two_places_the_one_that_answers_is_called_and_the_trunk_is_up() {
+        let (sip, trunk, dialer) = start("1s");
+        let place = || async {
+            let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            (socket.local_addr().unwrap(), Pbx::Udp(socket, sip.addresses()[0]))
+        };
+        let ((first, mut lives), (second, mut dies)) = (place().await, place().await);
+        lives.register(1, &format!("sip:s@{first}"), 300).await;
+        let Message::Request(asked) = lives.next().await else { panic!("a request was expected") };
+        lives.send(&asked.response(StatusCode::OK, Some("t")).to_bytes()).await;
+        dies.register(3, &format!("sip:s@{second}"), 300).await;
+        drop(dies);
+        // the newest is the best, and nobody is there
+        tokio::spawn(async move {
+            loop {
+                let Message::Request(asked) = lives.next().await else { panic!("a request was expected") };
+                lives.send(&asked.response(StatusCode::OK, Some("t")).to_bytes()).await;
+            }
+        });
+        let called = || dialer.registered(&trunk, None).unwrap().hop.address;
+        let start = Instant::now();
+        while called() != first {
+            assert!(start.elapsed() < Duration::from_secs(10), "calls still go to {}", called());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(!trunk.is_down());
     }
 
     #[tokio::test(flavor = "multi_thread")]
