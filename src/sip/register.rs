@@ -5,11 +5,13 @@
 //! response or failure back; wake it at [`Registration::poll_timeout`]. [`Registration::close`] takes the
 //! binding away. One request is out at a time; Call-ID stays, CSeq rises (§10.2.4).
 //!
-//! It refreshes when 80 to 90 per cent of the granted time have passed. A failure of whatever kind is tried
-//! again after a random, growing wait of at most [`MAX_WAIT`], so a registrar that comes back knows us again
-//! within about that time; its state changes once, not with every attempt. When our address has changed, the
-//! same REGISTER takes the old contact away, so no call is sent where nobody listens. Retry-After is not
-//! followed: the wait is short on purpose. Left out: Path, Service-Route, GRUU, outbound (RFC 5626).
+//! It refreshes when 80 to 90 per cent of the granted time have passed. A registrar that is away is asked
+//! again after a random, growing wait of at most [`MAX_WAIT`], so one that comes back knows us again
+//! within about that time. One that refuses us, as with a wrong password, is asked ever more slowly, up to
+//! [`MAX_REFUSED_WAIT`]: it may count refusals and shut us out (RFC 3261 §22.3). Retry-After is kept to (§21.5.4).
+//! The state changes once, not with every attempt. When our address has changed, the
+//! same REGISTER takes the old contact away, so no call is sent where nobody listens.
+//! Left out: Path, Service-Route, GRUU, outbound (RFC 5626).
 
 use super::dialog::LocalEnd;
 use super::digest::{Credentials, DigestClient, DigestError};
@@ -26,6 +28,13 @@ use std::time::{Duration, Instant};
 pub const MAX_WAIT: Duration = Duration::from_secs(4);
 /// Longest wait after the first failure; it doubles with each further one.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The same for a registrar that refuses us: what it wants, somebody has to configure. A tool that counts refusals in
+/// a log sees four in the first ten minutes, which is fewer than shut anybody out.
+const FIRST_REFUSED_WAIT: Duration = Duration::from_secs(60);
+/// Longest wait between two refusals.
+pub const MAX_REFUSED_WAIT: Duration = Duration::from_secs(600);
+/// A registrar that wants to be left alone for longer than this is asked after it.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 /// A registrar that grants less is asked again after this all the same.
 const MIN_REFRESH: Duration = Duration::from_secs(1);
 /// A registrar that asks for more than a day (423) is not obeyed: it would forget us for good.
@@ -85,6 +94,18 @@ pub enum RegisterFailure {
     /// Nobody is there.
     #[error("nobody is there")]
     Unreachable,
+}
+
+impl RegisterFailure {
+    /// Whether somebody is there and does not want us: asking again changes nothing before somebody changes a
+    /// configuration. A server that is overloaded or starts (5xx, 408, 480) is not meant.
+    const fn is_refusal(self) -> bool {
+        match self {
+            Self::Credentials(_) | Self::NoCredentials | Self::NotBound => true,
+            Self::Status(status) => !matches!(status.code(), 408 | 480 | 500..600),
+            Self::Timeout | Self::Unreachable => false,
+        }
+    }
 }
 
 impl From<Failure> for RegisterFailure {
@@ -247,18 +268,21 @@ impl Registration {
             StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
                 match self.answer(response) {
                     Ok(()) => self.outputs.push_back(Output::Send),
-                    Err(why) => self.fail(now, why),
+                    Err(why) => self.fail(now, why, None),
                 }
             }
             StatusCode::INTERVAL_TOO_BRIEF if self.obey(response) => self.outputs.push_back(Output::Send),
-            other => self.fail(now, RegisterFailure::Status(other)),
+            other => {
+                let after = response.headers.retry_after().map(|after| after.min(MAX_RETRY_AFTER));
+                self.fail(now, RegisterFailure::Status(other), after);
+            }
         }
     }
 
     /// The request got no final response, or could not be sent.
     pub fn handle_failure(&mut self, now: Instant, why: RegisterFailure) {
         if self.is_asking() {
-            self.fail(now, why);
+            self.fail(now, why, None);
         }
     }
 
@@ -349,7 +373,7 @@ impl Registration {
             return self.end();
         }
         let Some(expires) = self.granted(response) else {
-            return self.fail(now, RegisterFailure::NotBound);
+            return self.fail(now, RegisterFailure::NotBound, None);
         };
         self.former.clear();
         self.failures = 0;
@@ -383,17 +407,26 @@ impl Registration {
         (granted > 0).then_some(granted.min(MAX_EXPIRES))
     }
 
-    fn fail(&mut self, now: Instant, why: RegisterFailure) {
+    /// `after`: so long it wants to be left alone.
+    fn fail(&mut self, now: Instant, why: RegisterFailure, after: Option<Duration>) {
         if self.phase == Phase::Removing {
             return self.end();
         }
-        let most = FIRST_WAIT.saturating_mul(1 << self.failures.min(8)).min(MAX_WAIT);
+        let is_refused = why.is_refusal();
+        if is_refused != matches!(&self.state, RegisterState::Failed(before) if before.is_refusal()) {
+            self.failures = 0;
+        }
+        let (first, longest) =
+            if is_refused { (FIRST_REFUSED_WAIT, MAX_REFUSED_WAIT) } else { (FIRST_WAIT, MAX_WAIT) };
+        let most = first.saturating_mul(1 << self.failures.min(8)).min(longest);
         self.failures = self.failures.saturating_add(1);
         // half of it is random: trunks that lost their PBX together do not come back together
         let half = most / 2;
         let more = self.seed.below(u64::try_from(half.as_millis()).unwrap_or_default() + 1);
         self.phase = Phase::Waiting;
-        self.deadline = Some((now + half + Duration::from_millis(more), RegisterTimer::Retry));
+        let wait = half + Duration::from_millis(more);
+        self.deadline =
+            Some((now + after.map_or(wait, |after| after + wait.min(MAX_WAIT)), RegisterTimer::Retry));
         self.tell(RegisterState::Failed(why));
         match why {
             _ if !self.is_closing => {}

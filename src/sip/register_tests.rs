@@ -209,6 +209,63 @@ fn a_registrar_that_is_away_is_asked_ever_more_slowly_and_at_least_every_four_se
     assert_eq!(told, 1, "one state, one word");
 }
 
+/// Waits between attempts that all come to this, so many.
+fn waits(m: &mut Registration, n: usize, code: u16, lines: &[(HeaderName, &str)]) -> Vec<Duration> {
+    let mut now = Instant::now();
+    let mut waits = Vec::new();
+    for _ in 0..n {
+        let r = drain(m, &here()).1.unwrap();
+        let mut answer = response(&r, code, lines);
+        m.handle_response(now, &answer);
+        // challenged twice, it is refused
+        if code == 401 {
+            answer = response(&drain(m, &here()).1.unwrap(), code, lines);
+            m.handle_response(now, &answer);
+        }
+        let (at, why) = m.poll_timeout().unwrap();
+        assert_eq!(why, RegisterTimer::Retry);
+        waits.push(at - now);
+        now = at;
+        m.handle_timeout(now);
+    }
+    waits
+}
+
+#[test]
+fn a_registrar_that_refuses_is_asked_ever_more_slowly_rfc_3261_22_3() {
+    let challenge = [(HeaderName::WwwAuthenticate, CHALLENGE)];
+    for (code, lines) in [(401, &challenge[..]), (403, &[]), (404, &[]), (302, &[]), (603, &[])] {
+        let waits = waits(&mut machine(), 12, code, lines);
+        let in_ten_minutes = waits.iter().scan(0, |sum, w| {
+            *sum += w.as_secs();
+            Some(*sum)
+        });
+        assert!(in_ten_minutes.filter(|at| *at < 600).count() < 5, "{code} {waits:?}");
+        assert!(waits[0] >= FIRST_REFUSED_WAIT / 2 && waits.iter().all(|w| *w <= MAX_REFUSED_WAIT));
+        assert!(waits[8..].iter().all(|w| *w >= MAX_REFUSED_WAIT / 2), "{waits:?}");
+    }
+    // one that is only not ready yet
+    for code in [408, 480, 500, 503, 504] {
+        assert!(waits(&mut machine(), 12, code, &[]).iter().all(|w| *w <= MAX_WAIT), "{code}");
+    }
+    // one that starts, and then lets us in or refuses
+    let mut m = machine();
+    waits(&mut m, 5, 503, &[]);
+    assert!(waits(&mut m, 1, 403, &[])[0] <= FIRST_REFUSED_WAIT);
+    assert!(waits(&mut m, 1, 503, &[])[0] <= FIRST_WAIT);
+}
+
+#[test]
+fn a_registrar_that_says_when_to_come_again_is_left_alone_until_then_rfc_3261_21_5_4() {
+    for (code, after, least) in [(503, "60", 60), (480, "20 (later);duration=9", 20), (404, "120", 120)] {
+        let waits = waits(&mut machine(), 3, code, &[(HeaderName::RetryAfter, after)]);
+        let range = Duration::from_secs(least)..=Duration::from_secs(least) + MAX_WAIT;
+        assert!(waits.iter().all(|w| range.contains(w)), "{code} {waits:?}");
+    }
+    let forever = waits(&mut machine(), 1, 503, &[(HeaderName::RetryAfter, "4294967295")])[0];
+    assert!(forever <= MAX_RETRY_AFTER + MAX_WAIT);
+}
+
 #[test]
 fn a_changed_address_leaves_no_second_binding_behind() {
     let (t0, mut m) = (Instant::now(), machine());

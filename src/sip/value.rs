@@ -5,6 +5,7 @@ use super::uri::{Host, Uri};
 use super::{HeaderName, Headers, Method};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// `"name" <uri>;params`: From, To, Contact, Route and their like (RFC 3261 §20.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -399,6 +400,14 @@ impl Headers {
     #[must_use]
     pub fn expires(&self) -> Option<u32> {
         self.get(&HeaderName::Expires).and_then(|t| trim(t).parse().ok())
+    }
+
+    /// Retry-After: seconds, before a comment and parameters (RFC 3261 §20.33).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let value = trim(self.get(&HeaderName::RetryAfter)?);
+        let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
+        digits.parse().ok().map(|seconds: u32| Duration::from_secs(u64::from(seconds)))
     }
 
     /// Values of Reason that can be read.

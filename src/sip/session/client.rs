@@ -14,7 +14,7 @@ use super::update;
 use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
 use crate::sip::Reason;
 use bytes::Bytes;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
 const MAX_FORKS: usize = 16;
@@ -458,15 +458,8 @@ fn failure_of(response: &Response) -> CallFailure {
         }
     }
     let (q850, text) = q850_of(&response.headers);
-    let retry_after = retry_after(&response.headers);
+    let retry_after = response.headers.retry_after();
     CallFailure::Status { status, phrase: response.phrase.clone(), q850, text, retry_after }
-}
-
-/// Seconds, before a comment and parameters (RFC 3261 §20.33).
-fn retry_after(headers: &Headers) -> Option<Duration> {
-    let value = headers.get(&HeaderName::RetryAfter)?.trim();
-    let digits = value.split(|c: char| !c.is_ascii_digit()).next()?;
-    digits.parse().ok().map(|seconds: u32| Duration::from_secs(u64::from(seconds)))
 }
 
 /// Where a redirect leads, by the wish of its sender (RFC 3261 §8.1.3.4): `q` first, then their order.
