@@ -103,7 +103,9 @@ impl Configured {
             None => address_towards(edge.host(trunk).as_deref(), listen)
                 .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
         };
-        edge.pbx_end(trunk, pbx, &ours).ok_or_else(|| format!("trunk.{trunk} has no such end"))
+        let lines = self.registry.accounts().filter_map(|account| account.line());
+        let lines: Vec<&str> = lines.filter(|l| l.trunk == trunk).map(|l| l.user.as_str()).collect();
+        edge.pbx_end(trunk, pbx, &ours, &lines)
     }
 
     /// What must be so for a target to be reached; see [`Prepared::condition`].

@@ -72,9 +72,12 @@ pub trait Prepared: Send {
     }
 
     /// The other end of a target, as the configuration of that PBX, where it is one; `ours` is where it reaches us,
-    /// `HOST:PORT`.
-    fn pbx_end(&self, _target: &str, _pbx: Pbx, _ours: &str) -> Option<String> {
-        None
+    /// `HOST:PORT`, and `lines` are the users that accounts have there.
+    ///
+    /// # Errors
+    /// Why there is none, with a remedy.
+    fn pbx_end(&self, target: &str, _pbx: Pbx, _ours: &str, _lines: &[&str]) -> Result<String, String> {
+        Err(format!("trunk.{target} has no such end"))
     }
 
     /// Its way to place calls, if it can.

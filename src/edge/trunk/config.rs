@@ -472,9 +472,9 @@ impl Prepared for Trunks {
         self.trunks.iter().any(|t| t.name == target && t.transport.is_secure())
     }
 
-    fn pbx_end(&self, target: &str, pbx: Pbx, ours: &str) -> Option<String> {
-        let trunk = self.trunks.iter().find(|t| t.name == target)?;
-        Some(pbx_end::print(trunk, pbx, ours))
+    fn pbx_end(&self, target: &str, pbx: Pbx, ours: &str, lines: &[&str]) -> Result<String, String> {
+        let trunk = self.trunks.iter().find(|t| t.name == target).ok_or("there is no such trunk")?;
+        pbx_end::print(trunk, pbx, ours, lines)
     }
 
     fn dialer(&mut self, services: &Services) -> Result<Option<Arc<dyn Dialer>>, String> {

@@ -34,14 +34,27 @@ struct End<'a> {
     ours: &'a str,
 }
 
-/// The configuration of a PBX for a trunk; `ours` is where it reaches sipedge, `HOST:PORT`.
-pub(super) fn print(trunk: &Trunk, pbx: Pbx, ours: &str) -> String {
+/// The configuration of a PBX for a trunk; `ours` is where it reaches sipedge, `HOST:PORT`, and `lines` are the users
+/// that accounts have there.
+///
+/// # Errors
+/// When the PBX would tell the trunk by its address, and take its own extensions at that address for it.
+pub(super) fn print(trunk: &Trunk, pbx: Pbx, ours: &str, lines: &[&str]) -> Result<String, String> {
     let end = End { trunk, ours };
-    match pbx {
+    if end.is_known_by_address() && !lines.is_empty() {
+        return Err(format!(
+            "trunk.{name}: the PBX would know this trunk by the address of sipedge, and take what its extensions {users} send \
+             from there for the trunk's. For the extensions alone nothing is needed there but their own endpoints; for \
+             other calls give trunk.{name} a `user` and a `password`",
+            name = trunk.name,
+            users = lines.join(", ")
+        ));
+    }
+    Ok(match pbx {
         Pbx::Asterisk => end.asterisk(),
         Pbx::AsteriskWizard => end.asterisk_wizard(),
         Pbx::FreeSwitch => end.freeswitch(),
-    }
+    })
 }
 
 impl End<'_> {
@@ -65,6 +78,11 @@ impl End<'_> {
     /// Whether the PBX knows our calls by the user in From; else by our address.
     fn is_known_by_user(&self) -> bool {
         self.trunk.user.is_some() && self.trunk.policy.caller_id != CallerId::From
+    }
+
+    /// Whether it goes by our address.
+    fn is_known_by_address(&self) -> bool {
+        !self.is_known_by_user() || self.our_login().is_none()
     }
 
     /// The address that our calls come from.
@@ -180,7 +198,7 @@ impl End<'_> {
         }
         lines.key("qualify_frequency", "30");
         self.add_outbound_proxy(&mut lines);
-        if !self.is_known_by_user() || self.our_login().is_none() {
+        if self.is_known_by_address() {
             lines.section(name);
             lines.keys(&[("type", "identify"), ("endpoint", name), ("match", self.host())]);
         }
@@ -403,7 +421,27 @@ mod tests {
 
     fn end(value: Value, pbx: Pbx) -> String {
         let trunk = config::read(&Section::new("trunk.pbx", "t", value)).unwrap();
-        print(&trunk, pbx, "192.0.2.9:5080")
+        print(&trunk, pbx, "192.0.2.9:5080", &[]).unwrap()
+    }
+
+    #[test]
+    fn a_block_that_would_take_the_extensions_of_accounts_for_the_trunk_is_not_printed() {
+        let nobody = json!({"host": "192.0.2.1"});
+        for (value, pbx) in [
+            (nobody.clone(), Pbx::Asterisk),
+            (nobody.clone(), Pbx::AsteriskWizard),
+            (nobody, Pbx::FreeSwitch),
+        ] {
+            let trunk = config::read(&Section::new("trunk.pbx", "t", value)).unwrap();
+            let why = print(&trunk, pbx, "192.0.2.9:5080", &["101", "102"]).unwrap_err();
+            assert!(
+                why.starts_with("trunk.pbx: ") && why.contains("101, 102") && why.contains("`password`"),
+                "{why}"
+            );
+        }
+        let trunk = config::read(&Section::new("trunk.pbx", "t", shipped())).unwrap();
+        let with = print(&trunk, Pbx::Asterisk, "192.0.2.9:5080", &["101"]).unwrap();
+        assert!(!with.contains("identify"), "{with}");
     }
 
     /// Without comments and what only serves to line them up.
