@@ -37,8 +37,8 @@ impl IncomingLeg {
     ) -> Result<(Self, Incoming), Answer> {
         let mut offer = read_sdp(invite.body.as_ref()).map_err(|Unreadable| unreadable())?;
         let source = terms.source.clone();
-        let within = Within::new(terms);
-        within.tailor(offer.as_mut());
+        let mut within = Within::new(terms);
+        within.read(offer.as_mut());
         let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),

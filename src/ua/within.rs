@@ -53,6 +53,11 @@ impl Terms {
 /// The telephone-event format, by its name (RFC 4733 §7.1.1).
 const EVENTS: &str = "telephone-event";
 
+/// Whether a description takes keys with the media.
+fn has_events(sdp: &SessionDescription) -> bool {
+    sdp.media.iter().any(|m| m.port != 0 && m.codecs().iter().any(|c| c.name.eq_ignore_ascii_case(EVENTS)))
+}
+
 /// A description that names no telephone-events: a peer that wants keys by INFO shall get none by media, nor send any.
 fn without_events(sdp: &mut SessionDescription) {
     for media in &mut sdp.media {
@@ -79,15 +84,17 @@ pub(super) struct Within {
     pub(super) terms: Terms,
     /// A REFER waits for its answer.
     is_asked: bool,
+    /// The peer's last description takes no keys with the media.
+    lacks_events: bool,
 }
 
 impl Within {
     pub(super) const fn new(terms: Terms) -> Self {
-        Self { terms, is_asked: false }
+        Self { terms, is_asked: false, lacks_events: false }
     }
 
-    /// Takes what is not for this peer out of a description that goes to it, or came from it.
-    pub(super) fn tailor(&self, sdp: Option<&mut Box<SessionDescription>>) {
+    /// Takes what is not for this peer out of a description.
+    fn tailor(&self, sdp: Option<&mut Box<SessionDescription>>) {
         if let Some(sdp) = sdp.filter(|_| self.terms.keys_by_info) {
             without_events(sdp);
         }
@@ -103,10 +110,17 @@ impl Within {
         });
     }
 
+    /// Reads a description of the peer's, and takes out of it what is not for the call.
+    pub(super) fn read(&mut self, sdp: Option<&mut Box<SessionDescription>>) {
+        let Some(sdp) = sdp else { return };
+        self.lacks_events = !has_events(sdp);
+        self.tailor(Some(sdp));
+    }
+
     /// The same for what the call is told.
-    pub(super) fn tailor_action(&self, mut action: Action) -> Action {
+    pub(super) fn tailor_action(&mut self, mut action: Action) -> Action {
         if let Action::Tell(event) = &mut action {
-            self.tailor(match event {
+            self.read(match event {
                 LegEvent::Progress { answer } => answer.as_mut(),
                 LegEvent::Answered { answer: Answered::Sdp(sdp) }
                 | LegEvent::Offer(sdp)
@@ -120,7 +134,8 @@ impl Within {
     /// Whether a command is about this, and what to do then.
     pub(super) fn handle_command(&mut self, command: &LegCommand) -> Option<Action> {
         Some(match command {
-            LegCommand::Dtmf(keys) if self.terms.keys_by_info => {
+            // without telephone-events a key would be lost, and a peer that takes no INFO either says so
+            LegCommand::Dtmf(keys) if self.terms.keys_by_info || self.lacks_events => {
                 let key = |k: &DtmfDigit| Key { digit: k.digit, duration: k.duration };
                 Action::Session(SessionCommand::Keys(keys.iter().map(key).collect()))
             }
@@ -347,6 +362,11 @@ mod tests {
             let told = within.handle_command(&LegCommand::Dtmf(vec![key, key]));
             let is_told = matches!(told, Some(Action::Session(SessionCommand::Keys(keys))) if keys.len() == 2 && keys[0].digit == key.digit);
             assert_eq!(is_told, expected.is_some());
+            // a peer that takes none with its media gets them by INFO, whatever is configured
+            let mut plain = sdp();
+            without_events(&mut plain);
+            within.tailor_action(LegEvent::Offer(plain).into());
+            assert!(within.handle_command(&LegCommand::Dtmf(vec![key])).is_some());
             // theirs are taken in any case
             let theirs = SessionEvent::Key(Key { digit: key.digit, duration: key.duration });
             let pressed = within.handle_session(&theirs);
