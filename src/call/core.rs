@@ -30,6 +30,9 @@ use std::time::{Duration, Instant};
 
 /// How long each attempt rings when neither the caller nor the route says anything else.
 pub const DEFAULT_RING_TIMEOUT: Duration = Duration::from_secs(60);
+/// An answered call without anybody on either side ends after this: two browsers that crashed left it, or never came.
+/// Who has lost a network for a moment is back by then.
+pub const DESERTED_LIMIT: Duration = Duration::from_secs(60);
 /// Leg ids that belong to one call: the caller's, and those after it for the parties it rings. More parties than
 /// that are not rung.
 pub const LEGS_PER_CALL: u64 = 64;
@@ -107,6 +110,8 @@ pub enum Timer {
     Parting,
     /// Media has not told keys that signalling told.
     Keys,
+    /// Nobody has come to either side.
+    Deserted,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +135,8 @@ struct Party {
     /// As others are told of it.
     who: Person,
     keys: KeySource,
+    /// Somebody is there: it has media, or is of a kind that always has.
+    is_present: bool,
     /// An offer of its own waits for its answer.
     is_asking: bool,
     /// An offer of ours is being made or waits for its answer.
@@ -148,11 +155,14 @@ struct Party {
 
 impl Party {
     const fn new(leg: LegId, profile: LegProfile, who: Person) -> Self {
+        // who takes no offer comes with media of its own later, but for an application
+        let is_present = profile.takes_offer || matches!(profile.media, MediaProfile::Application(_));
         Self {
             leg,
             profile,
             who,
             keys: KeySource::Unknown,
+            is_present,
             is_asking: false,
             is_asked: false,
             is_offer_due: false,
@@ -226,6 +236,8 @@ pub struct Call {
     /// The attempt before was passed over.
     was_skipped: bool,
     ring_deadline: Option<Instant>,
+    /// Nobody is on either side, until then.
+    deserted_until: Option<Instant>,
     /// Who answered and hung up before the caller could be told of the answer.
     parting: Option<Parting>,
     is_ringing: bool,
@@ -263,6 +275,7 @@ impl Call {
             diversion: None,
             was_skipped: false,
             ring_deadline: None,
+            deserted_until: None,
             parting: None,
             is_ringing: false,
             bridged: None,
@@ -354,6 +367,11 @@ impl Call {
         if matches!(self.state, State::Ended | State::New) {
             return;
         }
+        self.hear_leg(now, leg, event);
+        self.note_presence(now);
+    }
+
+    fn hear_leg(&mut self, now: Instant, leg: LegId, event: LegEvent) {
         match event {
             LegEvent::Ended(cause) => {
                 self.flush_keys(leg, None);
@@ -497,6 +515,9 @@ impl Call {
         if let Some(parting) = self.parting.as_ref().filter(|p| p.until <= now) {
             return self.end(parting.cause, None);
         }
+        if self.deserted_until.is_some_and(|until| until <= now) {
+            return self.end(Cause::MediaTimeout, None);
+        }
         if self.ring_deadline.is_none_or(|at| now < at) {
             return;
         }
@@ -526,7 +547,8 @@ impl Call {
         let parting = self.parting.as_ref().map(|p| (p.until, Timer::Parting));
         let ring = self.ring_deadline.map(|at| (at, Timer::Ring));
         let keys = self.next_keys().map(|(until, _)| (until, Timer::Keys));
-        [parting, ring, keys].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let deserted = self.deserted_until.map(|until| (until, Timer::Deserted));
+        [parting, ring, keys, deserted].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     // ---- small things
@@ -593,7 +615,7 @@ impl Call {
             return;
         }
         self.state = State::Ended;
-        self.ring_deadline = None;
+        (self.ring_deadline, self.deserted_until) = (None, None);
         let parted = self.parting.take().map(|p| p.leg);
         let caller = self.caller.party.leg;
         if gone != Some(caller) {

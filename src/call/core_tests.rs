@@ -671,6 +671,45 @@ fn an_application_answers_in_place_of_a_description() {
 }
 
 #[test]
+fn an_answered_call_without_anybody_on_either_side_ends_after_a_while() {
+    let t0 = now();
+    let connected = |leg| MediaEvent::Connected { leg, codec: Codec::Opus };
+    let lost = |leg| MediaEvent::Lost { leg, cause: Cause::ConsentLost };
+    let is_deserted = |call: &Call| call.poll_timeout().map(|(at, timer)| (at - t0, timer));
+    let until = Some((DESERTED_LIMIT, Timer::Deserted));
+    let mut call = routed(None, t0, &[1]);
+    call.handle_opened(t0, B, Ok(webrtc()));
+    call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Nothing });
+    assert!(call.is_active());
+    assert_eq!(is_deserted(&call), until, "neither has come");
+    call.handle_media(t0, connected(A));
+    assert_eq!(is_deserted(&call), None);
+    call.handle_media(t0, connected(B));
+    call.handle_media(t0, lost(A));
+    assert_eq!(is_deserted(&call), None, "it may come back");
+    call.handle_media(t0, lost(B));
+    assert_eq!(is_deserted(&call), until);
+    call.handle_media(t0 + DESERTED_LIMIT / 2, lost(A));
+    assert_eq!(is_deserted(&call), until, "from when they went");
+    drain(&mut call);
+    call.handle_timeout(t0 + DESERTED_LIMIT);
+    assert_eq!(
+        drain(&mut call),
+        [
+            "L1 hangup media-timeout",
+            "L2 hangup media-timeout",
+            "media release L2",
+            "media release L1",
+            "ended media-timeout"
+        ]
+    );
+    // a PBX is somebody, and so is an extension of ours
+    let mut call = active(t0);
+    call.handle_media(t0, lost(A));
+    assert_eq!(is_deserted(&call), None);
+}
+
+#[test]
 fn a_hold_is_offered_to_the_other_side_if_it_takes_offers_and_again_when_it_changed_meanwhile() {
     let mut call = active(now());
     call.handle_leg(now(), A, LegEvent::Hold(true));

@@ -68,7 +68,9 @@ fn mark(headers: &mut HeaderMap, allowed: Option<HeaderValue>, is_preflight: boo
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
         headers.insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
-            HeaderValue::from_static("token, content-type, admintoken"),
+            HeaderValue::from_static(
+                "token, content-type, admintoken, last-event-id, cache-control, authorization",
+            ),
         );
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }

@@ -70,11 +70,23 @@ pub fn problem(status: u16, text: &str) -> Response<Body> {
     json_answer(status, &json!({"code": status, "error": text, "success": false}))
 }
 
+/// The same for what may succeed when it is asked for again so many seconds later.
+#[must_use]
+pub fn problem_for_now(status: u16, text: &str, retry_after: u32) -> Response<Body> {
+    let mut response = problem(status, text);
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
+    response
+}
+
 /// The body of a request, up to a limit.
 ///
 /// # Errors
-/// Status and text of the error answer: 413 when it is longer, 400 when it breaks off.
+/// Status and text of the error answer: 413 when it is longer, 415 when it is compressed, 400 when it breaks off.
 pub async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, (u16, String)> {
+    let encoding = request.headers().get(header::CONTENT_ENCODING);
+    if encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err((415, "send the body as it is, without Content-Encoding".to_owned()));
+    }
     let too_long = || (413, format!("the body is longer than {limit} bytes"));
     let announced =
         request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());

@@ -53,7 +53,7 @@ export async function run({ report, api, account, origin }) {
   });
   const header = (name) => preflight.headers.get(`access-control-${name}`);
   report.equal('preflight', `${preflight.status} ${header('allow-origin')} ${header('allow-methods')} ${header('allow-headers')}`,
-    `204 ${origin} GET, POST, OPTIONS token, content-type, admintoken`);
+    `204 ${origin} GET, POST, OPTIONS token, content-type, admintoken, last-event-id, cache-control, authorization`);
   const readable = await stranger.ask('GET', '/call/webrtc/config', undefined, { origin });
   report.equal('an error is readable across origins', readable.headers.get('access-control-allow-origin'), origin);
   const other = await anna.ask('GET', '/call/webrtc/config', undefined, { origin: 'http://evil.example' });

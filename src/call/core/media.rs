@@ -8,6 +8,11 @@ impl Call {
         if matches!(self.state, State::Ended | State::New) {
             return;
         }
+        self.hear_media(now, event);
+        self.note_presence(now);
+    }
+
+    fn hear_media(&mut self, now: Instant, event: MediaEvent) {
         match event {
             MediaEvent::Offer { leg, sdp } => self.handle_own_offer(leg, sdp),
             MediaEvent::Answer { leg, sdp } => self.handle_own_answer(leg, sdp),
@@ -72,7 +77,23 @@ impl Call {
         }
     }
 
+    /// Whether anybody is on either side of the answered call; with nobody it ends after a while.
+    pub(super) fn note_presence(&mut self, now: Instant) {
+        let is_deserted = self.state == State::Active
+            && self.caller.is_answered
+            && !self.caller.party.is_present
+            && self.partner.as_ref().is_some_and(|partner| !partner.is_present);
+        if !is_deserted {
+            self.deserted_until = None;
+        } else if self.deserted_until.is_none() {
+            self.deserted_until = Some(now + DESERTED_LIMIT);
+        }
+    }
+
     fn report_media(&mut self, leg: LegId, state: MediaState) {
+        if let Some(party) = self.party_mut(leg) {
+            party.is_present = matches!(state, MediaState::Connected { .. });
+        }
         self.outputs.push_back(Output::Note(Note::Media(leg, state)));
         self.tell(leg, LegCommand::MediaState(state));
     }

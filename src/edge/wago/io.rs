@@ -13,7 +13,7 @@ use crate::call::io::LEG_COMMANDS;
 use crate::call::leg::{Answered, Incoming, LegEvent, Particulars, Party};
 use crate::call::route::{RouteDecision, RouteQuery, Router as _, Source};
 use crate::edge::contract::EdgeContext;
-use crate::http::{Visitor, json_answer, problem, read_body};
+use crate::http::{Visitor, json_answer, problem, problem_for_now, read_body};
 use crate::net::client::io::HttpClient;
 use crate::registry::Account;
 use axum::body::Body;
@@ -96,14 +96,14 @@ impl Wago {
             return Err(if visitor.may_fail() {
                 unauthorized()
             } else {
-                ApiError::new(429, "too many wrong tokens from this address; wait a minute")
+                ApiError::for_now(429, "too many wrong tokens from this address; wait a minute", 60)
             });
         };
         visitor.good_login();
         if self.context.registry.may_ask(&account, Instant::now()) {
             Ok(account)
         } else {
-            Err(ApiError::new(429, "too many requests; slow down"))
+            Err(ApiError::for_now(429, "too many requests; slow down", 1))
         }
     }
 
@@ -118,7 +118,8 @@ impl Wago {
     fn answer(&self, answer: Answer) -> Response<Body> {
         match answer {
             Ok(members) => json_answer(200, &self.lines.config().envelope.success(members)),
-            Err(error) => problem(error.status, &error.text),
+            Err(ApiError { status, text, retry_after: None }) => problem(status, &text),
+            Err(ApiError { status, text, retry_after: Some(after) }) => problem_for_now(status, &text, after),
         }
     }
 
@@ -209,7 +210,7 @@ impl Wago {
                 "destination not permitted: no route of this account leads there",
             ));
         }
-        let too_many = || ApiError::new(429, "too many calls at once");
+        let too_many = || ApiError::for_now(429, "too many calls at once; end one first (GET /call/list)", 5);
         if self.lines.is_full(account) {
             return Err(too_many());
         }
@@ -231,8 +232,8 @@ impl Wago {
             let leg =
                 self.context.switch.incoming(incoming, commands, Box::new(permit)).map_err(|cause| {
                     match cause {
-                        Cause::Shutdown => ApiError::new(503, "shutting down"),
-                        _ => ApiError::new(500, "no media resources left; try again later"),
+                        Cause::Shutdown => ApiError::for_now(503, "shutting down", 10),
+                        _ => ApiError::for_now(500, "no media resources left; try again later", 5),
                     }
                 })?;
             let from = account.caller_id().to_owned();
@@ -272,7 +273,7 @@ impl Wago {
     fn events(&self, visitor: &Visitor, account: &Account, last_seen: Option<&str>) -> Response<Body> {
         match self.lines.listen(account, last_seen) {
             Some(events) => stream::answer(events, visitor.closing()),
-            None => problem(429, "too many event streams of this account; close one"),
+            None => problem_for_now(429, "too many event streams of this account; close one", 5),
         }
     }
 }

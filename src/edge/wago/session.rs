@@ -291,7 +291,7 @@ impl WagoCall {
             Browser::Failed => ("failed", None),
             Browser::Closed => ("closed", None),
         };
-        json!({
+        let mut shown = json!({
             "callID": self.id.to_string(),
             "direction": direction,
             "state": state,
@@ -302,7 +302,12 @@ impl WagoCall {
             "endedAt": self.ended.map(|(at, _)| time(at)),
             "endReason": self.ended.map(|(_, reason)| reason),
             "media": { "webrtc": webrtc, "codec": codec },
-        })
+        });
+        // a client that comes later than the event shall know who calls
+        if let Some(name) = &self.display_name {
+            shown["displayName"] = json!(name);
+        }
+        shown
     }
 }
 

@@ -1,5 +1,5 @@
 //! Events on their way to an account's webhook: one request at a time, in order; what fails is tried again 1 s,
-//! 5 s, 30 s and 5 min later, then dropped and counted. Told the time; the queue is bounded.
+//! 5 s, 30 s and 5 min later, after what is new, then dropped and counted. Told the time; the queue is bounded.
 
 use super::event::Sent;
 use hmac::{Hmac, Mac};
@@ -52,9 +52,12 @@ impl WebhookQueue {
         true
     }
 
-    /// The oldest that is due, taken out of the queue; [`Self::failed`] puts it back.
+    /// What is due and was tried the fewest times, the oldest of those, taken out of the queue; [`Self::failed`] puts
+    /// it back. A receiver that hangs costs each attempt its full time: what is new shall not wait behind what failed.
     pub(super) fn next(&mut self, now: Instant) -> Next {
-        let due = self.waiting.iter().position(|d| d.due <= now).and_then(|at| self.waiting.remove(at));
+        let due =
+            self.waiting.iter().enumerate().filter(|(_, d)| d.due <= now).min_by_key(|(_, d)| d.attempts);
+        let due = due.map(|(at, _)| at).and_then(|at| self.waiting.remove(at));
         match due {
             Some(delivery) => Next::Send(delivery),
             None => self.waiting.iter().map(|d| d.due).min().map_or(Next::Idle, Next::Wait),
@@ -136,8 +139,8 @@ mod tests {
         assert!(queue.failed(first, t0));
         assert_eq!(taken(&mut queue, t0).event.id, "2");
         let later = t0 + Duration::from_secs(1);
+        assert_eq!(taken(&mut queue, later).event.id, "3", "what is new comes before what failed");
         assert_eq!(taken(&mut queue, later).event.id, "1");
-        assert_eq!(taken(&mut queue, later).event.id, "3");
         assert_eq!(queue.next(later), Next::Idle);
     }
 

@@ -39,11 +39,18 @@ pub(super) struct ApiError {
     pub(super) status: u16,
     /// What is wrong and, where there is one, the remedy.
     pub(super) text: String,
+    /// The same request may succeed after so many seconds.
+    pub(super) retry_after: Option<u32>,
 }
 
 impl ApiError {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
-        Self { status, text: text.into() }
+        Self { status, text: text.into(), retry_after: None }
+    }
+
+    /// For now; again after so many seconds.
+    pub(super) fn for_now(status: u16, text: impl Into<String>, retry_after: u32) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(status, text) }
     }
 
     pub(super) fn bad(text: impl Into<String>) -> Self {
@@ -64,7 +71,7 @@ impl ApiError {
                 list(wanted)
             )),
             MediaRefusal::Unusable(why) => Self::bad(*why),
-            MediaRefusal::Congestion => Self::new(500, "no media resources left; try again later"),
+            MediaRefusal::Congestion => Self::for_now(500, "no media resources left; try again later", 5),
         }
     }
 }

@@ -178,7 +178,7 @@ impl Entry {
         }
         // told under the lock, so that answers find their askers in order
         if state.waiting.len() >= MAX_WAITING_OFFERS || !self.leg.try_send(LegEvent::Offer(sdp)) {
-            return Err(ApiError::new(429, "too many offers at once for this call"));
+            return Err(ApiError::for_now(429, "too many offers at once for this call", 1));
         }
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);

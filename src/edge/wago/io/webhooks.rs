@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature-256");
 
@@ -27,6 +27,8 @@ struct Webhook {
     url: Option<Url>,
     secret: Option<Secret>,
     queue: WebhookQueue,
+    /// The last attempt failed.
+    is_failing: bool,
     /// Wakes the task that delivers; none runs while nothing waits.
     task: Option<Arc<Notify>>,
 }
@@ -103,13 +105,26 @@ impl Webhooks {
         Some(step)
     }
 
+    fn taken(&self, account: &str) {
+        let mut accounts = self.accounts();
+        let Some(webhook) = accounts.get_mut(account) else { return };
+        if std::mem::take(&mut webhook.is_failing) {
+            info!(account, "the webhook takes events again");
+        }
+    }
+
     fn failed(&self, account: &str, delivery: Delivery, why: &str) {
         let mut accounts = self.accounts();
         let Some(webhook) = accounts.get_mut(account) else { return };
         let host = webhook.url.as_ref().map(|url| url.host().to_owned()).unwrap_or_default();
         let event = delivery.event.id.clone();
+        let was_failing = std::mem::replace(&mut webhook.is_failing, true);
         if webhook.queue.failed(delivery, Instant::now()) {
-            debug!(account, host, event, why, "the webhook did not take an event; it will be sent again");
+            if was_failing {
+                debug!(account, host, event, why, "the webhook did not take an event; it will be sent again");
+            } else {
+                warn!(account, host, event, why, "the webhook does not take events; they are sent again");
+            }
         } else {
             let dropped = webhook.queue.dropped();
             warn!(account, host, event, why, dropped, "the webhook did not take an event; it is given up");
@@ -117,6 +132,7 @@ impl Webhooks {
     }
 }
 
+/// What the task of an account does next.
 enum Step {
     Send { url: Url, secret: Option<Secret>, delivery: Delivery },
     Wait(Instant),
@@ -136,7 +152,10 @@ async fn deliver(webhooks: Arc<Webhooks>, account: String, wake: Arc<Notify>) {
                 let signed = secret.and_then(|s| HeaderValue::try_from(signature(s.expose(), &body)).ok());
                 let headers: Vec<_> = signed.map(|value| (SIGNATURE, value)).into_iter().collect();
                 let why = match client.post(&url, &headers, body).await {
-                    Ok(200..=299) => continue,
+                    Ok(200..=299) => {
+                        webhooks.taken(&account);
+                        continue;
+                    }
                     Ok(status) => format!("it answered {status}"),
                     Err(error) => error.to_string(),
                 };
