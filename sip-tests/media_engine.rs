@@ -295,8 +295,15 @@ async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard()
     let codecs = vec![Codec::Pcmu];
     let hold_music = HoldMusic::Generated;
     let encryption = Encryption::Off;
-    let profile =
-        MediaProfile::Rtp { codecs, towards, is_symmetric: false, encryption, is_avpf: false, hold_music };
+    let profile = MediaProfile::Rtp {
+        codecs,
+        towards,
+        external: Default::default(),
+        is_symmetric: false,
+        encryption,
+        is_avpf: false,
+        hold_music,
+    };
     let port = call.set_up_leg(PBX, &pbx, profile.clone()).await;
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let browser = Browser::start(b'h');
@@ -346,6 +353,7 @@ async fn talking(ports: &str) -> Talking {
     let profile = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
         towards,
+        external: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,

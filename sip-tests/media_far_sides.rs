@@ -15,8 +15,8 @@ mod rig;
 #[path = "media_world.rs"]
 mod world;
 
-use sipedge::base::{Cause, LegId, Seed, StreamId};
-use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaProfile};
+use sipedge::base::{Cause, External, LegId, Seed, StreamId};
+use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile};
 use sipedge::media::io::{Command, MediaThread, News};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
@@ -41,6 +41,7 @@ async fn a_pbx_behind_a_nat_is_learned_once_and_strangers_before_and_after_it_ar
     let symmetric = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
         towards: LOCAL,
+        external: Default::default(),
         is_symmetric: true,
         encryption: Encryption::Off,
         is_avpf: false,
@@ -128,6 +129,57 @@ async fn the_external_address_is_announced_in_place_of_those_of_its_family() {
     assert_eq!(answer.media[0].connection, Some("203.0.113.7".parse().unwrap()));
     assert_eq!(answer.media[0].port, port);
     call.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_beyond_a_nat_is_told_the_address_there_in_offers_and_answers_and_media_keeps_its_own() {
+    for (local, of_nat, ports) in
+        [(LOCAL, "203.0.113.7", "41900-41999"), (LOCAL_V6, "2001:db8::7", "42000-42099")]
+    {
+        let of_nat: std::net::IpAddr = of_nat.parse().unwrap();
+        let mut call = call_with(config(&[local], ports, serde_json::json!({})));
+        let profile = MediaProfile::Rtp {
+            codecs: vec![Codec::Pcmu],
+            towards: local,
+            external: External::new(&[of_nat]).unwrap(),
+            is_symmetric: false,
+            encryption: Encryption::Off,
+            is_avpf: false,
+            hold_music: HoldMusic::Silence,
+        };
+        let (mut asked, mut asking) = (Pbx::start_at(local), Pbx::start_at(local));
+        call.port.command(MediaCommand::CreateOffer { leg: PBX, profile: profile.clone() });
+        let MediaEvent::Offer { sdp: offer, .. } = call.next().await else { panic!() };
+        call.port.command(MediaCommand::AcceptAnswer { leg: PBX, sdp: Box::new(asked.description("0", "")) });
+        assert!(matches!(call.next().await, MediaEvent::Connected { .. }));
+        let other = LegId(7);
+        let sdp = Box::new(asking.description("0", ""));
+        call.port.command(MediaCommand::AcceptOffer { leg: other, profile, sdp });
+        let mut answer = None;
+        while answer.is_none() {
+            if let MediaEvent::Answer { sdp, .. } = call.next().await {
+                answer = Some(sdp);
+            }
+        }
+        let answer = answer.unwrap();
+        for sdp in [&offer, &answer] {
+            assert_eq!((sdp.origin.address, sdp.connection), (of_nat, Some(of_nat)));
+            assert_eq!(sdp.connection_of(&sdp.media[0]), Some(of_nat));
+        }
+        call.port.command(MediaCommand::Bridge(PBX, other));
+        tokio::task::block_in_place(|| {
+            // what comes before the legs are joined is nobody's
+            let carries = |from: &mut Pbx, port: u16, to: &mut Pbx, byte: u8| {
+                (0..50).any(|_| {
+                    from.say(port, byte);
+                    to.hears_within(byte, MOMENT)
+                })
+            };
+            assert!(carries(&mut asked, offer.media[0].port, &mut asking, b'n'));
+            assert!(carries(&mut asking, answer.media[0].port, &mut asked, b'm'));
+        });
+        call.end().await;
+    }
 }
 
 /// A telephone-event packet (RFC 4733 §2.3).

@@ -36,6 +36,7 @@ fn profile(encryption: Encryption) -> MediaProfile {
     MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
         towards: LOCAL,
+        external: Default::default(),
         is_symmetric: false,
         encryption,
         is_avpf: false,

@@ -415,6 +415,7 @@ pub(crate) fn plain(codecs: &[Codec]) -> MediaProfile {
     MediaProfile::Rtp {
         codecs: codecs.to_vec(),
         towards: LOCAL,
+        external: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,
@@ -433,6 +434,7 @@ impl Call {
         let profile = MediaProfile::Rtp {
             codecs: vec![Codec::Pcmu],
             towards,
+            external: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

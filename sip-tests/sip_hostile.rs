@@ -43,6 +43,7 @@ impl RequestHandler for Door {
             owner: "pbx".into(),
             credentials,
             stays_on_flow: false,
+            external: Default::default(),
             timers: Default::default(),
         })
     }
@@ -291,6 +292,7 @@ impl World {
             ring_limit: Duration::from_secs(60),
             max_forwards: 70,
             stays_on_flow: self.seed.below(2) == 0,
+            external: Default::default(),
             timers: Default::default(),
         };
         if let Ok(session) = self.endpoint.dial(self.now, flow(), None, call) {

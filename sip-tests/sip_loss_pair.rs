@@ -22,6 +22,7 @@ impl RequestHandler for TakeAll {
             owner: "x".into(),
             credentials: None,
             stays_on_flow: false,
+            external: Default::default(),
             timers: Default::default(),
         })
     }

@@ -13,7 +13,7 @@ mod net;
 
 use bytes::Bytes;
 use net::{Net, Weather};
-use sipedge::base::{Secret, Seed};
+use sipedge::base::{External, Secret, Seed};
 use sipedge::sip::dialog::LocalEnd;
 use sipedge::sip::digest::{Algorithm, Credentials};
 use sipedge::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set};
@@ -120,7 +120,13 @@ impl World {
             net: Net::new(weather, seed.fork()),
             layer: Layer::new(LayerConfig::default()),
             machine: Registration::start(config, seed.fork()),
-            end: LocalEnd { flow, contact_user: None, agent: "test".into(), is_sips: false },
+            end: LocalEnd {
+                flow,
+                external: External::default(),
+                contact_user: None,
+                agent: "test".into(),
+                is_sips: false,
+            },
             registrar: Registrar::new(now, &mut seed),
             states: Vec::new(),
             is_done: false,

@@ -327,6 +327,7 @@ impl RequestHandler for TakeAll {
             owner: "pbx".into(),
             credentials: None,
             stays_on_flow: false,
+            external: Default::default(),
             timers: Default::default(),
         })
     }

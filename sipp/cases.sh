@@ -482,20 +482,127 @@ scenario_large-silent() {
 
 # SIPp verifies nobody; it is verified when it is called, by its very certificate.
 scenario_tls() {
+  by_tls
+  says caller.messages '^Via: SIP/2.0/TLS'
+  says called.messages '^Via: SIP/2.0/TLS.*;alias'
+  says called.messages "^Contact: <sip:caller@$url:$tls;transport=tls>"
+}
+by_tls() { # more lines of both trunks
   command -v openssl >/dev/null || { fault "no openssl here"; return; }
-  configure '' '' "qualify = \"off\"
+  configure "${1:-}" '' "qualify = \"off\"
+${1:-}
 transport = \"tls\"
 tls_ca = \"$dir/sipp.pem\""
   openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=sipp -keyout "$dir/sipp.key" -out "$dir/sipp.pem" 2>"$dir/openssl.log"
-  local tls=$((port + 3))
+  tls=$((port + 3))
   sed -i "s|^\[sip\]|&\ntls_listen = [\"$url:$tls\"]\ntls_certificate = \"$dir/sipp.pem\"\ntls_key = \"$dir/sipp.key\"|" "$dir/sipedge.toml"
   edge
   sip=$tls
   for role in called caller; do "$role" basic -t l1 -tls_cert sipp.pem -tls_key sipp.key; done
   finish
-  says caller.messages '^Via: SIP/2.0/TLS'
-  says called.messages '^Via: SIP/2.0/TLS.*;alias'
-  says called.messages "^Contact: <sip:caller@$url:$tls;transport=tls>"
+}
+
+# ---- both PBXs are beyond a NAT: they are told its address, and name it when they mean sipedge
+
+# $1: the NAT's address as it stands in a URI, $2: more lines of both trunks.
+behind_nat() {
+  nat=$1
+  nat_ip=${1#[}
+  nat_ip=${nat_ip%]}
+  trunks="external = \"$nat_ip\"
+${2:-}"
+  configure "$trunks" '' "$trunks
+$no_probes"
+}
+# A call of these files, in which what means sipedge names the NAT; further words go to both SIPps.
+call_by_nat() {
+  local each=$1 role
+  shift
+  sed 's/\[remote_ip\]/[nat]/; s/@call /&uri=sip:200@[nat]:[remote_port] /' "$home/$each.uac.xml" >"$dir/$each.caller.in"
+  sed 's/\[remote_ip\]/[nat]/' "$home/$each.uas.xml" >"$dir/$each.called.in"
+  set -- -key nat "$nat" "$@"
+  peer called uas "$dir/$each.called.in" "$b" "$@"
+  await 'the start of the called side' is_bound "$b"
+  peer caller uac "$dir/$each.caller.in" "$a" -s 200 "$@"
+  wait_for_peers
+  for role in caller called; do told_nat "$role" 3; done
+}
+# What a peer was told of sipedge, in Via, Contact, o= and c=, is the NAT's address: so many lines at least.
+told_nat() {
+  awk '/ message (received|sent) / { is_heard = / received /; kind = ""; next }
+    !is_heard || NF == 0 { next }
+    kind == "" { kind = /^SIP/ ? "response" : "request" }
+    (kind == "request" && /^Via:/) || /^Contact:/ || /^[oc]=/' "$dir/$1.messages" | tr -d '\r' >"$dir/$1.told"
+  local told
+  told=$(wc -l <"$dir/$1.told")
+  [ "$told" -ge "$2" ] || fault "$1 was told of sipedge $told times"
+  told=$(grep -vF -e "@$nat:$sip" -e " $nat:$sip;" -e ":$nat:$sip" "$dir/$1.told" | grep -Ev "^[oc]=(.* )?IN IP[46] $nat_ip\$" | head -1)
+  [ -z "$told" ] || fault "$1 was told of another address: $told"
+}
+
+scenario_external() {
+  behind_nat 203.0.113.7
+  edge
+  for each in basic hold-by-caller hold-by-called reliable update late-offer in-dialog refer-blind; do call_by_nat "$each"; done
+  finish
+  says sipedge.log 'call transferred'
+}
+scenario_external-ipv6() {
+  ip=::1 url='[::1]'
+  behind_nat '[2001:db8::7]'
+  edge
+  call_by_nat basic
+  call_by_nat update
+  call_by_nat late-offer
+  finish
+}
+scenario_external-tcp() {
+  behind_nat 203.0.113.7 'transport = "tcp"'
+  edge
+  call_by_nat basic -t t1
+  finish
+  says called.messages '^Via: SIP/2.0/TCP'
+}
+scenario_external-tls() {
+  nat=203.0.113.7 nat_ip=203.0.113.7
+  by_tls 'external = "203.0.113.7"'
+  told_nat caller 3
+  told_nat called 3
+}
+# The call that a PBX names by our address is ours, wherever it is reached.
+scenario_external-replaces() {
+  behind_nat 203.0.113.7
+  sed -i '/^\[trunk.b\]/,/^$/s/^inbound = "off"/inbound = "address"/; /^\[trunk.a\]/a inbound = "off"' "$dir/sipedge.toml"
+  edge
+  call_by_nat refer-attended
+  finish
+  says sipedge.log 'another leg takes the place'
+}
+scenario_external-register() {
+  configure '' '' 'qualify = "off"
+external = "203.0.113.7"
+user = "pbx"
+password = "pbx-pw"
+register = true
+register_expires = "60s"'
+  called register
+  edge
+  finish
+  nat=203.0.113.7 nat_ip=203.0.113.7
+  told_nat called 12
+}
+# A PBX that registers at the NAT's address, and is called from there.
+scenario_external-registrar() {
+  nat=203.0.113.7 nat_ip=203.0.113.7
+  registers "external = \"$nat\""
+  sed "s|BINDINGS|+ Contact: <sip:one@$url:$b>|; s|@REGISTER|& uri=sip:$nat:$sip|" "$home/fork.uac.xml" >"$dir/fork.xml"
+  peer caller uac "$dir/fork.xml" "$a" -s pbx -au pbx -ap pbx-pw -auth_uri "$nat:$sip"
+  await 'the registration' logs 'registered here'
+  wait_for_peers
+  called api-call
+  api make 300
+  finish
+  told_nat called 4
 }
 
 # ---- a PBX with a name or with several addresses: trunk b is at pbx.test, or has these lines in place of its host

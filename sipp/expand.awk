@@ -65,7 +65,7 @@ function write(kind, what) {
     print "  <nop test=\"login\" next=\"login" ++logins "\"/>"
     print "  <nop>\n    <action>\n      <error message=\"wrong digest\"/>\n    </action>\n  </nop>\n  <label id=\"login" logins "\"/>"
   }
-  else if (kind == "REGISTER") request("REGISTER", "sip:[remote_ip]:[remote_port]", "<sip:[service]@[remote_ip]:[remote_port]>;tag=[pid]c[call_number]", "<sip:[service]@[remote_ip]:[remote_port]>", new_via(), word("cseq", 1))
+  else if (kind == "REGISTER") request("REGISTER", word("uri", "sip:[remote_ip]:[remote_port]"), "<sip:[service]@[remote_ip]:[remote_port]>;tag=[pid]c[call_number]", "<sip:[service]@[remote_ip]:[remote_port]>", new_via(), word("cseq", 1))
   else request(kind, word("uri", "[next_url]"), ours(), "uri" in opt ? "<" opt["uri"] ">" : "[$from]", new_via(), word("cseq", kind == "ACK" ? 1 : 2))
 }
 

@@ -98,8 +98,9 @@ impl Configured {
     pub fn pbx_end(&self, trunk: &str, pbx: Pbx, address: Option<&str>) -> Result<String, String> {
         let (_, edge) = self.edges.iter().find(|(name, _)| *name == "trunk").ok_or("there are no trunks")?;
         let listen = if edge.is_by_tls(trunk) { self.sip.tls_listen() } else { self.sip.listen() };
-        let ours = match address {
-            Some(address) => with_port(address, listen),
+        let beyond_nat = || external_towards(edge.host(trunk).as_deref(), &edge.external(trunk), listen);
+        let ours = match address.map(|address| with_port(address, listen)).or_else(beyond_nat) {
+            Some(ours) => ours,
             None => address_towards(edge.host(trunk).as_deref(), listen)
                 .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
         };
@@ -198,6 +199,14 @@ fn with_port(address: &str, listen: &[SocketAddr]) -> String {
     }
 }
 
+/// Where a host beyond a NAT reaches us: the NAT's address, of the host's IP version where that is written, with our port.
+fn external_towards(host: Option<&str>, external: &[IpAddr], listen: &[SocketAddr]) -> Option<String> {
+    let host: Option<IpAddr> = host.and_then(|host| host.parse().ok());
+    let of_nat = external.iter().find(|ip| host.is_none_or(|host| host.is_ipv4() == ip.is_ipv4()))?;
+    let main = listen.iter().find(|main| main.is_ipv4() == of_nat.is_ipv4())?;
+    Some(SocketAddr::new(*of_nat, main.port()).to_string())
+}
+
 /// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
 fn address_towards(host: Option<&str>, listen: &[SocketAddr]) -> Option<String> {
     let fixed = |is_ipv4: Option<bool>| {
@@ -277,6 +286,9 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     if let Ok(sections) = &accounts {
         faults.extend(sections.iter().filter_map(|section| judge_line(section, &edges)));
     }
+    if let (Ok(sections), Some(sip)) = (config.named("trunk"), &sip) {
+        faults.extend(sections.iter().filter_map(|section| judge_external(section, &edges, sip)));
+    }
     let accounts = accounts.and_then(|sections| read_accounts(&sections));
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
@@ -351,6 +363,24 @@ fn judge_line(account: &Section, edges: &[(&'static str, Box<dyn Prepared>)]) ->
     }
     let remedy = format!("trunk.{name} has no `host` to register at: its PBX registers here");
     trunks.host(name).is_none().then(|| account.fault("line", remedy))
+}
+
+/// A trunk beyond a NAT is told an address of it; of that IP version we must listen, too.
+fn judge_external(
+    trunk: &Section,
+    edges: &[(&'static str, Box<dyn Prepared>)],
+    sip: &SipConfig,
+) -> Option<Fault> {
+    let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
+    let (key, listen) = match trunks.is_by_tls(trunk.name()) {
+        true => ("sip.tls_listen", sip.tls_listen()),
+        false => ("sip.listen", sip.listen()),
+    };
+    let is_heard = |ip: &IpAddr| listen.iter().any(|main| main.is_ipv4() == ip.is_ipv4());
+    let deaf = trunks.external(trunk.name()).into_iter().find(|ip| !is_heard(ip))?;
+    let remedy =
+        format!("{deaf}: {key} has no address of this IP version; add one there, or leave this one out");
+    Some(trunk.fault("external", remedy))
 }
 
 fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> {
@@ -661,6 +691,56 @@ mod tests {
             serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
         let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
         assert_eq!(faults, ["sip.tls_certificate"]);
+    }
+
+    fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {
+        let serde_json::Value::Object(root) = value else { panic!() };
+        judge(&Config::from_value("t", root), Seed::from_number(1))
+    }
+
+    #[test]
+    fn a_trunk_is_told_no_address_of_a_nat_that_nobody_listens_behind() {
+        let with = |sip: serde_json::Value, transport: &str| {
+            let both = ["203.0.113.7", "2001:db8::7"];
+            let trunk = serde_json::json!({"host": "sip.example", "external": both, "transport": transport});
+            judged(serde_json::json!({"sip": sip, "trunk": {"isp": trunk}}))
+        };
+        assert!(with(serde_json::json!({}), "udp").is_ok() && with(serde_json::json!({}), "tls").is_ok());
+        let v4 = serde_json::json!({"listen": ["10.0.0.5:5080"]});
+        let faults = with(v4.clone(), "udp").err().unwrap();
+        assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), ["trunk.isp.external"]);
+        assert!(faults[0].remedy.starts_with("2001:db8::7: sip.listen has no address"), "{}", faults[0]);
+        // by TLS other addresses count
+        assert!(with(v4, "tls").is_ok());
+    }
+
+    #[test]
+    fn a_pbx_beyond_a_nat_is_given_the_address_there_with_the_port_of_its_ip_version() {
+        let end = |host: &str, external: &[&str], transport: &str, address: Option<&str>| {
+            let trunk = serde_json::json!({"host": host, "external": external, "transport": transport});
+            let listen = ["10.0.0.5:5080", "[fd00::5]:5090"];
+            let sip = serde_json::json!({ "listen": listen });
+            let configured = judged(serde_json::json!({"sip": sip, "trunk": {"isp": trunk}})).unwrap();
+            let text = configured.pbx_end("isp", Pbx::Asterisk, address).unwrap();
+            let line = |key: &str| {
+                let mut lines =
+                    text.lines().filter_map(|l| l.strip_prefix(key)?.trim_start().strip_prefix("= "));
+                lines.next_back().unwrap_or_default().to_owned()
+            };
+            (line("contact"), line("match"))
+        };
+        let pair = |contact: &str, address: &str| (contact.to_owned(), address.to_owned());
+        let both = &["203.0.113.7", "2001:db8::7"][..];
+        assert_eq!(end("198.51.100.1", both, "udp", None), pair("sip:203.0.113.7:5080", "203.0.113.7"));
+        assert_eq!(end("2001:db8:1::1", both, "udp", None), pair("sip:[2001:db8::7]:5090", "2001:db8::7"));
+        assert_eq!(
+            end("sip.example", &both[..1], "tls", None),
+            pair("sip:203.0.113.7:5081\\;transport=tls", "203.0.113.7")
+        );
+        assert_eq!(
+            end("198.51.100.1", both, "udp", Some("198.51.100.99")),
+            pair("sip:198.51.100.99:5080", "198.51.100.99")
+        );
     }
 
     #[test]

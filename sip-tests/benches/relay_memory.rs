@@ -159,6 +159,7 @@ pub(crate) fn target() {
                 let profile = MediaProfile::Rtp {
                     codecs,
                     towards: LOCAL,
+                    external: Default::default(),
                     is_symmetric: false,
                     encryption: Encryption::Off,
                     is_avpf: false,

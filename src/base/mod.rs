@@ -4,6 +4,7 @@
 
 mod cause;
 mod digit;
+mod external;
 mod fresh;
 mod id;
 mod network;
@@ -19,6 +20,7 @@ mod text;
 
 pub use cause::Cause;
 pub use digit::Digit;
+pub use external::{External, ExternalError};
 pub use fresh::Fresh;
 pub use id::{CallId, LegId, StreamId};
 pub use network::{Network, NetworkError};

@@ -29,6 +29,7 @@ pub(super) fn plain() -> LegProfile {
     let media = MediaProfile::Rtp {
         codecs: vec![Codec::Pcmu],
         towards,
+        external: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,

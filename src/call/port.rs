@@ -1,6 +1,6 @@
 //! What the call asks of media and what media answers.
 
-use crate::base::{Cause, Digit, LegId, Recording};
+use crate::base::{Cause, Digit, External, LegId, Recording};
 use crate::sdp::SessionDescription;
 use std::time::Duration;
 
@@ -143,6 +143,8 @@ pub enum MediaProfile {
         codecs: Vec<Codec>,
         /// The far side of signalling: our media address is the one that reaches it.
         towards: std::net::IpAddr,
+        /// What a NAT on the way makes of that address: descriptions name this one.
+        external: External,
         /// Whether media may come from another address than the SDP names, learned once and locked.
         is_symmetric: bool,
         /// How it is protected.

@@ -3,6 +3,7 @@
 use crate::base::{Fault, Section, Services};
 use crate::call::io::{Dialer, Switch};
 use crate::registry::Registry;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// How a table of the configuration is written.
@@ -64,6 +65,11 @@ pub trait Prepared: Send {
     /// The host of a target, where it is known from the configuration.
     fn host(&self, _target: &str) -> Option<String> {
         None
+    }
+
+    /// The addresses of ours that a target beyond a NAT is told, at most one of each IP version; none where there is no NAT.
+    fn external(&self, _target: &str) -> Vec<IpAddr> {
+        Vec::new()
     }
 
     /// Whether we and a target reach each other by TLS, at our address for it.

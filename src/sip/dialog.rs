@@ -5,6 +5,7 @@ use super::{
     CSeq, Essentials, Flow, HeaderName, Headers, Hop, Method, NameAddr, Request, Response, SipUri,
     StatusCode, TlsPeer, Transport, Uri, Via,
 };
+use crate::base::External;
 use std::net::{IpAddr, SocketAddr};
 
 /// Most Record-Route elements a dialog keeps; more is no route of a real network.
@@ -13,8 +14,10 @@ const MAX_ROUTES: usize = 32;
 /// Our end of the signalling: what goes into Via, Contact and User-Agent.
 #[derive(Debug, Clone)]
 pub struct LocalEnd {
-    /// Flow towards the far side; `path.local` is the address that it can reach.
+    /// Flow towards the far side; `path.local` is the address that it can reach, or that a NAT on the way stands for.
     pub flow: Flow,
+    /// What that NAT makes of it.
+    pub external: External,
     /// User part of our Contact.
     pub contact_user: Option<String>,
     /// User-Agent and Server.
@@ -24,10 +27,15 @@ pub struct LocalEnd {
 }
 
 impl LocalEnd {
+    /// Our address, as the far side reaches it.
+    fn address(&self) -> SocketAddr {
+        self.external.of(self.flow.path.local)
+    }
+
     /// Our Contact.
     #[must_use]
     pub fn contact(&self) -> SipUri {
-        let uri = SipUri::of_address(self.contact_user.as_deref(), self.flow.path.local);
+        let uri = SipUri::of_address(self.contact_user.as_deref(), self.address());
         if self.is_sips { uri.into_sips() } else { uri.by(self.flow.transport) }
     }
 
@@ -35,7 +43,7 @@ impl LocalEnd {
     /// 5923).
     #[must_use]
     pub fn via(&self, branch: &str) -> Via {
-        let mut via = Via::new(self.flow.transport.as_str(), self.flow.path.local, branch);
+        let mut via = Via::new(self.flow.transport.as_str(), self.address(), branch);
         if matches!(self.flow.transport, Transport::Tls(peer) if peer != TlsPeer::ANY) {
             via.params.set("alias", None);
         }
@@ -293,7 +301,13 @@ mod tests {
 
     fn end() -> LocalEnd {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), "192.0.2.4:5060".parse().unwrap());
-        LocalEnd { flow, contact_user: Some("edge".into()), agent: "test".into(), is_sips: false }
+        LocalEnd {
+            flow,
+            external: External::default(),
+            contact_user: Some("edge".into()),
+            agent: "test".into(),
+            is_sips: false,
+        }
     }
 
     fn invite() -> Request {
@@ -439,6 +453,34 @@ mod tests {
         assert_eq!(end.contact().to_string(), "sip:edge@192.0.2.1:5080;transport=tls");
         end.is_sips = true;
         assert_eq!(end.contact().to_string(), "sips:edge@192.0.2.1:5080");
+    }
+
+    #[test]
+    fn beyond_a_nat_our_end_has_the_address_there_and_the_dialog_goes_where_it_went() {
+        let external = External::new(&["203.0.113.7".parse().unwrap()]).unwrap();
+        let mut nat = LocalEnd { external, ..end() };
+        for (transport, via, contact) in [
+            (Transport::Udp, "UDP", ""),
+            (Transport::Tcp, "TCP", ";transport=tcp"),
+            (Transport::Tls(TlsPeer::ANY), "TLS", ";transport=tls"),
+        ] {
+            nat.flow.transport = transport;
+            let line = nat.via("z9hG4bKa").to_string();
+            assert_eq!(line, format!("SIP/2.0/{via} 203.0.113.7:5080;branch=z9hG4bKa;rport"));
+            assert_eq!(nat.contact().to_string(), format!("sip:edge@203.0.113.7:5080{contact}"));
+        }
+        nat.is_sips = true;
+        assert_eq!(nat.contact().to_string(), "sips:edge@203.0.113.7:5080");
+        let v6 = Flow::udp("[fd00::1]:5080".parse().unwrap(), "[2001:db8::4]:5060".parse().unwrap());
+        let v6 = LocalEnd { flow: v6, ..end() };
+        let external = External::new(&["2001:db8::7".parse().unwrap()]).unwrap();
+        let nat = LocalEnd { external, ..v6 };
+        assert_eq!(nat.contact().to_string(), "sip:edge@[2001:db8::7]:5080");
+        let mut d =
+            Dialog::as_uac(&invite(), &ok(&[(HeaderName::Contact, "<sip:b@192.0.2.7:5070>")])).unwrap();
+        let bye = d.request(Method::BYE, &nat, "z9hG4bKb").headers;
+        let via = bye.get(&HeaderName::Via);
+        assert_eq!(via, Some("SIP/2.0/UDP [2001:db8::7]:5080;branch=z9hG4bKb;rport"));
     }
 
     #[test]

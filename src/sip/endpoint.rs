@@ -14,7 +14,7 @@ use super::{
     CSeq, Essentials, Flow, HeaderName, Hop, Limits, MAGIC_COOKIE, Message, Method, NameAddr, ParseError,
     Reason, Replaces, Request, Response, SipUri, StatusCode, Uri, parse,
 };
-use crate::base::Seed;
+use crate::base::{External, Seed};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -47,6 +47,8 @@ pub struct Probe {
     pub to: Option<SipUri>,
     /// Proxies on the way.
     pub routes: Vec<NameAddr>,
+    /// What a NAT between us makes of our address.
+    pub external: External,
 }
 
 /// What the endpoint asks of the world.
@@ -270,7 +272,8 @@ impl Endpoint {
             return Err(Full);
         }
         let is_sips = call.request_uri.sip().is_some_and(|uri| uri.is_secure);
-        let end = LocalEnd { flow, contact_user, agent: self.config.agent.clone(), is_sips };
+        let (external, agent) = (call.external, self.config.agent.clone());
+        let end = LocalEnd { flow, external, contact_user, agent, is_sips };
         let silence_limit = call.silence_limit;
         let mut session = Session::dial(end, call, self.config.layer.timings, self.seed.fork());
         silence_limit.into_iter().for_each(|limit| session.give_up_silent_at(now + limit));
@@ -364,7 +367,8 @@ impl Endpoint {
         let at_the_address = || SipUri::of_address(None, flow.path.remote).by(flow.transport);
         let uri: Uri = probe.to.unwrap_or_else(at_the_address).into();
         let agent = self.config.agent.clone();
-        let end = LocalEnd { flow, contact_user: None, agent, is_sips: false };
+        let external = probe.external;
+        let end = LocalEnd { flow, external, contact_user: None, agent, is_sips: false };
         let mut from = probe.from.unwrap_or_else(|| NameAddr::new(end.contact()));
         from.params.set("tag", Some(&self.seed.token(16)));
         let mut r = Request::new(Method::OPTIONS, uri.clone());

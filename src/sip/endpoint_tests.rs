@@ -213,6 +213,19 @@ fn a_probe_by_a_proxy_asks_for_who_is_behind_it_rfc_3261_8_1_2() {
 }
 
 #[test]
+fn a_probe_beyond_a_nat_names_our_address_there() {
+    let mut e = endpoint();
+    let external = External::new(&["203.0.113.7".parse().unwrap()]).unwrap();
+    e.probe(Instant::now(), flow(), Probe { external, ..Probe::default() }).unwrap();
+    let Some(Output::Send { flow: by, bytes }) = e.poll_output() else { panic!("a request was expected") };
+    let Message::Request(r) = parse(&bytes, &Limits::UDP).unwrap() else { panic!() };
+    assert!(r.headers.get(&HeaderName::Via).unwrap().starts_with("SIP/2.0/UDP 203.0.113.7:5080;"));
+    assert_eq!(r.headers.get(&HeaderName::Contact), Some("<sip:203.0.113.7:5080>"));
+    assert_eq!(r.headers.from().unwrap().uri.to_string(), "sip:203.0.113.7:5080");
+    assert_eq!(by, flow(), "it leaves by our own address");
+}
+
+#[test]
 fn a_request_of_ours_may_be_given_up_before_64_t1() {
     let (mut e, t0) = (endpoint(), Instant::now());
     let Message::Request(r) = parse(text("REGISTER", "").as_bytes(), &Limits::UDP).unwrap() else { panic!() };

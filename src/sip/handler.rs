@@ -4,6 +4,7 @@ use super::answer::Answer;
 use super::digest::Credentials;
 use super::session::TimerRules;
 use super::{Flow, Method, Request, StatusCode};
+use crate::base::External;
 use std::time::Instant;
 
 /// What becomes of a request of no dialog.
@@ -25,6 +26,8 @@ pub struct Acceptance {
     /// Requests within the dialog go where the INVITE came from, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,
+    /// What a NAT between us makes of our address.
+    pub external: External,
     /// Its session timer.
     pub timers: TimerRules,
 }

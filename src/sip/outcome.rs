@@ -5,7 +5,7 @@ use super::dialog::NoDialog;
 use super::digest::{Credentials, DigestError};
 use super::session::TimerRules;
 use super::{Flow, Header, Headers, Key, NameAddr, Reason, Refer, StatusCode, Uri};
-use crate::base::{Excerpt, Pii};
+use crate::base::{Excerpt, External, Pii};
 use std::fmt;
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub struct OutgoingCall {
     /// Requests within the dialog go to the address of the INVITE, whatever Contact and Record-Route say
     /// (a peer behind NAT).
     pub stays_on_flow: bool,
+    /// What a NAT between us makes of our address.
+    pub external: External,
     /// Its session timer.
     pub timers: TimerRules,
 }
@@ -54,6 +56,7 @@ impl OutgoingCall {
             silence_limit: None,
             max_forwards: 70,
             stays_on_flow: false,
+            external: External::default(),
             timers: TimerRules::default(),
         }
     }

@@ -1,14 +1,14 @@
 //! The transition table of a registration, and what its requests say.
 
 use super::*;
-use crate::base::Secret;
+use crate::base::{External, Secret};
 use crate::sip::{Flow, Host};
 use std::net::SocketAddr;
 
 fn end(local: &str) -> LocalEnd {
     let local: SocketAddr = local.parse().unwrap();
     let flow = Flow::udp(local, "192.0.2.4:5060".parse().unwrap());
-    LocalEnd { flow, contact_user: None, agent: "test".into(), is_sips: false }
+    LocalEnd { flow, external: External::default(), contact_user: None, agent: "test".into(), is_sips: false }
 }
 
 fn here() -> LocalEnd {
@@ -55,6 +55,32 @@ fn response(r: &Request, code: u16, lines: &[(HeaderName, &str)]) -> Response {
 }
 
 const CHALLENGE: &str = "Digest realm=\"pbx\", nonce=\"n\", algorithm=MD5, qop=\"auth\"";
+
+#[test]
+fn beyond_a_nat_the_address_there_is_bound_and_the_former_one_taken_away() {
+    let external = External::new(&["203.0.113.7".parse().unwrap()]).unwrap();
+    let (mut m, now) = (machine(), Instant::now());
+    let contacts = |r: &Request| {
+        r.headers
+            .contacts()
+            .unwrap()
+            .iter()
+            .map(|c| (c.uri.to_string(), c.params.value("expires").unwrap().to_owned()))
+            .collect::<Vec<_>>()
+    };
+    let bound = |address: &str, expires: &str| (format!("sip:edge@{address}:5080"), expires.to_owned());
+    let r = drain(&mut m, &LocalEnd { external, ..here() }).1.unwrap();
+    assert!(r.headers.get(&HeaderName::Via).unwrap().starts_with("SIP/2.0/UDP 203.0.113.7:5080;"));
+    assert_eq!(contacts(&r), [bound("203.0.113.7", "300")]);
+    m.handle_response(
+        now,
+        &response(&r, 200, &[(HeaderName::Contact, "<sip:edge@203.0.113.7:5080>;expires=90")]),
+    );
+    m.refresh();
+    // the NAT has gone
+    let r = drain(&mut m, &here()).1.unwrap();
+    assert_eq!(contacts(&r), [bound("192.0.2.1", "300"), bound("203.0.113.7", "0")]);
+}
 
 /// One event; returns what is asked for.
 fn event(m: &mut Registration, now: Instant, name: &str) -> String {

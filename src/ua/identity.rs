@@ -1,6 +1,7 @@
 //! Who we are towards a peer.
 
 use super::CallerId;
+use crate::base::External;
 use crate::call::leg::Party;
 use crate::sip::{Header, HeaderName, Host, NameAddr, SipUri, Transport, Uri};
 
@@ -21,6 +22,8 @@ pub struct Identity {
     pub is_sips: bool,
     /// Our user at the peer; none when we are known by address.
     pub user: Option<String>,
+    /// What a NAT between us makes of our address.
+    pub external: External,
 }
 
 impl Identity {
@@ -73,7 +76,7 @@ impl Identity {
 
     /// A peer that is known by its host alone.
     #[cfg(test)]
-    pub(super) const fn of_host(host: Host) -> Self {
+    pub(super) fn of_host(host: Host) -> Self {
         Self {
             host,
             contact: None,
@@ -82,6 +85,7 @@ impl Identity {
             transport: Transport::Udp,
             is_sips: false,
             user: None,
+            external: External::default(),
         }
     }
 }
@@ -100,6 +104,7 @@ mod tests {
             transport: Transport::Udp,
             is_sips: false,
             user: user.map(str::to_owned),
+            external: External::default(),
         }
     }
 

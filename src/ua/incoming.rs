@@ -218,6 +218,7 @@ mod tests {
         let media = MediaProfile::Rtp {
             codecs: vec![Codec::Pcmu],
             towards: "192.0.2.4".parse().unwrap(),
+            external: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

@@ -280,6 +280,7 @@ impl OutgoingLeg {
             silence_limit: (!self.others.destinations.is_empty()).then_some(self.others.silence_limit),
             max_forwards: dial.hops,
             stays_on_flow: self.stays_on_flow,
+            external: home.external,
             timers: self.timers,
         }
     }
@@ -288,7 +289,7 @@ impl OutgoingLeg {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Secret;
+    use crate::base::{External, Secret};
     use crate::call::leg::{Particulars, Party};
     use crate::call::port::MediaRefusal;
     use crate::call::route::{Source, Target};
@@ -310,6 +311,7 @@ mod tests {
             transport: Transport::Udp,
             is_sips: false,
             user: Some("trunk".into()),
+            external: External::default(),
         };
         let destination = Destination { hop: at(1), identity };
         OutgoingLeg::new(

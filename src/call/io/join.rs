@@ -58,6 +58,7 @@ fn profile() -> LegProfile {
             is_avpf: false,
             codecs: Codec::ALL.to_vec(),
             towards: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            external: Default::default(),
             is_symmetric: false,
             hold_music: HoldMusic::Silence,
         },

@@ -1,6 +1,7 @@
 //! `[trunk.…]`.
 
 mod access;
+mod external;
 mod intervals;
 mod media;
 mod places;
@@ -16,7 +17,7 @@ use super::io::{Legs, TrunkDialer};
 use super::pbx_end;
 use super::targets::Targets;
 use super::tls::{Keys, TrunkTls};
-use crate::base::{Excerpt, Fault, Recording, Secret, Section, Services};
+use crate::base::{Excerpt, External, Fault, Recording, Secret, Section, Services};
 use crate::call::io::Dialer;
 use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
@@ -52,6 +53,8 @@ pub(super) struct Trunk {
     pub(super) proxy: Option<Place>,
     /// A place that says nothing for so long is left for the next.
     pub(super) failover_after: Duration,
+    /// What a NAT between us makes of our addresses.
+    pub(super) external: External,
     pub(super) user: Option<String>,
     pub(super) password: Option<Secret>,
     pub(super) realm: Option<String>,
@@ -164,6 +167,7 @@ struct Raw {
     hosts: Option<Vec<String>>,
     proxy: Option<String>,
     failover_after: Option<String>,
+    external: Option<serde_json::Value>,
     user: Option<String>,
     password: Option<Secret>,
     password_file: Option<PathBuf>,
@@ -210,6 +214,7 @@ const KNOWN: &[&str] = &[
     "hosts",
     "proxy",
     "failover_after",
+    "external",
     "user",
     "password",
     "password_file",
@@ -315,6 +320,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     }
     let tls = TrunkTls::read(section, transport, nearest, &keys, &mut faults);
     let failover_after = intervals::read_failover(section, raw.failover_after.as_deref(), &mut faults);
+    let external = external::read(section, &raw, &places, &mut faults);
     let user = raw.user.take().filter(|u| !u.is_empty());
     if user.as_deref().is_some_and(|u| {
         u.len() > 64 || !u.bytes().all(|b| b.is_ascii_graphic() && !b"<>@\";[]".contains(&b))
@@ -367,6 +373,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             places: places.hosts,
             proxy: places.proxy,
             failover_after,
+            external,
             user,
             password,
             realm: raw.realm,
@@ -466,6 +473,11 @@ impl Prepared for Trunks {
     fn host(&self, target: &str) -> Option<String> {
         let trunk = self.trunks.iter().find(|t| t.name == target)?;
         trunk.nearest().map(|place| place.host.clone())
+    }
+
+    fn external(&self, target: &str) -> Vec<IpAddr> {
+        let trunk = self.trunks.iter().find(|t| t.name == target);
+        trunk.map(|t| t.external.addresses().collect()).unwrap_or_default()
     }
 
     fn is_by_tls(&self, target: &str) -> bool {

@@ -113,6 +113,7 @@ impl Inbound {
             owner: door.trunk.name.clone(),
             credentials: door.credentials.clone(),
             stays_on_flow: door.trunk.is_symmetric,
+            external: door.trunk.external,
             timers: door.trunk.timers,
         };
         (Verdict::Accept(acceptance), None)

@@ -338,6 +338,7 @@ impl Trunk {
             media: MediaProfile::Rtp {
                 codecs,
                 towards,
+                external: self.external,
                 is_symmetric: self.is_symmetric,
                 encryption: self.media.encryption,
                 is_avpf: self.media.is_avpf,
@@ -400,6 +401,7 @@ impl Trunk {
             transport: self.transport,
             is_sips: self.tls.as_ref().is_some_and(|tls| tls.is_sips),
             user: self.user.clone(),
+            external: self.external,
         }
     }
 

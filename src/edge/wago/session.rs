@@ -304,8 +304,8 @@ impl WagoCall {
             "media": { "webrtc": webrtc, "codec": codec },
         });
         // a client that comes later than the event shall know who calls
-        if let Some(name) = &self.display_name {
-            shown["displayName"] = json!(name);
+        if let (Some(name), Some(members)) = (&self.display_name, shown.as_object_mut()) {
+            members.insert("displayName".to_owned(), json!(name));
         }
         shown
     }

@@ -329,6 +329,7 @@ mod tests {
         let profile = MediaProfile::Rtp {
             codecs: vec![Codec::Pcmu],
             towards,
+            external: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

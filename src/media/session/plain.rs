@@ -188,7 +188,7 @@ impl PlainOffer {
     }
 }
 
-/// Our offer to a plain leg at this address.
+/// Our offer to a plain leg, which reaches us at this address.
 #[must_use]
 pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) -> SessionDescription {
     let mut media = Media {
@@ -402,7 +402,7 @@ pub fn read_plain_offer(
     })
 }
 
-/// Our answer to a plain leg's offer; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
+/// Our answer to the offer of a plain leg, which reaches us at `rtp`; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
 #[must_use]
 pub fn answer_plain(
     sdp: &SessionDescription,

@@ -112,7 +112,8 @@ impl Endpoint {
         }
         self.layer.trust(id);
         let agent = self.config.agent.clone();
-        let end = LocalEnd { flow, contact_user: request.uri.user_text(), agent, is_sips };
+        let external = acceptance.external;
+        let end = LocalEnd { flow, external, contact_user: request.uri.user_text(), agent, is_sips };
         let invite = Invite {
             id,
             request: Box::new(request.clone()),

@@ -434,7 +434,8 @@ impl SipStack {
     /// Nobody answered within 64·T1, or within the limit; or nobody is there.
     pub async fn options(&self, target: impl Into<Hop>, probe: Probe) -> Result<StatusCode, Failure> {
         let (reply, answer) = oneshot::channel();
-        let _ = self.commands.send(Command::Probe { target: target.into(), probe, reply }).await;
+        let _ =
+            self.commands.send(Command::Probe { target: target.into(), probe: Box::new(probe), reply }).await;
         answer.await.unwrap_or(Err(Failure::Transport))
     }
 

@@ -13,7 +13,7 @@ use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
-use crate::base::{Fresh, Network, Path, Seed};
+use crate::base::{External, Fresh, Network, Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
@@ -56,7 +56,7 @@ pub(super) fn next_token() -> u64 {
 /// From handles to the owner.
 pub(super) enum Command {
     Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
-    Probe { target: Hop, probe: Probe, reply: oneshot::Sender<Result<StatusCode, Failure>> },
+    Probe { target: Hop, probe: Box<Probe>, reply: oneshot::Sender<Result<StatusCode, Failure>> },
     Meet { target: Hop },
     End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
     Request { flow: Flow, request: Box<Request>, limit: Option<Duration>, reply: Reply },
@@ -435,7 +435,7 @@ impl Owner {
                 let _ = reply.send(found);
             }
             Command::Probe { target, probe, reply } => match self.flow_to(target) {
-                Some(flow) => match self.endpoint.probe(now, flow, probe) {
+                Some(flow) => match self.endpoint.probe(now, flow, *probe) {
                     Ok(probe) => {
                         self.feed.known.add(target.address.ip());
                         self.probes.insert(probe, (target.address.ip(), reply));
@@ -453,6 +453,7 @@ impl Owner {
                 let flow = self.flow_to(target);
                 drop(reply.send(flow.map(|flow| LocalEnd {
                     flow,
+                    external: External::default(),
                     contact_user: None,
                     agent,
                     is_sips: false,

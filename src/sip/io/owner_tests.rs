@@ -28,6 +28,7 @@ impl RequestHandler for Take {
             owner: "pbx".into(),
             credentials: None,
             stays_on_flow: true,
+            external: Default::default(),
             timers: Default::default(),
         })
     }

@@ -226,6 +226,7 @@ impl RequestHandler for Take {
             owner: self.0.into(),
             credentials: None,
             stays_on_flow: true,
+            external: Default::default(),
             timers: Default::default(),
         };
         Verdict::Accept(acceptance)

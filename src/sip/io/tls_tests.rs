@@ -27,6 +27,7 @@ impl RequestHandler for AcceptAll {
             owner: "x".into(),
             credentials: None,
             stays_on_flow: false,
+            external: Default::default(),
             timers: Default::default(),
         })
     }

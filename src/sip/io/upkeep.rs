@@ -6,6 +6,7 @@ use super::super::register::{self, RegisterFailure, RegisterState, Registration}
 use super::super::transaction::Failure;
 use super::super::{Hop, Host, NameAddr, SipUri, StatusCode};
 use super::SipStack;
+use crate::base::External;
 use async_trait::async_trait;
 use std::future::Future;
 use std::pin::pin;
@@ -26,11 +27,13 @@ pub struct Reach {
     pub routes: Vec<NameAddr>,
     /// How long a REGISTER is waited for, where there is another place to try; none: 64·T1.
     pub limit: Option<Duration>,
+    /// What a NAT on the way makes of our address.
+    pub external: External,
 }
 
 impl From<Hop> for Reach {
     fn from(hop: Hop) -> Self {
-        Self { hop, host: None, routes: Vec::new(), limit: None }
+        Self { hop, host: None, routes: Vec::new(), limit: None, external: External::default() }
     }
 }
 
@@ -153,13 +156,14 @@ async fn keep_registered(
                         Some(reach) => stack.end_towards(reach.hop).await,
                         None => None,
                     };
-                    let Some((end, reach)) = end.zip(reach) else {
+                    let Some((mut end, reach)) = end.zip(reach) else {
                         machine.handle_failure(Instant::now(), RegisterFailure::Unreachable);
                         continue;
                     };
                     if let Some((host, port)) = &reach.host {
                         machine.set_registrar(host, *port, reach.routes);
                     }
+                    end.external = reach.external;
                     let request = machine.request(&end);
                     let mut answer = pin!(stack.request(end.flow, request, reach.limit));
                     let result = loop {
@@ -236,11 +240,12 @@ async fn watch_peer(
                 qualify::Output::State(state) => drop(news.send_replace(state)),
                 qualify::Output::Probe => {
                     let probe = async {
-                        let Some(Reach { hop, host, routes, .. }) = peer.locate().await else {
+                        let Some(Reach { hop, host, routes, external, .. }) = peer.locate().await else {
                             return Err(Failure::Transport);
                         };
                         let to = host.map(|(host, port)| SipUri::new(None, host, port).by(hop.transport));
-                        let probe = Probe { from: from.clone(), limit: Some(PROBE_LIMIT), to, routes };
+                        let probe =
+                            Probe { from: from.clone(), limit: Some(PROBE_LIMIT), to, routes, external };
                         stack.options(hop, probe).await
                     };
                     let Some(result) = unless_over(probe, &news, &closing).await else { return };

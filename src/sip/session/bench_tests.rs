@@ -1,6 +1,6 @@
 //! A call to us, driven through the endpoint: the far side is text that the tests write.
 
-use crate::base::{Secret, Seed};
+use crate::base::{External, Secret, Seed};
 use crate::sip::answer::{Answer, Body};
 use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{
@@ -16,7 +16,7 @@ pub(super) const T1: Duration = Duration::from_millis(500);
 pub(super) const SDP: &str = "v=0\r\n";
 
 /// Takes every INVITE; a REGISTER, had `check` let it through, would hear 403.
-struct Doorman(TimerRules);
+struct Doorman(TimerRules, External);
 
 impl RequestHandler for Doorman {
     fn handle(&self, _: Instant, request: &Request, _: &Flow) -> Verdict {
@@ -27,6 +27,7 @@ impl RequestHandler for Doorman {
             owner: "pbx".into(),
             credentials: Some(Credentials::new("edge", Secret::new("pw"))),
             stays_on_flow: false,
+            external: self.1,
             timers: self.0,
         })
     }
@@ -60,12 +61,21 @@ impl Bench {
     }
 
     pub(super) fn with(timers: TimerRules) -> Self {
+        Self::admitting(Doorman(timers, External::default()))
+    }
+
+    /// Between us is a NAT.
+    pub(super) fn beyond_nat(external: External) -> Self {
+        Self::admitting(Doorman(TimerRules::default(), external))
+    }
+
+    fn admitting(doorman: Doorman) -> Self {
         let config = EndpointConfig {
             layer: LayerConfig::default(),
             max_sessions: 2,
             limits: Limits::UDP,
             agent: "test".into(),
-            handler: Arc::new(Doorman(timers)),
+            handler: Arc::new(doorman),
         };
         Self {
             now: Instant::now(),

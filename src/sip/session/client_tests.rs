@@ -1,7 +1,7 @@
 //! Sessions, told by hand what the far side says. Transactions are not involved.
 
 use super::*;
-use crate::base::Secret;
+use crate::base::{External, Secret};
 use crate::sip::digest::{Credentials, DigestError};
 use crate::sip::{CSeq, Header, HeaderName, Message, Method, NameAddr, Uri, parse};
 use std::net::SocketAddr;
@@ -26,6 +26,7 @@ pub(super) fn call() -> OutgoingCall {
         silence_limit: None,
         max_forwards: 70,
         stays_on_flow: false,
+        external: External::default(),
         timers: TimerRules::default(),
     }
 }
@@ -48,7 +49,13 @@ pub(super) struct Bench {
 impl Bench {
     pub(super) fn new(call: OutgoingCall) -> Self {
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
-        let end = LocalEnd { flow, contact_user: Some("edge".into()), agent: "t".into(), is_sips: false };
+        let end = LocalEnd {
+            flow,
+            external: call.external,
+            contact_user: Some("edge".into()),
+            agent: "t".into(),
+            is_sips: false,
+        };
         let session = Session::dial(end, call, Timings::default(), Seed::from_number(7));
         let mut bench = Self {
             now: T0(),
@@ -181,6 +188,41 @@ fn a_call_rings_is_answered_and_ends_by_our_bye_rfc_3261_13_and_15() {
     assert!(!b.is_done);
     b.end_all();
     assert!(b.is_done);
+}
+
+#[test]
+fn beyond_a_nat_all_that_a_call_of_ours_says_of_us_is_the_address_there() {
+    let external = External::new(&["203.0.113.7".parse().unwrap()]).unwrap();
+    let mut b = Bench::new(OutgoingCall { external, ..call() });
+    let reliable = [
+        (HeaderName::Require, "100rel"),
+        (HeaderName::RSeq, "7"),
+        (HeaderName::Contact, "<sip:t1@192.0.2.4>"),
+    ];
+    b.answer(Method::INVITE, 183, "t1", &reliable);
+    b.answer(Method::PRACK, 200, "t1", &[]);
+    b.answer_200("t1");
+    b.session.command(b.now, SessionCommand::Offer(Body::sdp("v=0\r\no=2\r\n")));
+    b.drain();
+    b.answer_200("t1");
+    b.send("REFER", 5, "t1", &[(HeaderName::ReferTo, "<sip:7@192.0.2.4>")]);
+    b.session.command(b.now, SessionCommand::AnswerRefer(Answer::new(StatusCode::ACCEPTED)));
+    b.drain();
+    b.answer(Method::NOTIFY, 200, "t1", &[]);
+    b.hangup();
+    assert_eq!(b.methods(), ["INVITE", "PRACK", "INVITE", "NOTIFY", "BYE"]);
+    let requests: Vec<&Request> =
+        b.sent.iter().map(|(_, r)| r).chain(b.acks.iter().map(|(_, a)| a)).collect();
+    for r in &requests {
+        let via = r.headers.get(&HeaderName::Via).unwrap();
+        assert!(via.starts_with("SIP/2.0/UDP 203.0.113.7:5080;"), "{} {via}", r.method);
+    }
+    let of_answers = b.answers.iter().filter_map(|r| r.headers.get(&HeaderName::Contact));
+    let contacts: Vec<&str> =
+        requests.iter().filter_map(|r| r.headers.get(&HeaderName::Contact)).chain(of_answers).collect();
+    assert!(contacts.iter().all(|c| *c == "<sip:edge@203.0.113.7:5080>"), "{contacts:?}");
+    // both INVITEs, the NOTIFY, the 202
+    assert_eq!(contacts.len(), 4);
 }
 
 #[test]

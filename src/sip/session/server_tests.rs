@@ -1,6 +1,7 @@
 //! Calls to us: how they begin and end.
 
 use super::bench_tests::*;
+use crate::base::External;
 use crate::sip::answer::{Answer, Body};
 use crate::sip::session::{CallEnd, SessionCommand, SessionEvent};
 use crate::sip::{CSeq, HeaderName, Method, Reason, Request, StatusCode, Uri};
@@ -38,6 +39,32 @@ fn a_call_to_us_rings_is_answered_and_acknowledged_with_one_tag_rfc_3261_13_3() 
     assert_eq!((b.statuses(), b.events.last()), (vec!["200 BYE".into()], Some(&SessionEvent::Ended(end))));
     b.rest();
     assert_eq!(b.statuses().len(), 0, "nothing was repeated");
+}
+
+#[test]
+fn beyond_a_nat_all_that_a_call_to_us_says_of_us_is_the_address_there() {
+    let mut b = Bench::beyond_nat(External::new(&["203.0.113.7".parse().unwrap()]).unwrap());
+    b.ask("INVITE", 1, &[], SDP);
+    b.command(SessionCommand::Ring);
+    b.command(SessionCommand::Progress(sdp()));
+    b.command(SessionCommand::Answer(None));
+    b.ask("ACK", 1, &[], "");
+    b.ask("INVITE", 2, &[], SDP);
+    b.command(SessionCommand::AnswerOffer(Body::sdp(SDP)));
+    b.ask("ACK", 2, &[], "");
+    b.command(offer());
+    b.answer(Method::INVITE, 200, &[(HeaderName::Contact, "<sip:anna@192.0.2.4:5070>")], SDP);
+    b.command(SessionCommand::Hangup(None));
+    assert_eq!(b.methods(), ["INVITE", "ACK", "BYE"]);
+    for r in &b.requests {
+        let via = r.headers.get(&HeaderName::Via).unwrap();
+        assert!(via.starts_with("SIP/2.0/UDP 203.0.113.7:5080;"), "{} {via}", r.method);
+    }
+    let of_requests = b.requests.iter().filter_map(|r| r.headers.get(&HeaderName::Contact));
+    let contacts: Vec<&str> =
+        b.responses.iter().filter_map(|r| r.headers.get(&HeaderName::Contact)).chain(of_requests).collect();
+    // 180, 183, 200, the 200 to the offer, and ours
+    assert_eq!(contacts, ["<sip:6%2300@203.0.113.7:5080>"; 5]);
 }
 
 #[test]

@@ -140,7 +140,8 @@ struct Place {
 #[async_trait]
 impl Locate for Place {
     async fn locate(&self) -> Option<Reach> {
-        hop(&self.trunk, &self.binding, &self.sip).map(Reach::from)
+        let hop = hop(&self.trunk, &self.binding, &self.sip)?;
+        Some(Reach { external: self.trunk.external, ..Reach::from(hop) })
     }
 }
 
@@ -277,10 +278,16 @@ mod tests {
 
     /// A stack whose one trunk registers here.
     fn start(qualify: &str) -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
-        let value = json!({
+        start_with(qualify, json!({}))
+    }
+
+    /// The same with more keys.
+    fn start_with(qualify: &str, more: serde_json::Value) -> (Arc<SipStack>, Arc<Trunk>, TrunkDialer) {
+        let mut value = json!({
             "register": "accept", "inbound_user": "pbx", "inbound_password": "secret", "user": "edge", "qualify": qualify,
             "ring": "all",
         });
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let trunk =
             Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
         let listen = vec!["127.0.0.1:0".parse().unwrap()];
@@ -316,6 +323,23 @@ mod tests {
         assert_eq!(identity.request_uri("600").to_string(), format!("sip:600@{address};line=x"));
         assert_eq!(pbx.register(3, &contact, 0).await.headers.contacts().unwrap().len(), 0);
         assert_eq!(dialer.registered(&trunk, None).err(), Some(Cause::Unreachable));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn one_beyond_a_nat_is_asked_and_called_from_our_address_there() {
+        let (sip, trunk, dialer) = start_with("1s", json!({"external": "203.0.113.7"}));
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let port = sip.addresses()[0].port();
+        let mut pbx = Pbx::Udp(socket, sip.addresses()[0]);
+        pbx.register(1, &format!("sip:s@{address}"), 300).await;
+        let Destination { identity, .. } = dialer.registered(&trunk, None).unwrap();
+        assert_eq!(identity.external, trunk.external);
+        let Message::Request(options) = pbx.next().await else { panic!("OPTIONS was expected") };
+        let via = options.headers.get(&HeaderName::Via).unwrap();
+        assert!(via.starts_with(&format!("SIP/2.0/UDP 203.0.113.7:{port};")), "{via}");
+        let contact = format!("<sip:203.0.113.7:{port}>");
+        assert_eq!(options.headers.get(&HeaderName::Contact), Some(contact.as_str()));
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -42,6 +42,7 @@ impl Locate for Registrar {
             host: Some((host.sip_host(), port)),
             routes: self.trunk.routes(),
             limit: (found.len() > 1).then_some(self.trunk.failover_after),
+            external: self.trunk.external,
         })
     }
 
@@ -87,6 +88,7 @@ impl Watch {
             let reach = Reach {
                 host: place.map(|place| (place.sip_host(), place.uri_port(self.trunk.transport))),
                 routes: self.trunk.routes(),
+                external: self.trunk.external,
                 ..Reach::from(target.hop)
             };
             let mut reached = self.sip.qualify(Arc::new(reach), asker(&self.trunk), self.interval);

@@ -15,6 +15,8 @@ pub(super) struct Plain {
     pub(super) stream: StreamId,
     pub(super) stats: Arc<StreamStats>,
     pub(super) rtp: SocketAddr,
+    /// The same as the far side reaches it: what descriptions name.
+    described: SocketAddr,
     pub(super) offer: Option<PlainOffer>,
     pub(super) format: Option<Format>,
     /// What the far side says of itself.
@@ -100,7 +102,7 @@ impl Controller {
         };
         let offer = if *encryption == Encryption::SdesOptional { offer.or_clear() } else { offer };
         let offer = if is_held { offer.with_direction(Direction::SendOnly) } else { offer };
-        let sdp = offer_plain(&offer, plain.rtp, &mut leg.origin);
+        let sdp = offer_plain(&offer, plain.described, &mut leg.origin);
         plain.offer = Some(offer);
         Ok(sdp)
     }
@@ -172,7 +174,10 @@ impl Controller {
         let connected = self.install(at, &remote)?;
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         let plain = leg.plain.as_ref().ok_or(MediaRefusal::Congestion)?;
-        Ok((answer_plain(sdp, &remote, is_held, &plain.security, plain.rtp, &mut leg.origin), connected))
+        Ok((
+            answer_plain(sdp, &remote, is_held, &plain.security, plain.described, &mut leg.origin),
+            connected,
+        ))
     }
 
     /// Hands a far side's description to the media thread.
@@ -217,7 +222,9 @@ impl Controller {
 
     /// The place of a plain leg, with its ports.
     fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, is_symmetric, hold_music, encryption, .. } = profile else {
+        let MediaProfile::Rtp { codecs, towards, external, is_symmetric, hold_music, encryption, .. } =
+            profile
+        else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
         let at = self.leg(id);
@@ -250,6 +257,7 @@ impl Controller {
                 stream,
                 stats,
                 rtp,
+                described: external.of(rtp),
                 offer: None,
                 format: None,
                 far: Direction::SendRecv,
