@@ -235,6 +235,7 @@ fn pressed_keys_cross_between_clocks_of_48000_and_8000_in_both_directions_rfc473
             codec,
             payload_in: payload,
             payload_out: payload,
+            others_in: [None; 3],
             events_in: [Some(event), None],
             event_out: Some(event),
         }

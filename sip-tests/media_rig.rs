@@ -21,8 +21,14 @@ pub(crate) const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What both sides of the rig speak.
-pub(crate) const PCMU: Format =
-    Format { codec: Codec::Pcmu, payload_in: 0, payload_out: 0, events_in: [None, None], event_out: None };
+pub(crate) const PCMU: Format = Format {
+    codec: Codec::Pcmu,
+    payload_in: 0,
+    payload_out: 0,
+    others_in: [None; 3],
+    events_in: [None, None],
+    event_out: None,
+};
 
 /// A master key whose every byte is that.
 pub(crate) fn master(profile: SrtpProfile, byte: u8) -> MasterKey {

@@ -59,6 +59,38 @@ pub enum Cause {
     Internal,
 }
 
+/// The end of a leg: why, and how the far side put it, for who speaks its protocol too.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub cause: Cause,
+    /// The final SIP status that said so (RFC 3261 §21).
+    pub status: Option<u16>,
+    /// The Q.850 value that said so (RFC 3326, RFC 6432).
+    pub q850: Option<u8>,
+}
+
+impl From<Cause> for End {
+    /// Nobody said anything but this.
+    fn from(cause: Cause) -> Self {
+        Self { cause, status: None, q850: None }
+    }
+}
+
+impl fmt::Debug for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.cause)?;
+        self.status.map_or(Ok(()), |status| write!(f, " {status}"))?;
+        self.q850.map_or(Ok(()), |value| write!(f, " Q.850 {value}"))
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
 impl Cause {
     /// Every cause, for tables and tests.
     pub const ALL: [Self; 24] = [

@@ -18,7 +18,7 @@ mod services;
 mod state;
 mod text;
 
-pub use cause::Cause;
+pub use cause::{Cause, End};
 pub use digit::Digit;
 pub use external::{External, ExternalError};
 pub use fresh::Fresh;

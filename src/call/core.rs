@@ -22,7 +22,7 @@ use super::leg::{
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
 use super::route::{Occasion, RouteQuery, Target};
-use crate::base::{Cause, LegId};
+use crate::base::{Cause, End, LegId};
 use crate::sdp::SessionDescription;
 use keys::KeySource;
 use std::collections::VecDeque;
@@ -151,6 +151,8 @@ struct Party {
     codec: Option<Codec>,
     /// It may be, or is, offered another codec: that of the new party.
     is_free: bool,
+    /// What it offered or answered last, until media has taken it.
+    description: Option<Box<SessionDescription>>,
 }
 
 impl Party {
@@ -170,6 +172,7 @@ impl Party {
             is_holding: false,
             codec: None,
             is_free: false,
+            description: None,
         }
     }
 }
@@ -228,11 +231,11 @@ pub struct Call {
     attempts: VecDeque<Attempt>,
     next_leg: u64,
     /// What says most of why the attempts so far failed.
-    failure: Option<Cause>,
+    failure: Option<End>,
     /// The same of the attempt before the present one, or of the present one once it failed.
-    last_failure: Option<Cause>,
+    last_failure: Option<End>,
     /// Why the present attempt is a forward of the call, when it is one.
-    diversion: Option<Cause>,
+    diversion: Option<End>,
     /// The attempt before was passed over.
     was_skipped: bool,
     ring_deadline: Option<Instant>,
@@ -324,10 +327,10 @@ impl Call {
         match route {
             Ok(attempts) => {
                 self.attempts = attempts.into();
-                self.failure = self.attempts.is_empty().then_some(Cause::NotFound);
+                self.failure = self.attempts.is_empty().then_some(Cause::NotFound.into());
                 self.try_next(now);
             }
-            Err(cause) => self.come_to_nothing(cause),
+            Err(cause) => self.come_to_nothing(cause.into()),
         }
     }
 
@@ -373,9 +376,9 @@ impl Call {
 
     fn hear_leg(&mut self, now: Instant, leg: LegId, event: LegEvent) {
         match event {
-            LegEvent::Ended(cause) => {
+            LegEvent::Ended(end) => {
                 self.flush_keys(leg, None);
-                self.handle_ended(now, leg, cause);
+                self.handle_ended(now, leg, end);
             }
             LegEvent::Offer(sdp) => self.handle_offer(leg, sdp),
             LegEvent::OfferRequested => self.handle_offer_requested(leg),
@@ -463,10 +466,13 @@ impl Call {
         let before = std::mem::replace(&mut self.partner, winner);
         let note = if self.transfer.is_some() { Note::Transferred(leg) } else { Note::Answered(leg) };
         self.outputs.push_back(Output::Note(note));
-        others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere));
+        others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere.into()));
         self.bridge(leg);
         match answer {
-            Answered::Sdp(sdp) => self.media(MediaCommand::AcceptAnswer { leg, sdp }),
+            Answered::Sdp(sdp) => {
+                self.keep(leg, &sdp);
+                self.media(MediaCommand::AcceptAnswer { leg, sdp });
+            }
             Answered::Application(application) => self.media(MediaCommand::Run(leg, application)),
             Answered::Nothing => {}
         }
@@ -488,22 +494,24 @@ impl Call {
         }
     }
 
-    fn handle_ended(&mut self, now: Instant, leg: LegId, cause: Cause) {
+    fn handle_ended(&mut self, now: Instant, leg: LegId, mut end: End) {
         if leg == self.caller.party.leg {
             // who hangs up before an answer has cancelled
-            let is_cancel = cause == Cause::Normal && self.state != State::Active;
-            self.end(if is_cancel { Cause::Cancelled } else { cause }, Some(leg));
+            if end.cause == Cause::Normal && self.state != State::Active {
+                end.cause = Cause::Cancelled;
+            }
+            self.end(end, Some(leg));
         } else if self.callee(leg).is_some() {
-            self.give_up(now, leg, cause, true);
+            self.give_up(now, leg, end, true);
         } else if self.partner.as_ref().is_some_and(|p| p.leg == leg) {
             if self.transfer.is_some() || self.joining.is_some() {
                 self.let_go(leg);
             } else {
-                self.part(now, leg, cause);
+                self.part(now, leg, end);
             }
         } else if self.joining.take_if(|j| j.leg == leg).is_some() {
             self.media(MediaCommand::Release(leg));
-            self.go_on_alone(cause);
+            self.go_on_alone(end.cause);
         }
     }
 
@@ -513,7 +521,7 @@ impl Call {
             self.flush_keys(leg, Some(now));
         }
         if let Some(parting) = self.parting.as_ref().filter(|p| p.until <= now) {
-            return self.end(parting.cause, None);
+            return self.end(parting.end, None);
         }
         if self.deserted_until.is_some_and(|until| until <= now) {
             return self.end(Cause::MediaTimeout, None);
@@ -525,9 +533,9 @@ impl Call {
         let unanswered = std::mem::take(&mut self.callees);
         for callee in &unanswered {
             self.outputs.push_back(Output::Note(Note::Failed(callee.leg, Cause::NoAnswer)));
-            self.close(callee, Cause::NoAnswer);
+            self.close(callee, Cause::NoAnswer.into());
         }
-        self.note_failure(Cause::NoAnswer);
+        self.note_failure(Cause::NoAnswer.into());
         self.try_next(now);
     }
 
@@ -573,6 +581,13 @@ impl Call {
         std::iter::once(&self.caller.party).chain(others)
     }
 
+    /// Keeps a description for a second look (see [`Call::free_other`]).
+    fn keep(&mut self, leg: LegId, sdp: &SessionDescription) {
+        if let Some(party) = self.party_mut(leg) {
+            party.description = Some(Box::new(sdp.clone()));
+        }
+    }
+
     fn party(&self, leg: LegId) -> Option<&Party> {
         self.parties().find(|p| p.leg == leg)
     }
@@ -610,7 +625,8 @@ impl Call {
     }
 
     /// Ends all legs, those that are gone excepted, and frees their media.
-    fn end(&mut self, cause: Cause, gone: Option<LegId>) {
+    fn end(&mut self, end: impl Into<End>, gone: Option<LegId>) {
+        let end = end.into();
         if self.state == State::Ended {
             return;
         }
@@ -619,11 +635,11 @@ impl Call {
         let parted = self.parting.take().map(|p| p.leg);
         let caller = self.caller.party.leg;
         if gone != Some(caller) {
-            self.tell(caller, LegCommand::Hangup(cause));
+            self.tell(caller, LegCommand::Hangup(end));
         }
         for party in self.partner.take().into_iter().chain(self.joining.take()) {
             if ![gone, parted].contains(&Some(party.leg)) {
-                self.tell(party.leg, LegCommand::Hangup(cause));
+                self.tell(party.leg, LegCommand::Hangup(end));
             }
             self.media(MediaCommand::Release(party.leg));
         }
@@ -632,11 +648,11 @@ impl Call {
             if gone == Some(callee.leg) {
                 self.release(&callee);
             } else {
-                self.close(&callee, cause);
+                self.close(&callee, end);
             }
         }
         self.media(MediaCommand::Release(caller));
-        self.outputs.push_back(Output::Ended(cause));
+        self.outputs.push_back(Output::Ended(end.cause));
     }
 }
 
@@ -648,6 +664,7 @@ impl Caller {
 }
 
 mod attempts;
+mod codec;
 mod keys;
 mod media;
 mod offers;

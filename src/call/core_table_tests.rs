@@ -55,7 +55,7 @@ fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
         ("active", active),
         ("ended", |t0| {
             let mut call = active(t0);
-            call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal));
+            call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal.into()));
             call
         }),
     ];
@@ -66,7 +66,7 @@ fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
             c.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
         }),
         ("callee offers", |c, t0| c.handle_leg(t0, B, LegEvent::Offer(sdp(9)))),
-        ("callee is busy", |c, t0| c.handle_leg(t0, B, LegEvent::Ended(Cause::Busy))),
+        ("callee is busy", |c, t0| c.handle_leg(t0, B, LegEvent::Ended(Cause::Busy.into()))),
         ("caller offers", |c, t0| c.handle_leg(t0, A, LegEvent::Offer(sdp(1)))),
         ("caller holds", |c, t0| c.handle_leg(t0, A, LegEvent::Hold(true))),
         ("caller presses a key", |c, t0| {
@@ -78,7 +78,7 @@ fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
             );
         }),
         ("caller detaches", |c, t0| c.handle_leg(t0, A, LegEvent::Detached)),
-        ("caller ends", |c, t0| c.handle_leg(t0, A, LegEvent::Ended(Cause::Normal))),
+        ("caller ends", |c, t0| c.handle_leg(t0, A, LegEvent::Ended(Cause::Normal.into()))),
         ("a minute", |c, t0| c.handle_timeout(t0 + Duration::from_secs(60))),
         ("shutdown", |c, _| c.hangup(Cause::Shutdown)),
     ];

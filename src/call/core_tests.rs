@@ -172,7 +172,7 @@ fn a_detached_caller_is_routed_dialled_answered_and_attached() {
     assert_eq!(drain(&mut call), ["L1 answer-offer v2"]);
     call.handle_media(Instant::now(), MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
     assert_eq!(drain(&mut call), ["L1 Connected { codec: \"PCMU\" }"]);
-    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(
         drain(&mut call),
         ["L2 hangup normal", "media release L2", "media release L1", "ended normal"]
@@ -242,9 +242,9 @@ fn parting(offer: Option<Box<SessionDescription>>, t0: Instant) -> Call {
     call.handle_route(t0, Ok(vec![attempt()]));
     call.handle_opened(t0, B, Ok(webrtc()));
     call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Nothing });
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     // the io finds its task gone, too
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Internal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Internal.into()));
     let words = drain(&mut call);
     assert!(!words.iter().any(|w| w.contains("hangup") || w.contains("release")), "{words:?}");
     call
@@ -281,7 +281,7 @@ fn a_callee_that_hung_up_ends_the_call_once_though_its_caller_can_never_be_answe
     let words = [&["L1 refuse-offer".to_owned()][..], &over("no-common-codec")].concat();
     assert_eq!(drain(&mut refused), words, "why, and then the end");
     let mut gone = parting(Some(sdp(1)), t0);
-    gone.handle_leg(t0, A, LegEvent::Ended(Cause::Cancelled));
+    gone.handle_leg(t0, A, LegEvent::Ended(Cause::Cancelled.into()));
     assert_eq!(drain(&mut gone), over("cancelled")[1..]);
 }
 
@@ -319,8 +319,11 @@ fn a_first_offer_without_a_common_codec_ends_the_call_a_later_one_is_refused() {
     );
     let mut later = active(Instant::now());
     later.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
+    later.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal: refusal.clone() });
+    let words = ["media bridge L2 L1", "media free-codec L2 true", "media accept-offer L1 v1"];
+    assert_eq!(drain(&mut later)[1..], words, "the other side may speak another codec");
     later.handle_media(Instant::now(), MediaEvent::Refused { leg: A, refusal });
-    assert_eq!(drain(&mut later), ["media accept-offer L1 v1", "L1 refuse-offer"]);
+    assert_eq!(drain(&mut later), ["media free-codec L2 false", "L1 refuse-offer"]);
     assert!(later.is_active());
 }
 
@@ -347,9 +350,9 @@ fn a_callee_that_is_not_answered_in_time_is_cancelled_at_the_deadline_and_not_be
 
 #[test]
 fn each_way_to_end_before_the_answer_tells_the_other_leg_why() {
-    let end = |leg, cause| {
+    let end = |leg, cause: Cause| {
         let mut call = dialed(None, Instant::now());
-        call.handle_leg(Instant::now(), leg, LegEvent::Ended(cause));
+        call.handle_leg(Instant::now(), leg, LegEvent::Ended(cause.into()));
         let words = drain(&mut call);
         assert_eq!(words.iter().filter(|w| w.starts_with("ended")).count(), 1);
         words.into_iter().find(|w| w.contains("hangup")).unwrap()
@@ -404,7 +407,7 @@ fn an_ended_call_says_nothing_more_whatever_comes() {
     let mut call = active(t0);
     call.hangup(Cause::Shutdown);
     assert_eq!(drain(&mut call).last().unwrap(), "ended shutdown");
-    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(Instant::now(), A, LegEvent::Ended(Cause::Normal.into()));
     call.handle_leg(Instant::now(), B, LegEvent::Answered { answer: Answered::Nothing });
     call.handle_leg(Instant::now(), A, LegEvent::Offer(sdp(1)));
     call.handle_media(Instant::now(), MediaEvent::Connected { leg: A, codec: Codec::Opus });
@@ -514,7 +517,7 @@ fn the_groups_of_one_step_are_tried_in_turn_or_passed_over_together() {
     // whatever came of the first group, and still as a forward
     call.handle_opened(t0, LegId(4), Err(Cause::Unreachable));
     assert_eq!(drain(&mut call).last().unwrap(), "open L5 3b");
-    assert_eq!(call.diversion, Some(Cause::Busy));
+    assert_eq!(call.diversion, Some(Cause::Busy.into()));
     call.handle_opened(t0, LegId(5), Err(Cause::Busy));
     assert_eq!(drain(&mut call).last().unwrap(), "open L6 4");
 }
@@ -528,7 +531,7 @@ fn an_attempt_that_is_busy_unreachable_or_not_answered_makes_room_for_the_next()
         let mut call = routed(None, t0, &[1, 1]);
         ring(&mut call, B);
         drain(&mut call);
-        call.handle_leg(t0, B, LegEvent::Ended(cause));
+        call.handle_leg(t0, B, LegEvent::Ended(cause.into()));
         assert_eq!(drain(&mut call), ["media release L2", "open L3 600"], "{cause}");
     }
     let mut call = routed(None, t0, &[1, 1]);
@@ -541,7 +544,7 @@ fn an_attempt_that_is_busy_unreachable_or_not_answered_makes_room_for_the_next()
     for cause in [Cause::Declined, Cause::NotFound, Cause::BadMedia, Cause::Internal] {
         let mut call = routed(None, t0, &[1, 1]);
         ring(&mut call, B);
-        call.handle_leg(t0, B, LegEvent::Ended(cause));
+        call.handle_leg(t0, B, LegEvent::Ended(cause.into()));
         assert_eq!(drain(&mut call).last().unwrap(), &format!("ended {cause}"));
     }
 }
@@ -580,9 +583,9 @@ fn one_that_declines_declines_for_all_and_one_that_fails_leaves_the_others_ringi
     ring(&mut call, B);
     ring(&mut call, C);
     drain(&mut call);
-    call.handle_leg(now(), B, LegEvent::Ended(Cause::Busy));
+    call.handle_leg(now(), B, LegEvent::Ended(Cause::Busy.into()));
     assert_eq!(drain(&mut call), ["media release L2"]);
-    call.handle_leg(now(), C, LegEvent::Ended(Cause::Declined));
+    call.handle_leg(now(), C, LegEvent::Ended(Cause::Declined.into()));
     assert_eq!(
         drain(&mut call),
         ["media release L3", "L1 hangup declined", "media release L1", "ended declined"]
@@ -591,7 +594,7 @@ fn one_that_declines_declines_for_all_and_one_that_fails_leaves_the_others_ringi
     ring(&mut call, B);
     ring(&mut call, C);
     drain(&mut call);
-    call.handle_leg(now(), B, LegEvent::Ended(Cause::Declined));
+    call.handle_leg(now(), B, LegEvent::Ended(Cause::Declined.into()));
     assert!(drain(&mut call).contains(&"L3 hangup declined".to_owned()));
 }
 
@@ -669,6 +672,81 @@ fn an_application_answers_in_place_of_a_description() {
     assert_eq!(drain(&mut call), ["media bridge L1 L2", "media run L2 Echo", "L2 dial"]);
     call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Application(Application::Echo) });
     assert_eq!(drain(&mut call)[0], "media run L2 Echo");
+}
+
+fn no_codec() -> MediaRefusal {
+    MediaRefusal::NoCommonCodec { offered: vec!["PCMA".into()], wanted: vec!["PCMU".into()] }
+}
+
+#[test]
+fn an_answer_with_another_codec_than_early_media_had_is_taken_and_the_caller_offered_that_rfc_3261_13_2_2_4()
+{
+    let t0 = now();
+    let early = |profile: LegProfile| {
+        let mut call = routed(Some(sdp(1)), t0, &[1]);
+        call.caller.party.profile = profile;
+        ring(&mut call, B);
+        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)) });
+        call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+        call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(2) });
+        call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
+        call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
+        drain(&mut call);
+        call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
+        call
+    };
+    let mut call = early(plain());
+    assert_eq!(drain(&mut call), ["media free-codec L1 true", "media accept-answer L2 v8"]);
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    assert_eq!(drain(&mut call)[..2], ["media free-codec L1 false", "media create-offer L1"]);
+    call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(3) });
+    call.handle_leg(t0, A, LegEvent::OfferAnswered(sdp(4)));
+    assert_eq!(drain(&mut call), ["L1 offer v3", "media accept-answer L1 v4"]);
+    assert!(call.is_active());
+    // a caller that takes no offers hears nothing any more: the end, and no call without sound
+    let mut call = early(webrtc());
+    assert_eq!(drain(&mut call)[..2], ["L1 hangup no-common-codec", "L2 hangup no-common-codec"]);
+}
+
+#[test]
+fn a_party_that_offers_another_codec_within_the_call_has_the_other_one_offered_it() {
+    let t0 = now();
+    for (offers, other) in [(A, B), (B, A)] {
+        let mut call = active(t0);
+        for leg in [A, B] {
+            call.party_mut(leg).unwrap().profile = plain();
+            call.handle_media(t0, MediaEvent::Connected { leg, codec: Codec::Pcmu });
+        }
+        drain(&mut call);
+        call.handle_leg(t0, offers, LegEvent::Offer(sdp(5)));
+        call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
+        let words = drain(&mut call);
+        let again = [format!("media free-codec {other} true"), format!("media accept-offer {offers} v5")];
+        assert!(words.ends_with(&again), "{words:?}");
+        call.handle_media(t0, MediaEvent::Answer { leg: offers, sdp: sdp(6) });
+        call.handle_media(t0, MediaEvent::Connected { leg: offers, codec: Codec::Pcma });
+        let words = drain(&mut call);
+        let then = [format!("media free-codec {other} false"), format!("media create-offer {other}")];
+        assert_eq!(words[1..3], then);
+        // once: a codec that neither speaks is refused
+        call.handle_leg(t0, offers, LegEvent::Offer(sdp(7)));
+        drain(&mut call);
+        call.party_mut(other).unwrap().profile.takes_reoffer = false;
+        call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
+        assert_eq!(drain(&mut call), [format!("{offers} refuse-offer")]);
+        assert!(call.is_active());
+    }
+}
+
+#[test]
+fn a_party_that_sends_another_codec_than_the_one_in_use_is_offered_that_one_alone() {
+    let t0 = now();
+    let mut call = active(t0);
+    call.handle_media(t0, MediaEvent::OtherCodec { leg: B });
+    call.handle_media(t0, MediaEvent::OtherCodec { leg: B });
+    assert_eq!(drain(&mut call), ["media create-offer L2"], "once");
+    call.handle_media(t0, MediaEvent::OtherCodec { leg: A });
+    assert!(drain(&mut call).is_empty(), "a browser takes no offers");
 }
 
 #[test]
@@ -782,7 +860,7 @@ fn random_events_in_any_order_end_a_call_at_most_once_and_never_panic() {
                 8 => call.handle_leg(Instant::now(), leg, LegEvent::Detached),
                 9 => call.handle_media(Instant::now(), MediaEvent::Answer { leg, sdp: sdp(step) }),
                 10 => call.handle_media(Instant::now(), MediaEvent::Failed { leg, cause: Cause::IceFailed }),
-                11 => call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Normal)),
+                11 => call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Normal.into())),
                 13 => call.handle_leg(t0, leg, LegEvent::Hold(step % 2 == 0)),
                 14 => call.handle_leg(t0, leg, LegEvent::OfferRequested),
                 15 => call.handle_leg(t0, leg, LegEvent::OfferAnswered(sdp(step))),

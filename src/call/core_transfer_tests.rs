@@ -63,9 +63,9 @@ fn who_is_handed_over_talks_on_until_the_new_party_answers_and_is_offered_nothin
         ]
     );
     assert!(call.is_active() && !call.has_leg(B) && call.poll_timeout().is_none());
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     assert!(drain(&mut call).is_empty(), "who has left ends nothing");
-    call.handle_leg(t0, C, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, C, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(
         drain(&mut call),
         ["L1 hangup normal", "media release L3", "media release L1", "ended normal"]
@@ -141,7 +141,7 @@ fn a_caller_may_hand_over_whom_it_called() {
     call.handle_leg(t0, B, LegEvent::OfferRequested);
     call.handle_media(t0, MediaEvent::Offer { leg: B, sdp: sdp(30) });
     assert_eq!(drain(&mut call), ["media create-offer L2", "L2 offer v30"]);
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(
         drain(&mut call),
         ["L3 hangup normal", "media release L3", "media release L2", "ended normal"]
@@ -158,7 +158,7 @@ fn a_transfer_that_comes_to_nothing_leaves_the_call_as_it_was() {
     let mut busy = transferring(t0);
     busy.handle_leg(t0, C, LegEvent::Progress { answer: Some(sdp(21)) });
     assert_eq!(drain(&mut busy), ["media accept-answer L3 v21", "media bridge L1 L3"]);
-    busy.handle_leg(t0, C, LegEvent::Ended(Cause::Busy));
+    busy.handle_leg(t0, C, LegEvent::Ended(Cause::Busy.into()));
     assert_eq!(drain(&mut busy), ["media release L3", "L2 notify Failed(Busy)", "media bridge L1 L2"]);
     let mut late = transferring(t0);
     late.handle_timeout(t0 + DEFAULT_RING_TIMEOUT);
@@ -174,15 +174,15 @@ fn a_transfer_that_comes_to_nothing_leaves_the_call_as_it_was() {
 fn who_transfers_may_leave_before_anybody_has_answered() {
     let t0 = Instant::now();
     let mut call = transferring(t0);
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(drain(&mut call), ["media release L2"]);
     answers(&mut call, C);
     assert_eq!(drain(&mut call), ["media bridge L1 L3", "media accept-answer L3 v21", "media expect L3"]);
     assert!(call.is_active());
     // with nobody to go back to, a failure ends the call
     let mut call = transferring(t0);
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
-    call.handle_leg(t0, C, LegEvent::Ended(Cause::Declined));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
+    call.handle_leg(t0, C, LegEvent::Ended(Cause::Declined.into()));
     assert_eq!(
         drain(&mut call),
         ["media release L2", "media release L3", "L1 hangup declined", "media release L1", "ended declined"]
@@ -190,7 +190,7 @@ fn who_transfers_may_leave_before_anybody_has_answered() {
     // and while the route is looked for
     let mut call = active(t0);
     call.handle_leg(t0, B, to_number());
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     call.handle_route(t0, Ok(vec![attempt()]));
     assert_eq!(drain(&mut call).last().unwrap(), "open L3 600");
     call.handle_opened(t0, C, Ok(plain()));
@@ -201,7 +201,7 @@ fn who_transfers_may_leave_before_anybody_has_answered() {
 fn who_stays_may_hang_up_and_ends_it_all() {
     let t0 = Instant::now();
     let mut call = transferring(t0);
-    call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(
         drain(&mut call),
         [
@@ -314,7 +314,7 @@ fn a_party_that_kept_its_codec_after_all_is_offered_nothing() {
     assert_eq!(drain(&mut same)[0], "media free-codec L2 false");
     assert!(!drain(&mut same).iter().any(|w| w.contains("offer")));
     let mut failed = other_codec(t0);
-    failed.handle_leg(t0, C, LegEvent::Ended(Cause::Busy));
+    failed.handle_leg(t0, C, LegEvent::Ended(Cause::Busy.into()));
     assert!(drain(&mut failed).contains(&"media free-codec L2 false".to_owned()));
     // a browser is not offered anything: there the transfer fails
     let mut browser = active(t0);
@@ -380,15 +380,15 @@ fn a_leg_that_cannot_join_leaves_the_call_as_it_was() {
     assert_eq!(drain(&mut call), ["L3 refuse-offer", "L3 hangup no-common-codec", "media release L3"]);
     call.replace(B, newcomer(Some(sdp(20))));
     drain(&mut call);
-    call.handle_leg(t0, D, LegEvent::Ended(Cause::Cancelled));
+    call.handle_leg(t0, D, LegEvent::Ended(Cause::Cancelled.into()));
     assert_eq!(drain(&mut call), ["media release L4"]);
     assert!(call.is_active());
     // the one that was to leave is gone already, and then the one that was to come
     let last = call.replace(B, newcomer(Some(sdp(20)))).unwrap();
-    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
     assert!(call.is_active());
     drain(&mut call);
-    call.handle_leg(t0, last, LegEvent::Ended(Cause::Cancelled));
+    call.handle_leg(t0, last, LegEvent::Ended(Cause::Cancelled.into()));
     assert_eq!(drain(&mut call).last().unwrap(), "ended cancelled");
 }
 
@@ -425,7 +425,7 @@ fn keys_that_signalling_alone_tells_wait_once_and_none_is_lost() {
     assert_eq!(drain(&mut call), ["media send L1 3", "L1 dtmf 3"], "from then on at once");
     // of the other leg that says nothing, and who hangs up at once has pressed all the same
     call.handle_leg(t0, A, LegEvent::Pressed(key('4')));
-    call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal));
+    call.handle_leg(t0, A, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(drain(&mut call)[..2], ["media send L2 4", "L2 dtmf 4"]);
 }
 
@@ -486,7 +486,7 @@ fn every_input_in_every_state_of_a_transfer_does_what_the_table_says() {
         ("dialing", transferring),
         ("left alone", |t0| {
             let mut call = transferring(t0);
-            call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal));
+            call.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()));
             call
         }),
         ("done", |t0| {
@@ -500,9 +500,9 @@ fn every_input_in_every_state_of_a_transfer_does_what_the_table_says() {
         ("a route", |c, t0| c.handle_route(t0, Ok(vec![attempt()]))),
         ("opened", |c, t0| c.handle_opened(t0, C, Ok(plain()))),
         ("answers", |c, _| answers(c, C)),
-        ("is busy", |c, t0| c.handle_leg(t0, C, LegEvent::Ended(Cause::Busy))),
-        ("who transfers ends", |c, t0| c.handle_leg(t0, B, LegEvent::Ended(Cause::Normal))),
-        ("who stays ends", |c, t0| c.handle_leg(t0, A, LegEvent::Ended(Cause::Normal))),
+        ("is busy", |c, t0| c.handle_leg(t0, C, LegEvent::Ended(Cause::Busy.into()))),
+        ("who transfers ends", |c, t0| c.handle_leg(t0, B, LegEvent::Ended(Cause::Normal.into()))),
+        ("who stays ends", |c, t0| c.handle_leg(t0, A, LegEvent::Ended(Cause::Normal.into()))),
         ("a minute", |c, t0| c.handle_timeout(t0 + Duration::from_secs(60))),
     ];
     let mut wrong = Vec::new();
@@ -540,7 +540,7 @@ fn random_events_around_transfers_end_a_call_at_most_once_and_release_every_leg(
                 5 | 6 => call.handle_media(t0, MediaEvent::Offer { leg, sdp: sdp(step) }),
                 7 => call.handle_leg(t0, leg, LegEvent::Answered { answer: Answered::Sdp(sdp(step)) }),
                 8 => call.handle_leg(t0, leg, LegEvent::Progress { answer: Some(sdp(step)) }),
-                9 if random.below(4) == 0 => call.handle_leg(t0, leg, LegEvent::Ended(Cause::Busy)),
+                9 if random.below(4) == 0 => call.handle_leg(t0, leg, LegEvent::Ended(Cause::Busy.into())),
                 10 => drop(call.replace(leg, newcomer((step % 2 == 0).then(|| sdp(step))))),
                 11 => call.handle_media(t0, MediaEvent::Answer { leg, sdp: sdp(step) }),
                 12 => call.handle_media(t0, MediaEvent::Refused { leg, refusal: MediaRefusal::Congestion }),

@@ -323,7 +323,7 @@ impl CallTask {
                 },
                 leg = deserted(&self.legs) => {
                     self.legs.remove(&leg);
-                    self.call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Internal));
+                    self.call.handle_leg(Instant::now(), leg, LegEvent::Ended(Cause::Internal.into()));
                 }
                 event = media.recv() => match event {
                     Some(event) => self.call.handle_media(Instant::now(), event),

@@ -3,6 +3,7 @@
 use super::super::port::{MediaCommand, MediaProfile};
 use super::super::route::{Place, RouteQuery, Source, Step};
 use super::*;
+use crate::base::End;
 use crate::call::leg::{Answered, Particulars, Party, Transfer, TransferState, TransferTo};
 use crate::sdp::SessionDescription;
 
@@ -141,13 +142,19 @@ async fn the_parties_that_two_calls_leave_behind_talk_to_each_other() {
     assert_eq!(news(to_desk.recv().await), TransferState::Trying);
     assert_eq!(news(to_desk.recv().await), TransferState::Done);
     for to_leg in [&mut to_desk, &mut to_other] {
-        assert!(matches!(to_leg.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+        assert!(matches!(
+            to_leg.recv().await,
+            Some(LegCommand::Hangup(End { cause: Cause::Transferred, .. }))
+        ));
         assert!(to_leg.recv().await.is_none());
     }
     assert!(first.to_caller.try_recv().is_err() && second.to_caller.try_recv().is_err(), "no word of it");
     // who is left hangs up, and the other one hears of it
-    assert!(first.caller.send(LegEvent::Ended(Cause::Normal)).await);
-    assert!(matches!(second.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+    assert!(first.caller.send(LegEvent::Ended(Cause::Normal.into())).await);
+    assert!(matches!(
+        second.to_caller.recv().await,
+        Some(LegCommand::Hangup(End { cause: Cause::Normal, .. }))
+    ));
     is_forgotten(&first).await;
     is_forgotten(&second).await;
     assert!(first.switch.0.calls().is_empty());
@@ -164,7 +171,7 @@ async fn a_call_that_is_gone_or_the_own_one_has_no_party_to_join() {
             assert!(matches!(told, Some(LegCommand::Notify(s)) if s == state), "{told:?}");
         }
     }
-    assert!(world.caller.send(LegEvent::Ended(Cause::Normal)).await);
+    assert!(world.caller.send(LegEvent::Ended(Cause::Normal.into())).await);
     is_forgotten(&world).await;
 }
 
@@ -185,12 +192,15 @@ async fn a_leg_takes_anothers_place_and_leaves_when_there_is_none() {
     let (commands, mut to_new) = mpsc::channel(LEG_COMMANDS);
     let new = world.switch.replace(desk.call, desk.leg, incoming(), commands).await.unwrap();
     assert!(matches!(to_new.recv().await, Some(LegCommand::Answer { answer: Some(_) })));
-    assert!(matches!(to_desk.recv().await, Some(LegCommand::Hangup(Cause::Transferred))));
+    assert!(matches!(to_desk.recv().await, Some(LegCommand::Hangup(End { cause: Cause::Transferred, .. }))));
     let (commands, _rest) = mpsc::channel(LEG_COMMANDS);
     let gone = world.switch.replace(desk.call, desk.leg, incoming(), commands.clone()).await;
     assert!(matches!(gone, Err(Cause::NotFound)));
-    assert!(new.send(LegEvent::Ended(Cause::Normal)).await);
-    assert!(matches!(world.to_caller.recv().await, Some(LegCommand::Hangup(Cause::Normal))));
+    assert!(new.send(LegEvent::Ended(Cause::Normal.into())).await);
+    assert!(matches!(
+        world.to_caller.recv().await,
+        Some(LegCommand::Hangup(End { cause: Cause::Normal, .. }))
+    ));
     is_forgotten(&world).await;
     assert!(world.switch.replace(desk.call, new.leg, incoming(), commands).await.is_err());
 }
@@ -229,14 +239,14 @@ async fn a_leg_whose_task_is_gone_without_a_word_ends_the_other() {
     assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
     drop(to_callee);
     let hangup = world.to_caller.recv().await;
-    assert!(matches!(hangup, Some(LegCommand::Hangup(Cause::Internal))), "{hangup:?}");
+    assert!(matches!(hangup, Some(LegCommand::Hangup(End { cause: Cause::Internal, .. }))), "{hangup:?}");
     is_forgotten(&world).await;
 
     let mut world = call("600");
     let (_callee, mut to_callee) = world.opened.recv().await.unwrap();
     drop(std::mem::replace(&mut world.to_caller, mpsc::channel(1).1));
     assert!(matches!(to_callee.recv().await, Some(LegCommand::Dial(_))));
-    assert!(matches!(to_callee.recv().await, Some(LegCommand::Hangup(Cause::Internal))));
+    assert!(matches!(to_callee.recv().await, Some(LegCommand::Hangup(End { cause: Cause::Internal, .. }))));
     is_forgotten(&world).await;
 }
 
@@ -244,8 +254,8 @@ async fn a_leg_whose_task_is_gone_without_a_word_ends_the_other() {
 async fn the_last_word_of_a_leg_counts_though_its_task_is_gone() {
     let mut world = call("600");
     let (callee, to_callee) = world.opened.recv().await.unwrap();
-    assert!(callee.send(LegEvent::Ended(Cause::Busy)).await);
+    assert!(callee.send(LegEvent::Ended(Cause::Busy.into())).await);
     drop(to_callee);
     let hangup = world.to_caller.recv().await;
-    assert!(matches!(hangup, Some(LegCommand::Hangup(Cause::Busy))), "{hangup:?}");
+    assert!(matches!(hangup, Some(LegCommand::Hangup(End { cause: Cause::Busy, .. }))), "{hangup:?}");
 }

@@ -3,7 +3,7 @@
 
 pub use super::port::DtmfDigit;
 use super::port::{Application, MediaProfile, MediaRefusal};
-use crate::base::{CallId, Cause, LegId};
+use crate::base::{CallId, Cause, End, LegId};
 use crate::sdp::SessionDescription;
 use std::time::Duration;
 
@@ -119,7 +119,7 @@ pub enum LegEvent {
     /// this leg is hung up.
     Transfer(Box<Transfer>),
     /// The leg is over.
-    Ended(Cause),
+    Ended(End),
 }
 
 /// What a party that transfers the other one wants.
@@ -220,7 +220,7 @@ pub enum LegCommand {
     /// News of the transfer that it asked for.
     Notify(TransferState),
     /// End the leg.
-    Hangup(Cause),
+    Hangup(End),
 }
 
 /// An outgoing leg.

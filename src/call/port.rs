@@ -315,6 +315,12 @@ pub enum MediaEvent {
         /// Which key.
         digit: Digit,
     },
+    /// The leg's far side sends another of the codecs that it accepted than the one in use, and is not heard: it is to be
+    /// offered that one alone.
+    OtherCodec {
+        /// The leg.
+        leg: LegId,
+    },
     /// Done with [`MediaCommand::Detach`]; says whether there was any media.
     Detached {
         /// The leg.

@@ -43,6 +43,9 @@ pub struct Format {
     pub payload_in: u8,
     /// Its payload type as the far side wants it.
     pub payload_out: u8,
+    /// Payload types of other codecs that the far side accepted too, and may send at any time (RFC 3264 §6.1); the other
+    /// side of the call speaks none of them.
+    pub others_in: [Option<u8>; 3],
     /// telephone-event as the far side may send it.
     pub events_in: [Option<EventFormat>; 2],
     /// telephone-event as the far side wants it.
@@ -62,17 +65,18 @@ impl Format {
     /// What a payload type means here.
     ///
     /// # Errors
-    /// [`Drop::UnknownPayload`] when it was not negotiated.
+    /// [`Drop::UnknownPayload`] when it was not negotiated, [`Drop::OtherCodec`] when it was, beside the one in use.
     pub fn kind_of(&self, payload_type: u8) -> Result<Kind, Drop> {
         if payload_type == self.payload_in {
             return Ok(Kind::Audio);
         }
+        let is_other = self.others_in.contains(&Some(payload_type));
         self.events_in
             .iter()
             .flatten()
             .find(|e| e.payload_type == payload_type)
             .map(|e| Kind::Event(e.clock_rate))
-            .ok_or(Drop::UnknownPayload)
+            .ok_or(if is_other { Drop::OtherCodec } else { Drop::UnknownPayload })
     }
 }
 

@@ -311,7 +311,7 @@ const fn format(
     events_in: [Option<EventFormat>; 2],
     event_out: Option<EventFormat>,
 ) -> Format {
-    Format { codec, payload_in, payload_out, events_in, event_out }
+    Format { codec, payload_in, payload_out, others_in: [None; 3], events_in, event_out }
 }
 
 fn rtpmap(codec: Codec) -> String {

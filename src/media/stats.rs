@@ -22,6 +22,8 @@ pub enum Drop {
     NoKeys,
     /// A payload type that was not negotiated.
     UnknownPayload,
+    /// A codec that was negotiated beside the one in use, which the other side of the call does not speak.
+    OtherCodec,
     /// Before the point where this source took over, or long after its successors.
     Late,
     /// Nobody hears this stream.
@@ -44,7 +46,7 @@ pub enum Drop {
 
 impl Drop {
     /// All reasons.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::BadHeader,
         Self::BadPadding,
         Self::BadTag,
@@ -52,6 +54,7 @@ impl Drop {
         Self::TooManySources,
         Self::NoKeys,
         Self::UnknownPayload,
+        Self::OtherCodec,
         Self::Late,
         Self::NoSink,
         Self::NotReady,
@@ -74,6 +77,7 @@ impl Drop {
             Self::TooManySources => "too-many-sources",
             Self::NoKeys => "no-keys",
             Self::UnknownPayload => "unknown-payload",
+            Self::OtherCodec => "other-codec",
             Self::Late => "late",
             Self::NoSink => "no-sink",
             Self::NotReady => "not-ready",

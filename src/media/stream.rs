@@ -333,6 +333,8 @@ pub struct Stream {
     pub(super) is_mute: bool,
     /// When RTP or RTCP last came, or became able to come. A PBX that records sends reports alone.
     pub(super) last_heard: Instant,
+    /// It was told that another codec comes than the one in use.
+    pub(super) is_other_codec_told: bool,
     /// Whether the far side should send: only then does the media timeout count.
     pub(super) is_expected: bool,
     pub(super) is_timed_out: bool,

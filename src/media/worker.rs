@@ -81,6 +81,8 @@ pub enum Output {
     Lost(StreamId, Cause),
     /// A stream's far side pressed a key.
     Pressed(StreamId, Digit),
+    /// A stream's far side sends another of the codecs that it accepted than the one in use; once a format.
+    OtherCodec(StreamId),
 }
 
 /// Why a command came to nothing.
@@ -129,6 +131,7 @@ pub struct Worker {
     housekeeping_at: Option<usize>,
     failed: Vec<StreamId>,
     pressed: Vec<(StreamId, Digit)>,
+    other_codecs: Vec<StreamId>,
     /// Slots to whose far side keys are being sent.
     keying: Vec<usize>,
     keying_at: Option<usize>,
@@ -166,6 +169,7 @@ impl Worker {
             housekeeping_at: None,
             failed: Vec::new(),
             pressed: Vec::with_capacity(PRESSED_MAX),
+            other_codecs: Vec::with_capacity(PRESSED_MAX),
             keying: Vec::with_capacity(64),
             keying_at: None,
             current: None,
@@ -296,7 +300,15 @@ impl Worker {
         });
         let (header, kind, clock_rate) = match opened {
             Ok(opened) => opened,
-            Err(reason) => return self.dropped(slot, reason),
+            Err(reason) => {
+                if reason == Drop::OtherCodec
+                    && self.other_codecs.len() < PRESSED_MAX
+                    && !std::mem::replace(&mut stream.is_other_codec_told, true)
+                {
+                    self.other_codecs.push(stream.id);
+                }
+                return self.dropped(slot, reason);
+            }
         };
         stream.stats.packets_in.add(1);
         stream.stats.bytes_in.add(buf.len() as u64);

@@ -1,6 +1,6 @@
 //! Causes and SIP, both ways. Every edge that speaks SIP uses this one table.
 
-use crate::base::Cause;
+use crate::base::{Cause, End};
 use crate::sip::Reason;
 use crate::sip::session::CallEnd;
 
@@ -75,9 +75,25 @@ pub const fn from_failure(status: u16, q850: Option<u8>, was_ringing: bool) -> C
     }
 }
 
-/// The final status that refuses a caller's INVITE for this cause.
+/// Whether a final status says something of the called party or of the way there, and not of our own request: a caller may
+/// act on it, as on 484 by another digit, and on 503 by another way.
+const fn is_of_the_call(status: u16) -> bool {
+    matches!(
+        status,
+        403 | 404 | 408 | 410 | 433 | 480 | 482..=484 | 486 | 488 | 500 | 502..=504 | 600 | 603 | 604 | 606..=608
+    )
+}
+
+/// The final status that refuses a caller's INVITE: that of the far side, where the caller may know it.
 #[must_use]
-pub const fn to_status(cause: Cause) -> u16 {
+pub const fn to_status(end: End) -> u16 {
+    match end.status {
+        Some(status) if is_of_the_call(status) => status,
+        _ => status_of(end.cause),
+    }
+}
+
+const fn status_of(cause: Cause) -> u16 {
     match cause {
         Cause::Busy => 486,
         Cause::Declined => 603,
@@ -99,7 +115,15 @@ pub const fn to_status(cause: Cause) -> u16 {
 
 /// What the end of a session says.
 #[must_use]
-pub const fn from_end(end: &CallEnd) -> Cause {
+pub const fn from_end(end: &CallEnd) -> End {
+    let q850 = match end {
+        CallEnd::Remote { q850, .. } | CallEnd::Cancelled { q850, .. } => *q850,
+        CallEnd::Local | CallEnd::Lost => None,
+    };
+    End { cause: cause_of_end(end), status: None, q850 }
+}
+
+const fn cause_of_end(end: &CallEnd) -> Cause {
     match end {
         CallEnd::Local => Cause::Normal,
         CallEnd::Remote { q850, .. } => from_q850(*q850),
@@ -114,17 +138,20 @@ pub const fn from_end(end: &CallEnd) -> Cause {
 
 /// The `Reason` header of a refusal, which is a Q.850 cause always (RFC 6432 §2).
 #[must_use]
-pub fn refusal_reason(cause: Cause) -> Reason {
-    Reason::q850(cause.q850(), reason_text(cause))
+pub fn refusal_reason(end: End) -> Reason {
+    let ours = end.cause.q850();
+    let reason = Reason::q850(end.q850.unwrap_or(ours), reason_text(end.cause));
+    // our words are of our value
+    if end.q850.is_some_and(|value| value != ours) { Reason { text: None, ..reason } } else { reason }
 }
 
 /// The `Reason` header of a BYE or CANCEL.
 #[must_use]
-pub fn reason(cause: Cause) -> Reason {
-    match cause {
+pub fn reason(end: End) -> Reason {
+    match end.cause {
         // RFC 3326 §3.1: telephones look for these words, so that the call is none that was missed
-        Cause::AnsweredElsewhere => Reason::sip(200, reason_text(cause)),
-        _ => refusal_reason(cause),
+        Cause::AnsweredElsewhere => Reason::sip(200, reason_text(end.cause)),
+        _ => refusal_reason(end),
     }
 }
 
@@ -202,14 +229,15 @@ mod tests {
             Cause::NoCommonCodec,
             Cause::MediaTimeout,
         ] {
-            let said = reason(cause);
+            let said = reason(cause.into());
             let q850 = said.q850_cause();
-            assert_eq!(from_end(&CallEnd::Remote { q850, text: said.text }), cause);
+            assert_eq!(from_end(&CallEnd::Remote { q850, text: said.text }).cause, cause);
         }
-        let said = reason(Cause::AnsweredElsewhere);
+        let said = reason(Cause::AnsweredElsewhere.into());
         assert_eq!(said.to_string(), "SIP;cause=200;text=\"Call completed elsewhere\"");
         let (q850, sip) = (said.q850_cause(), said.cause);
-        assert_eq!(from_end(&CallEnd::Cancelled { q850, sip, text: said.text }), Cause::AnsweredElsewhere);
+        let heard = from_end(&CallEnd::Cancelled { q850, sip, text: said.text });
+        assert_eq!(heard.cause, Cause::AnsweredElsewhere);
         // what means nothing to who hears it is a plain hangup
         for cause in [Cause::Transferred, Cause::Cancelled, Cause::Shutdown, Cause::Internal] {
             assert_eq!(from_q850(Some(cause.q850())), Cause::Normal, "{cause}");
@@ -219,7 +247,7 @@ mod tests {
     #[test]
     fn a_cause_that_one_trunk_refuses_with_is_the_same_by_another() {
         for cause in Cause::ALL {
-            let status = to_status(cause);
+            let status = to_status(cause.into());
             let back = from_failure(status, Some(cause.q850()), false);
             let is_its_own_word = matches!(
                 cause,
@@ -244,7 +272,7 @@ mod tests {
 
     #[test]
     fn every_cause_refuses_with_a_final_failure_and_the_clear_ones_survive_the_way_there_and_back() {
-        assert!(Cause::ALL.iter().all(|c| (400..=699).contains(&to_status(*c))));
+        assert!(Cause::ALL.iter().all(|c| (400..=699).contains(&to_status((*c).into()))));
         for cause in [
             Cause::Busy,
             Cause::Declined,
@@ -253,7 +281,32 @@ mod tests {
             Cause::NoCommonCodec,
             Cause::Congestion,
         ] {
-            assert_eq!(from_status(to_status(cause), false), cause);
+            assert_eq!(from_status(to_status(cause.into()), false), cause);
+        }
+    }
+
+    #[test]
+    fn what_the_far_side_said_goes_across_as_it_was_unless_it_is_of_our_request_alone() {
+        let end = |status, q850| End { cause: from_failure(status, q850, false), status: Some(status), q850 };
+        for status in [404, 408, 410, 480, 482, 483, 484, 486, 500, 502, 503, 504, 600, 603, 604, 606] {
+            assert_eq!(to_status(end(status, None)), status);
+        }
+        // a value beside it changes neither
+        for (status, q850) in [(500, 38), (503, 27), (408, 18), (404, 3), (486, 34)] {
+            let end = end(status, Some(q850));
+            assert_eq!((to_status(end), refusal_reason(end).q850_cause()), (status, Some(q850)));
+        }
+        // what we asked for wrongly, or are not let in for, is not the caller's doing
+        for (status, ours) in
+            [(400, 502), (401, 502), (407, 502), (420, 501), (421, 501), (423, 502), (481, 502)]
+        {
+            assert_eq!(to_status(end(status, None)), ours);
+        }
+        assert_eq!(refusal_reason(end(404, Some(3))).to_string(), "Q.850;cause=3");
+        assert_eq!(refusal_reason(end(404, None)).to_string(), "Q.850;cause=1;text=\"not-found\"");
+        for value in [31, 38, 41, 127] {
+            let bye = from_end(&CallEnd::Remote { q850: Some(value), text: None });
+            assert_eq!((bye.cause, reason(bye).q850_cause()), (Cause::Normal, Some(value)));
         }
     }
 

@@ -1,7 +1,7 @@
 //! How a leg ends, the same for the leg that calls and the leg that is called.
 
 use super::cause;
-use crate::base::Cause;
+use crate::base::End;
 use crate::call::leg::LegEvent;
 use crate::sip::Reason;
 
@@ -10,7 +10,7 @@ use crate::sip::Reason;
 pub(super) struct Ending {
     is_over: bool,
     /// The leg ended by itself, and its session lives.
-    parting: Option<Cause>,
+    parting: Option<End>,
 }
 
 impl Ending {
@@ -24,20 +24,21 @@ impl Ending {
     }
 
     /// The session is over.
-    pub(super) const fn over(&mut self, cause: Cause) -> LegEvent {
+    pub(super) fn over(&mut self, end: impl Into<End>) -> LegEvent {
         self.is_over = true;
-        LegEvent::Ended(cause)
+        LegEvent::Ended(end.into())
     }
 
     /// The leg ends, and its session is to be hung up for the same cause.
-    pub(super) const fn part(&mut self, cause: Cause) -> LegEvent {
-        self.parting = Some(cause);
-        self.over(cause)
+    pub(super) fn part(&mut self, end: impl Into<End>) -> LegEvent {
+        let end = end.into();
+        self.parting = Some(end);
+        self.over(end)
     }
 
     /// The leg cannot go on; none when it has ended before.
-    pub(super) fn fail(&mut self, cause: Cause) -> Option<LegEvent> {
-        if self.is_over { None } else { Some(self.over(cause)) }
+    pub(super) fn fail(&mut self, end: impl Into<End>) -> Option<LegEvent> {
+        if self.is_over { None } else { Some(self.over(end)) }
     }
 
     /// Why the session is to be hung up.

@@ -4,7 +4,7 @@ use super::cause;
 use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use super::within::{Terms, Within};
-use crate::base::{CallId, Cause, LegId};
+use crate::base::{CallId, Cause, End, LegId};
 use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::MediaRefusal;
 use crate::sdp::{MediaCodec, SessionDescription};
@@ -162,16 +162,16 @@ impl IncomingLeg {
     }
 
     /// A refusal before the answer, with the cause for who understands it (RFC 6432), BYE after it.
-    fn hangup(&self, why: Cause) -> SessionCommand {
+    fn hangup(&self, why: End) -> SessionCommand {
         if self.is_answered {
             return SessionCommand::Hangup(Some(cause::reason(why)));
         }
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
         let answer = Answer::new(status).with(HeaderName::Reason, cause::refusal_reason(why).to_string());
-        if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why) {
+        if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why.cause) {
             return SessionCommand::Refuse(with_words(answer, refusal));
         }
-        SessionCommand::Refuse(match (why, &self.offered) {
+        SessionCommand::Refuse(match (why.cause, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
             (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
@@ -300,7 +300,7 @@ mod tests {
         assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));
         let offer = l.handle_command(LegCommand::Offer(sdp()));
         assert!(matches!(offer, Action::Session(SessionCommand::Offer(_))));
-        let end = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout));
+        let end = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout.into()));
         let Action::Session(SessionCommand::Hangup(Some(reason))) = end else { panic!("{end:?}") };
         assert_eq!(reason.q850_cause(), Some(102));
         assert!(l.is_over());
@@ -317,18 +317,18 @@ mod tests {
         let (mut l, _) = start(&i, true);
         l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
         let confirmed = l.handle_session(SessionEvent::Confirmed { body: None });
-        assert!(matches!(confirmed, Action::Tell(LegEvent::Ended(Cause::BadMedia))));
+        assert!(matches!(confirmed, Action::Tell(LegEvent::Ended(End { cause: Cause::BadMedia, .. }))));
         assert_eq!(l.parting().unwrap().q850_cause(), Some(95), "the session is to be hung up");
     }
 
     #[test]
     fn every_cause_refuses_the_call_with_its_status_and_reason_rfc_6432() {
         for cause in Cause::ALL {
-            let answer = refusal(leg().handle_command(LegCommand::Hangup(cause)));
-            assert_eq!(answer.status.code(), cause::to_status(cause));
+            let answer = refusal(leg().handle_command(LegCommand::Hangup(cause.into())));
+            assert_eq!(answer.status.code(), cause::to_status(cause.into()));
             assert!(answer.headers[0].value().starts_with(&format!("Q.850;cause={}", cause.q850())));
         }
-        let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec.into())));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
     }
 
@@ -337,7 +337,7 @@ mod tests {
         const OTHER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18 96\r\n\
                              a=rtpmap:18 G729/8000\r\na=rtpmap:96 opus/48000/2\r\n";
         let mut first = start(&invite("sip:600@192.0.2.1", "", Some(OTHER)), true).0;
-        let answer = refusal(first.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let answer = refusal(first.handle_command(LegCommand::Hangup(Cause::NoCommonCodec.into())));
         let warning = "305 sipedge \"no common codec: G729 opus/48000/2 offered";
         assert_eq!(answer.headers[1].value(), format!("{warning}\""));
         let mut later = leg();
@@ -381,7 +381,7 @@ mod tests {
         let unusable =
             MediaRefusal::Unusable("the audio section is not RTP/AVP; switch SRTP off for this trunk");
         assert!(matches!(l.handle_command(LegCommand::RefuseOffer(unusable)), Action::None));
-        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::BadMedia)));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::BadMedia.into())));
         assert_eq!(
             answer.headers[1].value(),
             "399 sipedge \"the audio section is not RTP/AVP; switch SRTP off for this trunk\""
@@ -389,7 +389,7 @@ mod tests {
         let mut l = leg();
         let (offered, wanted) = (vec!["G729/8000".to_owned()], vec!["PCMU".to_owned()]);
         l.handle_command(LegCommand::RefuseOffer(MediaRefusal::NoCommonCodec { offered, wanted }));
-        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let answer = refusal(l.handle_command(LegCommand::Hangup(Cause::NoCommonCodec.into())));
         assert_eq!(
             answer.headers[1].value(),
             "305 sipedge \"no common codec: G729/8000 offered, PCMU possible\""
@@ -403,7 +403,8 @@ mod tests {
             formats.iter().map(|pt| format!("a=rtpmap:{pt} {}/8000\r\n", "X".repeat(300))).collect();
         let sdp = SDP.replace("0 8", &formats.join(" ")) + &maps;
         let i = IncomingInvite { body: Some(Body::sdp(sdp)), ..invite("sip:600@192.0.2.1", "", None) };
-        let answer = refusal(start(&i, true).0.handle_command(LegCommand::Hangup(Cause::NoCommonCodec)));
+        let answer =
+            refusal(start(&i, true).0.handle_command(LegCommand::Hangup(Cause::NoCommonCodec.into())));
         let warning = answer.headers[1].value();
         assert!(warning.starts_with("305 sipedge \"no common codec: XXX"), "{warning}");
         assert!(warning.len() <= 250, "{}", warning.len());
@@ -423,7 +424,7 @@ mod tests {
         ] {
             let ended = leg().handle_session(SessionEvent::Ended(end));
             assert!(
-                matches!(ended, Action::Tell(LegEvent::Ended(c)) if c == cause),
+                matches!(ended, Action::Tell(LegEvent::Ended(end)) if end.cause == cause),
                 "{ended:?}, not {cause}"
             );
         }

@@ -131,7 +131,7 @@ pub(super) fn no_common_codec(offered: &[String]) -> String {
 /// What an INVITE hears whose offer media cannot serve, with words on what is wrong.
 fn refuse(refusal: &MediaRefusal) -> Answer {
     let status =
-        StatusCode::new(cause::to_status(refusal.cause())).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
+        StatusCode::new(cause::to_status(refusal.cause().into())).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
     with_words(Answer::new(status), refusal)
 }
 

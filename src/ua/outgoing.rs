@@ -5,7 +5,7 @@ use super::offers::{Action, Offers, Unreadable, body_of, read_sdp};
 use super::redirect::Redirects;
 use super::within::{Terms, Within};
 use super::{Identity, cause};
-use crate::base::{CallId, Cause, LegId};
+use crate::base::{CallId, Cause, End, LegId};
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
@@ -183,8 +183,8 @@ impl OutgoingLeg {
                 if let Some(call) = self.elsewhere(&failure).or_else(|| self.redirected(&failure)) {
                     return Action::Dial(Box::new(call));
                 }
-                let cause = self.failure_cause(&failure);
-                self.ending.over(cause)
+                let end = self.failure_end(&failure);
+                self.ending.over(end)
             }
             SessionEvent::Ended(end) => self.ending.over(cause::from_end(&end)),
             SessionEvent::Confirmed { .. }
@@ -215,17 +215,19 @@ impl OutgoingLeg {
         self.ending.is_over()
     }
 
-    fn failure_cause(&self, failure: &CallFailure) -> Cause {
-        match failure {
+    fn failure_end(&self, failure: &CallFailure) -> End {
+        let cause = match failure {
             CallFailure::Status { status, q850, .. } => {
-                cause::from_failure(status.code(), *q850, self.is_ringing)
+                let cause = cause::from_failure(status.code(), *q850, self.is_ringing);
+                return End { cause, status: Some(status.code()), q850: *q850 };
             }
             CallFailure::Redirected { status, .. } => cause::from_status(status.code(), self.is_ringing),
             CallFailure::Credentials(_) => Cause::Unauthorized,
             CallFailure::Timeout | CallFailure::Transport => Cause::Unreachable,
             CallFailure::BadAnswer(_) => Cause::RemoteFailure,
             CallFailure::Congestion => Cause::Congestion,
-        }
+        };
+        cause.into()
     }
 
     /// The same call to the next place, when nobody was there who could take it (RFC 3263 §4.3). Who has heard something of
@@ -417,7 +419,7 @@ mod tests {
 
     fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {
         match leg.handle_session(event) {
-            Action::Tell(LegEvent::Ended(cause)) => cause,
+            Action::Tell(LegEvent::Ended(end)) => end.cause,
             other => panic!("{other:?}"),
         }
     }
@@ -520,11 +522,11 @@ mod tests {
     #[test]
     fn a_hangup_carries_its_reason_and_silences_the_leg() {
         let mut l = leg();
-        let command = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout));
+        let command = l.handle_command(LegCommand::Hangup(Cause::MediaTimeout.into()));
         let Action::Session(SessionCommand::Hangup(Some(reason))) = command else { panic!() };
         assert_eq!((reason.q850_cause(), reason.text.as_deref()), (Some(102), Some("media timeout")));
         assert!(matches!(l.handle_session(SessionEvent::Ended(CallEnd::Local)), Action::None));
-        assert!(matches!(l.handle_command(LegCommand::Hangup(Cause::Normal)), Action::None));
+        assert!(matches!(l.handle_command(LegCommand::Hangup(Cause::Normal.into())), Action::None));
     }
 
     #[test]

@@ -154,7 +154,8 @@ impl Within {
             TransferState::Ringing => StatusCode::RINGING,
             TransferState::Done => StatusCode::OK,
             TransferState::Failed(why) => {
-                let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::SERVER_ERROR);
+                let status =
+                    StatusCode::new(cause::to_status(why.into())).unwrap_or(StatusCode::SERVER_ERROR);
                 if was_asked {
                     return SessionCommand::AnswerRefer(Answer::new(status));
                 }

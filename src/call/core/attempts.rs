@@ -20,11 +20,11 @@ impl Call {
     pub(super) fn try_next(&mut self, now: Instant) {
         while self.is_trying() && self.callees.is_empty() {
             let Some(attempt) = self.attempts.pop_front() else {
-                return self.come_to_nothing(self.failure.unwrap_or(Cause::Unavailable));
+                return self.come_to_nothing(self.failure.unwrap_or(Cause::Unavailable.into()));
             };
             let is_forward = !attempt.when.is_empty();
             if !attempt.continues {
-                let occasion = self.last_failure.and_then(Occasion::of);
+                let occasion = self.last_failure.and_then(|end| Occasion::of(end.cause));
                 self.was_skipped = is_forward && !occasion.is_some_and(|o| attempt.when.contains(&o));
             }
             if self.was_skipped {
@@ -39,7 +39,7 @@ impl Call {
                 self.callees.push(Callee { leg, target, progress: Progress::Opening, party: None });
             }
             if self.callees.is_empty() {
-                self.note_failure(Cause::Unavailable);
+                self.note_failure(Cause::Unavailable.into());
                 continue;
             }
             let patience = self.caller.incoming.ring_timeout.unwrap_or(DEFAULT_RING_TIMEOUT);
@@ -51,20 +51,22 @@ impl Call {
     }
 
     /// A party that is rung came to nothing; `is_gone`: it said so itself, or never was.
-    pub(super) fn give_up(&mut self, now: Instant, leg: LegId, cause: Cause, is_gone: bool) {
+    pub(super) fn give_up(&mut self, now: Instant, leg: LegId, end: impl Into<End>, is_gone: bool) {
+        let end = end.into();
+        let cause = end.cause;
         let Some(at) = self.callees.iter().position(|c| c.leg == leg) else { return };
         let callee = self.callees.swap_remove(at);
         self.outputs.push_back(Output::Note(Note::Failed(leg, cause)));
         if is_gone {
             self.release(&callee);
         } else {
-            self.close(&callee, cause);
+            self.close(&callee, end);
         }
-        self.note_failure(cause);
+        self.note_failure(end);
         // a person who declines does so at all places where the call rings
         if cause == Cause::Declined {
             let others = std::mem::take(&mut self.callees);
-            others.iter().for_each(|c| self.close(c, cause));
+            others.iter().for_each(|c| self.close(c, end));
         }
         if !self.callees.is_empty() {
             return;
@@ -72,31 +74,31 @@ impl Call {
         if Occasion::of(cause).is_some() {
             self.try_next(now);
         } else {
-            self.come_to_nothing(self.failure.unwrap_or(cause));
+            self.come_to_nothing(self.failure.unwrap_or(end));
         }
     }
 
     /// Nobody was reached: the end of a call, and not of one that is transferred.
-    pub(super) fn come_to_nothing(&mut self, cause: Cause) {
+    pub(super) fn come_to_nothing(&mut self, end: End) {
         if self.transfer.is_some() {
-            self.fail_transfer(cause);
+            self.fail_transfer(end.cause);
         } else {
-            self.end(cause, None);
+            self.end(end, None);
         }
     }
 
-    pub(super) fn note_failure(&mut self, cause: Cause) {
+    pub(super) fn note_failure(&mut self, end: End) {
         for failure in [&mut self.failure, &mut self.last_failure] {
-            if failure.is_none_or(|known| weight(cause) > weight(known)) {
-                *failure = Some(cause);
+            if failure.is_none_or(|known| weight(end.cause) > weight(known.cause)) {
+                *failure = Some(end);
             }
         }
     }
 
     /// Ends a leg that is rung.
-    pub(super) fn close(&mut self, callee: &Callee, cause: Cause) {
+    pub(super) fn close(&mut self, callee: &Callee, end: End) {
         if callee.progress != Progress::Opening {
-            self.tell(callee.leg, LegCommand::Hangup(cause));
+            self.tell(callee.leg, LegCommand::Hangup(end));
         }
         self.release(callee);
     }
@@ -125,7 +127,7 @@ impl Call {
         let (source, from) = (source.clone(), from.clone());
         let account = self.caller.party.profile.account.clone();
         let mut particulars = self.caller.incoming.particulars.clone();
-        if let Some(cause) = self.diversion {
+        if let Some(End { cause, .. }) = self.diversion {
             let from = super::super::leg::Party { user: self.caller.incoming.to.clone(), display: None };
             particulars.diversions.insert(0, super::super::leg::Diversion { from, why: Occasion::of(cause) });
         }

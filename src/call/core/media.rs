@@ -22,6 +22,7 @@ impl Call {
                 if let Some(party) = self.party_mut(leg) {
                     party.is_negotiated = true;
                     party.codec = Some(codec);
+                    party.description = None;
                     self.change_codec(leg);
                     self.report_media(leg, MediaState::Connected { codec: codec.name() });
                 }
@@ -37,6 +38,7 @@ impl Call {
                     self.report_media(leg, MediaState::Closed);
                 }
             }
+            MediaEvent::OtherCodec { leg } => self.settle_codec(leg),
             MediaEvent::Dtmf { leg, digit } => self.handle_heard(leg, digit),
         }
     }
@@ -64,7 +66,7 @@ impl Call {
             self.give_up(now, leg, cause, false);
         } else if leg != self.caller.party.leg && self.transfer.is_some() {
             // whoever transfers may have nothing more to say
-            self.tell(leg, LegCommand::Hangup(cause));
+            self.tell(leg, LegCommand::Hangup(cause.into()));
             self.let_go(leg);
         } else {
             self.end(cause, None);

@@ -24,6 +24,7 @@ impl Call {
         if leg == self.caller.party.leg && self.bridged.is_none() {
             self.caller.early = Some(sdp);
         } else {
+            self.keep(leg, &sdp);
             self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
         }
     }
@@ -86,11 +87,11 @@ impl Call {
         if self.joining.take_if(|j| j.leg == leg).is_some() {
             let cause = refusal.cause();
             self.tell(leg, LegCommand::RefuseOffer(refusal));
-            self.tell(leg, LegCommand::Hangup(cause));
+            self.tell(leg, LegCommand::Hangup(cause.into()));
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
-        if self.free_codec(leg, &refusal) {
+        if self.free_codec(leg, &refusal) || self.free_other(leg, &refusal) {
             return;
         }
         if self.callee(leg).is_some() {
@@ -109,11 +110,15 @@ impl Call {
         let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
         let Some(party) = self.party_mut(leg) else { return };
         if !is_first && std::mem::take(&mut party.is_asking) {
+            if self.transfer.is_none() {
+                self.bind_codec(); // the second look came to nothing as well
+            }
             self.tell(leg, LegCommand::RefuseOffer(refusal));
             return self.offer_if_due(leg);
         }
         let was_asked = std::mem::take(&mut party.is_asked);
-        if is_first || !party.is_negotiated {
+        let is_answer = party.description.take().is_some();
+        if is_first || is_answer || !party.is_negotiated {
             let cause = refusal.cause();
             if is_first {
                 self.tell(leg, LegCommand::RefuseOffer(refusal));

@@ -10,7 +10,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Parting {
     pub(super) leg: LegId,
-    pub(super) cause: Cause,
+    pub(super) end: End,
     pub(super) until: Instant,
 }
 
@@ -19,17 +19,17 @@ impl Call {
     pub(super) fn answer_caller(&mut self, answer: Option<Box<SessionDescription>>) {
         self.caller.is_answered = true;
         self.tell(self.caller.party.leg, LegCommand::Answer { answer });
-        if let Some(Parting { leg, cause, .. }) = self.parting.take() {
-            self.end(cause, Some(leg));
+        if let Some(Parting { leg, end, .. }) = self.parting.take() {
+            self.end(end, Some(leg));
         }
     }
 
     /// Who answered is gone: the call ends, as soon as its caller knows that it was answered.
-    pub(super) fn part(&mut self, now: Instant, leg: LegId, cause: Cause) {
+    pub(super) fn part(&mut self, now: Instant, leg: LegId, end: End) {
         if self.caller.is_answered {
-            self.end(cause, Some(leg));
+            self.end(end, Some(leg));
         } else if self.parting.is_none() {
-            self.parting = Some(Parting { leg, cause, until: now + LIMIT });
+            self.parting = Some(Parting { leg, end, until: now + LIMIT });
         }
     }
 }

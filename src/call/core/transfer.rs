@@ -95,64 +95,6 @@ impl Call {
         self.go_on_alone(cause);
     }
 
-    /// The new party speaks no codec of who stays: where that one can be offered another, the new party is offered all it
-    /// speaks. True when it is.
-    pub(super) fn free_codec(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
-        let stays = &mut self.caller.party;
-        let may_change = self.transfer.is_some() && stays.profile.takes_reoffer && !stays.is_free;
-        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
-        let callee = self.callees.iter().find(|c| c.leg == leg && c.progress == Progress::Offering);
-        let Some(party) = callee.and_then(|c| c.party.as_ref()).filter(|_| may_change && is_no_codec) else {
-            return false;
-        };
-        stays.is_free = true;
-        let (stays, profile) = (stays.leg, party.profile.media.clone());
-        self.media(MediaCommand::FreeCodec(stays, true));
-        self.media(MediaCommand::CreateOffer { leg, profile });
-        true
-    }
-
-    /// The codec of the new party is known: who stays is offered it, if that is another one.
-    pub(super) fn change_codec(&mut self, leg: LegId) {
-        let stays = &self.caller.party;
-        let Some(new) =
-            self.partner.as_ref().filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some())
-        else {
-            return;
-        };
-        if new.codec == stays.codec {
-            return self.bind_codec();
-        }
-        if leg == new.leg && self.transfer.is_none() {
-            let stays = stays.leg;
-            self.media(MediaCommand::FreeCodec(stays, false));
-            if let Some(party) = self.party_mut(stays) {
-                party.is_offer_due = true;
-            }
-            self.offer_if_due(stays);
-        }
-    }
-
-    /// Who stays does not take the codec of the new party, and the two hear nothing of each other: the end. True when it
-    /// is so.
-    pub(super) fn keeps_codec(&mut self, leg: LegId) -> bool {
-        let is_so = self.caller.party.is_free
-            && self.caller.party.leg == leg
-            && self.transfer.is_none()
-            && self.partner.as_ref().is_some_and(|p| p.codec != self.caller.party.codec);
-        if is_so {
-            self.end(Cause::NoCommonCodec, None);
-        }
-        is_so
-    }
-
-    /// Who stays has its codec for good.
-    fn bind_codec(&mut self) {
-        if std::mem::take(&mut self.caller.party.is_free) {
-            self.media(MediaCommand::FreeCodec(self.caller.party.leg, false));
-        }
-    }
-
     /// What was to come in the place of the partner does not: the two go on, or who stays is alone.
     pub(super) fn go_on_alone(&mut self, cause: Cause) {
         match self.partner.as_ref().map(|p| p.leg) {
@@ -215,12 +157,12 @@ impl Call {
     }
 
     fn leave(&mut self, party: &Party) {
-        self.tell(party.leg, LegCommand::Hangup(Cause::Transferred));
+        self.tell(party.leg, LegCommand::Hangup(Cause::Transferred.into()));
         self.media(MediaCommand::Release(party.leg));
     }
 
     /// Whether two talk, and nothing is about to change that.
-    fn is_settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         self.state == State::Active
             && self.caller.is_answered
             && self.partner.is_some()
@@ -230,7 +172,7 @@ impl Call {
     }
 
     /// Makes this leg the partner, and the other party the one that others are rung for. False when it is neither.
-    fn make_partner(&mut self, leg: LegId) -> bool {
+    pub(super) fn make_partner(&mut self, leg: LegId) -> bool {
         let Some(partner) = &mut self.partner else { return false };
         if leg != self.caller.party.leg {
             return leg == partner.leg;

@@ -43,7 +43,7 @@ impl Dialer for Joiner {
             let (commands, back) = mpsc::channel(LEG_COMMANDS);
             match switch.replace(call, old, incoming, commands).await {
                 Ok(far) => tie(leg, inbox, far, back).await,
-                Err(cause) => drop(leg.send(LegEvent::Ended(cause)).await),
+                Err(cause) => drop(leg.send(LegEvent::Ended(cause.into())).await),
             }
         });
         Ok(OpenedLeg { profile: profile(), commands })
@@ -83,7 +83,7 @@ async fn tie(
             command = from_far.recv() => (&near, command),
         };
         // a call that is gone without a word
-        let command = command.unwrap_or(LegCommand::Hangup(Cause::Internal));
+        let command = command.unwrap_or(LegCommand::Hangup(Cause::Internal.into()));
         let is_last = matches!(command, LegCommand::Hangup(_));
         if let Some(word) = word(command)
             && !to.send(word).await
@@ -105,7 +105,7 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::Offer(sdp) => LegEvent::Offer(sdp),
         LegCommand::AnswerOffer(sdp) => LegEvent::OfferAnswered(sdp),
         LegCommand::RefuseOffer(refusal) => LegEvent::OfferRefused(refusal.cause()),
-        LegCommand::Hangup(cause) => LegEvent::Ended(cause),
+        LegCommand::Hangup(end) => LegEvent::Ended(end),
         // both talk already, keys go with the media, and its state is that of a loop
         LegCommand::Dial(_)
         | LegCommand::Ring

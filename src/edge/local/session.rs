@@ -113,7 +113,7 @@ impl LocalLeg {
             // there is nobody to call back: a trunk's number may be anybody's
             (Extension::Callback, Source::Trunk(_) | Source::Local(_)) => {
                 self.state = State::Over;
-                return self.outputs.push_back(Output::Tell(LegEvent::Ended(Cause::NotFound)));
+                return self.outputs.push_back(Output::Tell(LegEvent::Ended(Cause::NotFound.into())));
             }
             _ => State::Talking,
         };
@@ -130,7 +130,7 @@ impl LocalLeg {
         match std::mem::replace(&mut self.state, State::Over) {
             State::HangsUp(_, account) => {
                 self.state = State::CallsBack(now + CALL_BACK_AFTER, account);
-                self.outputs.push_back(Output::Tell(LegEvent::Ended(Cause::Normal)));
+                self.outputs.push_back(Output::Tell(LegEvent::Ended(Cause::Normal.into())));
             }
             State::CallsBack(_, account) => self.outputs.push_back(Output::CallBack(account)),
             other @ (State::New | State::Talking | State::Over) => self.state = other,
@@ -191,7 +191,7 @@ mod tests {
             let application = format!("Application({:?})", extension.application());
             assert!(said[0].contains("Ringing") && said[1].contains(&application), "{said:?}");
             assert_eq!((leg.poll_timeout(), leg.is_over()), (None, false));
-            leg.handle_command(LegCommand::Hangup(Cause::Normal), t0);
+            leg.handle_command(LegCommand::Hangup(Cause::Normal.into()), t0);
             assert!(leg.is_over());
         }
         assert_eq!(Extension::from_name("nothing"), None);
@@ -222,7 +222,7 @@ mod tests {
         let t0 = Instant::now();
         let mut leg = LocalLeg::new(Extension::Callback);
         leg.handle_command(dial(Source::Account("anna".into())), t0);
-        leg.handle_command(LegCommand::Hangup(Cause::Normal), t0);
+        leg.handle_command(LegCommand::Hangup(Cause::Normal.into()), t0);
         assert_eq!(leg.poll_timeout(), Some(t0 + CALL_BACK_AFTER));
     }
 

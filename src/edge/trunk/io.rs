@@ -285,11 +285,11 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     }
     let permit = match context.registry.admit_any() {
         Ok(permit) => permit,
-        Err(cause) => return refuse(answer_to(cause)).await,
+        Err(cause) => return refuse(answer_to(cause.into())).await,
     };
     match context.switch.incoming(told, commands, Box::new(permit)) {
         Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, handle, events, call, inbox))),
-        Err(cause) => refuse(answer_to(cause)).await,
+        Err(cause) => refuse(answer_to(cause.into())).await,
     }
 }
 
@@ -306,7 +306,7 @@ async fn run_incoming(
     while !leg.is_over() {
         let mut action = tokio::select! {
             command = commands.recv() => {
-                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
+                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal.into())))
             }
             event = events.recv() => match event {
                 Some(event) => leg.handle_session(event),
@@ -462,7 +462,7 @@ async fn run(
     while !leg.is_over() {
         let mut action = tokio::select! {
             command = commands.recv() => {
-                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal)))
+                leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal.into())))
             }
             event = next_event(&mut session) => match event {
                 Some(event) => {

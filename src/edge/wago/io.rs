@@ -139,14 +139,15 @@ impl Wago {
             Action::Reject => {
                 let (id, refusal) = wire::read_reject(body)?;
                 let change = |call: &mut WagoCall| {
-                    call.reject(refusal, SystemTime::now()).map(|cause| ((), Some(LegEvent::Ended(cause))))
+                    call.reject(refusal, SystemTime::now())
+                        .map(|cause| ((), Some(LegEvent::Ended(cause.into()))))
                 };
                 let (entry, ()) = self.change(id, account, change).await?;
                 Ok(about(&entry, "Call rejected"))
             }
             Action::Hangup => {
                 let change = |call: &mut WagoCall| {
-                    call.hangup(SystemTime::now()).map(|cause| ((), Some(LegEvent::Ended(cause))))
+                    call.hangup(SystemTime::now()).map(|cause| ((), Some(LegEvent::Ended(cause.into()))))
                 };
                 let (entry, ()) = self.change(wire::read_call(body)?, account, change).await?;
                 Ok(about(&entry, "Call ended"))

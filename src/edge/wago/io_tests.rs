@@ -185,8 +185,8 @@ impl Listener {
 
 async fn hangup(inbox: &mut Receiver<LegCommand>) -> Cause {
     loop {
-        if let LegCommand::Hangup(cause) = inbox.recv().await.unwrap() {
-            return cause;
+        if let LegCommand::Hangup(end) = inbox.recv().await.unwrap() {
+            return end.cause;
         }
     }
 }

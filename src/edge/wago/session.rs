@@ -133,7 +133,7 @@ impl WagoCall {
                     self.event("call.dtmf", Some(("digit", json!(key.digit.to_string()))));
                 }
             }
-            LegCommand::Hangup(cause) => self.end(cause::end_reason(cause), now),
+            LegCommand::Hangup(end) => self.end(cause::end_reason(end.cause), now),
             // a dial makes this call, browsers take no offers here, and nobody transfers
             LegCommand::Dial(_) | LegCommand::Offer(_) | LegCommand::Notify(_) => {}
         }
@@ -347,7 +347,7 @@ mod tests {
         let json = c.to_json();
         assert_eq!(json["answeredAt"], "2026-01-15T12:00:07Z");
         assert_eq!(json["media"], json!({"webrtc": "connected", "codec": "pcmu"}));
-        c.handle_command(LegCommand::Hangup(Cause::Normal), at(9));
+        c.handle_command(LegCommand::Hangup(Cause::Normal.into()), at(9));
         assert_eq!(show(&c), ("ended".into(), json!("remote_ended"), json!("closed")));
         assert_eq!(c.to_json()["endedAt"], "2026-01-15T12:00:09Z");
     }
@@ -355,7 +355,7 @@ mod tests {
     #[test]
     fn the_first_end_counts_and_nothing_revives_an_ended_call() {
         let mut c = call();
-        c.handle_command(LegCommand::Hangup(Cause::Busy), at(1));
+        c.handle_command(LegCommand::Hangup(Cause::Busy.into()), at(1));
         assert_eq!(c.hangup(at(2)).unwrap_err().status, 404);
         c.handle_command(LegCommand::Answer { answer: None }, at(3));
         c.handle_lost(at(4));
@@ -429,7 +429,7 @@ mod tests {
             (Cause::NoAnswer, "timeout"),
         ] {
             let mut given_up = incoming();
-            given_up.handle_command(LegCommand::Hangup(cause), at(1));
+            given_up.handle_command(LegCommand::Hangup(cause.into()), at(1));
             assert_eq!(show(&given_up).1, reason);
             assert_eq!(given_up.answer(at(2)).unwrap_err().status, 404);
         }
@@ -465,7 +465,7 @@ mod tests {
         assert!(c.close());
         c.handle_command(LegCommand::MediaState(MediaState::Closed), at(3));
         c.handle_command(LegCommand::MediaState(MediaState::Failed(Cause::IceFailed)), at(4));
-        c.handle_command(LegCommand::Hangup(Cause::Normal), at(5));
+        c.handle_command(LegCommand::Hangup(Cause::Normal.into()), at(5));
         let wanted = [
             ("call.state", json!("starting")),
             ("webrtc.connected", json!("starting")),

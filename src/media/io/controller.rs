@@ -273,6 +273,11 @@ impl Controller {
                     self.say(MediaEvent::Lost { leg, cause }).await;
                 }
             }
+            News::OtherCodec => {
+                if let Some(leg) = self.legs.iter().find(|l| has_plain(l)).map(|l| l.id) {
+                    self.say(MediaEvent::OtherCodec { leg }).await;
+                }
+            }
             News::Pressed(digit) => {
                 let is_its = |l: &Leg| has_plain(l) || l.current.as_ref().is_some_and(|t| t.stream == stream);
                 if let Some(leg) = self.legs.iter().find(|l| is_its(l)).map(|l| l.id) {

@@ -245,6 +245,7 @@ impl Driver {
                 }
                 Some(Output::Lost(id, cause)) => self.tell(id, News::Lost(cause)),
                 Some(Output::Pressed(id, digit)) => self.tell(id, News::Pressed(digit)),
+                Some(Output::OtherCodec(id)) => self.tell(id, News::OtherCodec),
             }
         }
         self.flush();

@@ -34,6 +34,8 @@ pub enum News {
     Lost(Cause),
     /// Its far side pressed a key.
     Pressed(Digit),
+    /// Its far side sends another of the codecs that it accepted than the one in use.
+    OtherCodec,
 }
 
 /// Where news of streams go.

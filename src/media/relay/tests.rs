@@ -7,6 +7,7 @@ const PCMU: Format = Format {
     codec: Codec::Pcmu,
     payload_in: 0,
     payload_out: 0,
+    others_in: [None; 3],
     events_in: [Some(EventFormat { payload_type: 101, clock_rate: 8_000 }), None],
     event_out: Some(EventFormat { payload_type: 96, clock_rate: 8_000 }),
 };
@@ -144,6 +145,7 @@ fn an_event_of_another_clock_keeps_one_start_on_the_audios_timeline_and_its_dura
         codec: Codec::Opus,
         payload_in: 111,
         payload_out: 107,
+        others_in: [None; 3],
         events_in: [Some(EventFormat { payload_type: 126, clock_rate: 8_000 }), None],
         event_out: Some(EventFormat { payload_type: 101, clock_rate: 48_000 }),
     };
@@ -202,6 +204,7 @@ const OPUS: Format = Format {
     codec: Codec::Opus,
     payload_in: 111,
     payload_out: 107,
+    others_in: [None; 3],
     events_in: [Some(EventFormat { payload_type: 126, clock_rate: 8_000 }), None],
     event_out: Some(EventFormat { payload_type: 101, clock_rate: 48_000 }),
 };

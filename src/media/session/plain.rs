@@ -233,9 +233,12 @@ pub fn read_plain_answer(
     let event_out = event_for(&codecs, codec);
     let known = offer.codecs.iter().find(|(c, _)| *c == codec);
     let payload_in = known.map_or_else(|| codec.payload_type(), |(_, payload_type)| *payload_type);
+    let is_answered = |c: Codec| choose(&codecs, &[c], &codecs).is_ok();
+    let mut others = offer.codecs.iter().filter(|(c, _)| *c != codec && is_answered(*c)).map(|(_, pt)| *pt);
+    let others_in = std::array::from_fn(|_| others.next());
     Ok(PlainRemote {
         // RFC 3264 §6.1: we send what the answer says and receive what the offer said
-        format: format(codec, payload_in, line.payload_type, offer.events, event_out),
+        format: Format { others_in, ..format(codec, payload_in, line.payload_type, offer.events, event_out) },
         direction: plain_direction(sdp, media, rtp),
         rtp,
         rtcp,

@@ -110,6 +110,7 @@ fn without_another_leg_the_browsers_first_codec_is_taken_with_its_own_payload_ty
             codec: Codec::Opus,
             payload_in: 111,
             payload_out: 111,
+            others_in: [None; 3],
             events_in: [Some(wide), None],
             event_out: Some(wide),
         }

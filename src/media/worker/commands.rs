@@ -37,6 +37,7 @@ impl Worker {
             holding: None,
             is_mute: false,
             last_heard: now,
+            is_other_codec_told: false,
             is_expected: false,
             is_timed_out: false,
             has_reported: false,
@@ -59,6 +60,7 @@ impl Worker {
         let slot = self.slot(id)?;
         let (sequence, timestamp) = (self.seed.next_u32(), self.seed.next_u32());
         let stream = self.streams.get_mut(slot).ok_or(CommandError::NoStream)?;
+        stream.is_other_codec_told = false;
         match (&mut stream.outgoing, stream.format) {
             (Some(outgoing), Some(before)) if before.codec != format.codec => {
                 outgoing.set_codec(format.codec)

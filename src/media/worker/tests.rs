@@ -15,6 +15,7 @@ const PCMU: Format = Format {
     codec: Codec::Pcmu,
     payload_in: 0,
     payload_out: 0,
+    others_in: [None; 3],
     events_in: [Some(EventFormat { payload_type: 101, clock_rate: 8_000 }), None],
     event_out: Some(EventFormat { payload_type: 101, clock_rate: 8_000 }),
 };

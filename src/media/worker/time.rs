@@ -37,6 +37,9 @@ impl Worker {
         if let Some((id, digit)) = self.pressed.pop() {
             return Some(Output::Pressed(id, digit));
         }
+        if let Some(id) = self.other_codecs.pop() {
+            return Some(Output::OtherCodec(id));
+        }
         while let Some(at) = self.keying_at {
             let Some(slot) = self.keying.get(at).copied() else {
                 self.keying_at = None;

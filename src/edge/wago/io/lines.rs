@@ -253,7 +253,7 @@ async fn ring(lines: Arc<Lines>, leg: LegRef, account: Arc<Account>, mut inbox: 
     let call = WagoCall::inbound(leg.call, dial.from, dial.target.number, SystemTime::now());
     let word = match lines.follow(account.name(), inbox, || Ok::<_, Infallible>((leg.clone(), call))) {
         Ok(true) => LegEvent::Ringing,
-        Ok(false) => LegEvent::Ended(Cause::Busy), // it calls itself
+        Ok(false) => LegEvent::Ended(Cause::Busy.into()), // it calls itself
     };
     leg.send(word).await;
 }

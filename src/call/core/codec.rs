@@ -1,0 +1,109 @@
+//! A codec that one party speaks and the other one does not, and what is done about it: who takes offers within the call is
+//! offered another one.
+//!
+//! A party is **free** while it may be offered another codec than its own: the other party is then not held to that.
+
+use super::*;
+
+impl Call {
+    /// A party answers, or offers, codecs of which the other one speaks none: an answer after early media with another codec
+    /// (RFC 3261 §13.2.2.4: of another dialog), or a re-INVITE. Where the other one takes offers, what was refused is looked
+    /// at again without regard to its codec, and it is offered the new one afterwards. True when it is so.
+    pub(super) fn free_other(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
+        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
+        let is_partner = self.partner.as_ref().is_some_and(|p| p.leg == leg);
+        // what the caller offers anew is looked at once the call is answered
+        let is_caller = leg == self.caller.party.leg && self.caller.offer.is_none() && self.is_settled();
+        if !is_no_codec || self.transfer.is_some() || !(is_partner || is_caller) {
+            return false;
+        }
+        let may_change = |p: &Party| p.profile.takes_reoffer && !p.is_free;
+        let other = if is_partner { Some(&self.caller.party) } else { self.partner.as_ref() };
+        if !other.is_some_and(may_change) {
+            return false;
+        }
+        let Some(party) = self.party_mut(leg) else { return false };
+        let (is_asking, profile) = (party.is_asking, party.profile.media.clone());
+        let Some(sdp) = party.description.take() else { return false };
+        if !self.make_partner(leg) {
+            return false;
+        }
+        let stays = &mut self.caller.party;
+        stays.is_free = true;
+        let stays = stays.leg;
+        self.media(MediaCommand::FreeCodec(stays, true));
+        self.media(match is_asking {
+            true => MediaCommand::AcceptOffer { leg, profile, sdp },
+            false => MediaCommand::AcceptAnswer { leg, sdp },
+        });
+        true
+    }
+
+    /// A party sends another codec than the one that was settled, as it may when its answer had several: it is offered that
+    /// one alone.
+    pub(super) fn settle_codec(&mut self, leg: LegId) {
+        if self.state == State::Active
+            && self.party(leg).is_some_and(|p| p.profile.takes_reoffer && !p.is_asked && !p.is_asking)
+        {
+            self.offer(leg);
+        }
+    }
+
+    /// The new party speaks no codec of who stays: where that one can be offered another, the new party is offered all it
+    /// speaks. True when it is.
+    pub(super) fn free_codec(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
+        let stays = &mut self.caller.party;
+        let may_change = self.transfer.is_some() && stays.profile.takes_reoffer && !stays.is_free;
+        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
+        let callee = self.callees.iter().find(|c| c.leg == leg && c.progress == Progress::Offering);
+        let Some(party) = callee.and_then(|c| c.party.as_ref()).filter(|_| may_change && is_no_codec) else {
+            return false;
+        };
+        stays.is_free = true;
+        let (stays, profile) = (stays.leg, party.profile.media.clone());
+        self.media(MediaCommand::FreeCodec(stays, true));
+        self.media(MediaCommand::CreateOffer { leg, profile });
+        true
+    }
+
+    /// The codec of the new party is known: who stays is offered it, if that is another one.
+    pub(super) fn change_codec(&mut self, leg: LegId) {
+        let stays = &self.caller.party;
+        let Some(new) =
+            self.partner.as_ref().filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some())
+        else {
+            return;
+        };
+        if new.codec == stays.codec {
+            return self.bind_codec();
+        }
+        if leg == new.leg && self.transfer.is_none() {
+            let stays = stays.leg;
+            self.media(MediaCommand::FreeCodec(stays, false));
+            if let Some(party) = self.party_mut(stays) {
+                party.is_offer_due = true;
+            }
+            self.offer_if_due(stays);
+        }
+    }
+
+    /// Who stays does not take the codec of the new party, and the two hear nothing of each other: the end. True when it
+    /// is so.
+    pub(super) fn keeps_codec(&mut self, leg: LegId) -> bool {
+        let is_so = self.caller.party.is_free
+            && self.caller.party.leg == leg
+            && self.transfer.is_none()
+            && self.partner.as_ref().is_some_and(|p| p.codec != self.caller.party.codec);
+        if is_so {
+            self.end(Cause::NoCommonCodec, None);
+        }
+        is_so
+    }
+
+    /// Who stays has its codec for good.
+    pub(super) fn bind_codec(&mut self) {
+        if std::mem::take(&mut self.caller.party.is_free) {
+            self.media(MediaCommand::FreeCodec(self.caller.party.leg, false));
+        }
+    }
+}
