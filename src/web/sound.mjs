@@ -1,5 +1,5 @@
 // Sounds of the telephone itself: it rings, it tells that the other side rings, its keys have tones.
-import { audio } from './media.mjs';
+import { audio } from './level.mjs';
 
 const LOW = [697, 770, 852, 941];
 const HIGH = [1209, 1336, 1477];
