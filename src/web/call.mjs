@@ -19,6 +19,7 @@ export class Call {
   #isOurs = true;
   #keys = '';
   #sending = null;
+  #lostAt = null;
 
   /** `latest` gives the last word of an event about a call, if there was one: events may be faster than answers. */
   constructor({ api, element, name, number, since, latest, onChange, onEnd }) {
@@ -132,7 +133,8 @@ export class Call {
 
   #mediaChanged() {
     if (this.isOver) return;
-    if (this.media.path === 'connected' && !this.#isOurs) {
+    if (this.isHeard) this.#lostAt = null;
+    if (this.isHeard && !this.#isOurs) {
       this.#isOurs = true;
       this.#claim({ steal: true });
     }
@@ -146,9 +148,9 @@ export class Call {
 
   /** The sound is lost: it is sought again, unless somebody else has it. */
   async #recover(error) {
-    const end = Date.now() + RECOVER_MS;
+    this.#lostAt ??= Date.now();
     for (let taken = 0; !this.isOver; await pause(RETRY_MS)) {
-      if (Date.now() > end) return this.#fail(error);
+      if (Date.now() - this.#lostAt > RECOVER_MS) return this.#fail(error);
       const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(({ status }) => (status === 404 ? { call: { state: 'ended', endReason: 'failed' } } : {}));
       if (!call || this.isOver) continue;
       if (call.state === 'ended') return this.update(call);

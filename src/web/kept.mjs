@@ -24,3 +24,10 @@ export function keepNamesOf(calls) {
   const names = Object.entries(get('names') ?? {}).filter(([id]) => calls.some(({ callID }) => callID === id));
   set('names', Object.fromEntries(names));
 }
+
+/** The token comes in the fragment, which is never sent, and does not stay where it can be read over a shoulder. */
+export function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get('token');
+  if (location.hash) history.replaceState(null, '', location.pathname);
+  return token;
+}

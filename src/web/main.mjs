@@ -7,7 +7,7 @@ import * as kept from './kept.mjs';
 import { audio } from './level.mjs';
 import { microphone, stop } from './media.mjs';
 import { fill, flash } from './pad.mjs';
-import { key, ring, ringback } from './sound.mjs';
+import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
 import { $, isSame, say, warn } from './view.mjs';
@@ -32,7 +32,6 @@ const elsewhere = new Elsewhere({ nameFor, isHere: (id) => call?.id === id, onCh
 const handled = new Set();
 /** The last word about calls that this page does not know yet: events may be faster than answers. */
 const early = new Map();
-let sound = { name: '', stop: () => {} };
 let hint = '';
 let hintTimer;
 /** A token that waits for the end of the call. */
@@ -49,12 +48,6 @@ function nameFor({ callID, direction, from, to, displayName }, told) {
 const nameOf = (number) => suggestions.find((s) => s.number === number || isSame(s.name, number))?.name ?? number;
 
 // ---- what is shown
-
-function play(name) {
-  if (sound.name === name) return;
-  sound.stop();
-  sound = { name, stop: name === 'ring' ? ring() : name === 'ringback' ? ringback() : () => {} };
-}
 
 /** Everything follows from what is known. */
 function render() {
@@ -187,7 +180,10 @@ async function decline() {
 }
 
 async function hangUp() {
-  if (call && !(await call.hangUp()) && !call) warn(UNTOLD);
+  if (!call) return;
+  const heard = call.hangUp();
+  if (!isUp) warn(UNTOLD);
+  if (!(await heard) && !call) warn(UNTOLD);
 }
 
 /** Takes a call that is elsewhere; whoever has it lets it go when this page has its sound. */
@@ -256,7 +252,8 @@ async function onUp() {
   isUp = true;
   view.showLink('up');
   if ($('status').textContent === DOWN) say('');
-  if ($('alert').textContent === UNTOLD) warn('');
+  // what follows shows how things are
+  if ([UNTOLD, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
   if (call?.id && !calls.some((c) => c.callID === call.id)) {
     const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch(() => ({ call: { callID: call.id, state: 'ended', endReason: 'failed', answeredAt: call.since } }));
     call?.update(now);
@@ -340,13 +337,6 @@ function changeTo(token) {
   signIn(token);
 }
 
-/** The token comes in the fragment, which is never sent, and does not stay where it can be read over a shoulder. */
-function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (location.hash) history.replaceState(null, '', location.pathname);
-  return token;
-}
-
 // ---- keys and buttons
 
 $('sign-in').addEventListener('submit', (event) => {
@@ -391,7 +381,7 @@ document.addEventListener('keydown', () => audio(), { once: true });
 addEventListener('beforeunload', (event) => call?.isOurs && event.preventDefault());
 addEventListener('pagehide', () => call?.leave());
 addEventListener('hashchange', () => {
-  const token = takeToken();
+  const token = kept.takeToken();
   if (token) changeTo(token);
 });
 
@@ -403,7 +393,7 @@ if (!isSecureContext) {
   $('insecure').textContent = insecure(location);
   $('insecure').hidden = false;
 }
-const token = takeToken() ?? kept.get('token');
+const token = kept.takeToken() ?? kept.get('token');
 view.showLink('');
 fetch('/page/suggestions.json').then((r) => r.json()).then((page) => (suggestions = page.suggestions), () => {}).finally(() => {
   view.listSuggestions(suggestions, dial);

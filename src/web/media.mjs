@@ -16,11 +16,11 @@ export async function microphone() {
   return navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, autoGainControl: true } });
 }
 
-/** Whether a microphone may be opened without a question to the person. */
-const isAllowed = () => navigator.permissions?.query({ name: 'microphone' }).then(({ state }) => state === 'granted', () => false);
+/** Whether a microphone may be opened without a question to the person; not every browser tells. */
+const permission = async () => navigator.permissions?.query({ name: 'microphone' }).catch(() => null);
 
 export class Media {
-  #isClosed = false;
+  #closing = new AbortController();
   #isAsking = false;
   #progress = 0;
   #progressAt = 0;
@@ -37,14 +37,16 @@ export class Media {
     this.path = 'new';
     this.#take(stream);
     this.timer = setInterval(() => this.#look(), LOOK_MS);
-    this.onDevices = () => !this.hasMicrophone && this.#takeAnother();
-    navigator.mediaDevices.addEventListener('devicechange', this.onDevices);
+    const until = { signal: this.#closing.signal };
+    const look = () => !this.hasMicrophone && this.#takeAnother();
+    navigator.mediaDevices.addEventListener('devicechange', look, until);
+    permission().then((status) => status?.addEventListener('change', look, until));
   }
 
   /** Joins a call: our offer with its candidates, the server's answer with its own. Again: over another connection. */
   async attach(callID) {
     const config = await this.#config();
-    if (this.#isClosed) return;
+    if (this.#closing.signal.aborted) return;
     this.pc?.close();
     const pc = (this.pc = new RTCPeerConnection(config));
     this.sender = pc.addTrack(this.stream.getAudioTracks()[0], this.stream);
@@ -58,7 +60,7 @@ export class Media {
     pc.onconnectionstatechange = () => pc === this.pc && this.#follow(pc.connectionState);
     await pc.setLocalDescription();
     await gathered(pc);
-    if (this.#isClosed) return;
+    if (this.#closing.signal.aborted) return;
     const { type, sdp } = pc.localDescription;
     try {
       const answer = await this.api.post('/call/webrtc/offer', { callID, type, sdp });
@@ -76,7 +78,7 @@ export class Media {
   // ---- the path
 
   #enter(path) {
-    if (this.path === path || this.#isClosed) return;
+    if (this.path === path || this.#closing.signal.aborted) return;
     this.path = path;
     this.onChange();
   }
@@ -138,16 +140,16 @@ export class Media {
   }
 
   async #takeAnother() {
-    if (await isAllowed()) await this.takeMicrophone().catch(() => {}); // what is shown says that there is none
+    if ((await permission())?.state === 'granted') await this.takeMicrophone().catch(() => {}); // what is shown says that there is none
   }
 
   /** Speaks with whatever microphone there is now. */
   async takeMicrophone() {
-    if (this.#isAsking || this.#isClosed) return;
+    if (this.#isAsking || this.#closing.signal.aborted) return;
     this.#isAsking = true;
     try {
       const stream = await microphone();
-      if (this.#isClosed) return stop(stream);
+      if (this.#closing.signal.aborted) return stop(stream);
       await this.sender?.replaceTrack(stream.getAudioTracks()[0]);
       this.#take(stream);
     } finally {
@@ -161,9 +163,8 @@ export class Media {
   }
 
   close() {
-    this.#isClosed = true;
+    this.#closing.abort();
     clearInterval(this.timer);
-    navigator.mediaDevices.removeEventListener('devicechange', this.onDevices);
     this.onFailed = this.onChange = () => {};
     this.pc?.close();
     this.element.srcObject = null;

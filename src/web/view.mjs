@@ -68,7 +68,8 @@ export function showCall(call, isUp, hint) {
   $('talking-face').textContent = initial(call.name);
   $('talking-face').classList.toggle('pulse', !isTalking || !call.media?.wasConnected);
   $('talking-face').classList.toggle('held', isHeld || (isTalking && !call.isHeard));
-  $('hold').disabled = !isTalking || !!call.pending;
+  $('hold').disabled = !isTalking;
+  $('hold').setAttribute('aria-disabled', !!call.pending); // it keeps the focus, and does nothing
   $('keys').disabled = !isTalking;
   $('mute').disabled = !call.media?.hasMicrophone;
   toggle('mute', call.isMuted, ['Mute', 'Unmute'], ['#i-mic', '#i-muted']);

@@ -60,7 +60,7 @@ export function spoken(call) {
 /** A call of this account that is not in this tab. */
 export function elsewhere({ state, media }, isInTab) {
   const does = { starting: 'Ringing', ringing: 'Ringing', on_hold: 'On hold' }[state] ?? 'In call';
-  const place = isInTab ? 'in another tab' : /^connect/.test(media?.webrtc) ? 'in another window or on another device' : 'open nowhere: nobody hears it';
+  const place = isInTab ? 'in another tab' : /^connect/.test(media?.webrtc) ? 'in another window or on another device' : 'open nowhere';
   return `${does}, ${place}`;
 }
 

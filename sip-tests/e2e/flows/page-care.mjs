@@ -101,6 +101,20 @@ async function tabs({ report, person }) {
   await hangUp(second);
   await second.context().close();
 
+  console.log('  -- a call is taken to another device');
+  const [here, there] = [await person(), await person()];
+  await dial(here, '602');
+  await talks(here);
+  const [{ callID: moved }] = await calls(own);
+  await says(there, 'other-list', /on another device/);
+  await there.getByRole('button', { name: 'Take it here: Tone' }).click();
+  await talks(there);
+  // the first has no word of it: it notices that its sound stays away, and asks
+  await says(here, 'alert', /in another window or on another device/, 60_000);
+  report.equal('the first steps back there, too', await stateOf(own, moved), 'active');
+  await hangUp(there);
+  for (const page of [here, there]) await page.context().close();
+
   console.log('  -- a call that nobody hears is offered');
   const left = await own.make('602');
   const page = await person();
