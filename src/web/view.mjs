@@ -18,7 +18,7 @@ export function show(view) {
   if (view === 'sign-in') return $('token').focus();
   if (view !== 'idle') return $(`${view}-who`).focus({ preventScroll: true });
   if (!hasKeyboard.matches) return;
-  const back = before?.closest('#idle') && before.checkVisibility() ? before : $('number');
+  const back = before?.closest('#idle') && (before.checkVisibility?.() ?? true) ? before : $('number');
   before = null;
   // who was still pressing keys in the call must not dial the rest of them
   if (wasKeying) return $('idle-title').focus();
