@@ -27,7 +27,7 @@ pub(super) const SUGGESTIONS: [Suggestion; 5] = [
     Suggestion { number: "600", name: "Echo", hint: "You hear yourself, as the server hears you" },
     Suggestion { number: "602", name: "Tone", hint: "A steady tone of 1004 Hz" },
     Suggestion { number: "603", name: "Keys", hint: "Every key you press is played back" },
-    Suggestion { number: "604", name: "Music", hint: "Music made on the spot" },
+    Suggestion { number: "604", name: "Music", hint: "A quiet tune that goes on and on" },
     Suggestion { number: "601", name: "Callback", hint: "Hangs up, and calls you a second later" },
 ];
 /// Numbers beside those, and the extension behind each.

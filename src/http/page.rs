@@ -19,8 +19,15 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/main.mjs", "text/javascript; charset=utf-8", include_str!("../web/main.mjs")),
     ("/page/api.mjs", "text/javascript; charset=utf-8", include_str!("../web/api.mjs")),
     ("/page/call.mjs", "text/javascript; charset=utf-8", include_str!("../web/call.mjs")),
+    ("/page/elsewhere.mjs", "text/javascript; charset=utf-8", include_str!("../web/elsewhere.mjs")),
+    ("/page/field.mjs", "text/javascript; charset=utf-8", include_str!("../web/field.mjs")),
+    ("/page/kept.mjs", "text/javascript; charset=utf-8", include_str!("../web/kept.mjs")),
+    ("/page/level.mjs", "text/javascript; charset=utf-8", include_str!("../web/level.mjs")),
     ("/page/media.mjs", "text/javascript; charset=utf-8", include_str!("../web/media.mjs")),
+    ("/page/pad.mjs", "text/javascript; charset=utf-8", include_str!("../web/pad.mjs")),
     ("/page/sound.mjs", "text/javascript; charset=utf-8", include_str!("../web/sound.mjs")),
+    ("/page/tabs.mjs", "text/javascript; charset=utf-8", include_str!("../web/tabs.mjs")),
+    ("/page/view.mjs", "text/javascript; charset=utf-8", include_str!("../web/view.mjs")),
     ("/page/words.mjs", "text/javascript; charset=utf-8", include_str!("../web/words.mjs")),
 ];
 

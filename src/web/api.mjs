@@ -1,6 +1,6 @@
 // The published call API, and nothing else: requests with a token, and the stream of events.
 
-/** An answer that says no, or none at all (`kind: 'offline'`). */
+/** An answer that says no, or none at all (`kind`: `offline`, `timeout`). */
 export class ApiError extends Error {
   constructor(message, { status, kind } = {}) {
     super(message);
@@ -11,40 +11,51 @@ export class ApiError extends Error {
 
 /** Silence for so long means that the stream is dead: a comment comes every 20 s. */
 const SILENCE_MS = 45_000;
+/** A request that has no answer by then is given up. */
+const ANSWER_MS = 10_000;
+/** An offer waits for the server's media, which has 10 s itself. */
+const OFFER_MS = 15_000;
 
 export class Api {
+  #stream = null;
+  #isUp = false;
+  /** Calls whose end the server has not confirmed. */
+  #leaving = new Set();
+
   constructor(token) {
     this.token = token;
   }
 
-  async #fetch(path, options = {}) {
+  async #ask(path, options = {}, ms = ANSWER_MS) {
+    let response;
+    let text;
     try {
-      return await fetch(path, { ...options, headers: { token: this.token, ...options.headers }, cache: 'no-store' });
+      const headers = { token: this.token, ...options.headers };
+      response = await fetch(path, { ...options, headers, cache: 'no-store', signal: AbortSignal.timeout(ms) });
+      text = await response.text();
     } catch (error) {
-      if (error.name === 'AbortError') throw error;
-      throw new ApiError('no answer', { kind: 'offline' });
+      // the stream may look alive for a long time yet: it is set up anew, and shows how things are
+      if (this.#isUp) this.#stream.abort();
+      throw new ApiError('no answer', { kind: error.name === 'TimeoutError' ? 'timeout' : 'offline' });
     }
+    return read(response, text);
   }
 
-  async #read(response) {
-    const body = await response.json().catch(() => ({}));
-    if (response.ok) return body.data ?? body; // either envelope
-    throw new ApiError(body.error ?? response.statusText, { status: response.status });
+  get(path) {
+    return this.#ask(path);
   }
 
-  async get(path) {
-    return this.#read(await this.#fetch(path));
-  }
-
-  async post(path, body) {
+  post(path, body, more = {}) {
     const headers = { 'content-type': 'application/json' };
-    return this.#read(await this.#fetch(path, { method: 'POST', headers, body: JSON.stringify(body) }));
+    return this.#ask(path, { method: 'POST', headers, body: JSON.stringify(body), ...more }, path === '/call/webrtc/offer' ? OFFER_MS : ANSWER_MS);
   }
 
-  /** Says goodbye to a call while the page goes away. */
-  leave(callID) {
-    const headers = { token: this.token, 'content-type': 'application/json' };
-    fetch('/call/hangup', { method: 'POST', headers, body: JSON.stringify({ callID }), keepalive: true }).catch(() => {});
+  /** Ends a call, even while the page goes away. Whether the server heard; if not, it is told again when it is back. */
+  async leave(callID) {
+    this.#leaving.add(callID);
+    const isHeard = await this.post('/call/hangup', { callID }, { keepalive: true }).then(() => true, ({ status }) => !!status && status !== 429);
+    if (isHeard) this.#leaving.delete(callID);
+    return isHeard;
   }
 
   /**
@@ -53,27 +64,30 @@ export class Api {
    */
   listen({ onUp, onDown, onEvent, onRefused }) {
     let stopped = false;
-    let abort = new AbortController();
     let lastSeen = null;
+    const once = async (abort) => {
+      const headers = { token: this.token, accept: 'text/event-stream', ...(lastSeen && { 'last-event-id': lastSeen }) };
+      const late = setTimeout(() => abort.abort(), ANSWER_MS);
+      const response = await fetch('/call/events', { headers, cache: 'no-store', signal: abort.signal }).finally(() => clearTimeout(late));
+      if (!response.ok) read(response, await response.text());
+      this.#isUp = true;
+      for (const callID of this.#leaving) await this.leave(callID);
+      await onUp();
+      for await (const event of events(response.body, abort)) {
+        lastSeen = event.id ?? lastSeen;
+        onEvent(event.data);
+      }
+    };
     const run = async () => {
       for (let pause = 500; !stopped; pause = Math.min(pause * 2, 8_000)) {
         try {
-          abort = new AbortController();
-          const headers = { accept: 'text/event-stream', ...(lastSeen && { 'last-event-id': lastSeen }) };
-          const response = await this.#fetch('/call/events', { headers, signal: abort.signal });
-          if (response.status === 401) return onRefused();
-          if (!response.ok) await this.#read(response);
-          await onUp();
-          pause = 500;
-          for await (const event of read(response.body, abort)) {
-            lastSeen = event.id ?? lastSeen;
-            onEvent(event.data);
-          }
+          await once((this.#stream = new AbortController()));
         } catch (error) {
-          if (stopped) return;
-          if (error.status === 401) return onRefused();
+          if (!stopped && error.status === 401) return onRefused();
         }
         if (stopped) return;
+        if (this.#isUp) pause = 500;
+        this.#isUp = false;
         onDown();
         await new Promise((done) => setTimeout(done, pause * (0.75 + Math.random() / 2)));
       }
@@ -81,13 +95,24 @@ export class Api {
     run();
     return () => {
       stopped = true;
-      abort.abort();
+      this.#stream.abort();
     };
   }
 }
 
+function read(response, text) {
+  let body = {};
+  try {
+    body = JSON.parse(text);
+  } catch {
+    // a proxy's page of its own: the status says enough
+  }
+  if (response.ok) return body.data ?? body; // either envelope
+  throw new ApiError(body.error ?? response.statusText, { status: response.status });
+}
+
 /** Events of a stream (HTML standard, "server-sent events", as far as this server writes them). */
-async function* read(body, abort) {
+async function* events(body, abort) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = '';
   let timer;

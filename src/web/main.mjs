@@ -1,145 +1,128 @@
-// The call page: what is shown, and what keys and buttons do. Everything else is in the modules beside it.
+// The call page: its calls, what the server tells of them, and what keys and buttons do.
 import { Api } from './api.mjs';
 import { Call } from './call.mjs';
-import { audio } from './media.mjs';
-import { key, ring, ringback } from './sound.mjs';
-import { ending, failure } from './words.mjs';
+import { Elsewhere } from './elsewhere.mjs';
+import { initField, isTyping } from './field.mjs';
+import * as kept from './kept.mjs';
+import { audio } from './level.mjs';
+import { microphone, stop } from './media.mjs';
+import { fill, flash } from './pad.mjs';
+import { key, play } from './sound.mjs';
+import { claimed } from './tabs.mjs';
+import * as view from './view.mjs';
+import { $, isSame, say, warn } from './view.mjs';
+import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
-const $ = (id) => document.getElementById(id);
-const VIEWS = ['sign-in', 'idle', 'ringing', 'talking'];
-const PAD = [['1', ''], ['2', 'ABC'], ['3', 'DEF'], ['4', 'GHI'], ['5', 'JKL'], ['6', 'MNO'], ['7', 'PQRS'], ['8', 'TUV'], ['9', 'WXYZ'], ['*', ''], ['0', '+'], ['#', '']];
+/** Within so long, Esc must come twice to hang up. */
+const TWICE_MS = 3_000;
+const TWICE = 'Press Esc again to hang up.';
 
 let api = null;
+let isUp = false;
 let stopListening = () => {};
 let suggestions = [];
 /** The call of this page. */
 let call = null;
-/** Calls that ring here, by id: what the API says, and the caller's name. */
+/** Calls that ring here, by id: what the API says, the caller's name, and whether it rings beside a number being written. */
 const incoming = new Map();
-/** Ids that this page answered or refused; their events are no news. */
+/** The one of them that waits for the microphone to be answered. */
+let answering = null;
+const elsewhere = new Elsewhere({ nameFor, isHere: (id) => call?.id === id, onChange: render });
+/** Ids that this page answered or refused: they ring here no more. */
 const handled = new Set();
 /** The last word about calls that this page does not know yet: events may be faster than answers. */
 const early = new Map();
-let sound = { name: '', stop: () => {} };
+let hint = '';
+let hintTimer;
+/** A token that waits for the end of the call. */
+let nextToken = null;
+
+/** Who a caller is: an event tells once, and a page that comes later shall know it still. */
+function nameFor({ callID, direction, from, to, displayName }, told) {
+  const isInbound = direction === 'inbound';
+  const name = told ?? (isInbound ? displayName : null) ?? kept.nameOf(callID) ?? nameOf(isInbound ? from : to);
+  kept.keepName(callID, name);
+  return name;
+}
+
+const nameOf = (number) => suggestions.find((s) => s.number === number || isSame(s.name, number))?.name ?? number;
 
 // ---- what is shown
 
-function show(view) {
-  const old = VIEWS.find((name) => !$(name).hidden);
-  if (old === view) return;
-  for (const name of VIEWS) $(name).hidden = name !== view;
-  const focus = { 'sign-in': 'token', idle: 'number', ringing: 'answer', talking: 'hang-up' }[view];
-  // on a phone, focus on a field opens its keyboard: only where there is a keyboard anyway
-  if (view !== 'idle' || matchMedia('(hover: hover)').matches) $(focus).focus();
-  if (view === 'idle' && document.activeElement === $('number')) $('number').select(); // the next number replaces it
-}
-
-function say(text) {
-  $('status').textContent = text;
-}
-
-function warn(text) {
-  $('alert').textContent = text;
-  $('alert').hidden = !text;
-}
-
-function play(name) {
-  if (sound.name === name) return;
-  sound.stop();
-  sound = { name, stop: name === 'ring' ? ring() : name === 'ringback' ? ringback() : () => {} };
-}
-
-const isSame = (a, b) => a.toLowerCase() === b.toLowerCase();
-const nameOf = (number) => suggestions.find((s) => s.number === number || isSame(s.name, number))?.name ?? number;
-const initial = (name) => (/^\p{L}/u.test(name) ? name[0].toUpperCase() : '#');
-
 /** Everything follows from what is known. */
 function render() {
-  if (!api) return show('sign-in');
-  const [ringing] = incoming.values();
-  $('waiting').hidden = !(call && ringing);
-  if (call) {
-    if (ringing) $('waiting-text').textContent = `${ringing.name} is calling.`;
-    renderCall();
-    show('talking');
-  } else if (ringing) {
-    $('ringing-who').textContent = ringing.name;
-    $('ringing-number').textContent = isSame(ringing.call.from, ringing.name) ? '' : ringing.call.from;
-    $('ringing').querySelector('.face').textContent = initial(ringing.name);
-    say(`${ringing.name} is calling.`);
-    show('ringing');
-  } else {
-    show('idle');
+  if (!api) {
+    view.showWaiting(null);
+    play('');
+    return view.show('sign-in');
   }
-  play(call ? (call.state === 'ringing' && call.direction === 'outbound' ? 'ringback' : '') : ringing ? 'ring' : '');
+  const [ringing] = incoming.values();
+  view.showWaiting(call || ringing?.isBeside ? ringing : null, !!call);
+  view.listOthers(elsewhere.list, { onTake: take, onEnd: endOther });
+  if (call) {
+    view.showCall(call, isUp, hint);
+    view.show('talking');
+  } else if (ringing && !ringing.isBeside) {
+    view.showRinging(ringing, answering === ringing.call.callID);
+    view.show('ringing');
+  } else {
+    view.show('idle');
+  }
+  play(call ? (call.state === 'ringing' && call.direction === 'outbound' ? 'ringback' : '') : ringing && !answering ? 'ring' : '');
   $('status').classList.toggle('unseen', !!(call || ringing)); // for ears: eyes have the call itself
+  if (nextToken && !call && !ringing) changeTo(nextToken);
   document.title = call ? `${call.name} · sipedge` : ringing ? `${ringing.name} is calling · sipedge` : 'sipedge';
-}
-
-function renderCall() {
-  const isTalking = call.state === 'active' || call.state === 'on_hold';
-  const isHeld = call.state === 'on_hold';
-  $('talking-kind').textContent = { preparing: 'Waiting for your microphone', starting: 'Calling', ringing: 'Ringing', incoming: 'Connecting', active: 'In call', on_hold: 'On hold' }[call.state] ?? '';
-  $('talking-who').textContent = call.name;
-  $('talking-face').textContent = initial(call.name);
-  $('talking-face').classList.toggle('pulse', !isTalking);
-  $('talking-face').classList.toggle('held', isHeld);
-  for (const id of ['hold', 'keys']) $(id).disabled = !isTalking;
-  $('mute').disabled = !call.media;
-  toggle('mute', call.isMuted, ['Mute', 'Unmute'], ['#i-mic', '#i-muted']);
-  toggle('hold', isHeld, ['Hold', 'Resume'], ['#i-hold', '#i-play']);
-  if (!isTalking) openPad(false);
-  for (const button of $('talk-pad').children) button.disabled = call.state !== 'active';
-}
-
-function toggle(id, isOn, names, icons) {
-  $(id).setAttribute('aria-pressed', isOn);
-  $(`${id}-text`).textContent = names[Number(isOn)];
-  $(`${id}-icon`).setAttribute('href', icons[Number(isOn)]);
-}
-
-function openPad(isOpen) {
-  $('talk-pad').hidden = !isOpen;
-  $('talking-face').hidden = isOpen;
-  $('keys').setAttribute('aria-expanded', isOpen);
 }
 
 function tick() {
   requestAnimationFrame(tick);
-  const them = call?.media?.them?.read() ?? 0;
-  $('level-you').style.transform = `scaleX(${call?.isMuted ? 0 : (call?.media?.you.read() ?? 0)})`;
-  $('level-them').style.transform = `scaleX(${them})`;
-  if (call?.state === 'ringing' && them > 0.2) play('their own'); // the other side sends its tones itself
-  const seconds = call?.since ? Math.floor((Date.now() - call.since) / 1000) : null;
-  const two = (n) => String(n).padStart(2, '0');
-  const text = seconds === null ? '' : seconds < 3600 ? `${two(Math.floor(seconds / 60))}:${two(seconds % 60)}`
-    : `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
-  if ($('timer').textContent !== text) $('timer').textContent = text;
+  view.showLive(call);
+  if (call?.state === 'ringing' && call.media?.them?.shown > 0.2) play('their own'); // the other side sends its tones itself
+}
+
+/** A word in a call that passes. */
+function hintAt(text, ms) {
+  hint = text;
+  say(text);
+  clearTimeout(hintTimer);
+  hintTimer = setTimeout(() => {
+    hint = '';
+    render();
+  }, ms);
+  render();
 }
 
 // ---- calls
 
-function begin(name, number, steps) {
+function begin({ name, number, since }, steps) {
   warn('');
+  hint = '';
   audio();
   const own = new Call({
-    api, name, number, element: $('sound'), latest: (id) => early.get(id),
+    api, name, number, since, element: $('sound'), latest: (id) => early.get(id),
     onChange() {
       if (call !== own) return;
-      if (own.id) sessionStorage.setItem('call', JSON.stringify({ id: own.id, name }));
-      const words = { preparing: 'Waiting for your microphone', starting: `Calling ${name}`, ringing: `Ringing at ${name}`, active: `Connected with ${name}`, on_hold: `${name} is on hold` }[own.state];
+      if (own.id) {
+        elsewhere.drop(own.id);
+        if (own.isOurs) kept.set('call', { id: own.id, name, since: own.since });
+      }
+      const words = note(own, isUp).text || spoken(own);
       if (words && own.said !== words) say((own.said = words)); // once each: it is read aloud
       render();
     },
-    onEnd({ call: ended, error }) {
-      sessionStorage.removeItem('call');
-      if (own.id) handled.add(own.id);
+    onEnd({ call: ended, error, where: place }) {
+      kept.remove('call');
+      if (own.id && (ended || (error && own.isOurs && error.kind !== 'answered'))) elsewhere.end(own.id);
       if (call !== own) return;
       call = null;
-      say(ended ? ending(ended, name) : '');
+      const isFault = ended?.endReason === 'failed'; // what comes next must not wipe that away
+      say(ended && !isFault ? ending(ended, name) : '');
+      if (isFault) warn(ending(ended, name));
+      if (place) warn(where[place]);
       if (error) warn(failure(error, number));
       if (error?.status === 401) return signOut(failure(error));
       render();
+      if (place || error) refresh();
     },
   });
   call = own;
@@ -156,16 +139,33 @@ function dial(number) {
     $('number').focus();
     return;
   }
-  if (!call) begin(nameOf(number), number, (own) => own.dial());
+  if (!call) begin({ name: nameOf(number), number }, (own) => own.dial());
 }
 
-function answer() {
+/** The microphone comes first, too: without one the call goes on ringing, and the one before goes on. */
+async function answer() {
   const [ringing] = incoming.values();
-  if (!ringing) return;
-  call?.hangUp();
-  incoming.delete(ringing.call.callID);
-  handled.add(ringing.call.callID);
-  begin(ringing.name, ringing.call.from, (own) => own.answer(ringing.call));
+  const id = ringing?.call.callID;
+  if (!id || answering === id) return;
+  answering = id;
+  warn('');
+  audio();
+  render();
+  let stream;
+  try {
+    stream = await microphone();
+  } catch (error) {
+    if (incoming.has(id)) warn(error.name === 'NotAllowedError' ? BLOCKED_ANSWER : `${failure(error)} The call goes on ringing.`);
+  }
+  if (answering === id) answering = null;
+  if (!stream || !incoming.has(id)) {
+    if (stream) stop(stream); // refused, or given up meanwhile
+    return render();
+  }
+  hangUp();
+  incoming.delete(id);
+  handled.add(id);
+  begin({ name: ringing.name, number: ringing.call.from }, (own) => own.answer(ringing.call, stream));
 }
 
 async function decline() {
@@ -173,9 +173,31 @@ async function decline() {
   if (!ringing) return;
   incoming.delete(ringing.call.callID);
   handled.add(ringing.call.callID);
+  warn('');
   say('Call declined.');
   render();
   await attempt(() => api.post('/call/reject', { callID: ringing.call.callID }));
+}
+
+async function hangUp() {
+  if (!call) return;
+  const heard = call.hangUp();
+  if (!isUp) warn(UNTOLD);
+  if (!(await heard) && !call) warn(UNTOLD);
+}
+
+/** Takes a call that is elsewhere; whoever has it lets it go when this page has its sound. */
+function take({ name, call: other }) {
+  if (call) return;
+  begin({ name, number: other.direction === 'inbound' ? other.from : other.to, since: Date.parse(other.answeredAt) || null }, (own) => own.rejoin(other));
+}
+
+async function endOther({ name, call: other }) {
+  elsewhere.end(other.callID);
+  say(`The call with ${name} was ended.`);
+  warn('');
+  render();
+  if (!(await api.leave(other.callID))) warn(UNTOLD);
 }
 
 /** Does something whose failure is told and changes nothing. */
@@ -192,58 +214,82 @@ function press(digit) {
   attempt(() => call.press(digit));
 }
 
-// ---- events
+// ---- what the server tells
 
 function onEvent({ event, call: told, displayName }) {
   const id = told.callID;
   if (event === 'call.incoming') {
     if (handled.has(id)) return;
-    incoming.set(id, { call: told, name: displayName ?? told.from });
-    if (call) say(`${displayName ?? told.from} is calling, too.`);
+    const name = nameFor(told, displayName);
+    incoming.set(id, { call: told, name, isBeside: isTyping() });
+    say(call ? `${name} is calling, too.` : `${name} is calling.`);
     return render();
   }
   if (call?.id === id) return call.update(told);
   const ringing = incoming.get(id);
   if (ringing && told.state !== 'incoming') {
     incoming.delete(id);
+    warn('');
     say(told.state === 'ended' ? ending(told, ringing.name) : `${ringing.name}: answered on another device.`);
-    return render();
   }
   if (call && !call.id) early.set(id, told);
+  elsewhere.know(told);
+  if (!elsewhere.list.length && Object.values(where).includes($('alert').textContent)) warn(''); // it is nowhere any more
+  render();
+}
+
+/** Asks what goes on elsewhere. */
+async function refresh() {
+  const found = await api.get('/call/list').catch(() => null);
+  if (found) await elsewhere.learn(found.calls);
 }
 
 /** The stream is up: what happened meanwhile is asked for. */
 async function onUp() {
-  const { calls } = await api.get('/call/list');
-  $('link').className = 'link up';
-  $('link-text').textContent = 'Ready';
+  const own = api;
+  const { calls } = await own.get('/call/list');
+  if (api !== own) return; // signed out meanwhile
+  isUp = true;
+  view.showLink('up');
+  if ($('status').textContent === DOWN) say('');
+  // what follows shows how things are
+  if ([UNTOLD, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
   if (call?.id && !calls.some((c) => c.callID === call.id)) {
-    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch(() => ({ call: { callID: call.id, state: 'ended', endReason: 'failed' } }));
+    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch(() => ({ call: { callID: call.id, state: 'ended', endReason: 'failed', answeredAt: call.since } }));
     call?.update(now);
   }
   for (const now of calls) if (now.callID === call?.id) call.update(now);
-  const kept = new Map([...incoming].filter(([id]) => calls.some((c) => c.callID === id && c.state === 'incoming')));
+  const rang = new Map(incoming);
   incoming.clear();
   for (const now of calls.filter((c) => c.state === 'incoming' && !handled.has(c.callID))) {
-    incoming.set(now.callID, kept.get(now.callID) ?? { call: now, name: now.from });
+    incoming.set(now.callID, rang.get(now.callID) ?? { call: now, name: nameFor(now), isBeside: isTyping() });
   }
-  const left = JSON.parse(sessionStorage.getItem('call') ?? 'null');
+  kept.keepNamesOf(calls);
+  await rejoin(calls);
+  await elsewhere.learn(calls);
+}
+
+/** A tab that crashed finds its call again. The copy of a tab does not take the call of its first: that one is alive. */
+async function rejoin(calls) {
+  const left = kept.get('call');
   const own = left && !call && calls.find((c) => c.callID === left.id && c.state !== 'incoming');
-  if (own) begin(left.name, own.direction === 'inbound' ? own.from : own.to, (again) => again.rejoin(own));
-  render();
+  if (!own) return;
+  if ((await claimed([left.id])).size) return kept.remove('call');
+  begin({ ...left, number: own.direction === 'inbound' ? own.from : own.to }, (again) => again.rejoin(own));
 }
 
 function onDown() {
-  $('link').className = 'link down';
-  $('link-text').textContent = 'Reconnecting';
-  if (!call) say('The server does not answer. Trying again.');
+  isUp = false;
+  view.showLink('down');
+  if (call) call.onChange();
+  else say(DOWN);
 }
 
 // ---- signing in and out
 
 async function signIn(token) {
   const candidate = new Api(token);
-  $('link-text').textContent = 'Connecting';
+  view.showLink('connecting');
   try {
     await candidate.get('/call/list');
   } catch (error) {
@@ -252,133 +298,105 @@ async function signIn(token) {
   }
   warn('');
   say('');
-  sessionStorage.setItem('token', token);
+  kept.set('token', token);
   api = candidate;
-  $('link').hidden = false;
   stopListening = api.listen({ onUp, onDown, onEvent, onRefused: () => signOut(failure({ status: 401 })) });
   render();
 }
 
-function signOut(why) {
-  sessionStorage.removeItem('token');
+function forget() {
+  kept.remove('token');
   stopListening();
+  call?.leave();
+  call = null;
   api = null;
-  call?.hangUp();
+  isUp = false;
   incoming.clear();
-  $('link').hidden = true;
+  elsewhere.clear();
+  view.showLink('');
+  say('');
+}
+
+function signOut(why) {
+  forget();
   render();
   warn(why);
 }
 
-// ---- keys and buttons
-
-function pad(id, onPress) {
-  for (const [digit, letters] of PAD) {
-    const button = document.createElement('button');
-    button.type = 'button';
-    button.append(digit);
-    const small = document.createElement('small');
-    small.textContent = letters;
-    small.ariaHidden = 'true';
-    button.append(small);
-    button.setAttribute('aria-label', { '*': 'star', '#': 'hash' }[digit] ?? digit);
-    button.dataset.digit = digit;
-    button.addEventListener('click', () => onPress(digit));
-    $(id).append(button);
+/** A new link was opened in this tab. */
+function changeTo(token) {
+  nextToken = null;
+  if (token === api?.token) return;
+  if (call) {
+    nextToken = token;
+    return hintAt(LATER, 6_000);
   }
+  forget();
+  warn('');
+  render();
+  signIn(token);
 }
 
-function type(digit) {
-  key(digit);
-  const field = $('number');
-  field.setRangeText(digit, field.selectionStart, field.selectionEnd, 'end');
-  field.dispatchEvent(new Event('input'));
-}
-
-function listSuggestions() {
-  $('suggestions').hidden = !suggestions.length;
-  $('idle-pad').hidden = !!suggestions.length;
-  $('pad-toggle').hidden = !suggestions.length;
-  $('suggestion-list').replaceChildren(...suggestions.map(({ number, name, hint }) => {
-    const item = document.createElement('li');
-    const button = document.createElement('button');
-    button.type = 'button';
-    const [small, right] = ['small', 'span'].map((tag) => document.createElement(tag));
-    small.textContent = hint;
-    right.textContent = number;
-    button.append(name, small, right);
-    button.setAttribute('aria-label', `Call ${name}, ${number}: ${hint}`);
-    button.addEventListener('click', () => dial(number));
-    item.append(button);
-    return item;
-  }));
-}
+// ---- keys and buttons
 
 $('sign-in').addEventListener('submit', (event) => {
   event.preventDefault();
   signIn($('token').value.trim());
   $('token').value = '';
 });
-$('dial').addEventListener('submit', (event) => {
-  event.preventDefault();
-  dial($('number').value);
-});
-$('number').addEventListener('input', () => ($('erase').hidden = !$('number').value));
-$('erase').addEventListener('click', () => {
-  const field = $('number');
-  field.value = field.value.slice(0, -1);
-  field.dispatchEvent(new Event('input'));
-  if (!field.value) field.focus();
-});
-$('pad-toggle').addEventListener('click', () => {
-  const isOpen = $('idle-pad').hidden;
-  $('idle-pad').hidden = !isOpen;
-  $('suggestions').hidden = isOpen;
-  $('pad-toggle').setAttribute('aria-expanded', isOpen);
-  $('pad-text').textContent = isOpen ? 'Numbers to try' : 'Keypad';
-});
-$('answer').addEventListener('click', answer);
-$('decline').addEventListener('click', decline);
-$('waiting-answer').addEventListener('click', answer);
-$('waiting-decline').addEventListener('click', decline);
-$('hang-up').addEventListener('click', () => call?.hangUp());
+for (const id of ['answer', 'waiting-answer']) $(id).addEventListener('click', answer);
+for (const id of ['decline', 'waiting-decline']) $(id).addEventListener('click', decline);
+$('hang-up').addEventListener('click', hangUp);
 $('mute').addEventListener('click', () => call?.mute(!call.isMuted));
 $('hold').addEventListener('click', () => attempt(() => call.hold(call.state !== 'on_hold')));
-$('keys').addEventListener('click', () => openPad($('talk-pad').hidden));
+$('keys').addEventListener('click', () => view.openPad(!view.isPadOpen()));
+$('note-action').addEventListener('click', () => attempt(() => call.media.takeMicrophone()));
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const [ringing] = incoming.values();
   if (event.key === 'Escape') {
-    if (call) call.hangUp();
-    else if (ringing) decline();
+    if (call) escape();
+    else if (ringing && !ringing.isBeside) decline();
     else return;
     event.preventDefault();
-  } else if (call?.state === 'active' && /^[0-9*#]$/.test(event.key)) {
-    const button = $('talk-pad').querySelector(`[data-digit="${CSS.escape(event.key)}"]`);
-    button.classList.add('down-now');
-    setTimeout(() => button.classList.remove('down-now'), 150);
+  } else if (call?.state === 'active' && view.isPadOpen() && /^[0-9*#]$/.test(event.key)) {
+    flash($('talk-pad'), event.key);
     press(event.key);
   }
 });
+
+/** Esc closes the keys; an answered call is not ended by one key alone. */
+function escape() {
+  const isAnswered = call.state === 'active' || call.state === 'on_hold';
+  if (view.isPadOpen()) view.openPad(false);
+  else if (!isAnswered || hint === TWICE) hangUp();
+  else hintAt(TWICE, TWICE_MS);
+}
+
 document.addEventListener('pointerdown', () => audio(), { once: true });
 document.addEventListener('keydown', () => audio(), { once: true });
 
 // a call must not go on that nobody can hang up any more
-addEventListener('beforeunload', (event) => call && event.preventDefault());
-addEventListener('pagehide', () => call?.hangUp());
+addEventListener('beforeunload', (event) => call?.isOurs && event.preventDefault());
+addEventListener('pagehide', () => call?.leave());
+addEventListener('hashchange', () => {
+  const token = kept.takeToken();
+  if (token) changeTo(token);
+});
 
-pad('idle-pad', type);
-pad('talk-pad', press);
+initField(dial);
+fill($('talk-pad'), press);
 tick();
 
-// the token comes in the fragment, which is never sent, and does not stay where it can be read over a shoulder
-const fragment = new URLSearchParams(location.hash.slice(1)).get('token');
-if (location.hash) history.replaceState(null, '', location.pathname);
-const token = fragment ?? sessionStorage.getItem('token');
-$('link').hidden = true;
+if (!isSecureContext) {
+  $('insecure').textContent = insecure(location);
+  $('insecure').hidden = false;
+}
+const token = kept.takeToken() ?? kept.get('token');
+view.showLink('');
 fetch('/page/suggestions.json').then((r) => r.json()).then((page) => (suggestions = page.suggestions), () => {}).finally(() => {
-  listSuggestions();
+  view.listSuggestions(suggestions, dial);
   if (token) signIn(token);
   else render();
 });

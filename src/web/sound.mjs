@@ -1,12 +1,12 @@
 // Sounds of the telephone itself: it rings, it tells that the other side rings, its keys have tones.
-import { audio } from './media.mjs';
+import { audio } from './level.mjs';
 
 const LOW = [697, 770, 852, 941];
 const HIGH = [1209, 1336, 1477];
 const KEYS = ['123', '456', '789', '*0#'];
 
-/** Plays tones from `at` for `seconds`, with soft edges. */
-function play(hertz, at, seconds, volume, into) {
+/** Tones from `at` for `seconds`, with soft edges. */
+function tones(hertz, at, seconds, volume, into) {
   const gain = new GainNode(audio(), { gain: 0 });
   gain.connect(into);
   gain.gain.setTargetAtTime(volume, at, 0.01);
@@ -23,7 +23,7 @@ function play(hertz, at, seconds, volume, into) {
 export function key(digit) {
   const row = KEYS.findIndex((keys) => keys.includes(digit));
   if (row < 0) return;
-  play([LOW[row], HIGH[KEYS[row].indexOf(digit)]], audio().currentTime, 0.1, 0.04, audio().destination);
+  tones([LOW[row], HIGH[KEYS[row].indexOf(digit)]], audio().currentTime, 0.1, 0.04, audio().destination);
 }
 
 /** Something that goes on until the function it returns is called. */
@@ -40,14 +40,22 @@ function repeat(everySeconds, sound) {
 }
 
 /** This telephone rings. */
-export function ring() {
+function ring() {
   navigator.vibrate?.([400, 200, 400]);
   return repeat(3, (at, into) => {
-    for (const [n, hertz] of [659, 784, 988, 784].entries()) play([hertz, hertz * 2.01], at + n * 0.16, 0.14, 0.06, into);
+    for (const [n, hertz] of [659, 784, 988, 784].entries()) tones([hertz, hertz * 2.01], at + n * 0.16, 0.14, 0.06, into);
   });
 }
 
 /** The other side's telephone rings. */
-export function ringback() {
-  return repeat(5, (at, into) => play([425], at, 1, 0.03, into));
+function ringback() {
+  return repeat(5, (at, into) => tones([425], at, 1, 0.03, into));
+}
+
+let playing = { name: '', stop: () => {} };
+/** Plays `ring` or `ringback` until something else is played; anything else is silence. */
+export function play(name) {
+  if (playing.name === name) return;
+  playing.stop();
+  playing = { name, stop: name === 'ring' ? ring() : name === 'ringback' ? ringback() : () => {} };
 }

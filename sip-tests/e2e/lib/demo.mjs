@@ -60,6 +60,7 @@ export class PlainBrowser {
     page.problems = [];
     page.on('pageerror', (error) => page.problems.push(String(error)));
     page.on('console', (m) => m.type() === 'error' && !/status of 40[0-9]|ERR_/.test(m.text()) && page.problems.push(m.text()));
+    page.out = out;
     page.shot = (name) => page.screenshot({ path: path.join(out, `page-${name}.png`) });
     await page.goto(url);
     return page;
