@@ -151,15 +151,12 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     let Some(file) = file else {
         let demo = Demo::new(&mut seed, is_free);
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
-        let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
+        let mut configured = judge(&config, seed)?;
         if is_lan {
             let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
             Identity::self_signed(&addresses_of_this_machine())
                 .and_then(|identity| configured.http.set_tls(listen, identity))
-                .map_err(|error| {
-                    let remedy = error.to_string();
-                    vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy }]
-                })?;
+                .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
         configured.demo = Some(demo);
         configured.suggestions = &demo::SUGGESTIONS;
@@ -167,11 +164,7 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     };
     if is_lan {
         let remedy = "it belongs to the demo; with a configuration, set http.tls_listen and a certificate";
-        return Err(vec![Fault {
-            origin: file.display().to_string(),
-            key: "--lan".into(),
-            remedy: remedy.into(),
-        }]);
+        return Err(vec![Fault::new("--lan", "", remedy)]);
     }
     let config = Config::load(Some(&file), variables).map_err(|fault| vec![fault])?;
     let mut configured = judge(&config, seed)?;
@@ -232,12 +225,12 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         Table::One(name) | Table::Named(name) => name,
     });
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
-    faults.extend(config.unknown_tables(&known));
+    faults.extend(config.faults(&known));
 
     let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
-    let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
+    let sip_identity = keep(judge_sip_identity(config), &mut faults);
     let dns = keep(DnsConfig::read(&config.table("dns")), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
@@ -312,10 +305,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 seed,
             })
         }
-        _ => {
-            faults.sort();
-            Err(faults)
-        }
+        _ => Err(Fault::settle(faults)),
     }
 }
 
@@ -326,10 +316,11 @@ fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
 }
 
 /// The certificate of SIP over TLS. The folder of SIP reads no certificates.
-fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIdentity, Vec<Fault>> {
-    if let Some((certificate, key)) = sip.and_then(SipConfig::tls_files) {
-        let identity = Identity::from_files(certificate, key);
-        let fault = |error: TlsError| config.table("sip").fault("tls_certificate", error.to_string());
+fn judge_sip_identity(config: &Config) -> Result<SipIdentity, Vec<Fault>> {
+    let sip = config.table("sip");
+    if let Some((certificate, key)) = sip.text("tls_certificate").zip(sip.text("tls_key")) {
+        let identity = Identity::from_files(certificate.as_ref(), key.as_ref());
+        let fault = |error: TlsError| sip.fault("tls_certificate", error.to_string());
         return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
     }
     // what is wrong with a trunk is told by its own folder
@@ -356,11 +347,15 @@ fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> 
 }
 
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
-    let raw: RawCall = section.read(&["drain"])?;
-    match raw.drain.as_deref().map(parse_duration) {
-        None => Ok(Duration::ZERO), // BYE at once; a service manager's unit asks for more
-        Some(Ok(drain)) => Ok(drain),
-        Some(Err(remedy)) => Err(vec![section.fault("drain", remedy)]),
+    let (raw, mut faults): (RawCall, _) = section.read(&["drain"])?;
+    let drain = raw.drain.as_deref().map(parse_duration).transpose();
+    match drain {
+        Ok(drain) if faults.is_empty() => Ok(drain.unwrap_or(Duration::ZERO)), // BYE at once; a service manager's unit asks for more
+        Ok(_) => Err(faults),
+        Err(remedy) => {
+            faults.push(section.fault("drain", remedy));
+            Err(faults)
+        }
     }
 }
 

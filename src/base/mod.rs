@@ -26,7 +26,7 @@ pub use path::{Family, Path};
 pub use port_range::{PortRange, PortRangeError};
 pub use recording::{Recording, RecordingError};
 pub use secret::{Pii, Secret, set_pii_mask};
-pub use section::{Fault, Section, parse_duration};
+pub use section::{Fault, OneOrMany, Section, parse_duration};
 pub use seed::Seed;
 pub use services::Services;
 pub use state::StateDirectory;
