@@ -30,10 +30,11 @@ use demo::Demo;
 use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
@@ -75,7 +76,7 @@ impl Configured {
     /// The file it was read from.
     #[must_use]
     pub fn origin(&self) -> String {
-        self.file.as_ref().map_or_else(|| "the demo".to_owned(), |file| file.display().to_string())
+        self.file.as_ref().map_or_else(|| "the built-in demo".to_owned(), |file| file.display().to_string())
     }
 
     /// Everybody whose calls can be routed.
@@ -154,7 +155,7 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let mut configured = judge(&config, seed)?;
         if is_lan {
             let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
-            Identity::self_signed(&addresses_of_this_machine())
+            Identity::self_signed("sipedge demo", &addresses_of_this_machine(), SystemTime::now())
                 .and_then(|identity| configured.http.set_tls(listen, identity))
                 .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
@@ -420,11 +421,7 @@ impl RunError {
 pub fn run(configured: Configured) -> Result<(), RunError> {
     // held to the end: what it still has to write goes with it
     let _log = configured.log.start();
-    // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
-        Err(error) => warn!(%error, "cannot raise the descriptor limit"),
-    }
+    raise_descriptor_limit(configured.media.calls());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(signalling_threads())
         .thread_name("signalling")
@@ -434,6 +431,28 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
     let done = runtime.block_on(serve(configured));
     runtime.shutdown_timeout(LAST_WORDS);
     done
+}
+
+/// Descriptors of a call: two sockets of media towards the PBX, and a browser's connections.
+const DESCRIPTORS_PER_CALL: u64 = 4;
+/// Descriptors of the program itself: listeners, its threads' own, logs, connections of who does not call.
+const DESCRIPTORS: u64 = 128;
+
+/// Takes as many descriptors as the system lets us have: the soft limit of a login shell ends at 250 calls.
+fn raise_descriptor_limit(calls: usize) {
+    let needed = u64::try_from(calls).unwrap_or(u64::MAX);
+    let needed = needed.saturating_mul(DESCRIPTORS_PER_CALL).saturating_add(DESCRIPTORS);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < needed => warn!(
+            limit,
+            needed,
+            calls,
+            "the descriptor limit is lower than the calls of media.calls need: raise it (ulimit -Hn, LimitNOFILE=), or \
+             lower media.calls"
+        ),
+        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
+        Err(error) => warn!(%error, "cannot raise the descriptor limit"),
+    }
 }
 
 /// Threads of signalling: one for every four cores. A thread carries more calls a second than a PBX takes, and
@@ -460,7 +479,8 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
         let account = running.registry.account(demo::ACCOUNT);
         let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
         let (http, https) = (running.http.addresses(), running.http.tls_addresses());
-        println!("{}", demo.greeting(token, http, https, &machine));
+        // who started it may not read it, or no longer
+        let _ = writeln!(std::io::stdout(), "{}", demo.greeting(token, http, https, &machine));
     }
     let (first, last) = running.engine.webrtc_ports();
     info!(
@@ -562,7 +582,7 @@ impl Running {
             SipIdentity::MadeAtStart => {
                 info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
                 Some(
-                    Identity::self_signed(&addresses_of_this_machine())
+                    Identity::self_signed("sipedge", &addresses_of_this_machine(), SystemTime::now())
                         .map_err(crate::sip::io::StartError::Tls)?,
                 )
             }

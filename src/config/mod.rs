@@ -192,9 +192,34 @@ fn place(text: &[u8], at: usize) -> String {
     format!("line {line}, column {column}")
 }
 
-/// A parser's sentence for people.
+/// A parser's sentence for people, who know no grammar.
 fn in_words(message: &str) -> String {
-    message.trim().replace('\n', "; ")
+    let words = match message.trim() {
+        "" => "a value is missing",
+        m if m.starts_with("invalid string\nexpected") || m.starts_with("string values must be quoted") => {
+            "write a value: a text in quotes, a number, true, false or a list in [ ]"
+        }
+        m if m.starts_with("invalid basic string") || m.starts_with("invalid literal string") => {
+            "the quote that ends this text is missing"
+        }
+        m if m.starts_with("invalid table header\nexpected `.`, `]]`") => {
+            "close the name of the list with ]]"
+        }
+        m if m.starts_with("invalid table header\nexpected `.`, `]`") => "close the name of the table with ]",
+        m if m.starts_with("invalid array\nexpected `]`") => {
+            "close the list with ], and write commas between its values"
+        }
+        m if m.starts_with("invalid inline table\nexpected `}`") => "close the table with }",
+        m if m.starts_with("invalid escape sequence") => {
+            "a text in double quotes has \\\\ for a backslash, and one in single quotes is taken as it is"
+        }
+        m if m.starts_with("expected newline") => "the value has ended before this; a text stands in quotes",
+        m if m.starts_with("expected `.`, `=`") => "write KEY = VALUE",
+        "invalid key" => "a key is missing",
+        "number too large to fit in target type" => "this number is too large",
+        m => return m.trim_start_matches("invalid table header\n").replace('\n', "; "),
+    };
+    words.to_owned()
 }
 
 /// Which file to read: the one named on the command line, else by [`ENV_FILE`], else [`DEFAULT_FILE`] if it is
@@ -262,11 +287,19 @@ mod tests {
     #[test]
     fn broken_toml_is_told_with_line_and_column_in_one_line() {
         for (toml, place) in [
-            ("x = ", "line 1, column 5: "),
-            ("[http\nlisten = 1", "line 1, column 6: "),
-            ("[log]\n\n[http]\nlisten = 127.0.0.1:1337\n", "line 4, column 15: "),
-            ("[a]\nb = 1\nb = 2\n", "line 3, column 1: "),
-            ("# é\nt = \"é\n", "line 2, column 7: "),
+            ("x = ", "line 1, column 5: a value is missing"),
+            ("x = abc", "line 1, column 5: write a value: a text in quotes, "),
+            ("[http\nlisten = 1", "line 1, column 6: close the name of the table with ]"),
+            ("[[route\nto = 1", "line 1, column 8: close the name of the list with ]]"),
+            (
+                "[log]\n\n[http]\nlisten = 127.0.0.1:1337\n",
+                "line 4, column 15: the value has ended before this",
+            ),
+            ("[a]\nb = 1\nb = 2\n", "line 3, column 1: duplicate key `b`"),
+            ("[a]\n[a]\n", "line 2, column 1: duplicate key `\"a\"`"),
+            ("# é\nt = \"é\n", "line 2, column 7: the quote that ends this text is missing"),
+            ("a = [1 2]", "line 1, column 8: close the list with ], and write commas"),
+            ("listen: 1", "line 1, column 7: write KEY = VALUE"),
         ] {
             let fault = load(toml, &[]).unwrap_err();
             assert!(fault.remedy.starts_with(place), "{toml:?}: {fault}");
