@@ -1,9 +1,11 @@
 //! `[log]`: what is told to the operator, and how.
 
 mod io;
+mod json;
 
 use crate::base::{Excerpt, Fault, Section, set_pii_mask};
 use io::{Batches, LastLines};
+use json::Json;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -66,7 +68,7 @@ impl LogConfig {
             tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(batches);
         // a second start in one process (tests) keeps the first log
         let _ = if self.is_json {
-            builder.json().flatten_event(true).try_init()
+            builder.event_format(Json).try_init()
         } else {
             builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
         };
