@@ -38,7 +38,7 @@ const ANYTHING: &[&str] = &["app", "cli", "main", "lib"];
 
 /// Crate → folders that alone may name it.
 const OWNED_CRATES: &[(&str, &[&str])] = &[
-    ("figment", &["config"]),
+    ("toml", &["config"]),
     ("rustls", &["net"]),
     ("tokio_rustls", &["net"]),
     ("hickory_resolver", &["net"]),

@@ -30,10 +30,11 @@ use demo::Demo;
 use log::LogConfig;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
@@ -75,7 +76,7 @@ impl Configured {
     /// The file it was read from.
     #[must_use]
     pub fn origin(&self) -> String {
-        self.file.as_ref().map_or_else(|| "the demo".to_owned(), |file| file.display().to_string())
+        self.file.as_ref().map_or_else(|| "the built-in demo".to_owned(), |file| file.display().to_string())
     }
 
     /// Everybody whose calls can be routed.
@@ -154,15 +155,12 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     let Some(file) = file else {
         let demo = Demo::new(&mut seed, is_free);
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
-        let mut configured = judge(&config.map_err(|fault| vec![fault])?, seed)?;
+        let mut configured = judge(&config, seed)?;
         if is_lan {
             let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
-            Identity::self_signed(&addresses_of_this_machine())
+            Identity::self_signed("sipedge demo", &addresses_of_this_machine(), SystemTime::now())
                 .and_then(|identity| configured.http.set_tls(listen, identity))
-                .map_err(|error| {
-                    let remedy = error.to_string();
-                    vec![Fault { origin: "--lan".into(), key: "certificate".into(), remedy }]
-                })?;
+                .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
         configured.demo = Some(demo);
         configured.suggestions = &demo::SUGGESTIONS;
@@ -170,11 +168,7 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     };
     if is_lan {
         let remedy = "it belongs to the demo; with a configuration, set http.tls_listen and a certificate";
-        return Err(vec![Fault {
-            origin: file.display().to_string(),
-            key: "--lan".into(),
-            remedy: remedy.into(),
-        }]);
+        return Err(vec![Fault::new("--lan", "", remedy)]);
     }
     let config = Config::load(Some(&file), variables).map_err(|fault| vec![fault])?;
     let mut configured = judge(&config, seed)?;
@@ -243,12 +237,12 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         Table::One(name) | Table::Named(name) => name,
     });
     let known: Vec<&str> = TABLES.iter().copied().chain(edge_tables).collect();
-    faults.extend(config.unknown_tables(&known));
+    faults.extend(config.faults(&known));
 
     let log = keep(LogConfig::read(&config.table("log")), &mut faults);
     let http = keep(HttpConfig::read(&config.table("http")), &mut faults);
     let sip = keep(SipConfig::read(&config.table("sip")), &mut faults);
-    let sip_identity = keep(judge_sip_identity(config, sip.as_ref()), &mut faults);
+    let sip_identity = keep(judge_sip_identity(config), &mut faults);
     let dns = keep(DnsConfig::read(&config.table("dns")), &mut faults);
     let media =
         MediaConfig::from_sections(&config.table("media"), &config.table("ice"), &config.table("srtp"));
@@ -326,10 +320,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 seed,
             })
         }
-        _ => {
-            faults.sort();
-            Err(faults)
-        }
+        _ => Err(Fault::settle(faults)),
     }
 }
 
@@ -340,10 +331,11 @@ fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
 }
 
 /// The certificate of SIP over TLS. The folder of SIP reads no certificates.
-fn judge_sip_identity(config: &Config, sip: Option<&SipConfig>) -> Result<SipIdentity, Vec<Fault>> {
-    if let Some((certificate, key)) = sip.and_then(SipConfig::tls_files) {
-        let identity = Identity::from_files(certificate, key);
-        let fault = |error: TlsError| config.table("sip").fault("tls_certificate", error.to_string());
+fn judge_sip_identity(config: &Config) -> Result<SipIdentity, Vec<Fault>> {
+    let sip = config.table("sip");
+    if let Some((certificate, key)) = sip.text("tls_certificate").zip(sip.text("tls_key")) {
+        let identity = Identity::from_files(certificate.as_ref(), key.as_ref());
+        let fault = |error: TlsError| sip.fault("tls_certificate", error.to_string());
         return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
     }
     // what is wrong with a trunk is told by its own folder
@@ -388,11 +380,15 @@ fn keep<T>(result: Result<T, Vec<Fault>>, faults: &mut Vec<Fault>) -> Option<T> 
 }
 
 fn read_drain(section: &Section) -> Result<Duration, Vec<Fault>> {
-    let raw: RawCall = section.read(&["drain"])?;
-    match raw.drain.as_deref().map(parse_duration) {
-        None => Ok(Duration::ZERO), // BYE at once; a service manager's unit asks for more
-        Some(Ok(drain)) => Ok(drain),
-        Some(Err(remedy)) => Err(vec![section.fault("drain", remedy)]),
+    let (raw, mut faults): (RawCall, _) = section.read(&["drain"])?;
+    let drain = raw.drain.as_deref().map(parse_duration).transpose();
+    match drain {
+        Ok(drain) if faults.is_empty() => Ok(drain.unwrap_or(Duration::ZERO)), // BYE at once; a service manager's unit asks for more
+        Ok(_) => Err(faults),
+        Err(remedy) => {
+            faults.push(section.fault("drain", remedy));
+            Err(faults)
+        }
     }
 }
 
@@ -457,11 +453,7 @@ impl RunError {
 pub fn run(configured: Configured) -> Result<(), RunError> {
     // held to the end: what it still has to write goes with it
     let _log = configured.log.start();
-    // a call takes four descriptors; the soft limit of a login shell ends at 250 calls
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
-        Err(error) => warn!(%error, "cannot raise the descriptor limit"),
-    }
+    raise_descriptor_limit(configured.media.calls());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(signalling_threads())
         .thread_name("signalling")
@@ -471,6 +463,28 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
     let done = runtime.block_on(serve(configured));
     runtime.shutdown_timeout(LAST_WORDS);
     done
+}
+
+/// Descriptors of a call: two sockets of media towards the PBX, and a browser's connections.
+const DESCRIPTORS_PER_CALL: u64 = 4;
+/// Descriptors of the program itself: listeners, its threads' own, logs, connections of who does not call.
+const DESCRIPTORS: u64 = 128;
+
+/// Takes as many descriptors as the system lets us have: the soft limit of a login shell ends at 250 calls.
+fn raise_descriptor_limit(calls: usize) {
+    let needed = u64::try_from(calls).unwrap_or(u64::MAX);
+    let needed = needed.saturating_mul(DESCRIPTORS_PER_CALL).saturating_add(DESCRIPTORS);
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) if limit < needed => warn!(
+            limit,
+            needed,
+            calls,
+            "the descriptor limit is lower than the calls of media.calls need: raise it (ulimit -Hn, LimitNOFILE=), or \
+             lower media.calls"
+        ),
+        Ok(limit) => tracing::debug!(limit, "descriptor limit"),
+        Err(error) => warn!(%error, "cannot raise the descriptor limit"),
+    }
 }
 
 /// Threads of signalling: one for every four cores. A thread carries more calls a second than a PBX takes, and
@@ -497,7 +511,8 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
         let account = running.registry.account(demo::ACCOUNT);
         let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
         let (http, https) = (running.http.addresses(), running.http.tls_addresses());
-        println!("{}", demo.greeting(token, http, https, &machine));
+        // who started it may not read it, or no longer
+        let _ = writeln!(std::io::stdout(), "{}", demo.greeting(token, http, https, &machine));
     }
     let (first, last) = running.engine.webrtc_ports();
     info!(
@@ -599,7 +614,7 @@ impl Running {
             SipIdentity::MadeAtStart => {
                 info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
                 Some(
-                    Identity::self_signed(&addresses_of_this_machine())
+                    Identity::self_signed("sipedge", &addresses_of_this_machine(), SystemTime::now())
                         .map_err(crate::sip::io::StartError::Tls)?,
                 )
             }

@@ -123,10 +123,13 @@ impl Demo {
             let _ = write!(text, "{}{number} {}", if n > 0 { " · " } else { "" }, name.to_lowercase());
         }
         text.push_str("\n  Call the page      number 100, from another window with the same address\n");
-        text.push_str("\n  Ctrl-C ends it. The token is new each time.");
-        if port.is_none() {
-            text.push_str(" With --lan a phone in your network can come, too.");
-        }
+        text.push_str("\n  Press Ctrl-C to end it.");
+        text.push_str(if token == self.token { " The token is new at each start." } else { "" });
+        text.push_str(if port.is_none() {
+            " To let a phone in your network join, start it with --lan."
+        } else {
+            ""
+        });
         text.push_str("\n  With a PBX: --config config/sipedge.toml; README.md shows how.\n");
         for note in &self.notes {
             let _ = write!(text, "\n  {note}\n");
@@ -161,6 +164,8 @@ mod tests {
         let greeting = other.greeting("the-token", &["127.0.0.1:1337".parse().unwrap()], &[], &[]);
         assert!(greeting.contains("UDP 5080 is taken"), "{greeting}");
         assert!(greeting.contains("http://127.0.0.1:1337/#token=the-token\n"), "{greeting}");
+        assert!(!greeting.contains("new at each start"), "the environment said it: {greeting}");
+        assert!(usual.greeting(&usual.token, &[], &[], &[]).contains("The token is new at each start."));
     }
 
     #[test]

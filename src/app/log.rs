@@ -1,9 +1,11 @@
 //! `[log]`: what is told to the operator, and how.
 
 mod io;
+mod json;
 
-use crate::base::{Fault, Section, set_pii_mask};
+use crate::base::{Excerpt, Fault, Section, set_pii_mask};
 use io::{Batches, LastLines};
+use json::Json;
 use serde::Deserialize;
 use tracing_subscriber::EnvFilter;
 
@@ -11,6 +13,11 @@ use tracing_subscriber::EnvFilter;
 /// candidate, that a closed agent is closed.
 const QUIET_CRATES: &[&str] =
     &["webrtc_ice=error", "dtls=error", "webrtc_util=warn", "webrtc_mdns=off", "turn=warn"];
+
+/// Who asks for nothing sees what happens to calls.
+const DEFAULT_LEVEL: &str = "info";
+/// From none to all.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What is logged, and in which form.
 pub(super) struct LogConfig {
@@ -32,15 +39,11 @@ impl LogConfig {
     /// # Errors
     /// All that is wrong in it.
     pub(super) fn read(section: &Section) -> Result<Self, Vec<Fault>> {
-        let raw: Raw = section.read(&["level", "format", "mask"])?;
-        let mut faults = Vec::new();
-        let filter = raw.level.unwrap_or_else(|| "info".to_owned());
-        if EnvFilter::try_new(&filter).is_err() {
-            faults.push(section.fault(
-                "level",
-                "write error, warn, info, debug or trace, or a filter as info,sipedge::sip=debug",
-            ));
-        }
+        let (raw, mut faults): (Raw, _) = section.read(&["level", "format", "mask"])?;
+        let filter = read_filter(raw.level.as_deref().unwrap_or(DEFAULT_LEVEL)).unwrap_or_else(|remedy| {
+            faults.push(section.fault("level", remedy));
+            DEFAULT_LEVEL.to_owned()
+        });
         let is_json = match raw.format.as_deref() {
             None | Some("text") => false,
             Some("json") => true,
@@ -65,10 +68,96 @@ impl LogConfig {
             tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(batches);
         // a second start in one process (tests) keeps the first log
         let _ = if self.is_json {
-            builder.json().flatten_event(true).try_init()
+            builder.event_format(Json).try_init()
         } else {
             builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
         };
         last_lines
+    }
+}
+
+/// A level, modules with levels of their own, or both, as `warn,sipedge::sip=debug`. The filter itself would take a
+/// mistyped level for a module's name, and then log nothing.
+fn read_filter(text: &str) -> Result<String, String> {
+    let mut directives: Vec<String> = Vec::new();
+    let mut has_level = false;
+    for directive in text.split(',').map(str::trim) {
+        let (module, level) = match directive.rsplit_once('=') {
+            Some((module, level)) => (Some(module.trim()), level.trim()),
+            None => (None, directive),
+        };
+        let Some(level) = read_level(level) else {
+            let (shown, known) = (Excerpt(level), LEVELS.join(", "));
+            return Err(format!(
+                "`{shown}` is no level; write one of {known}, or modules with their own, as \"info,sipedge::sip=debug\""
+            ));
+        };
+        match module {
+            Some(module) if is_module(module) => directives.push(format!("{module}={level}")),
+            Some(module) => {
+                let module = Excerpt(module);
+                return Err(format!("`{module}` is no module; write as \"info,sipedge::sip=debug\""));
+            }
+            None => {
+                has_level = true;
+                directives.push(level.to_owned());
+            }
+        }
+    }
+    if !has_level {
+        directives.insert(0, DEFAULT_LEVEL.to_owned());
+    }
+    Ok(directives.join(","))
+}
+
+fn read_level(text: &str) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    // syslog and Python call it so
+    let text = if text == "warning" { "warn" } else { text.as_str() };
+    LEVELS.into_iter().find(|level| *level == text)
+}
+
+fn is_module(text: &str) -> bool {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    text.split("::").all(is_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_level_is_one_of_six_in_any_case_and_modules_may_have_their_own() {
+        for (text, filter) in [
+            ("warn", "warn"),
+            ("Warning", "warn"),
+            ("off", "off"),
+            ("info, sipedge::sip = debug", "info,sipedge::sip=debug"),
+            ("sipedge::sip=trace", "info,sipedge::sip=trace"),
+        ] {
+            assert_eq!(read_filter(text).unwrap(), filter, "{text}");
+            assert_eq!(
+                EnvFilter::try_new(filter).unwrap().to_string().split(',').count(),
+                filter.split(',').count()
+            );
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused_wherever_it_stands_and_the_levels_are_named() {
+        for text in ["verbose", "inf", "", "info,", "info,debgu", "sipedge::sip=loud", "info,sipedge"] {
+            let faults = LogConfig::read(&Section::new("log", "t", json!({ "level": text }))).err().unwrap();
+            assert_eq!(faults.len(), 1, "{text}");
+            assert_eq!(faults[0].key, "log.level");
+            for level in LEVELS {
+                assert!(faults[0].remedy.contains(level), "{}", faults[0]);
+            }
+        }
+        for module in ["=debug", "a b=debug", "x=y=debug"] {
+            assert!(read_filter(module).unwrap_err().contains("is no module"), "{module}");
+        }
     }
 }

@@ -17,17 +17,25 @@ struct Raw {
 /// # Errors
 /// When it is none that can be one.
 pub(super) fn read(section: &Section) -> Result<Option<StateDirectory>, Vec<Fault>> {
-    let raw: Raw = section.read(&["directory"])?;
-    let Some(directory) = raw.directory else { return Ok(None) };
+    let (raw, mut faults): (Raw, _) = section.read(&["directory"])?;
+    let judged = raw.directory.map(|directory| judge(section, directory)).transpose();
+    let directory = judged.unwrap_or_else(|fault| {
+        faults.push(fault);
+        None
+    });
+    if faults.is_empty() { Ok(directory) } else { Err(faults) }
+}
+
+fn judge(section: &Section, directory: PathBuf) -> Result<StateDirectory, Fault> {
     if !directory.is_absolute() {
-        return Err(vec![section.fault("directory", "write the whole path, as \"/var/lib/sipedge\"")]);
+        return Err(section.fault("directory", "write the whole path, as \"/var/lib/sipedge\""));
     }
     match std::fs::metadata(&directory) {
-        Ok(found) if found.is_dir() => Ok(Some(StateDirectory(directory))),
-        Ok(_) => Err(vec![section.fault("directory", "this is no folder")]),
+        Ok(found) if found.is_dir() => Ok(StateDirectory(directory)),
+        Ok(_) => Err(section.fault("directory", "this is no folder")),
         Err(error) => {
             let remedy = format!("cannot be used: {error}; make it, for the user that sipedge runs as");
-            Err(vec![section.fault("directory", remedy)])
+            Err(section.fault("directory", remedy))
         }
     }
 }

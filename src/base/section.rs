@@ -1,9 +1,10 @@
 //! A part of the configuration with its origin, so that the folder it belongs to can judge it and say where
 //! a mistake stands.
 
-use super::Secret;
+use super::{Excerpt, Secret};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use serde_path_to_error::Segment;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -26,16 +27,76 @@ pub struct Section {
 pub struct Fault {
     /// File or variable that said it.
     pub origin: String,
-    /// Dotted path of the key.
+    /// Dotted path of the key; empty for the whole of the origin.
     pub key: String,
     /// What is wrong and what to write instead.
     pub remedy: String,
+    standing: Standing,
+}
+
+/// What a fault means for those beside it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    /// A value, or the lack of one, was judged.
+    Judged,
+    /// It rests on nothing beside it: nobody knows such a key, or its value has quotes too many.
+    Certain,
+    /// This key's value could not be read, and the rest was judged without it.
+    Unread(String),
+    /// A number stands where a text should, and was judged as that text.
+    Unquoted,
+}
+
+impl Fault {
+    /// A fault of a key (dotted, empty for the whole of `origin`) that a file or variable said.
+    #[must_use]
+    pub fn new(origin: impl Into<String>, key: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let (origin, key, remedy) = (origin.into(), key.into(), remedy.into());
+        Self { origin, key, remedy, standing: Standing::Judged }
+    }
+
+    /// All faults in order and each once, without those that only follow from another: what is said of a key that could
+    /// not be read, or of a key beside it by a sentence that names it.
+    #[must_use]
+    pub fn settle(mut faults: Vec<Self>) -> Vec<Self> {
+        faults.sort();
+        faults.dedup();
+        let is_told = |fault: &Self| match &fault.standing {
+            Standing::Judged => !faults.iter().any(|other| fault.follows_from(other)),
+            Standing::Certain | Standing::Unread(_) => true,
+            // what is wrong with the value itself says how to write it
+            Standing::Unquoted => !faults
+                .iter()
+                .any(|other| other.standing == Standing::Judged && other.key == without_index(&fault.key)),
+        };
+        let is_told: Vec<bool> = faults.iter().map(is_told).collect();
+        let mut is_told = is_told.into_iter();
+        faults.retain(|_| is_told.next().unwrap_or(true));
+        faults
+    }
+
+    fn follows_from(&self, other: &Self) -> bool {
+        let Standing::Unread(unread) = &other.standing else { return false };
+        let of_table = |key: &str| key.rsplit_once('.').map_or("", |(table, _)| table).to_owned();
+        let name = unread.rsplit('.').next().unwrap_or_default();
+        let mut words = self.remedy.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let key = without_index(&self.key);
+        key == unread || (of_table(key) == of_table(unread) && words.any(|w| w.eq_ignore_ascii_case(name)))
+    }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}: {}", self.origin, self.key, self.remedy)
+        match self.key.as_str() {
+            "" => write!(f, "{}: {}", self.origin, self.remedy),
+            key => write!(f, "{}: {key}: {}", self.origin, self.remedy),
+        }
     }
+}
+
+/// A key without the place in its list: `listen[2]` is `listen`.
+fn without_index(key: &str) -> &str {
+    key.strip_suffix(']').and_then(|k| k.rsplit_once('[')).map_or(key, |(list, _)| list)
 }
 
 impl Section {
@@ -73,7 +134,7 @@ impl Section {
     /// A fault at a key of this table.
     #[must_use]
     pub fn fault(&self, key: &str, remedy: impl Into<String>) -> Fault {
-        let origin = match self.from_env.get(key) {
+        let origin = match self.variable(key) {
             Some(variable) => format!("environment variable {variable}"),
             None => self.origin.clone(),
         };
@@ -82,61 +143,93 @@ impl Section {
             (p, "") => p.to_owned(),
             (p, k) => format!("{p}.{k}"),
         };
-        Fault { origin, key, remedy: remedy.into() }
+        Fault::new(origin, key, remedy)
     }
 
-    /// Reads the table into a raw type, naming every unknown key and the wrong values at once (`known` lists
-    /// the known keys).
+    /// The environment variable that said a key (empty: the table itself, which is there for its sake alone).
+    #[must_use]
+    pub fn variable(&self, key: &str) -> Option<&str> {
+        self.from_env.get(without_index(key)).or_else(|| self.from_env.get("")).map(String::as_str)
+    }
+
+    /// Reads the table into a raw type whose keys are all optional (`known` lists them). What cannot be read is left out
+    /// and named, so that the caller judges the rest and adds its own faults; [`Fault::settle`] takes out those that only
+    /// follow.
     ///
     /// # Errors
-    /// Unknown keys and values of a wrong type.
-    pub fn read<T: DeserializeOwned>(&self, known: &[&str]) -> Result<T, Vec<Fault>> {
+    /// It is no table.
+    pub fn read<T: DeserializeOwned>(&self, known: &[&str]) -> Result<(T, Vec<Fault>), Vec<Fault>> {
         let table = match &self.value {
             Value::Object(table) => table.clone(),
             Value::Null => serde_json::Map::new(),
-            _ => return Err(vec![self.fault("", "this must be a table")]),
+            other => {
+                let remedy =
+                    format!("this is a table: write [{}] and its keys below, not {}", self.path, kind(other));
+                return Err(vec![self.fault("", remedy)]);
+            }
         };
-        let mut faults: Vec<Fault> = table
-            .keys()
-            .filter(|k| !known.contains(&k.as_str()))
-            .map(|key| match closest(key, known) {
-                Some(near) => self.fault(key, format!("unknown key; did you mean `{near}`?")),
-                None => self.fault(key, format!("unknown key; known here: {}", known.join(", "))),
-            })
-            .collect();
-        let mut kept: serde_json::Map<String, Value> =
-            table.into_iter().filter(|(k, _)| known.contains(&k.as_str())).collect();
-        // each round names one wrong value and goes on without it, so that all are named
-        let mut readings: BTreeMap<String, (Fault, Vec<Value>)> = BTreeMap::new();
-        let mut raw = None;
-        while raw.is_none() {
-            match serde_path_to_error::deserialize::<_, T>(Value::Object(kept.clone())) {
-                Ok(read) => raw = Some(read),
-                Err(error) => {
-                    let path = error.path().to_string();
-                    let key = path.split(['.', '[']).next().unwrap_or_default().to_owned();
-                    let Some(value) = kept.get(&key) else {
-                        faults.push(self.fault("", error.inner().to_string()));
-                        return Err(faults);
-                    };
-                    let (fault, left) = readings.entry(key.clone()).or_insert_with(|| {
-                        let others = match value {
-                            Value::String(text) if self.from_env.contains_key(&key) => read_env_text(text),
-                            _ => Vec::new(),
-                        };
-                        (self.fault(&path, error.inner().to_string()), others)
-                    });
-                    match left.pop() {
-                        Some(other) => drop(kept.insert(key, other)),
-                        None => {
-                            faults.push(fault.clone());
-                            kept.remove(&key);
-                        }
-                    }
+        let (mut kept, unknown): (serde_json::Map<_, _>, serde_json::Map<_, _>) =
+            table.into_iter().partition(|(key, _)| known.contains(&key.as_str()));
+        let mut faults: Vec<Fault> = unknown.keys().map(|key| self.unknown(key, known)).collect();
+        // each round names one wrong value and goes on with another reading of it, or without it, so that all are named
+        let mut wrong: BTreeMap<String, Wrong> = BTreeMap::new();
+        loop {
+            let error = match serde_path_to_error::deserialize::<_, T>(Value::Object(kept.clone())) {
+                Ok(raw) => {
+                    let left =
+                        wrong.into_iter().filter(|(key, w)| w.is_told || !self.from_env.contains_key(key));
+                    faults.extend(left.map(|(_, w)| w.fault));
+                    return Ok((raw, faults));
+                }
+                Err(error) => error,
+            };
+            let place = Place::of(error.path());
+            let Some(value) = kept.get_mut(&place.key) else {
+                faults.push(self.fault("", error.inner().to_string()));
+                return Err(faults);
+            };
+            let found = value.pointer(&place.below).cloned().unwrap_or_default();
+            let wanted = Wanted::of(&error.inner().to_string());
+            let is_env = self.from_env.contains_key(&place.key);
+            let entry = wrong.entry(place.key.clone()).or_insert_with(|| Wrong {
+                fault: Fault {
+                    standing: Standing::Certain,
+                    ..self.fault(&place.shown, wanted.remedy(&found, is_env))
+                },
+                readings: value.as_str().map(readings).unwrap_or_default(),
+                is_told: false,
+            });
+            if wanted.is_text && (found.is_number() || found.is_boolean()) {
+                entry.fault.standing = Standing::Unquoted;
+                entry.is_told = true;
+                if let Some(slot) = value.pointer_mut(&place.below) {
+                    *slot = Value::String(found.to_string());
+                    continue;
+                }
+            }
+            match entry.readings.pop() {
+                Some(other) => *value = other,
+                None => {
+                    entry.fault.standing = Standing::Unread(self.fault(&place.key, "").key);
+                    entry.is_told = true;
+                    kept.remove(&place.key);
                 }
             }
         }
-        raw.filter(|_| faults.is_empty()).ok_or(faults)
+    }
+
+    fn unknown(&self, key: &str, known: &[&str]) -> Fault {
+        match closest(key, known) {
+            Some(near) => Fault {
+                // what was meant is not missing
+                standing: Standing::Unread(self.fault(near, "").key),
+                ..self.fault(key, format!("unknown key; did you mean `{near}`?"))
+            },
+            None => Fault {
+                standing: Standing::Certain,
+                ..self.fault(key, format!("unknown key; known here: {}", known.join(", ")))
+            },
+        }
     }
 
     /// A secret that is written in place or in a file of its own (`…_file`); trailing line ends of the file
@@ -165,15 +258,139 @@ impl Section {
     }
 }
 
-/// What else the text of an environment variable may mean, last choice first: a comma-separated list (in
-/// brackets or not), a number or a boolean.
-fn read_env_text(text: &str) -> Vec<Value> {
+/// A key whose value cannot be read as it stands.
+struct Wrong {
+    fault: Fault,
+    /// What else its text may mean, last choice first.
+    readings: Vec<Value>,
+    /// Whether it is a fault even where the environment, which knows texts alone, said it.
+    is_told: bool,
+}
+
+/// Where a value stands that cannot be read.
+struct Place {
+    /// Key of the table.
+    key: String,
+    /// JSON pointer (RFC 6901) below that key.
+    below: String,
+    /// For people, who count from one.
+    shown: String,
+}
+
+impl Place {
+    fn of(path: &serde_path_to_error::Path) -> Self {
+        let mut place = Self { key: String::new(), below: String::new(), shown: String::new() };
+        for segment in path {
+            match segment {
+                Segment::Map { key } if place.key.is_empty() => {
+                    place.key.clone_from(key);
+                    place.shown.clone_from(key);
+                }
+                Segment::Map { key } => {
+                    place.below.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")));
+                    place.shown.push_str(&format!(".{key}"));
+                }
+                Segment::Seq { index } => {
+                    place.below.push_str(&format!("/{index}"));
+                    place.shown.push_str(&format!("[{}]", index + 1));
+                }
+                Segment::Enum { .. } | Segment::Unknown => {}
+            }
+        }
+        place
+    }
+}
+
+/// What a key wants, in words.
+struct Wanted {
+    words: String,
+    is_text: bool,
+    /// A number, true or false: no secret is one.
+    is_plain: bool,
+}
+
+impl Wanted {
+    /// From what the reader says, which ends in what it expected.
+    fn of(error: &str) -> Self {
+        let expected = error.rsplit_once(", expected ").map_or(error, |(_, expected)| expected);
+        let whole = |most: u32| format!("a whole number from 0 to {most}");
+        let (words, is_plain) = match expected {
+            "a boolean" => ("true or false".to_owned(), true),
+            "u8" => (whole(u8::MAX.into()), true),
+            "u16" => (whole(u16::MAX.into()), true),
+            "u32" | "u64" | "usize" => ("a whole number, 0 or more".to_owned(), true),
+            "i8" | "i16" | "i32" | "i64" | "isize" => ("a whole number".to_owned(), true),
+            "f32" | "f64" => ("a number".to_owned(), true),
+            "a string" | "path string" => ("a text in quotes".to_owned(), false),
+            "a sequence" => ("a list, as [\"one\", \"two\"]".to_owned(), false),
+            other => (other.to_owned(), false),
+        };
+        Self { is_text: words.contains("text"), is_plain, words }
+    }
+
+    /// How to write it. A text is shown only where no secret can stand.
+    fn remedy(&self, found: &Value, is_env: bool) -> String {
+        let is_secret = self.words.contains("secret");
+        let shown = match found {
+            Value::String(text) if self.is_plain => format!("\"{}\"", Excerpt(text)),
+            Value::Number(_) | Value::Bool(_) if !is_secret => found.to_string(),
+            other => kind(other).to_owned(),
+        };
+        let bare = if self.is_plain && found.is_string() && !is_env { ", without quotes" } else { "" };
+        format!("write {}{bare}, not {shown}", self.words)
+    }
+}
+
+/// What a value is, in words.
+const fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a table",
+    }
+}
+
+/// What else a text may mean, last choice first: a comma-separated list (in brackets or not), a number or a boolean.
+fn readings(text: &str) -> Vec<Value> {
     let text = text.trim();
     let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     let items = inner.split(',').map(|item| Value::String(item.trim().trim_matches('"').to_owned()));
     let list = Value::Array(items.filter(|item| item.as_str() != Some("")).collect());
     let scalar = serde_json::from_str::<Value>(text).ok().filter(|v| v.is_number() || v.is_boolean());
     [Some(list), scalar].into_iter().flatten().collect()
+}
+
+/// One text, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OneOrMany(pub Vec<String>);
+
+impl<'de> serde::Deserialize<'de> for OneOrMany {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> serde::de::Visitor<'de> for Either {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a text in quotes or a list of texts")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany(texts))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// The known key within two edits, if there is one.
@@ -207,7 +424,7 @@ fn edits(a: &str, b: &str) -> usize {
 /// # Errors
 /// A sentence that says how to write it.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let remedy = || format!("`{}` is no duration; write 500ms, 30s, 5m or 1h", super::Excerpt(text));
+    let remedy = || format!("`{}` is no duration; write \"500ms\", \"30s\", \"5m\" or \"1h\"", Excerpt(text));
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| remedy())?;
@@ -231,15 +448,23 @@ mod tests {
         listen: Option<u16>,
     }
 
+    fn told(faults: Vec<Fault>) -> Vec<String> {
+        Fault::settle(faults).iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn an_unknown_key_and_a_wrong_value_are_both_named_with_a_remedy() {
-        let s = Section::new("http", "a.toml", serde_json::json!({"lisen": 1, "listen": "x", "colour": 2}));
-        let faults: Vec<String> =
-            s.read::<Raw>(&["listen"]).unwrap_err().iter().map(ToString::to_string).collect();
-        assert_eq!(faults.len(), 3, "{faults:?}");
-        assert!(faults.contains(&"a.toml: http.lisen: unknown key; did you mean `listen`?".to_owned()));
-        assert!(faults.contains(&"a.toml: http.colour: unknown key; known here: listen".to_owned()));
-        assert!(faults.iter().any(|f| f.starts_with("a.toml: http.listen: invalid type")));
+        let value = serde_json::json!({"lisen": 1, "listen": "x", "colour": 2});
+        let (raw, faults) = Section::new("http", "a.toml", value).read::<Raw>(&["listen"]).unwrap();
+        assert_eq!(raw.listen, None);
+        assert_eq!(
+            told(faults),
+            [
+                "a.toml: http.colour: unknown key; known here: listen",
+                "a.toml: http.lisen: unknown key; did you mean `listen`?",
+                "a.toml: http.listen: write a whole number from 0 to 65535, without quotes, not \"x\"",
+            ]
+        );
     }
 
     #[derive(serde::Deserialize, Debug)]
@@ -255,25 +480,122 @@ mod tests {
         let value = serde_json::json!({"password": "0123", "workers": "3", "on": "true", "list": "a, b"});
         let env = ["password", "workers", "on", "list"].map(|k| (k.to_owned(), format!("SIPEDGE_X__{k}")));
         let s = Section::new("x", "a.toml", value).with_env(BTreeMap::from(env));
-        let typed: Typed = s.read(&["password", "workers", "on", "list"]).unwrap();
-        assert!(typed.password.unwrap().matches("0123"));
+        let (typed, faults): (Typed, _) = s.read(&["password", "workers", "on", "list"]).unwrap();
+        assert!(faults.is_empty() && typed.password.unwrap().matches("0123"));
         assert_eq!((typed.workers, typed.on), (Some(3), Some(true)));
         assert_eq!(typed.list.unwrap(), ["a", "b"]);
         let s = Section::new("x", "a.toml", serde_json::json!({"workers": "many"}))
             .with_env(BTreeMap::from([("workers".to_owned(), "SIPEDGE_X__WORKERS".to_owned())]));
-        let faults = s.read::<Typed>(&["workers"]).unwrap_err();
-        assert!(
-            faults[0].to_string().starts_with("environment variable SIPEDGE_X__WORKERS: x.workers: "),
-            "{faults:?}"
+        let (_, faults) = s.read::<Typed>(&["workers"]).unwrap();
+        let expected = "environment variable SIPEDGE_X__WORKERS: x.workers: write a whole number from 0 to 65535, \
+                        not \"many\"";
+        assert_eq!(told(faults), [expected]);
+    }
+
+    /// What is said of a table with these keys, and what else is judged of it.
+    fn judged(value: Value, judge: impl Fn(&Section, &Typed) -> Vec<Fault>) -> Vec<String> {
+        let s = Section::new("x", "t", value);
+        let (typed, mut faults) = s.read::<Typed>(&["password", "workers", "on", "list"]).unwrap();
+        faults.extend(judge(&s, &typed));
+        told(faults)
+    }
+
+    #[test]
+    fn every_wrong_value_is_named_at_once_in_words_that_a_person_understands() {
+        let value = serde_json::json!({"password": ["p"], "workers": -1, "on": 7, "list": {"a": 1}});
+        assert_eq!(
+            judged(value, |_, _| Vec::new()),
+            [
+                "t: x.list: write a list, as [\"one\", \"two\"], not a table",
+                "t: x.on: write true or false, not 7",
+                "t: x.password: write a secret text in quotes, not a list",
+                "t: x.workers: write a whole number from 0 to 65535, not -1",
+            ]
         );
     }
 
     #[test]
-    fn every_wrong_value_is_named_at_once() {
-        let s = Section::new("x", "a.toml", serde_json::json!({"workers": "many", "on": 7, "list": [1]}));
-        let keys: Vec<String> =
-            s.read::<Typed>(&["workers", "on", "list"]).unwrap_err().into_iter().map(|f| f.key).collect();
-        assert_eq!(keys.len(), 3, "{keys:?}");
+    fn a_secret_that_is_wrongly_written_is_not_shown() {
+        for wrong in [serde_json::json!({"password": 4711}), serde_json::json!({"list": "4711"})] {
+            let faults = judged(wrong, |_, _| Vec::new());
+            assert!(faults.len() == 1 && !faults[0].contains("4711"), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_is_judged_beside_what_cannot() {
+        let judge = |s: &Section, typed: &Typed| {
+            let short = typed.password.as_ref().is_some_and(|p| p.expose().len() < 8);
+            let many = typed.workers.is_some_and(|workers| workers > 4);
+            let faults = [(short, s.fault("password", "too short")), (many, s.fault("workers", "too many"))];
+            faults.into_iter().filter_map(|(is_wrong, fault)| is_wrong.then_some(fault)).collect()
+        };
+        let value = serde_json::json!({"password": "p", "workers": "9", "on": "maybe", "colour": true});
+        assert_eq!(
+            judged(value, judge),
+            [
+                "t: x.colour: unknown key; known here: password, workers, on, list",
+                "t: x.on: write true or false, without quotes, not \"maybe\"",
+                "t: x.password: too short",
+                "t: x.workers: too many",
+                "t: x.workers: write a whole number from 0 to 65535, without quotes, not \"9\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_fault_that_follows_from_what_could_not_be_read_is_not_told() {
+        let judge = |s: &Section, typed: &Typed| {
+            let mut faults = Vec::new();
+            if typed.workers.is_none() {
+                faults.push(s.fault("workers", "name how many"));
+            }
+            if typed.on.is_none() {
+                faults.push(s.fault("list", "this is for on = true"));
+            }
+            faults
+        };
+        let value = serde_json::json!({"wrokers": 2, "on": "maybe", "list": []});
+        assert_eq!(
+            judged(value, judge),
+            [
+                "t: x.on: write true or false, without quotes, not \"maybe\"",
+                "t: x.wrokers: unknown key; did you mean `workers`?",
+            ]
+        );
+        assert_eq!(
+            judged(serde_json::json!({"list": []}), judge).len(),
+            2,
+            "both hold where nothing was misread"
+        );
+    }
+
+    #[test]
+    fn a_number_in_place_of_a_text_is_judged_as_that_text_and_told_once() {
+        let value = || serde_json::json!({"list": [30, "a"]});
+        let judge = |s: &Section, typed: &Typed| {
+            assert_eq!(typed.list.as_deref().unwrap(), ["30", "a"]);
+            vec![s.fault("list", "`30` is no duration")]
+        };
+        assert_eq!(judged(value(), judge), ["t: x.list: `30` is no duration"]);
+        assert_eq!(judged(value(), |_, _| Vec::new()), ["t: x.list[1]: write a text in quotes, not 30"]);
+    }
+
+    #[test]
+    fn one_text_or_a_list_is_read_and_anything_else_is_told_in_words() {
+        #[derive(serde::Deserialize)]
+        struct Either {
+            to: Option<OneOrMany>,
+        }
+        let read = |to: Value| {
+            let value = serde_json::json!({ "to": to });
+            let (raw, faults) = Section::new("r", "t", value).read::<Either>(&["to"]).unwrap();
+            (raw.to.map(|to| to.0).unwrap_or_default(), told(faults))
+        };
+        assert_eq!(read("a".into()), (vec!["a".to_owned()], vec![]));
+        assert_eq!(read(serde_json::json!(["a", "b"])).0, ["a", "b"]);
+        let expected = "t: r.to: write a text in quotes or a list of texts, not a table";
+        assert_eq!(read(serde_json::json!({})).1, [expected]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `sipedge hash-secret USER`.
 
 use crate::base::Secret;
+use crate::cli::say;
 use crate::edge::trunk;
 use clap::Args;
 use std::io::{BufRead, IsTerminal};
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The user whose password it is, as in `inbound_user`
+    #[arg(value_parser = read_user)]
     user: String,
 }
 
@@ -16,22 +18,38 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
-        eprintln!("Type the password and press Enter (it is shown; or pipe it in):");
+        say::complain("type the password and press Enter (it is shown; or pipe it in):");
     }
     let mut line = String::new();
     if let Err(error) = stdin.lock().read_line(&mut line) {
-        eprintln!("sipedge: the password cannot be read: {error}");
+        say::complain(format_args!("the password cannot be read: {error}"));
         return ExitCode::FAILURE;
     }
     let password = line.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
-        eprintln!(
-            "sipedge: no password on standard input; as: printf %s 'the password' | sipedge hash-secret USER"
+        say::complain(
+            "no password on standard input; as: printf %s 'the password' | sipedge hash-secret USER",
         );
         return ExitCode::FAILURE;
     }
-    print!("{}", printed(&arguments.user, &Secret::new(password)));
-    ExitCode::SUCCESS
+    say::answer(&printed(&arguments.user, &Secret::new(password)), ExitCode::SUCCESS)
+}
+
+/// A user that can log in by digest. What is hashed is USER:REALM:PASSWORD (RFC 7616 §3.4.2), so that a colon in the
+/// user would make it another one's hash.
+fn read_user(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("name the user".to_owned());
+    }
+    if text.contains(':') {
+        return Err(
+            "a user with a colon cannot log in by digest, which joins user and realm by one".to_owned()
+        );
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a user has no control characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// To be pasted: lines of a configuration, and where they belong.
@@ -57,6 +75,14 @@ mod tests {
         let _ = std::fs::remove_file(&file);
         let faults = crate::app::judge(&config, Seed::from_number(1)).err().unwrap_or_default();
         faults.into_iter().map(|fault| fault.key).collect()
+    }
+
+    #[test]
+    fn a_user_that_could_never_log_in_is_refused() {
+        assert_eq!(read_user("a \"quoted\\ name\"").as_deref(), Ok("a \"quoted\\ name\""));
+        for wrong in ["", "a:b", ":", "a\nb"] {
+            assert!(read_user(wrong).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

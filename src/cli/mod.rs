@@ -11,49 +11,58 @@ mod check_config;
 mod config;
 mod hash_secret;
 mod route;
+mod say;
 
 use crate::app::{self, Configured};
 use crate::base::Fault;
 use clap::{Parser, Subcommand};
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A WebRTC edge for a PBX: browsers on one side, SIP on the other. Without a command, it runs.
+/// Connect web browsers to a SIP PBX such as Asterisk or FreeSWITCH
+///
+/// Without a command, sipedge runs until it is told to end.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = EXIT_CODES)]
+#[command(version, after_help = EXIT_CODES)]
 pub struct Arguments {
-    /// Configuration file; without it, $SIPEDGE_CONFIG, then /etc/sipedge/sipedge.toml, then a demo
+    /// Read this configuration file [default: $SIPEDGE_CONFIG, else /etc/sipedge/sipedge.toml, else a built-in demo]
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The demo for others in this network too: HTTPS on port 1338 with a certificate of its own
+    /// Open the demo to this network: HTTPS on port 1338 with a self-signed certificate
     #[arg(long)]
     lan: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ended on request, 1 could not start or go on, 2 wrong command line, 78 wrong \
-                          configuration.";
+const EXIT_CODES: &str =
+    "Exit codes: 0 success; 1 failure; 2 invalid command line; 78 invalid configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Judge the configuration and name everything that is wrong with it
+    /// Check the configuration and report every error in it
     CheckConfig,
-    /// Say where a call would go, and why
+    /// Show where a call would be sent, and why
     Route(route::Arguments),
-    /// Print the other end of a trunk, ready to paste into the PBX's configuration
+    /// Print the PBX's side of a trunk, ready to paste into its configuration
     Config(config::Arguments),
-    /// Print the digest hashes of a password that is read from standard input
+    /// Read a password from standard input and print its digest hashes
     HashSecret(hash_secret::Arguments),
 }
 
+/// Exit code for a command line that cannot be understood, as of a shell's own commands.
+const EXIT_USAGE: u8 = 2;
 /// Exit code for a configuration that cannot be used, as sysexits.h names it (`EX_CONFIG`).
 const EXIT_CONFIG: u8 = 78;
 
 /// Does what the command line asks.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { config, lan, command } = Arguments::parse();
+    let Arguments { config, lan, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
     crate::net::install_crypto();
     match command {
         None => run(config, lan),
@@ -64,6 +73,17 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Prints the help that was asked for, or what is wrong with the command line.
+fn explain(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let text = error.render();
+    let text = if std::io::stdout().is_terminal() { text.ansi().to_string() } else { text.to_string() };
+    say::answer(&text, ExitCode::SUCCESS)
+}
+
 fn run(config: Option<PathBuf>, lan: bool) -> ExitCode {
     let configured = match app::configure(config, lan) {
         Ok(configured) => configured,
@@ -72,9 +92,9 @@ fn run(config: Option<PathBuf>, lan: bool) -> ExitCode {
     match app::run(configured) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("sipedge: {error}");
+            say::complain(&error);
             if let Some(owner) = error.port_owner() {
-                eprintln!("sipedge: {} (process {}) has it", owner.name, owner.process);
+                say::complain(format_args!("{} (process {}) has it", owner.name, owner.process));
             }
             ExitCode::FAILURE
         }
@@ -91,7 +111,7 @@ fn with(config: Option<PathBuf>, command: impl FnOnce(Configured) -> ExitCode) -
 
 fn refuse(faults: &[Fault]) -> ExitCode {
     for fault in faults {
-        eprintln!("sipedge: {fault}");
+        say::complain(fault);
     }
     ExitCode::from(EXIT_CONFIG)
 }

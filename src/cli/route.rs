@@ -1,7 +1,10 @@
 //! `sipedge route NUMBER --from SOURCE`.
 
 use crate::app::Configured;
+use crate::base::Excerpt;
 use crate::call::route::{Place, RouteQuery, Source, Step, Target};
+use crate::cli::{EXIT_USAGE, say};
+use crate::edge::wago;
 use crate::registry::{Explanation, read_source};
 use clap::Args;
 use std::fmt::Write;
@@ -21,14 +24,29 @@ pub(super) fn run(arguments: &Arguments, configured: &Configured) -> ExitCode {
     let source = match find(&arguments.from, &sources) {
         Ok(source) => source,
         Err(remedy) => {
-            eprintln!("sipedge: --from: {remedy}");
-            return ExitCode::from(2);
+            say::complain(format_args!("--from: {remedy}"));
+            return ExitCode::from(EXIT_USAGE);
         }
     };
-    let query = RouteQuery { source, to: arguments.number.clone() };
+    let query = match ask(source, &arguments.number) {
+        Ok(query) => query,
+        Err(refusal) => return say::answer(&refusal, ExitCode::FAILURE),
+    };
     let lines = configured.explain(&query);
-    print!("{}", describe(&query, &lines, &|target| configured.condition(target)));
-    if lines.iter().any(|line| line.outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let text = describe(&arguments.number, &query, &lines, &|target| configured.condition(target));
+    let is_routed = lines.iter().any(|line| line.outcome.is_ok());
+    say::answer(&text, if is_routed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What is looked up when a source dials a text: an account does so by the call API, which leaves separators out.
+fn ask(source: Source, dialled: &str) -> Result<RouteQuery, String> {
+    let to = match source {
+        Source::Account(_) => wago::dialled(dialled),
+        Source::Trunk(_) | Source::Local(_) => Some(dialled.to_owned()),
+    };
+    let refusal =
+        || format!("{} from {source}\nno call: the API takes 1 to 64 digits or letters\n", Excerpt(dialled));
+    Ok(RouteQuery { to: to.ok_or_else(refusal)?, source })
 }
 
 /// The source of that name, with or without its kind.
@@ -53,8 +71,11 @@ fn find(text: &str, sources: &[Source]) -> Result<Source, String> {
 type Condition<'a> = &'a dyn Fn(&Target) -> Option<&'static str>;
 
 /// One line a rule, and the verdict.
-fn describe(query: &RouteQuery, lines: &[Explanation], condition: Condition<'_>) -> String {
-    let mut text = format!("{} from {}\n", query.to, query.source);
+fn describe(dialled: &str, query: &RouteQuery, lines: &[Explanation], condition: Condition<'_>) -> String {
+    let mut text = format!("{} from {}\n", Excerpt(dialled), query.source);
+    if query.to != dialled {
+        let _ = writeln!(text, "  the call API leaves separators out: {} is looked up", query.to);
+    }
     let width = lines.iter().map(|line| line.rule.len()).max().unwrap_or(0);
     let mut steps = 0;
     for Explanation { rule, outcome } in lines {
@@ -111,6 +132,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_looked_up_as_the_door_reads_it_that_its_source_comes_by() {
+        let account = || Source::Account("anna".into());
+        let query = ask(account(), "55 11-4000").unwrap();
+        assert_eq!(query, RouteQuery { source: account(), to: "55114000".into() });
+        let text = describe("55 11-4000", &query, &[], &|_| None);
+        assert!(
+            text.starts_with(
+                "55 11-4000 from account.anna\n  the call API leaves separators out: 55114000 is looked up\n"
+            ),
+            "{text}"
+        );
+        let trunk = ask(Source::Trunk("pbx".into()), "55 11-4000").unwrap();
+        assert_eq!(trunk.to, "55 11-4000");
+        assert!(ask(account(), "").is_err() && ask(account(), "a/b").is_err());
+    }
+
+    #[test]
     fn every_rule_has_a_line_that_says_what_it_does_or_why_not() {
         let query = RouteQuery { source: Source::Trunk("pbx".into()), to: "1001".into() };
         let target = Target { edge: "trunk", name: "isp".into(), number: "1001".into(), place: None };
@@ -136,7 +174,7 @@ mod tests {
             ),
         ];
         assert_eq!(
-            describe(&query, &lines, &|_| None),
+            describe("1001", &query, &lines, &|_| None),
             "1001 from trunk.pbx\n\
             \x20 route[1]  -  number 6?? does not match\n\
             \x20 route[2]  1. rings everything that account.anna has, for 20s\n\
@@ -145,9 +183,12 @@ mod tests {
         );
         let registers = |target: &Target| (target.name == "isp").then_some("while it is registered");
         assert!(
-            describe(&query, &lines, &registers)
+            describe("1001", &query, &lines, &registers)
                 .contains("rings trunk.isp as 1001 (while it is registered) when busy or no-answer\n")
         );
-        assert_eq!(describe(&query, &[], &|_| None), "1001 from trunk.pbx\nno route: the caller hears 404\n");
+        assert_eq!(
+            describe("1001", &query, &[], &|_| None),
+            "1001 from trunk.pbx\nno route: the caller hears 404\n"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `[http]`.
 
 use super::Origins;
-use crate::base::{Fault, Section};
+use crate::base::{Fault, OneOrMany, Section};
 use crate::net::tls::{Acceptor, Identity, TlsError};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -44,14 +44,6 @@ struct Raw {
     page: Option<bool>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-    Other(serde::de::IgnoredAny),
-}
-
 impl HttpConfig {
     /// Reads the section, and the certificate that it names.
     ///
@@ -59,8 +51,7 @@ impl HttpConfig {
     /// All that is wrong in it.
     pub fn read(section: &Section) -> Result<Self, Vec<Fault>> {
         let known = ["listen", "tls_listen", "tls_certificate", "tls_key", "origins", "page"];
-        let raw: Raw = section.read(&known)?;
-        let mut faults = Vec::new();
+        let (raw, mut faults): (Raw, _) = section.read(&known)?;
         // a browser gives a microphone to 127.0.0.1 without TLS
         let plain = SocketAddr::from((Ipv4Addr::LOCALHOST, 1337));
         let listen = read_addresses(section, "listen", raw.listen, plain, &mut faults);
@@ -151,13 +142,7 @@ fn read_addresses(
     default: SocketAddr,
     faults: &mut Vec<Fault>,
 ) -> Vec<SocketAddr> {
-    let texts = match raw {
-        None => return vec![default],
-        Some(OneOrMany::One(text)) => vec![text],
-        Some(OneOrMany::Many(texts)) => texts,
-        // what it is not is left to the check below, whose text says what it must be
-        Some(OneOrMany::Other(_)) => vec![String::new()],
-    };
+    let Some(OneOrMany(texts)) = raw else { return vec![default] };
     if texts.is_empty() {
         faults.push(section.fault(key, "name at least one ADDRESS:PORT"));
     }
@@ -184,10 +169,15 @@ mod tests {
         assert_eq!(read(json!({})).unwrap().listen(), ["127.0.0.1:1337".parse::<SocketAddr>().unwrap()]);
         assert_eq!(read(json!({"listen": ["127.0.0.1:1", "[::1]:2"]})).unwrap().listen().len(), 2);
         assert_eq!(read(json!({"listen": "localhost:80", "origins": ["example.org"]})).unwrap_err().len(), 2);
-        for other in [json!(7), json!({"a": 1}), json!([1])] {
-            let faults = read(json!({ "listen": other })).unwrap_err();
-            assert!(faults.iter().all(|f| f.to_string().contains("write ADDRESS:PORT")), "{faults:?}");
+        let told = |value| {
+            let faults = Fault::settle(read(json!({ "listen": value })).unwrap_err());
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for other in [json!(7), json!("7"), json!([1])] {
+            assert_eq!(told(other), ["t: http.listen: write ADDRESS:PORT, as 127.0.0.1:1337 or [::]:1337"]);
         }
+        let expected = ["t: http.listen: write a text in quotes or a list of texts, not a table"];
+        assert_eq!(told(json!({"a": 1})), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod stall;
 
 use super::{HttpConfig, Visitor, cors};
+use crate::base::Seldom;
 use crate::net::guard::{Guard, GuardConfig};
 use crate::net::tls::Acceptor;
 use axum::Router;
@@ -13,7 +14,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +30,11 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Failed accepts are told once a while.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
+/// What who speaks HTTP where HTTPS is spoken is told.
+const NOT_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 62\r\nConnection: \
+                         close\r\n\r\nThis port speaks HTTPS: write https:// in front of the address";
 
 /// Why HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -178,6 +184,25 @@ async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpLi
     Ok(listeners)
 }
 
+/// A connection by TLS. Who writes a request without it is told so, for a browser shows an empty page otherwise.
+async fn accept_tls(
+    acceptor: Acceptor,
+    mut stream: TcpStream,
+) -> std::io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    // a record of TLS begins with its type, 22 for a handshake (RFC 8446 §5.1); a method is letters
+    if first[0].is_ascii_alphabetic() {
+        // what was not read would take the answer with it when the connection closes
+        let mut request = vec![0; 4_096];
+        let _ = stream.read(&mut request).await?;
+        stream.write_all(NOT_HTTPS.as_bytes()).await?;
+        stream.shutdown().await?;
+        return Err(std::io::Error::other("a request without TLS"));
+    }
+    acceptor.accept(Stall::new(stream, WRITE_TIMEOUT)).await
+}
+
 /// What serves the connections of one listener.
 #[derive(Clone)]
 struct Desk {
@@ -190,6 +215,7 @@ struct Desk {
 
 impl Desk {
     async fn accept(self, listener: TcpListener) {
+        let mut failures = Seldom::new(FAILURE_INTERVAL);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -199,7 +225,9 @@ impl Desk {
                         self.tasks.spawn(self.clone().greet(stream, remote, place));
                     },
                     Err(error) => {
-                        warn!(%error, "cannot take an HTTP connection");
+                        if let Some(times) = failures.happened(Instant::now()) {
+                            warn!(%error, times, "cannot take an HTTP connection");
+                        }
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 }
@@ -209,11 +237,10 @@ impl Desk {
 
     async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Place) {
         let _ = stream.set_nodelay(true);
-        let stream = Stall::new(stream, WRITE_TIMEOUT);
-        let Some(acceptor) = &self.acceptor else {
-            return self.serve(stream, remote, place).await;
+        let Some(acceptor) = self.acceptor.clone() else {
+            return self.serve(Stall::new(stream, WRITE_TIMEOUT), remote, place).await;
         };
-        let handshake = tokio::time::timeout(TLS_TIMEOUT, acceptor.accept(stream));
+        let handshake = tokio::time::timeout(TLS_TIMEOUT, accept_tls(acceptor, stream));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
             () = self.stop.cancelled() => return,

@@ -75,18 +75,25 @@ impl MediaConfig {
         let raw_srtp = srtp.read::<RawSrtp>(&["profiles"]);
         let mut config = Self::default();
         match raw_media {
-            Ok(raw) => config.read_media(raw, media, &mut faults),
+            Ok((raw, more)) => {
+                faults.extend(more);
+                config.read_media(raw, media, &mut faults);
+            }
             Err(more) => faults.extend(more),
         }
         match raw_ice {
-            Ok(raw) => {
+            Ok((raw, more)) => {
+                faults.extend(more);
                 config.is_loopback_allowed = raw.loopback.unwrap_or(false);
                 config.is_lite = raw.lite.unwrap_or(false);
             }
             Err(more) => faults.extend(more),
         }
         match raw_srtp {
-            Ok(raw) => config.read_profiles(raw, srtp, &mut faults),
+            Ok((raw, more)) => {
+                faults.extend(more);
+                config.read_profiles(raw, srtp, &mut faults);
+            }
             Err(more) => faults.extend(more),
         }
         if faults.is_empty() { Ok(config) } else { Err(faults) }

@@ -1,7 +1,7 @@
 //! `[account.…]` and `[[route]]`.
 
 use super::Pattern;
-use crate::base::{Fault, Secret, Section, parse_duration};
+use crate::base::{Fault, OneOrMany, Secret, Section, parse_duration};
 use crate::call::route::{Occasion, Place, RouteQuery, Source, Step, Target};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -141,7 +141,8 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
     let mut accounts: Vec<Account> = Vec::new();
     for section in sections {
         match read_account(section) {
-            Ok(account) => {
+            Ok((account, more)) => {
+                faults.extend(more);
                 let is_known = |t: &Secret| accounts.iter().any(|a| a.tokens.contains(t));
                 let has_number = |n: &String| accounts.iter().any(|a| a.numbers.contains(n));
                 if let Some(number) = account.numbers.iter().find(|n| has_number(n)) {
@@ -169,9 +170,9 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
     if faults.is_empty() { Ok(accounts) } else { Err(faults) }
 }
 
-fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
-    let raw: RawAccount = section.read(KNOWN_OF_ACCOUNT)?;
-    let mut faults = Vec::new();
+/// An account as far as it can be read, and what is wrong with it.
+fn read_account(section: &Section) -> Result<(Account, Vec<Fault>), Vec<Fault>> {
+    let (raw, mut faults): (RawAccount, _) = section.read(KNOWN_OF_ACCOUNT)?;
     let mut tokens = raw.tokens.unwrap_or_default();
     match section.secret("token", raw.token, raw.token_file.as_deref()) {
         Ok(token) => tokens.extend(token),
@@ -213,10 +214,7 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
             None
         });
     let line = read_line(section, raw.line.as_deref(), raw.line_user, password, &mut faults);
-    if !faults.is_empty() {
-        return Err(faults);
-    }
-    Ok(Account {
+    let account = Account {
         line,
         name: section.name().to_owned(),
         tokens,
@@ -226,7 +224,8 @@ fn read_account(section: &Section) -> Result<Account, Vec<Fault>> {
         max_calls,
         webhook: raw.webhook,
         webhook_secret,
-    })
+    };
+    Ok((account, faults))
 }
 
 /// An account's extension at a PBX.
@@ -326,34 +325,18 @@ impl Route {
 struct RawRoute {
     from: Option<String>,
     number: Option<String>,
-    to: OneOrMany,
+    to: Option<OneOrMany>,
     dial: Option<String>,
     timeout: Option<String>,
     when: Option<OneOrMany>,
     last: Option<bool>,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
-
 /// What a forward is for.
 fn read_when(section: &Section, raw: Option<OneOrMany>, faults: &mut Vec<Fault>) -> Vec<Occasion> {
-    let Some(raw) = raw else { return Vec::new() };
+    let Some(OneOrMany(words)) = raw else { return Vec::new() };
     let occasion = |text: &String| Occasion::ALL.into_iter().find(|o| o.as_str() == text);
-    let when: Option<Vec<_>> = raw.into_vec().iter().map(occasion).collect();
+    let when: Option<Vec<_>> = words.iter().map(occasion).collect();
     when.filter(|list| !list.is_empty()).unwrap_or_else(|| {
         let words: Vec<String> = Occasion::ALL.iter().map(|o| format!("\"{}\"", o.as_str())).collect();
         faults.push(section.fault("when", format!("write one of {} or a list of them", words.join(", "))));
@@ -381,8 +364,8 @@ pub fn read_routes(
 }
 
 fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) -> Result<Route, Vec<Fault>> {
-    let raw: RawRoute = section.read(&["from", "number", "to", "dial", "timeout", "when", "last"])?;
-    let mut faults = Vec::new();
+    let known = ["from", "number", "to", "dial", "timeout", "when", "last"];
+    let (raw, mut faults): (RawRoute, _) = section.read(&known)?;
     let number = raw.number.as_deref().unwrap_or("*").parse::<Pattern>();
     if let Err(error) = &number {
         faults.push(section.fault("number", error.to_string()));
@@ -399,21 +382,22 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
         _ => {}
     }
     let when = read_when(section, raw.when, &mut faults);
-    let texts = raw.to.into_vec();
     let goal = |text: &String| {
         let (edge, name) = text.split_once('.')?;
         let (edge, names) = targets.get_key_value(edge)?;
         let name = names.iter().find(|n| *n == name)?.clone();
         Some(if *edge == ACCOUNTS { Goal::Account(name) } else { Goal::Target(edge, name) })
     };
-    let to: Option<Vec<Goal>> = texts.iter().map(goal).collect();
+    let is_missing = raw.to.is_none();
+    let to: Option<Vec<Goal>> = raw.to.and_then(|OneOrMany(texts)| texts.iter().map(goal).collect());
     let to = to.filter(|goals| !goals.is_empty());
     if to.is_none() {
         let list = targets.iter().flat_map(|(edge, names)| names.iter().map(move |n| format!("{edge}.{n}")));
         let list: Vec<String> = list.collect();
         let known =
             if list.is_empty() { "nothing is configured to dial to".to_owned() } else { list.join(", ") };
-        faults.push(section.fault("to", format!("no such target; there are: {known}")));
+        let what = if is_missing { "write where its calls go" } else { "no such target" };
+        faults.push(section.fault("to", format!("{what}; there are: {known}")));
     }
     let from = raw.from.as_deref().map(read_source).transpose();
     match &from {
@@ -529,6 +513,37 @@ mod tests {
         }
         let faults = read_accounts(&[account("a", good()), account("b", good())]).unwrap_err();
         assert_eq!(faults[0].key, "account.b.line_user");
+    }
+
+    #[test]
+    fn a_route_without_a_target_or_with_a_wrong_one_is_told_so_in_words() {
+        let targets = BTreeMap::from([("trunk", vec!["pbx".to_owned()])]);
+        let told = |value| {
+            let faults = read_routes(&[Section::new("route[1]", "t", value)], &targets).unwrap_err();
+            Fault::settle(faults).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told(json!({})), ["t: route[1].to: write where its calls go; there are: trunk.pbx"]);
+        let no_such = "t: route[1].to: no such target; there are: trunk.pbx";
+        assert_eq!(told(json!({"to": 5})), [no_such]);
+        let all = json!({"to": {"a": 1}, "timeout": 3, "last": "no", "number": ["0*"], "dial": "+49?"});
+        assert_eq!(
+            told(all),
+            [
+                "t: route[1].last: write true or false, without quotes, not \"no\"",
+                "t: route[1].number: write a text in quotes, not a list",
+                "t: route[1].timeout: `3` is no duration; write \"500ms\", \"30s\", \"5m\" or \"1h\"",
+                "t: route[1].to: write a text in quotes or a list of texts, not a table",
+            ]
+        );
+    }
+
+    #[test]
+    fn accounts_are_held_against_each_other_whatever_else_is_wrong_with_one() {
+        let account = |name: &str, value| Section::new(format!("account.{name}"), "t", value);
+        let a = account("a", json!({"token": "short", "numbers": ["100"], "max_calls": "4"}));
+        let b = account("b", json!({"numbers": ["100"]}));
+        let keys: Vec<String> = read_accounts(&[a, b]).unwrap_err().into_iter().map(|f| f.key).collect();
+        assert_eq!(keys, ["account.a.max_calls", "account.a.token", "account.b.numbers"]);
     }
 
     #[test]

@@ -34,8 +34,8 @@ impl SipConfig {
     /// # Errors
     /// All that is wrong in it.
     pub fn read(section: &Section) -> Result<Self, Vec<Fault>> {
-        let raw: Raw = section.read(&["listen", "tls_listen", "tls_certificate", "tls_key", "user_agent"])?;
-        let mut faults = Vec::new();
+        let known = ["listen", "tls_listen", "tls_certificate", "tls_key", "user_agent"];
+        let (raw, mut faults): (Raw, _) = section.read(&known)?;
         let names_tls = raw.tls_listen.is_some();
         let listen = read_addresses(section, "listen", raw.listen, DEFAULT_PORT, &mut faults);
         let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS_PORT, &mut faults);

@@ -15,7 +15,10 @@ struct Raw {
 
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
     let empty = Section::new("local", "configuration", serde_json::Value::Null);
-    let raw: Raw = sections.first().unwrap_or(&empty).read(&["enabled"])?;
+    let (raw, faults): (Raw, _) = sections.first().unwrap_or(&empty).read(&["enabled"])?;
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     let is_enabled = raw.enabled.unwrap_or(false); // a PBX has its own; the demo turns them on
     Ok(Box::new(Local { is_enabled, desk: Arc::default() }))
 }

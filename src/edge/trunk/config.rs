@@ -299,8 +299,7 @@ fn conflict(section: &Section, trunk: &Trunk, other: &Arc<Trunk>) -> Option<Faul
 /// # Errors
 /// All that is wrong in it.
 pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
-    let mut raw: Raw = section.read(KNOWN)?;
-    let mut faults = Vec::new();
+    let (mut raw, mut faults): (Raw, _) = section.read(KNOWN)?;
     let takes_registration = raw.register.as_ref().and_then(|r| r.as_str()) == Some("accept");
     let transport = match raw.transport.as_deref() {
         None | Some("udp") => Transport::Udp, // what every PBX listens on

@@ -26,13 +26,19 @@ struct Raw {
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
     let empty = Section::new("wago", "configuration", serde_json::Value::Null);
     let section = sections.first().unwrap_or(&empty);
-    let raw: Raw = section.read(&["envelope", "hangup_on_media_loss"])?;
+    let (raw, mut faults): (Raw, _) = section.read(&["envelope", "hangup_on_media_loss"])?;
     let envelope = match raw.envelope.as_deref() {
         None | Some("bare") => Envelope::Bare, // as in the published API
         Some("wrapped") => Envelope::Wrapped,
-        Some(_) => return Err(vec![section.fault("envelope", "write \"bare\" or \"wrapped\"")]),
+        Some(_) => {
+            faults.push(section.fault("envelope", "write \"bare\" or \"wrapped\""));
+            Envelope::Bare
+        }
     };
     let hangup_on_media_loss = raw.hangup_on_media_loss.unwrap_or(false); // the call outlives its browser
+    if !faults.is_empty() {
+        return Err(faults);
+    }
     Ok(Box::new(WagoEdge(Arc::new(Lines::new(WagoConfig { envelope, hangup_on_media_loss })))))
 }
 

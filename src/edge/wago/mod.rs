@@ -20,6 +20,12 @@ mod wire;
 
 use super::contract::{Edge, Table};
 
+/// The number that is looked up where an account dials a text; none where the API refuses it.
+#[must_use]
+pub fn dialled(text: &str) -> Option<String> {
+    wire::read_number(text).ok()
+}
+
 /// The row of this edge.
 pub const EDGE: Edge = Edge {
     name: "wago",

@@ -207,7 +207,7 @@ pub(super) fn read_make(body: &[u8]) -> Result<MakeRequest, ApiError> {
 }
 
 /// A number without its visual separators (RFC 3966 §5.1.1), or a name of letters and digits.
-fn read_number(text: &str) -> Result<String, ApiError> {
+pub(super) fn read_number(text: &str) -> Result<String, ApiError> {
     let is_separator = |c: char| matches!(c, ' ' | '-' | '.' | '(' | ')');
     let plain: String = text.chars().filter(|c| !is_separator(*c)).collect();
     let is_dialable =

@@ -31,8 +31,9 @@ impl ClientConfig {
     /// # Errors
     /// All that is wrong in it.
     pub fn read(section: &Section) -> Result<Self, Vec<Fault>> {
-        let raw: Raw = section.read(&["allow_private"])?;
-        Ok(Self { may_be_private: raw.allow_private.unwrap_or(false) }) // what can be reached from here is nobody's business
+        let (raw, faults): (Raw, _) = section.read(&["allow_private"])?;
+        let may_be_private = raw.allow_private.unwrap_or(false); // what can be reached from here is nobody's business
+        if faults.is_empty() { Ok(Self { may_be_private }) } else { Err(faults) }
     }
 
     /// Whether this address may be asked.

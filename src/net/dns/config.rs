@@ -26,15 +26,24 @@ impl DnsConfig {
     /// # Errors
     /// All that is wrong in it.
     pub fn read(section: &Section) -> Result<Self, Vec<Fault>> {
-        let raw: Raw = section.read(&["servers"])?;
-        let Some(texts) = raw.servers else { return Ok(Self::default()) };
+        let (raw, mut faults): (Raw, _) = section.read(&["servers"])?;
+        let Some(texts) = raw.servers else {
+            return if faults.is_empty() { Ok(Self::default()) } else { Err(faults) };
+        };
         let servers: Option<Vec<_>> = texts.iter().map(|text| read_server(text)).collect();
         match servers {
-            Some(servers) if (1..=MAX_SERVERS).contains(&servers.len()) => Ok(Self { servers }),
+            Some(servers) if (1..=MAX_SERVERS).contains(&servers.len()) => {
+                if faults.is_empty() {
+                    Ok(Self { servers })
+                } else {
+                    Err(faults)
+                }
+            }
             _ => {
                 let remedy = "write one to four name servers, as [\"192.0.2.53\", \"127.0.0.1:5353\"]; without the \
                               key, the system's are asked (/etc/resolv.conf)";
-                Err(vec![section.fault("servers", remedy)])
+                faults.push(section.fault("servers", remedy));
+                Err(faults)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Our certificate with its key.
 
 use super::{Reload, TlsError, not_after, provider, read_certificates, unreadable};
+use rcgen::{CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyUsagePurpose};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::pki_types::PrivateKeyDer;
@@ -10,6 +11,12 @@ use rustls::sign::CertifiedKey;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+/// As long as public ones may last (CA/Browser Forum Baseline Requirements §6.3.2: under 398 days); Apple's devices
+/// refuse any of more than 825.
+const VALIDITY: Duration = Duration::from_secs(397 * 24 * 3_600);
 
 /// A certificate with its chain and key. What is taken over by [`Reload::reload`] holds for handshakes to come;
 /// connections that are open go on.
@@ -35,17 +42,29 @@ impl Identity {
         Ok(Arc::new(Self { current, files: Some((certificate.to_owned(), key.to_owned())) }))
     }
 
-    /// A certificate of its own for these addresses, signed by nobody: a browser warns of it.
+    /// A certificate of its own for localhost and these addresses, signed by nobody: a browser warns of it. It holds
+    /// from a day before `now`, for clocks that are late, until [`VALIDITY`] after that.
     ///
     /// # Errors
     /// [`TlsError::Make`], without system entropy for one.
-    pub fn self_signed(addresses: &[IpAddr]) -> Result<Arc<Self>, TlsError> {
+    pub fn self_signed(subject: &str, addresses: &[IpAddr], now: SystemTime) -> Result<Arc<Self>, TlsError> {
         let names: Vec<String> = std::iter::once("localhost".to_owned())
             .chain(addresses.iter().map(ToString::to_string))
             .collect();
-        let made = rcgen::generate_simple_self_signed(names)?;
-        let key = PrivateKeyDer::Pkcs8(made.key_pair.serialize_der().into());
-        let pair = CertifiedKey::from_der(vec![made.cert.der().clone()], key, &provider());
+        let mut params = CertificateParams::new(names)?;
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, subject);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        // SIP shows it to those that it calls, too
+        params.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + since_1970.saturating_sub(DAY);
+        params.not_after = params.not_before + VALIDITY;
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let made = params.self_signed(&key)?;
+        let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
+        let pair = CertifiedKey::from_der(vec![made.der().clone()], key, &provider());
         let current = RwLock::new(Arc::new(pair.map_err(TlsError::Pair)?));
         Ok(Arc::new(Self { current, files: None }))
     }
@@ -91,5 +110,37 @@ impl ResolvesClientCert for Identity {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Position of one DER piece in another.
+    fn find(der: &[u8], piece: &[u8]) -> Option<usize> {
+        der.windows(piece.len()).position(|window| window == piece)
+    }
+
+    #[test]
+    fn what_is_made_on_the_spot_names_itself_and_its_addresses_and_lasts_no_longer_than_browsers_take() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_750_000_000);
+        let addresses = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
+        let identity = Identity::self_signed("sipedge demo", &addresses, now).unwrap();
+        assert_eq!(identity.not_after(), Some(1_750_000_000 + 396 * 24 * 3_600));
+        let current = identity.current();
+        let der = current.cert.first().unwrap();
+        // UTCTime (RFC 5280 §4.1.2.5.1) of 1,749,913,600 s, a day before
+        assert!(find(der, b"\x17\x0d250614150640Z").is_some());
+        for piece in [
+            &b"sipedge demo"[..],
+            b"\x82\x09localhost",
+            b"\x87\x04\xc0\x00\x02\x07",
+            b"\x87\x10\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07",
+            b"\x55\x1d\x0f",                             // keyUsage
+            b"\x06\x08\x2b\x06\x01\x05\x05\x07\x03\x01", // id-kp-serverAuth
+        ] {
+            assert!(find(der, piece).is_some(), "{piece:?}");
+        }
     }
 }

@@ -45,7 +45,7 @@ fn a_file_of_no_use_is_named_with_the_reason() {
     let mixed =
         Identity::from_files(&folder.file("a.pem", &one.0), &folder.file("b.key", &other.1)).unwrap_err();
     assert!(mixed.to_string().starts_with("certificate and key cannot be used: "), "{mixed}");
-    assert!(Identity::self_signed(&["192.0.2.7".parse().unwrap()]).is_ok());
+    assert!(Identity::self_signed("s", &["192.0.2.7".parse().unwrap()], SystemTime::now()).is_ok());
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ mod tests {
         let mut all = json!({"host": "192.0.2.1"});
         all.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         read(&Section::new("trunk.pbx", "t", all))
-            .map_err(|faults| faults.into_iter().map(|f| f.key).collect())
+            .map_err(|faults| Fault::settle(faults).into_iter().map(|f| f.key).collect())
     }
 
     #[test]
