@@ -728,6 +728,9 @@ fn a_party_that_offers_another_codec_within_the_call_has_the_other_one_offered_i
         let words = drain(&mut call);
         let then = [format!("media free-codec {other} false"), format!("media create-offer {other}")];
         assert_eq!(words[1..3], then);
+        call.handle_media(t0, MediaEvent::Offer { leg: other, sdp: sdp(8) });
+        call.handle_leg(t0, other, LegEvent::OfferAnswered(sdp(9)));
+        call.handle_media(t0, MediaEvent::Connected { leg: other, codec: Codec::Pcma });
         // once: a codec that neither speaks is refused
         call.handle_leg(t0, offers, LegEvent::Offer(sdp(7)));
         drain(&mut call);

@@ -4,6 +4,8 @@
 //! `SIPEDGE_HTTP__LISTEN` is `http.listen`. Nothing is read twice and nothing is kept open.
 
 use crate::base::{Fault, Section};
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -68,7 +70,7 @@ impl Config {
     /// Writes a variable's text at a dotted key, and makes the tables on the way.
     fn set(&mut self, name: &str, key: &str, value: String) -> Result<(), String> {
         let parts: Vec<&str> = key.split('.').collect();
-        let (Some((last, tables)), false) = (parts.split_last(), parts.contains(&"")) else {
+        let (Some((_, tables)), false) = (parts.split_last(), parts.contains(&"")) else {
             return Err(format!("write {ENV_PREFIX}TABLE__KEY, two underscores between levels"));
         };
         if tables.is_empty() {
@@ -93,7 +95,9 @@ impl Config {
                 _ => return Err(format!("{path} is no table: there are no keys below it")),
             };
         }
-        table.insert((*last).to_owned(), Value::String(value));
+        let below = Figment::from(Serialized::defaults(&self.root));
+        let merged = below.merge(Serialized::default(key, value)).extract();
+        self.root = merged.map_err(|error| error.to_string())?;
         self.from_env.insert(key.to_owned(), name.to_owned());
         Ok(())
     }
@@ -171,10 +175,18 @@ fn read(path: &Path) -> Result<Map<String, Value>, String> {
             return Err(format!("{place}: this is no UTF-8 text"));
         }
     };
-    toml::from_str(text).map_err(|error| {
-        let place = place(text.as_bytes(), error.span().map_or(0, |span| span.start));
-        format!("{place}: {}", in_words(error.message()))
-    })
+    Figment::from(Toml::string(text)).extract().map_err(|error| mistake_in(text, &error))
+}
+
+/// What is wrong with a text that is no TOML, and where.
+fn mistake_in(text: &str, error: &figment::Error) -> String {
+    match toml::from_str::<toml::Table>(text) {
+        Ok(_) => error.to_string(),
+        Err(error) => {
+            let place = place(text.as_bytes(), error.span().map_or(0, |span| span.start));
+            format!("{place}: {}", in_words(error.message()))
+        }
+    }
 }
 
 /// What the system says, without its number.
@@ -296,7 +308,7 @@ mod tests {
                 "line 4, column 15: the value has ended before this",
             ),
             ("[a]\nb = 1\nb = 2\n", "line 3, column 1: duplicate key `b`"),
-            ("[a]\n[a]\n", "line 2, column 1: duplicate key `\"a\"`"),
+            ("[a]\n[a]\n", "line 2, column 1: duplicate key `a`"),
             ("# é\nt = \"é\n", "line 2, column 7: the quote that ends this text is missing"),
             ("a = [1 2]", "line 1, column 8: close the list with ], and write commas"),
             ("listen: 1", "line 1, column 7: write KEY = VALUE"),
