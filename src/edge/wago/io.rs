@@ -211,7 +211,7 @@ impl Wago {
                 "destination not permitted: no route of this account leads there",
             ));
         }
-        let too_many = || ApiError::for_now(429, "too many calls at once; end one first (GET /call/list)", 5);
+        let too_many = || ApiError::for_now(429, "too many calls at once", 5);
         if self.lines.is_full(account) {
             return Err(too_many());
         }
