@@ -87,7 +87,7 @@ pub(crate) fn add_call_of(
         Command::AddPlain {
             id: plain,
             source: OwnSource::random(&mut seed),
-            sockets: PlainSockets { rtp, rtcp, is_symmetric: false, home: None },
+            sockets: PlainSockets { rtp, rtcp, is_symmetric: false, home: None, leg: None },
             stats: plain_stats,
             news: None,
         },

@@ -2,7 +2,7 @@
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
 SLOW='lost-acks session-refresh'    # with --slow, or named
-LONG='many media-200 glare-waits echo-100 register drain'  # start first
+LONG='many media-200 glare-waits echo-100 register drain dns-dead'  # start first
 SHARED='auth bench drained silent fork fork-loses fork-wins fork-given-up'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
@@ -30,6 +30,66 @@ digest = [\"SHA-256\"]"
   called basic
   caller auth -au pbx -ap pbx-pw -auth_uri "200@$url:$sip"
   finish
+}
+
+# Two proxies stand before the PBX that is called.
+our_login='user = "edge"
+password = "edge-pw"'
+
+scenario_auth-proxies() {
+  configure '' '' "$no_probes
+$our_login"
+  edge
+  called auth-proxies
+  caller basic
+  finish
+  never sipedge.log 'does not take our login'
+}
+# It fails with each call, and is said once.
+scenario_login-refused() {
+  configure '' '' "$no_probes
+$our_login"
+  edge
+  called login-refused -m 2
+  for n in 1 2; do
+    api make 200
+    await "the end of call $n" have_ended "$n"
+  done
+  finish
+  says sipedge.log 'WARN .*does not take our login.*trunk="b".*user="edge".*refused the user or password'
+  [ "$(grep -c 'does not take our login' "$dir/sipedge.log")" = 1 ] || fault 'the log has a line for each call'
+}
+have_ended() { [ "$(grep -c 'call ended' "$dir/sipedge.log")" = "$1" ]; }
+# What is answered without a description is of no use, and the log says so.
+scenario_no-description() {
+  edge
+  called no-description
+  api make 200
+  finish
+  says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
+}
+# The call goes on without it.
+scenario_rtcp-nowhere() {
+  edge
+  called rtcp-nowhere
+  caller basic
+  finish
+  says sipedge.log 'WARN .*no way to .*call=[0-9A-F]+ leg=L[0-9]+ .*rtcp=255.255.255.255:9'
+}
+scenario_no-header() { edge; called no-header; caller basic; finish; }
+# Messages in the log, and no secrets; they can be switched on alone.
+scenario_wire-log() {
+  level='info,sipedge::sip::wire=trace'
+  login 'digest = ["MD5"]'
+  says sipedge.log 'TRACE SIP received'
+  says sipedge.log '^  INVITE sip:200@'
+  says sipedge.log '^  Authorization: Digest .*response="…"'
+  never sipedge.log 'response="[0-9a-f]'
+  never sipedge.log ' DEBUG '
+  id=$(sed -n 's/^Call-ID: *//p' "$dir/caller.messages" | head -1 | tr -d '\r')
+  grep -qF "sip_call_id=$id" "$dir/sipedge.log" || fault "the log does not say which call $id is"
+  id=$(sed -n 's/^Call-ID: *//p' "$dir/called.messages" | head -1 | tr -d '\r')
+  grep -qF "sip_call_id=$id" "$dir/sipedge.log" || fault "the log does not say which call $id is"
 }
 
 # What an unknown user hears is what a wrong password hears, but for the nonce and what SIPp numbers.
@@ -73,6 +133,15 @@ scenario_registrar() {
   says sipedge.log 'INFO .*registered here.*contact=sip:one@'
   says sipedge.log 'INFO .*registered elsewhere.*contact=sip:two@'
   says sipedge.log 'INFO .*took its registration away'
+}
+# Where all places ring, a further one takes no calls away from the others.
+scenario_registrar-two() {
+  registers 'ring = "all"'
+  registrant registrar-two pbx-pw
+  finish
+  says sipedge.log 'INFO .*registered here.*contact=sip:one@'
+  says sipedge.log 'INFO .*registered at another place: calls ring there too.*contact=sip:two@'
+  never sipedge.log 'registered elsewhere'
 }
 scenario_registrar-refused() {
   registers
@@ -659,6 +728,21 @@ scenario_dns-503() {
   [ "$(grep -c '^INVITE ' "$dir/second.messages")" = 1 ] || fault 'the second call went there, too'
   first=$(grep -h '^Via: ' "$dir/second.messages" | head -1)
   ! grep -qF "$first" "$dir/called.messages" || fault 'the next host was called with the same branch'
+}
+# The name server is dead from the start, and comes to life.
+scenario_dns-dead() {
+  at_name "$pbx" 'transport = "udp"'
+  name_server "_sip._udp.pbx.test 60 SRV 1 1 $b a.pbx.test" "a.pbx.test 60 A $ip"
+  kill -USR1 "$names_pid"
+  await 'the end of the name server' grep -q 'falls silent' "$dir/dns.log"
+  edge
+  await 'a word of the name server' logs "WARN .*cannot be looked up.*trunk=\"b\".*host=\"pbx.test\".*no usable answer from the name server 127.0.0.1:$dns"
+  kill -USR1 "$names_pid"
+  await 'the name' logs 'INFO .*can be looked up again.*host="pbx.test"'
+  called basic
+  caller basic
+  finish
+  [ "$(grep -c 'cannot be looked up.*host="pbx.test"' "$dir/sipedge.log")" = 1 ] || fault 'it was said more than once'
 }
 # The answer is used on after its time.
 scenario_dns-gone() {

@@ -2,12 +2,13 @@
 //!
 //! [`DigestClient::answer`] takes a 401 or 407 and yields the header lines for the next try, or says why
 //! there is none. It answers the strongest algorithm that is allowed, once per realm; a second challenge
-//! without `stale=true` means that the password is wrong. Credentials with a realm never answer another.
+//! without `stale=true` means that the password is wrong. What the request had for other realms goes with it again, with
+//! the next nonce count: proxies in line ask one after the other (RFC 3261 §22.3). Credentials with a realm never answer another.
 //! The hashing is free functions, for the server side too. Left out: `auth-int`, `-sess`, `userhash`.
 
 use super::lex::{quote, split_outside, trim, unquote};
 use super::{Header, HeaderName, Method, Response, StatusCode};
-use crate::base::Secret;
+use crate::base::{Excerpt, Secret};
 use md5::{Digest as _, Md5};
 use sha2::{Sha256, Sha512_256};
 use std::fmt::Write as _;
@@ -141,6 +142,8 @@ pub struct Challenge {
     pub opaque: Option<String>,
     /// Algorithm; none when we do not know it.
     pub algorithm: Option<Algorithm>,
+    /// Its name as it was written; none: it was not.
+    pub algorithm_name: Option<String>,
     /// The qop options, lower case; none in challenges of RFC 2069.
     pub qop: Option<Vec<String>>,
     /// The nonce was too old, the credentials were right.
@@ -173,20 +176,33 @@ impl Challenge {
     /// The Digest challenges of one header line; other schemes and those without realm or nonce are left out.
     #[must_use]
     pub fn parse_line(line: &str) -> Vec<Self> {
-        parse_digests(line)
-            .into_iter()
-            .filter_map(|params| {
-                let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
-                Some(Self {
-                    realm: find("realm")?,
-                    nonce: find("nonce")?,
-                    opaque: find("opaque"),
-                    algorithm: find("algorithm").map_or(Some(Algorithm::Md5), |a| Algorithm::parse(&a)),
-                    qop: find("qop").map(|q| q.split(',').map(|o| trim(o).to_ascii_lowercase()).collect()),
-                    is_stale: find("stale").is_some_and(|s| s.eq_ignore_ascii_case("true")),
-                })
-            })
-            .collect()
+        parse_digests(line).iter().filter_map(|params| Self::read(params)).collect()
+    }
+
+    /// From a challenge's parameters; credentials name all that their challenge did.
+    fn read(params: &[(String, String)]) -> Option<Self> {
+        let find = |name: &str| params.iter().find(|(n, _)| n == name).map(|(_, v)| v.clone());
+        let algorithm_name = find("algorithm");
+        Some(Self {
+            realm: find("realm")?,
+            nonce: find("nonce")?,
+            opaque: find("opaque"),
+            algorithm: algorithm_name.as_deref().map_or(Some(Algorithm::Md5), Algorithm::parse),
+            algorithm_name,
+            qop: find("qop").map(|q| q.split(',').map(|o| trim(o).to_ascii_lowercase()).collect()),
+            is_stale: find("stale").is_some_and(|s| s.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    /// Algorithm and qop, for the log.
+    fn kind(&self) -> String {
+        let name = self.algorithm_name.as_deref().unwrap_or("MD5");
+        match &self.qop {
+            Some(qop) if !qop.iter().any(|option| option == "auth") => {
+                format!("{name} with qop {}", qop.join(","))
+            }
+            _ => name.to_owned(),
+        }
     }
 
     fn is_usable(&self, credentials: &Credentials) -> bool {
@@ -196,17 +212,23 @@ impl Challenge {
 }
 
 /// Why a challenge is not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DigestError {
+    /// There are no credentials.
+    #[error("the far side asks for a user and password, and none are configured")]
+    NoCredentials,
     /// No Digest challenge in the response.
     #[error("the far side asked for credentials and named no Digest challenge")]
     NoChallenge,
     /// The realm is not the configured one.
-    #[error("the far side asked for credentials of another realm than the configured one")]
-    OtherRealm,
-    /// No algorithm or qop that is allowed.
-    #[error("the far side offers no digest algorithm that is allowed")]
-    NotAllowed,
+    #[error("the far side asked for credentials of another realm than the configured one: {}", Excerpt(.0))]
+    OtherRealm(String),
+    /// No algorithm or qop that is allowed; it wants these.
+    #[error("the far side wants a digest that is not spoken here: {}", Excerpt(.0))]
+    NotAllowed(String),
+    /// One proxy after the other asks, each for a realm of its own.
+    #[error("the far side asks for credentials of more than {MAX_REALMS} realms")]
+    TooManyRealms,
     /// The answer was refused.
     #[error("the far side refused the user or password")]
     Refused,
@@ -215,11 +237,15 @@ pub enum DigestError {
 /// Most realms answered in one request: a response cannot make us compute without end.
 const MAX_REALMS: usize = 4;
 
-/// The client's memory: nonce counts, and what the current request has answered.
+/// Most challenges of one request that are answered: a peer that says stale for ever is refused in the end.
+const MAX_ROUNDS: usize = 2 * MAX_REALMS;
+
+/// The client's memory: nonce counts, and how often the current request was challenged. What that has answered stands in
+/// it.
 #[derive(Debug, Clone)]
 pub struct DigestClient {
     credentials: Credentials,
-    answered: Vec<(bool, String)>,
+    rounds: usize,
     counts: Vec<(String, u32)>,
 }
 
@@ -227,21 +253,23 @@ impl DigestClient {
     /// Nothing answered yet.
     #[must_use]
     pub const fn new(credentials: Credentials) -> Self {
-        Self { credentials, answered: Vec::new(), counts: Vec::new() }
+        Self { credentials, rounds: 0, counts: Vec::new() }
     }
 
     /// A new request begins: it may be challenged once more.
-    pub fn begin(&mut self) {
-        self.answered.clear();
+    pub const fn begin(&mut self) {
+        self.rounds = 0;
     }
 
-    /// The credentials for a 401 or 407. `cnonce` is fresh randomness; `uri` the Request-URI of the retry.
+    /// The credentials for a 401 or 407 to a request that had these header lines: those that it is asked for, and those
+    /// that it had for others (RFC 3261 §22.3). `cnonce` is fresh randomness; `uri` the Request-URI of the retry.
     ///
     /// # Errors
     /// Why there are none.
     pub fn answer(
         &mut self,
         challenged: &Response,
+        had: &[Header],
         method: &Method,
         uri: &str,
         cnonce: &str,
@@ -260,11 +288,13 @@ impl DigestClient {
             let wanted = self.credentials.realm.as_deref();
             wanted.is_none_or(|w| w == c.realm || w == unquote(&format!("\"{}\"", c.realm)))
         };
-        let ours: Vec<Challenge> = all.into_iter().filter(is_ours).collect();
+        let realms = || all.iter().map(|c| c.realm.as_str()).collect::<Vec<_>>().join(", ");
+        let ours: Vec<&Challenge> = all.iter().filter(|c| is_ours(c)).collect();
         if ours.is_empty() {
-            return Err(DigestError::OtherRealm);
+            return Err(DigestError::OtherRealm(realms()));
         }
-        let mut chosen: Vec<Challenge> = Vec::new();
+        let kinds = ours.iter().map(|c| c.kind()).collect::<Vec<_>>().join(", ");
+        let mut chosen: Vec<&Challenge> = Vec::new();
         for c in ours.into_iter().filter(|c| c.is_usable(&self.credentials)) {
             let has_room = chosen.len() < MAX_REALMS;
             match chosen.iter_mut().find(|o| o.realm == c.realm) {
@@ -275,22 +305,28 @@ impl DigestClient {
             }
         }
         if chosen.is_empty() {
-            return Err(DigestError::NotAllowed);
+            return Err(DigestError::NotAllowed(kinds));
         }
-        let mut lines = Vec::new();
-        for c in chosen {
-            let mark = (is_proxy, c.realm.clone());
-            if self.answered.contains(&mark) && !c.is_stale {
-                return Err(DigestError::Refused);
-            }
-            // a peer that says stale for ever is refused too
-            if self.answered.len() >= 2 * MAX_REALMS {
-                return Err(DigestError::Refused);
-            }
-            self.answered.push(mark);
-            lines.push(Header::new(to.clone(), self.credentials_for(&c, method, uri, cnonce)));
+        let earlier: Vec<(HeaderName, Challenge)> = had.iter().flat_map(answered).collect();
+        let is_asked = |name: &HeaderName, old: &Challenge| {
+            *name == to && chosen.iter().any(|c| c.realm == old.realm && !c.is_stale)
+        };
+        self.rounds = self.rounds.saturating_add(1);
+        if self.rounds > MAX_ROUNDS || earlier.iter().any(|(name, old)| is_asked(name, old)) {
+            return Err(DigestError::Refused);
         }
-        Ok(lines)
+        let is_over = |(name, old): &(HeaderName, Challenge)| {
+            *name == to && chosen.iter().any(|c| c.realm == old.realm)
+        };
+        let kept = earlier.iter().filter(|other| !is_over(other)).map(|(name, c)| (name, c));
+        let next: Vec<(&HeaderName, &Challenge)> = kept.chain(chosen.iter().map(|c| (&to, *c))).collect();
+        if next.len() > MAX_REALMS {
+            return Err(DigestError::TooManyRealms);
+        }
+        let line = |(name, c): (&HeaderName, &Challenge)| {
+            Header::new(name.clone(), self.credentials_for(c, method, uri, cnonce))
+        };
+        Ok(next.into_iter().map(line).collect())
     }
 
     fn credentials_for(&mut self, c: &Challenge, method: &Method, uri: &str, cnonce: &str) -> String {
@@ -329,6 +365,15 @@ impl DigestClient {
         self.counts.push((nonce.to_owned(), 1));
         1
     }
+}
+
+/// The challenges that a request's header line answers; none where it is no credentials.
+fn answered(line: &Header) -> Vec<(HeaderName, Challenge)> {
+    let name = line.name();
+    if !matches!(name, HeaderName::Authorization | HeaderName::ProxyAuthorization) {
+        return Vec::new();
+    }
+    Challenge::parse_line(line.value()).into_iter().map(|c| (name.clone(), c)).collect()
 }
 
 #[cfg(test)]
@@ -385,8 +430,19 @@ mod tests {
     }
 
     fn answer(client: &mut DigestClient, lines: &[&str]) -> Result<String, DigestError> {
-        let lines = client.answer(&challenged(lines), &Method::INVITE, "sip:a@b", "0a4f")?;
-        Ok(lines.iter().map(|h| format!("{}: {}", h.name(), h.value())).collect::<Vec<_>>().join("\n"))
+        again(client, &[], lines).map(|(text, _)| text)
+    }
+
+    /// The same for a request that had credentials, and those of the next one.
+    fn again(
+        client: &mut DigestClient,
+        had: &[Header],
+        lines: &[&str],
+    ) -> Result<(String, Vec<Header>), DigestError> {
+        let lines = client.answer(&challenged(lines), had, &Method::INVITE, "sip:a@b", "0a4f")?;
+        let text =
+            lines.iter().map(|h| format!("{}: {}", h.name(), h.value())).collect::<Vec<_>>().join("\n");
+        Ok((text, lines))
     }
 
     const SHA: &str =
@@ -404,16 +460,64 @@ mod tests {
         md5_only.credentials.algorithms = vec![Algorithm::Md5];
         let line = answer(&mut md5_only, &[SHA, MD5]).unwrap();
         assert!(line.contains("algorithm=MD5") && !line.contains("qop"), "{line}");
-        assert_eq!(answer(&mut md5_only, &[SHA]), Err(DigestError::NotAllowed));
+        assert_eq!(answer(&mut md5_only, &[SHA]), Err(DigestError::NotAllowed("SHA-256".into())));
+    }
+
+    #[test]
+    fn what_is_not_spoken_here_is_named() {
+        let refusal = |lines: &[&str]| answer(&mut client(), lines).unwrap_err().to_string();
+        let [old, int] = ["algorithm=SHA-1", "algorithm=MD5, qop=\"auth-int\""]
+            .map(|kind| format!("Digest realm=\"r\", nonce=\"n\", {kind}"));
+        assert_eq!(
+            refusal(&[&old, &int]),
+            "the far side wants a digest that is not spoken here: SHA-1, MD5 with qop auth-int"
+        );
+        let long = format!("Digest realm=\"r\", nonce=\"n\", algorithm={}", "\u{1b}x".repeat(500));
+        let said = refusal(&[&long]);
+        assert!(said.len() < 300 && !said.chars().any(char::is_control), "{said}");
+    }
+
+    fn of_realm(realm: &str, nonce: &str) -> String {
+        format!("Digest realm=\"{realm}\", nonce=\"{nonce}\", opaque=\"o{realm}\", qop=\"auth\"")
+    }
+
+    #[test]
+    fn proxies_in_line_each_find_their_credentials_rfc_3261_22_3() {
+        let mut c = client();
+        let (_, had) = again(&mut c, &[], &[&of_realm("p1", "n1")]).unwrap();
+        let (text, had) = again(&mut c, &had, &[&of_realm("p2", "n2")]).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("realm=\"p1\", nonce=\"n1\"") && lines[0].contains("opaque=\"op1\""));
+        assert!(lines[0].contains("qop=auth, nc=00000002"), "a nonce is never used twice alike: {text}");
+        assert!(lines[1].contains("realm=\"p2\", nonce=\"n2\"") && lines[1].contains("nc=00000001"));
+        // one of them refuses what it was told
+        assert_eq!(again(&mut c, &had, &[&of_realm("p1", "n3")]).unwrap_err(), DigestError::Refused);
+        // or its nonce is too old
+        let stale = of_realm("p1", "n4") + ", stale=true";
+        let (text, had) = again(&mut c, &had, &[&stale]).unwrap();
+        assert!(text.contains("realm=\"p2\", nonce=\"n2\"") && text.contains("realm=\"p1\", nonce=\"n4\""));
+        assert_eq!(had.len(), 2);
+    }
+
+    #[test]
+    fn the_realms_of_one_request_are_few() {
+        let (mut c, mut had) = (client(), Vec::new());
+        for n in 0..MAX_REALMS {
+            (_, had) = again(&mut c, &had, &[&of_realm(&format!("p{n}"), "n")]).unwrap();
+            assert_eq!(had.len(), n + 1);
+        }
+        assert_eq!(again(&mut c, &had, &[&of_realm("more", "n")]).unwrap_err(), DigestError::TooManyRealms);
     }
 
     #[test]
     fn a_second_challenge_means_a_wrong_password_unless_it_says_stale_rfc_7616_3_3() {
         let mut c = client();
-        answer(&mut c, &[SHA]).unwrap();
+        let (_, had) = again(&mut c, &[], &[SHA]).unwrap();
         let stale = SHA.replace("n1", "n9") + ", stale=TRUE";
-        assert!(answer(&mut c, &[&stale]).unwrap().contains("nonce=\"n9\""));
-        assert_eq!(answer(&mut c, &[SHA]), Err(DigestError::Refused));
+        let (text, had) = again(&mut c, &had, &[&stale]).unwrap();
+        assert!(text.contains("nonce=\"n9\""));
+        assert_eq!(again(&mut c, &had, &[SHA]).unwrap_err(), DigestError::Refused);
         c.begin();
         assert!(answer(&mut c, &[SHA]).unwrap().contains("nc=00000002"));
     }
@@ -429,7 +533,7 @@ mod tests {
     fn a_challenge_of_another_realm_is_never_answered() {
         let mut c = client();
         c.credentials.realm = Some("pbx".to_owned());
-        assert_eq!(answer(&mut c, &[SHA]), Err(DigestError::OtherRealm));
+        assert_eq!(answer(&mut c, &[SHA]), Err(DigestError::OtherRealm("r".into())));
         assert!(answer(&mut c, &[&SHA.replace("\"r\"", "\"pbx\"")]).is_ok());
         assert_eq!(answer(&mut c, &["Basic realm=\"pbx\""]), Err(DigestError::NoChallenge));
     }

@@ -54,7 +54,7 @@ impl Peer {
         self.client.begin();
         let r = invite(self.uri);
         let challenged: Response = denied.answer.to(&r, Some("t"));
-        let lines = self.client.answer(&challenged, &Method::INVITE, self.uri, "c0ffee").unwrap();
+        let lines = self.client.answer(&challenged, &[], &Method::INVITE, self.uri, "c0ffee").unwrap();
         with(r, lines.iter().map(|h| h.value()))
     }
 
@@ -313,7 +313,7 @@ fn the_uri_of_credentials_may_leave_parameters_out_also_those_of_a_telephone_rfc
         let denied = peer.check(&mut s, t0, &invite(request)).unwrap_err();
         let r = invite(request);
         let challenged = denied.answer.to(&r, Some("t"));
-        let lines = peer.client.answer(&challenged, &Method::INVITE, written, "c0ffee").unwrap();
+        let lines = peer.client.answer(&challenged, &[], &Method::INVITE, written, "c0ffee").unwrap();
         let r = with(r, lines.iter().map(|h| h.value()));
         assert_eq!(peer.check(&mut s, t0, &r), Ok("pbx".into()), "{request}");
     }

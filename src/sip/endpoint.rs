@@ -291,6 +291,12 @@ impl Endpoint {
         }
     }
 
+    /// The Call-ID of a live call.
+    #[must_use]
+    pub fn call_id(&self, id: SessionId) -> Option<&str> {
+        Some(self.sessions.get(&id)?.session.call_id())
+    }
+
     /// The call that a Replaces names, if it is one of ours (RFC 3891 §3).
     #[must_use]
     pub fn find(&self, replaces: &Replaces) -> Replaced {
@@ -450,6 +456,7 @@ impl Endpoint {
 
     fn handle_unreadable(&mut self, flow: Flow, error: ParseError) {
         self.malformed += 1;
+        tracing::debug!(why = error.fault.0, remote = %flow.path.remote, "a SIP message that cannot be read");
         if let Some(request) = error.request {
             let tag = self.seed.token(16);
             self.layer.refuse(&request, error.status, error.fault, &tag, flow);

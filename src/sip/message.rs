@@ -270,6 +270,7 @@ pub fn parse(datagram: &[u8], limits: &Limits) -> Result<Message, ParseError> {
     let mut frame = Frame::new(datagram.get(skipped..).unwrap_or_default());
     let start = frame.next_line().unwrap_or_default();
     let start = String::from_utf8_lossy(start);
+    frame.is_lenient = start.starts_with("SIP/");
     let (headers, announced) = frame.headers(limits);
     let body = frame.body(announced, limits);
     let mut fault = frame.fault;
@@ -361,13 +362,16 @@ struct Frame<'a> {
     whole: usize,
     rest: &'a [u8],
     fault: Option<Fault>,
+    /// A line that is no header is left out, as in a response: nobody could be told of it, and a call would fail for what
+    /// nobody needs. What must be there is missed by who needs it.
+    is_lenient: bool,
     /// No line of Content-Length contradicts another, or is left out.
     is_length_sure: bool,
 }
 
 impl<'a> Frame<'a> {
     const fn new(bytes: &'a [u8]) -> Self {
-        Self { whole: bytes.len(), rest: bytes, fault: None, is_length_sure: true }
+        Self { whole: bytes.len(), rest: bytes, fault: None, is_lenient: false, is_length_sure: true }
     }
 
     fn note(&mut self, fault: Fault) {
@@ -386,6 +390,7 @@ impl<'a> Frame<'a> {
     fn headers(&mut self, limits: &Limits) -> (Headers, Option<usize>) {
         let mut lines = Lines::default();
         let mut scratch: Vec<(HeaderName, String)> = Vec::new();
+        let mut is_left_out = false;
         loop {
             if self.whole.saturating_sub(self.rest.len()) > limits.header_section {
                 self.note((Malformed("Header Section Too Large"), StatusCode::MESSAGE_TOO_LARGE));
@@ -401,14 +406,19 @@ impl<'a> Frame<'a> {
                 break;
             }
             if matches!(line.first(), Some(b' ' | b'\t')) {
+                if is_left_out {
+                    continue;
+                }
                 match scratch.last_mut() {
                     Some((_, value)) => unfold(value, line),
                     None => self.note(bad("Bad Header Line")),
                 }
                 continue;
             }
+            is_left_out = self.is_lenient && is_no_header(line);
             match split_header(line) {
                 Some((name, value)) => scratch.push((name, value)),
+                None if is_left_out => {}
                 None => self.note(bad("Bad Header Line")),
             }
         }
@@ -453,6 +463,12 @@ impl<'a> Frame<'a> {
         }
         Bytes::copy_from_slice(body)
     }
+}
+
+/// A line without a colon, or with nothing before it.
+fn is_no_header(line: &[u8]) -> bool {
+    let colon = line.iter().position(|b| *b == b':');
+    colon.is_none_or(|at| line.iter().take(at).all(|b| matches!(b, b' ' | b'\t')))
 }
 
 /// Appends a continuation line: its leading white space counts as one space (RFC 3261 §7.3.1).
@@ -535,6 +551,25 @@ mod tests {
         assert_eq!(r.essentials().unwrap().cseq.number, 986_759);
         assert_eq!(request(&r.to_bytes()), r);
         assert_eq!(r.size(), r.to_bytes().len());
+    }
+
+    #[test]
+    fn a_line_of_a_response_that_is_no_header_is_left_out_and_of_a_request_it_is_refused() {
+        let response = INVITE.replace("INVITE sip:bob@biloxi.com SIP/2.0", "SIP/2.0 200 OK");
+        for line in ["X-Broken", ": nothing", "X-Broken\r\n and its rest"] {
+            let with = |text: &str| text.replace("X-Long", &format!("{line}\r\nX-Long"));
+            let e = parse(with(INVITE).as_bytes(), &Limits::UDP).unwrap_err();
+            assert_eq!(e.fault.0, "Bad Header Line", "{line}");
+            let Ok(Message::Response(r)) = parse(with(&response).as_bytes(), &Limits::UDP) else {
+                panic!("{line}")
+            };
+            assert_eq!(r.headers.get(&HeaderName::parse("x-long")), Some("a b"), "{line}");
+            assert_eq!(r.essentials().unwrap().cseq.number, 986_759, "{line}");
+        }
+        let without = response.replace("f: Alice <sip:alice@atlanta.com>;tag=88sja8x", "Alice");
+        let Ok(Message::Response(r)) = parse(without.as_bytes(), &Limits::UDP) else { panic!() };
+        assert!(r.essentials().is_err(), "what must be there is missed");
+        assert!(parse(response.replace("X-Long", "X Long").as_bytes(), &Limits::UDP).is_err());
     }
 
     #[test]

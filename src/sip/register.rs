@@ -22,6 +22,7 @@ use super::{
 };
 use crate::base::Seed;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longest wait between a failure and the next attempt.
@@ -74,7 +75,7 @@ pub enum RegisterState {
 }
 
 /// Why an attempt failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterFailure {
     /// The registrar refused.
     #[error("the registrar answers {0} {phrase}", phrase = .0.phrase())]
@@ -94,16 +95,24 @@ pub enum RegisterFailure {
     /// Nobody is there.
     #[error("nobody is there")]
     Unreachable,
+    /// Its name leads nowhere.
+    #[error("{host} cannot be looked up: {why}")]
+    Unlocated {
+        /// The name.
+        host: Arc<str>,
+        /// What DNS says, or who does not answer.
+        why: Arc<str>,
+    },
 }
 
 impl RegisterFailure {
     /// Whether somebody is there and does not want us: asking again changes nothing before somebody changes a
     /// configuration. A server that is overloaded or starts (5xx, 408, 480) is not meant.
-    const fn is_refusal(self) -> bool {
+    const fn is_refusal(&self) -> bool {
         match self {
             Self::Credentials(_) | Self::NoCredentials | Self::NotBound => true,
             Self::Status(status) => !matches!(status.code(), 408 | 480 | 500..600),
-            Self::Timeout | Self::Unreachable => false,
+            Self::Timeout | Self::Unreachable | Self::Unlocated { .. } => false,
         }
     }
 }
@@ -163,7 +172,10 @@ pub struct Registration {
     cseq: u32,
     expires: u32,
     digest: Option<DigestClient>,
+    /// Credentials of the next request.
     answers: Vec<Header>,
+    /// Those of the last one.
+    answered: Vec<Header>,
     /// Proxies on the way.
     routes: Vec<NameAddr>,
     /// The contact of the last request, and those before it that the registrar may still hold.
@@ -190,6 +202,7 @@ impl Registration {
             expires: u32::try_from(config.expires.as_secs()).unwrap_or(MAX_EXPIRES),
             digest: config.credentials.clone().map(DigestClient::new),
             answers: Vec::new(),
+            answered: Vec::new(),
             routes: Vec::new(),
             contact: None,
             former: Vec::new(),
@@ -254,7 +267,8 @@ impl Registration {
         r.headers.push(HeaderName::Expires, expires.to_string());
         r.headers.push(HeaderName::Allow, super::answer::ALLOW);
         r.headers.push(HeaderName::UserAgent, end.agent);
-        self.answers.drain(..).for_each(|h| r.headers.push_header(h));
+        self.answered = std::mem::take(&mut self.answers);
+        self.answered.iter().for_each(|h| r.headers.push_header(h.clone()));
         r
     }
 
@@ -345,7 +359,7 @@ impl Registration {
         let cnonce = self.seed.token(16);
         let uri = Uri::from(self.config.registrar.as_request_uri()).to_string();
         let digest = self.digest.as_mut().ok_or(RegisterFailure::NoCredentials)?;
-        let lines = digest.answer(challenged, &Method::REGISTER, &uri, &cnonce);
+        let lines = digest.answer(challenged, &self.answered, &Method::REGISTER, &uri, &cnonce);
         self.answers = lines.map_err(RegisterFailure::Credentials)?;
         Ok(())
     }
@@ -427,10 +441,12 @@ impl Registration {
         let wait = half + Duration::from_millis(more);
         self.deadline =
             Some((now + after.map_or(wait, |after| after + wait.min(MAX_WAIT)), RegisterTimer::Retry));
-        self.tell(RegisterState::Failed(why));
+        self.tell(RegisterState::Failed(why.clone()));
         match why {
             _ if !self.is_closing => {}
-            RegisterFailure::Timeout | RegisterFailure::Unreachable => self.end(),
+            RegisterFailure::Timeout | RegisterFailure::Unreachable | RegisterFailure::Unlocated { .. } => {
+                self.end();
+            }
             _ => self.close(),
         }
     }

@@ -82,6 +82,21 @@ fn beyond_a_nat_the_address_there_is_bound_and_the_former_one_taken_away() {
     assert_eq!(contacts(&r), [bound("192.0.2.1", "300"), bound("203.0.113.7", "0")]);
 }
 
+#[test]
+fn proxies_on_the_way_to_a_registrar_are_each_told_who_we_are_rfc_3261_22_3() {
+    let (mut m, now) = (machine(), Instant::now());
+    let mut r = drain(&mut m, &here()).1.unwrap();
+    let mut ask = |realm: &str| {
+        let challenge = CHALLENGE.replace("realm=\"", &format!("realm=\"{realm}-"));
+        m.handle_response(now, &response(&r, 407, &[(HeaderName::ProxyAuthenticate, &challenge)]));
+        r = drain(&mut m, &here()).1?;
+        Some(r.headers.count(&HeaderName::ProxyAuthorization))
+    };
+    assert_eq!((ask("p1"), ask("p2"), ask("p3")), (Some(1), Some(2), Some(3)));
+    assert_eq!(ask("p2"), None, "that one has refused what it was told");
+    assert_eq!(*m.state(), RegisterState::Failed(RegisterFailure::Credentials(DigestError::Refused)));
+}
+
 /// One event; returns what is asked for.
 fn event(m: &mut Registration, now: Instant, name: &str) -> String {
     let r = match m.contact.is_some() {

@@ -339,6 +339,9 @@ impl Registrar {
             Uri::Sip(_) => return Err(refuse("sips Contact Needs TLS")),
             Uri::Other { .. } => return Err(refuse("Contact Is No sip: URI")),
         };
+        if let Some(refusal) = uncallable(&uri, sent.flow) {
+            return Err(refusal);
+        }
         if uri.to_string().len() + params.to_string().len() > MAX_CONTACT {
             return Err(refuse("Contact Too Long"));
         }
@@ -366,6 +369,19 @@ impl Registrar {
         let lifetime = (!asked.is_zero()).then(|| asked.min(self.config.most));
         Ok(Asked { binding, lifetime })
     }
+}
+
+/// The refusal of a contact that no call could reach: by a transport that is not spoken here, or ourselves.
+fn uncallable(contact: &SipUri, flow: &Flow) -> Option<Answer> {
+    if let Some(transport) = contact.param("transport").flatten()
+        && !["udp", "tcp", "tls"].iter().any(|known| transport.eq_ignore_ascii_case(known))
+    {
+        return Some(refuse("Transport Of Contact Is Not Served"));
+    }
+    let local = flow.path.local;
+    let port = contact.port.unwrap_or(if contact.is_secure { 5061 } else { 5060 });
+    let is_ours = contact.host.ip().is_some_and(|ip| ip.to_canonical() == local.ip().to_canonical());
+    (is_ours && port == local.port()).then(|| refuse("Contact Is Our Own Address"))
 }
 
 /// Whether an address means something within one network alone (RFC 1918, RFC 4193, RFC 6598).

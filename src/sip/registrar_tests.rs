@@ -480,3 +480,23 @@ fn no_mutation_panics_or_leaves_a_binding_beyond_its_bounds() {
     }
     assert!(answered.keys().all(|s| [200, 400, 420, 423, 500].contains(s)), "{answered:?}");
 }
+
+#[test]
+fn a_contact_that_no_call_could_reach_is_refused_by_name() {
+    let mut b = Bench::new();
+    let mut hear = |contact: &str| {
+        let answer = b.answer(&format!("Contact: <{contact}>\r\n"));
+        (answer.status.code(), answer.phrase)
+    };
+    let refused = |phrase: &str| (400, Some(phrase.to_owned()));
+    for transport in ["ws", "WSS", "sctp"] {
+        let contact = format!("sip:x@192.0.2.1:5060;transport={transport}");
+        assert_eq!(hear(&contact), refused("Transport Of Contact Is Not Served"), "{contact}");
+    }
+    for contact in ["sip:x@192.0.2.10:5080", "sip:x@192.0.2.10:5080;transport=tcp"] {
+        assert_eq!(hear(contact), refused("Contact Is Our Own Address"), "{contact}");
+    }
+    for contact in ["sip:x@192.0.2.10:5060", "sip:x@192.0.2.1:5080", "sip:x@192.0.2.1;transport=TCP"] {
+        assert_eq!(hear(contact).0, 200, "{contact}");
+    }
+}

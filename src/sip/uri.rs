@@ -169,12 +169,18 @@ impl SipUri {
         self.user.as_deref()
     }
 
-    /// The user part with escapes decoded once; of a telephone (`user=phone`) its number (RFC 3261 §19.1.6).
+    /// The user part with escapes decoded once; of a telephone (`user=phone`) its number (RFC 3261 §19.1.6). What looks like
+    /// a number and has parameters, as `030123;cpc=ordinary`, is one without them: gateways leave `user=phone` out.
     #[must_use]
     pub fn user_text(&self) -> Option<String> {
         let user = self.user.as_deref()?;
         let is_phone = self.param("user").flatten().is_some_and(|u| u.eq_ignore_ascii_case("phone"));
-        Some(if is_phone { subscriber(user) } else { percent_decode(user) })
+        Some(match user.split_once(';') {
+            _ if is_phone => subscriber(user),
+            // RFC 3966 §3: parameters of the number
+            Some((number, _)) if is_number(number) => percent_decode(number),
+            _ => percent_decode(user),
+        })
     }
 
     /// A parameter by its name, escapes of name and value decoded once (RFC 3261 §19.1.4): `Some(None)` when it
@@ -308,6 +314,13 @@ fn subscriber(text: &str) -> String {
     let number: String = user.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
     let is_digit = |c: char| c.is_ascii_hexdigit() || matches!(c, '+' | '*' | '#');
     if !number.is_empty() && number.chars().all(is_digit) { number } else { user }
+}
+
+/// Whether it looks like a telephone number (RFC 3966 §3): digits, separators, keys, and a plus in front.
+fn is_number(text: &str) -> bool {
+    let number = text.strip_prefix('+').unwrap_or(text);
+    let is_sign = |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'.' | b'(' | b')' | b'*' | b'#');
+    number.bytes().any(|b| b.is_ascii_digit()) && number.bytes().all(is_sign)
 }
 
 /// A URI of any scheme.
@@ -490,8 +503,24 @@ mod tests {
         // what is no telephone keeps its dots, and its parameters are part of the name
         assert_eq!(user("sip:anna-b.c@h;user=phone"), "anna-b.c");
         assert_eq!(user("sip:anna;day=1@h;user=phone"), "anna");
-        assert_eq!(user("sip:201-555;x@h"), "201-555;x");
-        assert_eq!(user("sip:201-555;x@h;user=ip"), "201-555;x");
+        assert_eq!(user("sip:anna;day=1@h"), "anna;day=1");
+        assert_eq!(user("sip:;x=1@h"), ";x=1");
+        assert_eq!(user("sip:+;x=1@h"), "+;x=1");
+    }
+
+    #[test]
+    fn a_number_is_one_without_its_parameters_though_user_phone_is_left_out_rfc_3966_3() {
+        let user = |text: &str| Uri::parse(text).unwrap().user_text().unwrap();
+        for text in [
+            "sip:030123;isup-oli=0@x",
+            "sip:030123;cpc=ordinary@x;user=ip",
+            "sip:030123;tgrp=a;trunk-context=b@x",
+            "sip:030123;phone-context=+49@x;transport=tcp",
+        ] {
+            assert_eq!(user(text), "030123", "{text}");
+        }
+        assert_eq!(user("sip:+49-30;npdi@x"), "+49-30");
+        assert_eq!(user("sip:*21*;npdi@x"), "*21*");
     }
 
     #[test]

@@ -174,7 +174,9 @@ impl IncomingLeg {
         SessionCommand::Refuse(match (why.cause, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
-            (Cause::BadMedia, _) => answer.warning(399, "the session description cannot be served"),
+            (Cause::BadMedia, _) => {
+                answer.warning(399, "the called side answered without a session description that can be used")
+            }
             _ => answer,
         })
     }

@@ -14,7 +14,9 @@ pub(super) use places::Place;
 use super::branches::Ring;
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
+use super::lookups::Lookups;
 use super::pbx_end;
+use super::refusals::Refusals;
 use super::targets::Targets;
 use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, External, Fault, Recording, Secret, Section, Services};
@@ -91,6 +93,10 @@ pub(super) struct Trunk {
     is_down: Arc<AtomicBool>,
     /// Where it was found, and who failed there. Clones share it.
     targets: Arc<Mutex<Targets>>,
+    /// Which of its hosts cannot be looked up. Clones share it.
+    lookups: Arc<Mutex<Lookups>>,
+    /// Which of our logins it refuses. Clones share it.
+    refusals: Arc<Mutex<Refusals>>,
     /// The places that it registered at where nobody answered lately, by [`Binding::id`](crate::sip::registrar::Binding::id).
     /// Clones share it.
     away: Arc<Mutex<BTreeSet<u64>>>,
@@ -123,6 +129,16 @@ impl Trunk {
     /// Where it was found.
     pub(super) fn targets(&self) -> MutexGuard<'_, Targets> {
         self.targets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which of its hosts cannot be looked up.
+    pub(super) fn lookups(&self) -> MutexGuard<'_, Lookups> {
+        self.lookups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Which of our logins it refuses.
+    pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first of the places that requests go to.
@@ -396,6 +412,8 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             follows_redirects,
             is_down: Arc::default(),
             targets: Arc::default(),
+            lookups: Arc::default(),
+            refusals: Arc::default(),
             away: Arc::default(),
         })
     } else {

@@ -10,7 +10,7 @@ use crate::sip::digest::{Algorithm, Credentials};
 use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
 use crate::sip::endpoint::{Acceptance, Verdict};
 use crate::sip::registrar::Registrar;
-use crate::sip::{Answer, Flow, Method, REALM, Request, StatusCode};
+use crate::sip::{Answer, Flow, HeaderName, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -106,6 +106,9 @@ impl Inbound {
         if request.method == Method::REGISTER && door.trunk.takes_registration {
             return (Verdict::Answer(self.register(now, &door.trunk, request, flow)), None);
         }
+        if request.method == Method::NOTIFY {
+            return (Verdict::Answer(notified(request)), None);
+        }
         if request.method != Method::INVITE {
             return (Verdict::Answer(crate::sip::answer::not_served(&request.method)), None);
         }
@@ -179,6 +182,19 @@ impl Inbound {
     }
 }
 
+/// What a NOTIFY of no dialog hears. A PBX tells who is registered there of waiting messages without being asked (RFC 3842
+/// §4.1); nobody here wants to know, and to refuse it would fill its log. Any other is of no subscription of ours (RFC 6665
+/// §8.3.2).
+fn notified(request: &Request) -> Answer {
+    const MESSAGES: &str = "message-summary";
+    let event = request.headers.get(&HeaderName::Event).unwrap_or_default();
+    let package = event.split(';').next().unwrap_or_default().trim();
+    if package.eq_ignore_ascii_case(MESSAGES) {
+        return Answer::new(StatusCode::OK);
+    }
+    Answer::new(StatusCode::BAD_EVENT).with(HeaderName::AllowEvents, MESSAGES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +259,8 @@ mod tests {
         assert_eq!(challenge.status, StatusCode::UNAUTHORIZED);
         let mut client = DigestClient::new(Credentials::new("pbx", Secret::new(password)));
         let uri = r.uri.to_string();
-        let lines = client.answer(&challenge.to(&r, Some("t")), &Method::REGISTER, &uri, "cnonce").unwrap();
+        let lines =
+            client.answer(&challenge.to(&r, Some("t")), &[], &Method::REGISTER, &uri, "cnonce").unwrap();
         lines.into_iter().for_each(|line| r.headers.push_header(line));
         match i.handle(Instant::now(), &r, &flow(from)) {
             (Verdict::Answer(answer), failed) => (answer.status.code(), failed),
@@ -283,6 +300,26 @@ mod tests {
         assert_eq!(owner(&login(&mut i, here, "pbx", "pbx-secret").0), Err(403));
     }
 
+    #[test]
+    fn a_trunk_may_tell_of_waiting_messages_unasked_and_of_nothing_else_rfc_6665_8_3_2() {
+        let (mut i, _) = registering();
+        let mut hear = |from: &str, event: &str| {
+            let mut r = request(Method::NOTIFY);
+            r.headers.push(HeaderName::Event, event);
+            match i.handle(Instant::now(), &r, &flow(from)) {
+                (Verdict::Answer(answer), None) => answer,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(hear("192.0.2.1:5060", "message-summary").status, StatusCode::OK);
+        assert_eq!(hear("192.0.2.1:5060", "Message-Summary;id=1").status, StatusCode::OK);
+        let refused = hear("192.0.2.1:5060", "presence");
+        assert_eq!(refused.status, StatusCode::BAD_EVENT);
+        let known = refused.headers.iter().find(|h| *h.name() == HeaderName::AllowEvents);
+        assert_eq!(known.map(|h| h.value()), Some("message-summary"));
+        assert_eq!(hear("203.0.113.5:5060", "message-summary").status, StatusCode::UNAUTHORIZED);
+    }
+
     fn owner(verdict: &Verdict) -> Result<&str, u16> {
         match verdict {
             Verdict::Accept(acceptance) => Ok(&acceptance.owner),
@@ -303,7 +340,8 @@ mod tests {
         };
         let mut client = DigestClient::new(Credentials::new(user, Secret::new(password)));
         let uri = r.uri.to_string();
-        let lines = client.answer(&challenge.to(&r, Some("t")), &Method::INVITE, &uri, "cnonce").unwrap();
+        let lines =
+            client.answer(&challenge.to(&r, Some("t")), &[], &Method::INVITE, &uri, "cnonce").unwrap();
         lines.into_iter().for_each(|line| r.headers.push_header(line));
         inbound.handle(Instant::now(), &r, &flow(from))
     }

@@ -11,6 +11,7 @@ use super::branches::Ring;
 use super::config::{Place, Trunk};
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
+use super::refusals;
 use super::targets::Target as Found;
 use crate::base::{CallId, Cause, Excerpt, LegId, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
@@ -19,6 +20,7 @@ use crate::call::port::{Codec, MediaProfile};
 use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
+use crate::sdp::SessionDescription;
 use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
@@ -29,7 +31,7 @@ use crate::ua::{
     Action, Destination, Identity, IncomingLeg, Login, Logins, Others, OutgoingLeg, Terms, cause,
 };
 use async_trait::async_trait;
-use finder::Finder;
+use finder::{Finder, Lost};
 use kept::Kept;
 pub(super) use legs::Legs;
 use std::collections::BTreeMap;
@@ -74,7 +76,12 @@ impl TrunkDialer {
     }
 
     /// Where a call to a trunk goes, and where else when nobody is there; see [`Self::registered`] for `place`.
-    async fn destinations(&self, trunk: &Trunk, place: Option<u64>) -> Result<(Destination, Others), Cause> {
+    async fn destinations(
+        &self,
+        call: CallId,
+        trunk: &Trunk,
+        place: Option<u64>,
+    ) -> Result<(Destination, Others), Cause> {
         if trunk.takes_registration {
             return Ok((self.registered(trunk, place)?, Others::default()));
         }
@@ -82,9 +89,8 @@ impl TrunkDialer {
         if trunk.is_down() {
             return Err(Cause::Unreachable);
         }
-        let found = self.finder.find(trunk, self.finder.fork_seed()).await.map_err(|error| {
-            let host = trunk.nearest().map_or("", |place| &place.host);
-            warn!(trunk = trunk.name, host, %error, "cannot look up the trunk's host");
+        let found = self.finder.find(trunk, self.finder.fork_seed()).await.map_err(|Lost { host, why }| {
+            info!(%call, trunk = trunk.name, host, why, "the call has nowhere to go: the trunk's host cannot be looked up");
             Cause::Unreachable
         })?;
         let mut found = found.iter().map(|target| trunk.destination(target));
@@ -118,7 +124,7 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
-        let (destination, others) = self.destinations(&trunk, target.place).await?;
+        let (destination, others) = self.destinations(leg.call, &trunk, target.place).await?;
         let Destination { hop, identity } = &destination;
         if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
             let contact = contact.to_string();
@@ -163,7 +169,7 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
         tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered, sip, kept));
     }
     sip.set_handler(Arc::new(Gate {
-        serves: if inbound.is_registrar() { &[Method::REGISTER] } else { &[] },
+        serves: if inbound.is_registrar() { &[Method::REGISTER, Method::NOTIFY] } else { &[Method::NOTIFY] },
         inbound: Mutex::new(inbound),
         registered,
     }));
@@ -276,10 +282,13 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
         Err(answer) => return refuse(answer).await,
     };
     let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
+    let from = invite.flow.hop();
     if let Some((call, old)) = old {
         // the place of its call is taken already
         return match context.switch.replace(call, old, told, commands).await {
-            Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, handle, events, call, inbox))),
+            Ok(call) => {
+                drop(tokio::spawn(run_incoming(here.clone(), leg, from, handle, events, call, inbox)))
+            }
             Err(_) => refuse(Answer::new(StatusCode::NO_SUCH_CALL)).await,
         };
     }
@@ -288,21 +297,29 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
         Err(cause) => return refuse(answer_to(cause.into())).await,
     };
     match context.switch.incoming(told, commands, Box::new(permit)) {
-        Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, handle, events, call, inbox))),
+        Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, from, handle, events, call, inbox))),
         Err(cause) => refuse(answer_to(cause.into())).await,
     }
+}
+
+/// Says which SIP call a leg is, so that the PBX's log and a trace can be laid beside ours.
+fn name_leg(call: &LegRef, trunk: &str, at: Hop, session: &SessionHandle) {
+    let (address, transport, id) = (at.address, at.transport.as_str(), session.call_id());
+    info!(call = %call.call, leg = %call.leg, trunk, %address, transport, sip_call_id = %Excerpt(id), "SIP call of the leg");
 }
 
 /// One leg that called us, until its call or its session is over; whichever goes first, the other is told.
 async fn run_incoming(
     here: Here,
     mut leg: IncomingLeg,
+    from: Hop,
     session: SessionHandle,
     mut events: mpsc::Receiver<SessionEvent>,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
 ) {
     let _known = here.legs.add(session.token(), &here.trunk, &call);
+    name_leg(&call, &here.trunk, from, &session);
     while !leg.is_over() {
         let mut action = tokio::select! {
             command = commands.recv() => {
@@ -459,6 +476,7 @@ async fn run(
 ) {
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
     let mut _known = None;
+    let mut user: Option<String> = None;
     while !leg.is_over() {
         let mut action = tokio::select! {
             command = commands.recv() => {
@@ -466,11 +484,23 @@ async fn run(
             }
             event = next_event(&mut session) => match event {
                 Some(event) => {
-                    if let SessionEvent::Failed(failure) = &event {
-                        info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
+                    match &event {
+                        SessionEvent::Failed(failure @ CallFailure::BadAnswer(_)) => {
+                            warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, %failure, "the trunk did not take the call");
+                        }
+                        SessionEvent::Failed(failure) => {
+                            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
+                        }
+                        _ => {}
                     }
                     note(&trunk, leg.hop(), &event);
-                    leg.handle_session(event)
+                    note_login(&trunk, &call, user.as_deref(), &event);
+                    let unusable = unusable(&event);
+                    let action = leg.handle_session(event);
+                    if let Some(why) = unusable.filter(|_| leg.parting().is_some()) {
+                        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, why, "the PBX's answer cannot be used; the call ends");
+                    }
+                    action
                 }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
@@ -482,12 +512,14 @@ async fn run(
         match action {
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
+                user = outgoing.credentials.as_ref().map(|credentials| credentials.user.clone());
                 let target = leg.hop();
                 if session.is_some() {
                     let (address, transport) = (target.address, target.transport.as_str());
                     info!(call = %call.call, leg = %call.leg, %address, transport, "dialing again");
                 }
                 let dialled = here.sip.dial(Dial { target, contact_user, call: *outgoing }).await;
+                name_leg(&call, &trunk.name, target, &dialled.0);
                 _known = Some(here.legs.add(dialled.0.token(), &here.trunk, &call));
                 session = Some(dialled);
             }
@@ -526,6 +558,35 @@ fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
         | SessionEvent::Answered { .. }
         | SessionEvent::Failed(_) => trunk.targets().answered(hop),
         _ => {}
+    }
+}
+
+/// What is wrong with the session description of an answer, in words for the log; one that can be read may still be of no
+/// use.
+fn unusable(event: &SessionEvent) -> Option<String> {
+    let SessionEvent::Answered { body } = event else { return None };
+    let Some(body) = body else { return Some("it has no session description".to_owned()) };
+    if !body.is_sdp() {
+        return Some(format!("its body is {}, which is no session description", Excerpt(&body.content_type)));
+    }
+    let text = String::from_utf8_lossy(&body.bytes);
+    let fault = SessionDescription::parse(&text).err()?.to_string();
+    Some(format!("its session description cannot be read: {}", Excerpt(&fault)))
+}
+
+/// Remembers whether our login was refused, and tells of it once.
+fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event: &SessionEvent) {
+    let refused = match event {
+        // nobody there says nothing of the login
+        SessionEvent::Failed(failure) if failure.is_absence() => return,
+        SessionEvent::Failed(failure) => refusals::of_call(failure, user),
+        SessionEvent::Ringing | SessionEvent::Progress { .. } | SessionEvent::Answered { .. } => None,
+        _ => return,
+    };
+    let Some(why) = refused else { return trunk.refusals().taken(user) };
+    if trunk.refusals().refused(Instant::now(), user, &why) {
+        let user = user.unwrap_or("(none)");
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "the trunk's PBX does not take our login: such calls fail");
     }
 }
 

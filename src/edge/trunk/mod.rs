@@ -2,7 +2,8 @@
 //! digest or from their network.
 //!
 //! `config` reads `[trunk.…]`, `branches` says which of a PBX's places ring, `inbound` decides who may call, `logins` who failed
-//! too often, `targets` which of a PBX's places failed lately, `io` finds these places, dials, takes calls,
+//! too often, `targets` which of a PBX's places failed lately, `lookups` which of its names lead nowhere, `refusals` which of our
+//! logins it refuses, `io` finds these places, dials, takes calls,
 //! keeps the trunk registered and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
 
 mod branches;
@@ -10,7 +11,9 @@ mod config;
 mod inbound;
 mod io;
 mod logins;
+mod lookups;
 mod pbx_end;
+mod refusals;
 mod targets;
 mod tls;
 

@@ -27,6 +27,22 @@ const TLS_HINT: [&str; 2] = [
     "; and priv_key_file. With verify_server = yes its ca_list_file must have who signed sip.tls_certificate.",
 ];
 
+/// FreeSWITCH offers DTLS without ICE only where it is told to by name.
+const FREESWITCH_DTLS: &str = "\
+<!-- DTLS-SRTP: rtp_use_dtls has FreeSWITCH offer it to a gateway without ICE, which is for browsers (media_webrtc). It takes
+     the DTLS of calls from sipedge by itself. Where this FreeSWITCH does not know rtp_use_dtls, its calls are offered plain RTP
+     and get 488: write media_encryption = \"sdes\" with transport = \"tls\" in sipedge.toml then. -->
+";
+
+fn freeswitch_codec(codec: Codec) -> &'static str {
+    match codec {
+        Codec::Pcmu => "PCMU",
+        Codec::Pcma => "PCMA",
+        Codec::G722 => "G722",
+        Codec::Opus => "OPUS",
+    }
+}
+
 /// What the PBX is told of a trunk.
 struct End<'a> {
     trunk: &'a Trunk,
@@ -339,19 +355,41 @@ impl End<'_> {
                 format!("sofia/gateway/sipedge/$1;transport={}", other.as_str().to_ascii_lowercase())
             }
         };
-        let secure = match self.trunk.media.encryption {
-            Encryption::Off | Encryption::Dtls => "",
-            Encryption::Sdes => "{rtp_secure_media=mandatory}",
-            Encryption::SdesOptional => "{rtp_secure_media=optional}",
+        let variables = self.freeswitch_variables();
+        let hint = match self.trunk.media.encryption {
+            Encryption::Dtls => FREESWITCH_DTLS,
+            _ => "",
         };
         format!(
-            "\n<!-- dialplan/default/sipedge.xml: 1xxx rings a browser; then `reloadxml`. -->\n\
+            "\n<!-- dialplan/default/sipedge.xml: 1xxx rings a browser; then `reloadxml`. -->\n{hint}\
              <include>\n  <extension name=\"sipedge\">\n    \
              <condition field=\"destination_number\" expression=\"^(1\\d{{3}})$\">\n      \
              <action application=\"set\" data=\"hangup_after_bridge=true\"/>\n      \
-             <action application=\"bridge\" data=\"{secure}{target}\"/>\n    \
+             <action application=\"bridge\" data=\"{variables}{target}\"/>\n    \
              </condition>\n  </extension>\n</include>\n"
         )
+    }
+
+    /// What its calls to sipedge speak, as channel variables of the leg; in a list the commas would end a variable.
+    fn freeswitch_variables(&self) -> String {
+        let media = &self.trunk.media;
+        let mut variables = Vec::new();
+        if media.codecs_in != Codec::ALL {
+            let names: Vec<&str> = media.codecs_in.iter().map(|codec| freeswitch_codec(*codec)).collect();
+            let mark = if names.len() > 1 { "^^:" } else { "" };
+            variables.push(format!("absolute_codec_string={mark}{}", names.join(":")));
+        }
+        if self.trunk.keys_by_info {
+            variables.push("dtmf_type=info".to_owned());
+        }
+        let secure = match media.encryption {
+            Encryption::Off => None,
+            Encryption::Sdes => Some("rtp_secure_media=mandatory"),
+            Encryption::SdesOptional => Some("rtp_secure_media=optional"),
+            Encryption::Dtls => Some("rtp_use_dtls=true"),
+        };
+        variables.extend(secure.map(str::to_owned));
+        if variables.is_empty() { String::new() } else { format!("{{{}}}", variables.join(",")) }
     }
 
     /// Calls from sipedge: by login to the internal profile, or by address.
@@ -583,6 +621,27 @@ mod tests {
         assert!(with("sdes-optional", Pbx::Asterisk).contains("\nmedia_encryption_optimistic = yes\n"));
         assert!(with("dtls", Pbx::AsteriskWizard).contains("\nendpoint/dtls_auto_generate_cert = yes\n"));
         assert!(with("sdes", Pbx::FreeSwitch).contains("rtp_secure_media=mandatory"));
+    }
+
+    #[test]
+    fn a_freeswitch_is_told_of_codecs_keys_and_protection_too() {
+        let bridge = |more: Value| {
+            let mut value = shipped();
+            value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            let text = end(value, Pbx::FreeSwitch);
+            let data = text.split("application=\"bridge\" data=\"").nth(1).unwrap();
+            data.split("sofia/").next().unwrap().to_owned()
+        };
+        assert_eq!(bridge(json!({})), "");
+        assert_eq!(bridge(json!({"codecs": ["PCMA"]})), "{absolute_codec_string=PCMA}");
+        assert_eq!(
+            bridge(json!({"codecs": ["opus", "PCMU"], "dtmf": "info", "media_encryption": "sdes-optional"})),
+            "{absolute_codec_string=^^:OPUS:PCMU,dtmf_type=info,rtp_secure_media=optional}"
+        );
+        assert_eq!(bridge(json!({"media_encryption": "dtls"})), "{rtp_use_dtls=true}");
+        let mut dtls = shipped();
+        dtls["media_encryption"] = json!("dtls");
+        assert!(end(dtls, Pbx::FreeSwitch).contains("<!-- DTLS-SRTP: rtp_use_dtls"));
     }
 
     #[test]

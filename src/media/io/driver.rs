@@ -358,7 +358,9 @@ impl Driver {
         let connected = plain.sockets.rtp.connect(rtp).and_then(|()| plain.sockets.rtcp.connect(rtcp));
         plain.remote = connected.is_ok().then_some((rtp, rtcp));
         if let Err(error) = connected {
-            tracing::warn!(%error, "a plain media socket cannot be connected");
+            let (call, leg) = plain.sockets.leg.unzip();
+            let (call, leg) = (call.map(tracing::field::display), leg.map(tracing::field::display));
+            tracing::warn!(call, leg, %rtp, %rtcp, %error, "there is no way to where the far side wants its RTP or RTCP");
         }
     }
 

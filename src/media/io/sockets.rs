@@ -53,7 +53,9 @@ pub(super) fn bind_pair(
         let rtp = bind((local, port).into(), 0);
         let rtcp = bind((local, port.saturating_add(1)).into(), 0);
         match (rtp, rtcp) {
-            (Ok(rtp), Ok(rtcp)) => return Some((port, PlainSockets { rtp, rtcp, is_symmetric, home: None })),
+            (Ok(rtp), Ok(rtcp)) => {
+                return Some((port, PlainSockets { rtp, rtcp, is_symmetric, home: None, leg: None }));
+            }
             _ => pool.lock().unwrap_or_else(PoisonError::into_inner).put_back(port, Instant::now()),
         }
     }

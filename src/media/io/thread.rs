@@ -7,7 +7,7 @@ use super::driver::Driver;
 use super::engine::StartError;
 use super::sys::Waker;
 use super::transactions::Transactions;
-use crate::base::{Cause, Digit, Path, Seed, StreamId};
+use crate::base::{CallId, Cause, Digit, LegId, Path, Seed, StreamId};
 use crate::call::port::DtmfDigit;
 use crate::media::demux::{Class, StunKind, classify, peek_stun};
 use crate::media::relay::Format;
@@ -52,6 +52,8 @@ pub struct PlainSockets {
     pub is_symmetric: bool,
     /// The host that signalling goes to.
     pub home: Option<IpAddr>,
+    /// Whose they are, for the log.
+    pub leg: Option<(CallId, LegId)>,
 }
 
 /// What a media thread is told.

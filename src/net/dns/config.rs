@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 
 /// Where DNS is asked.
-const DEFAULT_PORT: u16 = 53;
+pub(super) const DEFAULT_PORT: u16 = 53;
 /// As many as the system's own list may have (`resolv.conf(5)`), and one more.
 const MAX_SERVERS: usize = 4;
 

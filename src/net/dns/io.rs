@@ -2,6 +2,7 @@
 
 use super::cache::{Cache, Step};
 use super::chase::{self, Chase, Data, Entry, Reply};
+use super::config::DEFAULT_PORT;
 use super::locate::Locate;
 use super::{
     Answer, DnsConfig, Families, Kind, Located, Missing, Naptr, Outcome, Question, Record, Srv, Wanted,
@@ -69,6 +70,8 @@ struct System {
     options: DnsRequestOptions,
     search: Vec<String>,
     hosts: Hosts,
+    /// Whom it asks.
+    servers: Vec<SocketAddr>,
     /// When the files were changed.
     stamps: [Option<SystemTime>; 2],
 }
@@ -124,6 +127,20 @@ impl Resolver {
             }
             if let Some(result) = machine.result() {
                 return result.map(|places| self.routable(places));
+            }
+        }
+    }
+
+    /// Why a name was not found, in words for the operator: who did not answer is named.
+    #[must_use]
+    pub fn explain(&self, missing: Missing) -> String {
+        let servers = &self.system().servers;
+        match (missing, servers.as_slice()) {
+            (Missing::Absent, _) | (Missing::Failed, []) => missing.to_string(),
+            (Missing::Failed, [server]) => format!("no usable answer from the name server {server}"),
+            (Missing::Failed, several) => {
+                let list: Vec<String> = several.iter().map(ToString::to_string).collect();
+                format!("no usable answer from the name servers {}", list.join(", "))
             }
         }
     }
@@ -262,6 +279,11 @@ impl System {
             Err(_) => {}
         }
         options.timeout = TRY_TIMEOUT;
+        let asked = servers.iter().map(|server| {
+            let port = server.connections.first().map_or(DEFAULT_PORT, |connection| connection.port);
+            SocketAddr::new(server.ip, port)
+        });
+        let asked: Vec<SocketAddr> = asked.collect();
         let mut request = DnsRequestOptions::default();
         request.use_edns = options.edns0;
         request.edns_payload_len = options.edns_payload_len;
@@ -272,6 +294,7 @@ impl System {
             options: request,
             search,
             hosts: Hosts::from_system().unwrap_or_default(),
+            servers: asked,
             stamps,
         }
     }

@@ -100,10 +100,10 @@ pub enum Record {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Missing {
     /// DNS says that there is nothing of the kind.
-    #[error("DNS knows no such name")]
+    #[error("DNS knows no such name, or no address of it")]
     Absent,
     /// DNS gave no answer.
-    #[error("DNS does not answer")]
+    #[error("DNS gives no usable answer")]
     Failed,
 }
 

@@ -211,6 +211,7 @@ pub struct SipStack {
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     token: u64,
+    call_id: Arc<str>,
 }
 
 impl SessionHandle {
@@ -224,6 +225,12 @@ impl SessionHandle {
     #[must_use]
     pub const fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Its Call-ID, by which the far side's log knows it too; empty for a call that could not even be sent.
+    #[must_use]
+    pub fn call_id(&self) -> &str {
+        &self.call_id
     }
 
     /// The same without waiting; false when the queue of commands is full.
@@ -415,10 +422,11 @@ impl SipStack {
     pub async fn dial(&self, dial: Dial) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let token = owner::next_token();
-        let handle = SessionHandle { commands: self.commands.clone(), token };
+        let (named, name) = oneshot::channel();
         // when the stack is gone, the events' sender goes with the command and the receiver sees the end
-        let _ = self.commands.send(Command::Dial { token, dial: Box::new(dial), events }).await;
-        (handle, receiver)
+        let _ = self.commands.send(Command::Dial { token, dial: Box::new(dial), events, named }).await;
+        let call_id = name.await.unwrap_or_else(|_| "".into());
+        (SessionHandle { commands: self.commands.clone(), token, call_id }, receiver)
     }
 
     /// The call that a Replaces names, by the token of its handle.

@@ -8,7 +8,7 @@ use super::super::endpoint::{
 };
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport};
+use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport, wire};
 use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
@@ -55,16 +55,49 @@ pub(super) fn next_token() -> u64 {
 
 /// From handles to the owner.
 pub(super) enum Command {
-    Dial { token: u64, dial: Box<Dial>, events: mpsc::Sender<SessionEvent> },
-    Probe { target: Hop, probe: Box<Probe>, reply: oneshot::Sender<Result<StatusCode, Failure>> },
-    Meet { target: Hop },
-    End { target: Hop, reply: oneshot::Sender<Option<LocalEnd>> },
-    Request { flow: Flow, request: Box<Request>, limit: Option<Duration>, reply: Reply },
-    Session { token: u64, command: SessionCommand },
-    Find { replaces: Box<Replaces>, reply: oneshot::Sender<Replaced<u64>> },
-    Stats { reply: oneshot::Sender<StackStats> },
-    Drain { limit: Duration },
-    Shutdown { limit: Duration, reason: Option<Reason> },
+    /// `named` hears its Call-ID.
+    Dial {
+        token: u64,
+        dial: Box<Dial>,
+        events: mpsc::Sender<SessionEvent>,
+        named: oneshot::Sender<Arc<str>>,
+    },
+    Probe {
+        target: Hop,
+        probe: Box<Probe>,
+        reply: oneshot::Sender<Result<StatusCode, Failure>>,
+    },
+    Meet {
+        target: Hop,
+    },
+    End {
+        target: Hop,
+        reply: oneshot::Sender<Option<LocalEnd>>,
+    },
+    Request {
+        flow: Flow,
+        request: Box<Request>,
+        limit: Option<Duration>,
+        reply: Reply,
+    },
+    Session {
+        token: u64,
+        command: SessionCommand,
+    },
+    Find {
+        replaces: Box<Replaces>,
+        reply: oneshot::Sender<Replaced<u64>>,
+    },
+    Stats {
+        reply: oneshot::Sender<StackStats>,
+    },
+    Drain {
+        limit: Duration,
+    },
+    Shutdown {
+        limit: Duration,
+        reason: Option<Reason>,
+    },
 }
 
 type Reply = oneshot::Sender<Result<Box<Response>, Failure>>;
@@ -389,13 +422,14 @@ impl Owner {
         let now = Instant::now();
         match inbound {
             Inbound::Datagram { mut flow, bytes, is_stranger } => {
-                // an INVITE may become a dialog, whose Contact must name an address of ours
+                // an INVITE may become a dialog, whose Contact must name an address of ours; that of a REGISTER must not
                 if flow.path.local.ip().is_unspecified()
-                    && bytes.starts_with(b"INVITE ")
+                    && (bytes.starts_with(b"INVITE ") || bytes.starts_with(b"REGISTER "))
                     && let Ok(ip) = self.source_towards(now, flow.path.remote)
                 {
                     flow.path.local.set_ip(ip);
                 }
+                wire::received(&flow, &bytes);
                 if is_stranger {
                     self.endpoint.handle_stranger(now, flow, &bytes);
                 } else {
@@ -416,7 +450,11 @@ impl Owner {
     fn handle_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Dial { token, dial, events } => self.dial(now, token, *dial, events),
+            Command::Dial { token, dial, events, named } => {
+                if let Some(session) = self.dial(now, token, *dial, events) {
+                    let _ = named.send(self.endpoint.call_id(session).unwrap_or_default().into());
+                }
+            }
             Command::Session { token, command } => {
                 if let Some(session) = self.tokens.get(&token) {
                     self.endpoint.command(now, *session, command);
@@ -480,10 +518,17 @@ impl Owner {
         self.carry_out(now);
     }
 
-    fn dial(&mut self, now: Instant, token: u64, dial: Dial, events: mpsc::Sender<SessionEvent>) {
+    fn dial(
+        &mut self,
+        now: Instant,
+        token: u64,
+        dial: Dial,
+        events: mpsc::Sender<SessionEvent>,
+    ) -> Option<SessionId> {
         // the channel is new: there is room for the one event
         let Some(flow) = self.flow_to(dial.target) else {
-            return drop(events.try_send(SessionEvent::Failed(CallFailure::Transport)));
+            let _ = events.try_send(SessionEvent::Failed(CallFailure::Transport));
+            return None;
         };
         match self.endpoint.dial(now, flow, dial.contact_user, dial.call) {
             Ok(session) => {
@@ -493,8 +538,12 @@ impl Owner {
                 self.feed.known.add(dial.target.address.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });
+                Some(session)
             }
-            Err(_) => drop(events.try_send(SessionEvent::Failed(CallFailure::Congestion))),
+            Err(_) => {
+                let _ = events.try_send(SessionEvent::Failed(CallFailure::Congestion));
+                None
+            }
         }
     }
 
@@ -598,7 +647,8 @@ impl Owner {
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let token = next_token();
         let is_taken = self.incoming.commands.upgrade().is_some_and(|commands| {
-            let handle = SessionHandle { commands, token };
+            let call_id = invite.headers.call_id().unwrap_or_default().into();
+            let handle = SessionHandle { commands, token, call_id };
             self.incoming.served.deliver(IncomingSession { invite, handle, events: receiver })
         });
         if is_taken {
@@ -640,6 +690,7 @@ impl Owner {
     }
 
     fn send(&mut self, now: Instant, flow: Flow, bytes: &Bytes) {
+        wire::sent(&flow, bytes);
         let remote = flow.path.remote;
         if flow.transport.is_reliable() {
             if !self.streams.send(flow, bytes) {

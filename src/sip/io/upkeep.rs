@@ -41,7 +41,10 @@ impl From<Hop> for Reach {
 #[async_trait]
 pub trait Locate: Send + Sync {
     /// How it is reached now; it answers within seconds.
-    async fn locate(&self) -> Option<Reach>;
+    ///
+    /// # Errors
+    /// Why it is not.
+    async fn locate(&self) -> Result<Reach, RegisterFailure>;
 
     /// Nobody is there who could serve: another place may be found next time.
     fn failed(&self, _hop: Hop) {}
@@ -49,15 +52,15 @@ pub trait Locate: Send + Sync {
 
 #[async_trait]
 impl Locate for Hop {
-    async fn locate(&self) -> Option<Reach> {
-        Some(Reach::from(*self))
+    async fn locate(&self) -> Result<Reach, RegisterFailure> {
+        Ok(Reach::from(*self))
     }
 }
 
 #[async_trait]
 impl Locate for Reach {
-    async fn locate(&self) -> Option<Reach> {
-        Some(self.clone())
+    async fn locate(&self) -> Result<Reach, RegisterFailure> {
+        Ok(self.clone())
     }
 }
 
@@ -151,12 +154,14 @@ async fn keep_registered(
                 register::Output::State(state) => drop(news.send_replace(state)),
                 register::Output::Done => return,
                 register::Output::Send => {
-                    let reach = peer.locate().await;
-                    let end = match &reach {
-                        Some(reach) => stack.end_towards(reach.hop).await,
-                        None => None,
+                    let reach = match peer.locate().await {
+                        Ok(reach) => reach,
+                        Err(why) => {
+                            machine.handle_failure(Instant::now(), why);
+                            continue;
+                        }
                     };
-                    let Some((mut end, reach)) = end.zip(reach) else {
+                    let Some(mut end) = stack.end_towards(reach.hop).await else {
                         machine.handle_failure(Instant::now(), RegisterFailure::Unreachable);
                         continue;
                     };
@@ -240,7 +245,7 @@ async fn watch_peer(
                 qualify::Output::State(state) => drop(news.send_replace(state)),
                 qualify::Output::Probe => {
                     let probe = async {
-                        let Some(Reach { hop, host, routes, external, .. }) = peer.locate().await else {
+                        let Ok(Reach { hop, host, routes, external, .. }) = peer.locate().await else {
                             return Err(Failure::Transport);
                         };
                         let to = host.map(|(host, port)| SipUri::new(None, host, port).by(hop.transport));

@@ -371,6 +371,7 @@ impl Client {
         early.dialog.refresh_target(&response.headers);
         if let Some(rseq) = rseq {
             early.rseq = Some(rseq);
+            line.begin_digest();
             self.send_prack(line, at, prack::rack(rseq, self.seq), Vec::new());
         }
         true
@@ -397,13 +398,9 @@ impl Client {
         let tag = old.headers.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
         let Some(at) = self.early.iter().position(|d| d.dialog.remote_tag() == tag) else { return };
         let is_home = self.early.get(at).is_some_and(|d| line.is_home(&line.flow_of(&d.dialog)));
-        let has_some = [HeaderName::Authorization, HeaderName::ProxyAuthorization]
-            .iter()
-            .any(|name| old.headers.count(name) > 0);
-        if !is_challenge(response.status) || !line.is_live() || !is_home || has_some {
+        if !is_challenge(response.status) || !line.is_live() || !is_home {
             return;
         }
-        line.begin_digest();
         let rack = old.headers.get(&HeaderName::RAck).unwrap_or_default().to_owned();
         if let Ok(credentials) = line.credentials(response, &old, &old.uri.to_string()) {
             self.send_prack(line, at, rack, credentials);

@@ -358,6 +358,25 @@ fn a_challenged_invite_goes_again_with_credentials_and_the_next_cseq_rfc_3261_22
 }
 
 #[test]
+fn proxies_in_line_are_each_told_who_we_are_rfc_3261_22_3() {
+    let mut b = Bench::new(call());
+    let mut ask = |realm: &str| {
+        let challenge = CHALLENGE.replace("\"pbx\"", &format!("\"{realm}\""));
+        b.answer(Method::INVITE, 407, "x", &[(HeaderName::ProxyAuthenticate, &challenge)]);
+        let (_, again) = b.last(Method::INVITE);
+        let realms = again
+            .headers
+            .all(&HeaderName::ProxyAuthorization)
+            .filter_map(|line| line.split("realm=\"").nth(1)?.split('"').next());
+        (realms.map(str::to_owned).collect::<Vec<_>>(), b.events.clone())
+    };
+    assert_eq!(ask("p1"), (vec!["p1".into()], vec![]));
+    assert_eq!(ask("p2"), (vec!["p1".into(), "p2".into()], vec![]));
+    let refused = SessionEvent::Failed(CallFailure::Credentials(DigestError::Refused));
+    assert_eq!(ask("p1").1, [refused]);
+}
+
+#[test]
 fn a_second_challenge_is_a_wrong_password_and_none_is_answered_without_credentials() {
     let mut b = Bench::new(call());
     b.answer(Method::INVITE, 407, "x", &[(HeaderName::ProxyAuthenticate, CHALLENGE)]);

@@ -219,14 +219,9 @@ impl Line {
         uri: &str,
     ) -> Result<Vec<Header>, DigestError> {
         let cnonce = self.seed.token(16);
-        let digest = self.digest.as_mut().ok_or(DigestError::NotAllowed)?;
-        let new = digest.answer(challenge, &challenged.method, uri, &cnonce)?;
-        let mut lines: Vec<Header> = credentials_of(challenged)
-            .filter(|old| !new.iter().any(|h| h.name() == old.name()))
-            .cloned()
-            .collect();
-        lines.extend(new);
-        Ok(lines)
+        let digest = self.digest.as_mut().ok_or(DigestError::NoCredentials)?;
+        let had: Vec<Header> = credentials_of(challenged).cloned().collect();
+        digest.answer(challenge, &had, &challenged.method, uri, &cnonce)
     }
 
     /// The call goes by a connection that the far side has made.

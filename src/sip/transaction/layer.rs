@@ -404,13 +404,23 @@ impl Layer {
 
     /// A response from the network.
     pub fn handle_response(&mut self, now: Instant, response: Response) {
-        let (Ok(via), Ok(cseq)) = (response.headers.top_via(), response.headers.cseq()) else {
-            self.drops.malformed += 1;
-            return;
+        let (via, cseq) = match (response.headers.top_via(), response.headers.cseq()) {
+            (Ok(via), Ok(cseq)) => (via, cseq),
+            (Err(why), _) | (_, Err(why)) => {
+                tracing::debug!(
+                    why = why.0,
+                    status = response.status.code(),
+                    "a response that cannot be taken"
+                );
+                self.drops.malformed += 1;
+                return;
+            }
         };
         // more than one Via: it is not for us (RFC 3261 §8.1.3.3)
         let is_ours = response.headers.list(&HeaderName::Via).is_ok_and(|v| v.len() == 1);
-        if !is_ours || response.essentials().is_err() {
+        let fault = if is_ours { response.essentials().err() } else { Some(Malformed("Not One Via")) };
+        if let Some(why) = fault {
+            tracing::debug!(why = why.0, status = response.status.code(), "a response that cannot be taken");
             self.drops.malformed += 1;
             return;
         }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 /// Most places of a trunk.
 const MAX_TARGETS: usize = 32;
@@ -41,11 +42,12 @@ impl Finder {
         self.seed.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
-    /// The places of a trunk, in the order to try them now. The seed decides among equals.
+    /// The places of a trunk, in the order to try them now. The seed decides among equals. A name that cannot be looked up,
+    /// or can be again, is told to the log once.
     ///
     /// # Errors
     /// DNS knows of none, or gives no answer and never gave one.
-    pub(super) async fn find(&self, trunk: &Trunk, seed: Seed) -> Result<Vec<Target>, Missing> {
+    pub(super) async fn find(&self, trunk: &Trunk, seed: Seed) -> Result<Vec<Target>, Lost> {
         let targets = self.look_up(trunk, seed).await?;
         let (new, gone, targets) = {
             let mut known = trunk.targets();
@@ -60,7 +62,7 @@ impl Finder {
         Ok(targets)
     }
 
-    async fn look_up(&self, trunk: &Trunk, mut seed: Seed) -> Result<Vec<Target>, Missing> {
+    async fn look_up(&self, trunk: &Trunk, mut seed: Seed) -> Result<Vec<Target>, Lost> {
         let families = Families::of(trunk.listening(&self.sip));
         let places: Vec<(usize, &Place)> = match &trunk.proxy {
             Some(proxy) => vec![(0, proxy)],
@@ -87,14 +89,16 @@ impl Finder {
         }
         found.sort_by_key(|(order, ..)| *order);
         let mut targets: Vec<Target> = Vec::new();
-        let mut failure = Missing::Absent;
-        for (_, place, located) in found {
+        let mut failure = Lost { host: String::new(), why: Missing::Absent.to_string() };
+        for (_, at, located) in found {
+            let host = trunk.proxy.as_ref().or_else(|| trunk.places.get(at)).map_or("", |p| p.host.as_str());
+            self.tell(trunk, host, &located);
             match located {
                 Ok(located) => {
-                    let target = |l: &Located| Target { hop: hop_of(trunk, l), place };
+                    let target = |l: &Located| Target { hop: hop_of(trunk, l), place: at };
                     targets.extend(located.iter().map(target));
                 }
-                Err(why) => failure = why,
+                Err(why) => failure = Lost { host: host.to_owned(), why: self.resolver.explain(why) },
             }
         }
         let mut seen = BTreeSet::new();
@@ -105,6 +109,29 @@ impl Finder {
         kept.truncate(MAX_TARGETS);
         targets.retain(|t| kept.contains(t));
         if targets.is_empty() { Err(failure) } else { Ok(targets) }
+    }
+}
+
+/// A trunk's host that leads nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    /// Its name.
+    pub(super) host: String,
+    /// What DNS says, or who does not answer.
+    pub(super) why: String,
+}
+
+impl Finder {
+    /// Tells the log what is new.
+    fn tell(&self, trunk: &Trunk, host: &str, located: &Result<Vec<Located>, Missing>) {
+        match (trunk.lookups().heard(host, located.as_ref().err().copied()), located) {
+            (true, Err(missing)) => {
+                let why = self.resolver.explain(*missing);
+                warn!(trunk = trunk.name, host, why, "the trunk's host cannot be looked up");
+            }
+            (true, Ok(_)) => info!(trunk = trunk.name, host, "the trunk's host can be looked up again"),
+            (false, _) => {}
+        }
     }
 }
 

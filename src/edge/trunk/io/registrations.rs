@@ -1,9 +1,10 @@
 //! Tells of the PBXs that register here, ends bindings in time, and watches whether somebody is where they lead.
 
-use super::{Bindings, Kept, Trunk};
+use super::{Bindings, Kept, Ring, Trunk};
 use crate::base::Excerpt;
 use crate::sip::io::{Locate, Reach, SipStack};
 use crate::sip::qualify::Reachability;
+use crate::sip::register::RegisterFailure;
 use crate::sip::registrar::{Binding, Change};
 use crate::sip::{Hop, NameAddr, SipUri};
 use async_trait::async_trait;
@@ -32,7 +33,9 @@ pub(super) async fn look_after(
             (changes, registrar.poll_timeout())
         };
         for (name, change) in changes {
-            tell(&name, &change);
+            let rings_several = trunks.iter().any(|t| t.name == name && t.ring != Ring::First);
+            let places = bindings.lock().bindings(&name).len();
+            tell(&name, &change, rings_several && places > 1);
         }
         trunks.iter().filter(|trunk| trunk.takes_registration).for_each(|trunk| watch.follow(trunk));
         let again = match &mut kept {
@@ -139,9 +142,9 @@ struct Place {
 
 #[async_trait]
 impl Locate for Place {
-    async fn locate(&self) -> Option<Reach> {
-        let hop = hop(&self.trunk, &self.binding, &self.sip)?;
-        Some(Reach { external: self.trunk.external, ..Reach::from(hop) })
+    async fn locate(&self) -> Result<Reach, RegisterFailure> {
+        let hop = hop(&self.trunk, &self.binding, &self.sip).ok_or(RegisterFailure::Unreachable)?;
+        Ok(Reach { external: self.trunk.external, ..Reach::from(hop) })
     }
 }
 
@@ -170,7 +173,8 @@ fn ask(trunk: &Arc<Trunk>, binding: &Binding, sip: &SipStack, bindings: &Binding
     }))
 }
 
-fn tell(trunk: &str, change: &Change) {
+/// `rings_together`: there are several places, and calls do not go to one of them alone.
+fn tell(trunk: &str, change: &Change, rings_together: bool) {
     let line = |binding: &Binding, what: &str| {
         let contact = binding.contact.to_string();
         let (transport, source) = (binding.flow.transport.as_str(), binding.flow.path.remote);
@@ -178,6 +182,9 @@ fn tell(trunk: &str, change: &Change) {
     };
     match change {
         Change::Registered(binding) => line(binding, "the trunk's PBX registered here"),
+        Change::Moved(binding) if rings_together => {
+            line(binding, "the trunk's PBX registered at another place: calls ring there too");
+        }
         Change::Moved(binding) => line(binding, "the trunk's PBX registered elsewhere: calls go there now"),
         Change::Removed => {
             info!(trunk, "the trunk's PBX took its registration away: calls to it fail at once")
@@ -267,7 +274,7 @@ mod tests {
             let challenge = self.response(&r).await;
             assert_eq!(challenge.status, StatusCode::UNAUTHORIZED);
             let mut client = DigestClient::new(Credentials::new("pbx", Secret::new("secret")));
-            let lines = client.answer(&challenge, &Method::REGISTER, "sip:127.0.0.1", "cnonce").unwrap();
+            let lines = client.answer(&challenge, &[], &Method::REGISTER, "sip:127.0.0.1", "cnonce").unwrap();
             lines.into_iter().for_each(|line| r.headers.push_header(line));
             let via = format!("SIP/2.0/{transport} 127.0.0.1:9;rport;branch=z9hG4bKx{n}");
             r.headers.set(HeaderName::Via, via);

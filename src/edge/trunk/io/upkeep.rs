@@ -4,11 +4,11 @@ use super::super::config::DEFAULT_EXPIRES;
 use super::super::config::Place;
 use super::super::targets::Target;
 use super::Trunk;
-use super::finder::Finder;
+use super::finder::{Finder, Lost};
 use crate::base::Seed;
 use crate::sip::io::{Locate, Reach, SipStack};
 use crate::sip::qualify::Reachability;
-use crate::sip::register::{RegisterConfig, RegisterState};
+use crate::sip::register::{RegisterConfig, RegisterFailure, RegisterState};
 use crate::sip::{Hop, NameAddr, SipUri};
 use crate::ua::Login;
 use async_trait::async_trait;
@@ -31,13 +31,17 @@ struct Registrar {
 
 #[async_trait]
 impl Locate for Registrar {
-    async fn locate(&self) -> Option<Reach> {
+    async fn locate(&self) -> Result<Reach, RegisterFailure> {
         // a failure shows in the state, once; a log line for each attempt would be thousands a day
-        let found = self.finder.find(&self.trunk, Seed::from_number(self.seed)).await.ok()?;
-        let place = found.first()?;
-        let host = self.trunk.places.get(place.place)?;
+        let found = self.finder.find(&self.trunk, Seed::from_number(self.seed)).await;
+        let found = found.map_err(|Lost { host, why }| RegisterFailure::Unlocated {
+            host: host.into(),
+            why: why.into(),
+        })?;
+        let place = found.first().ok_or(RegisterFailure::Unreachable)?;
+        let host = self.trunk.places.get(place.place).ok_or(RegisterFailure::Unreachable)?;
         let port = registrar_port(&self.trunk, host);
-        Some(Reach {
+        Ok(Reach {
             hop: place.hop,
             host: Some((host.sip_host(), port)),
             routes: self.trunk.routes(),
@@ -316,6 +320,8 @@ fn line_config(trunk: &Trunk, login: &Login) -> RegisterConfig {
 mod tests {
     use super::*;
     use crate::base::{Section, Services};
+    use crate::net::dns::io::Resolver;
+    use crate::net::dns::{DnsConfig, Missing};
     use crate::sip::io::StackConfig;
     use crate::sip::{HeaderName, Limits, Message, Method, Request, StatusCode, parse};
     use serde_json::json;
@@ -352,6 +358,27 @@ mod tests {
             }
         })
         .abort_handle()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_name_that_cannot_be_looked_up_is_why_we_are_not_registered_and_the_server_is_named() {
+        // nobody listens there any more
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let value = json!({"host": "pbx.test", "user": "edge", "register": true, "qualify": "off"});
+        let trunk =
+            Arc::new(super::super::super::config::read(&Section::new("trunk.pbx", "t", value)).unwrap());
+        let listen = vec!["127.0.0.1:0".parse().unwrap()];
+        let sip = Arc::new(SipStack::start(StackConfig::new(listen), Seed::from_number(1)).unwrap());
+        let resolver = Arc::new(Resolver::new(DnsConfig::of(vec![server])));
+        let services = Services::default().with(sip).with(resolver);
+        let finder = Arc::new(Finder::new(&services).unwrap());
+        let registrar = Registrar { trunk: trunk.clone(), finder, seed: 1 };
+        let why = registrar.locate().await.unwrap_err();
+        assert_eq!(
+            why.to_string(),
+            format!("pbx.test cannot be looked up: no usable answer from the name server {server}")
+        );
+        assert!(!trunk.lookups().heard("pbx.test", Some(Missing::Failed)), "the log was told");
     }
 
     #[tokio::test(flavor = "multi_thread")]

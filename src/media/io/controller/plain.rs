@@ -235,8 +235,9 @@ impl Controller {
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);
         }
-        let (rtp, sockets) =
+        let (rtp, mut sockets) =
             self.shared.open_pair(*towards, *is_symmetric).ok_or(MediaRefusal::Congestion)?;
+        sockets.leg = Some((self.call, id));
         let stream = self.shared.stream_id();
         let dtls = match encryption {
             Encryption::Dtls => Some(self.open_dtls(&sockets).ok_or(MediaRefusal::Congestion)?),

@@ -1,0 +1,79 @@
+//! Which of our logins a trunk's PBX refuses, so that a busy trunk does not say it with every call. Pure: it is told the
+//! time.
+
+use crate::sip::digest::DigestError;
+use crate::sip::session::CallFailure;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// How often the same is said again.
+const REMIND: Duration = Duration::from_secs(600);
+
+/// What was said of whom; there are no more of them than the configuration names. None: calls without a login.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(BTreeMap<Option<String>, (DigestError, Instant)>);
+
+impl Refusals {
+    /// A call of this user was refused for that. True when the log is to hear of it.
+    pub(super) fn refused(&mut self, now: Instant, user: Option<&str>, why: &DigestError) -> bool {
+        let user = user.map(str::to_owned);
+        let is_known = self.0.get(&user).is_some_and(|(said, at)| said == why && now < *at + REMIND);
+        if !is_known {
+            self.0.insert(user, (why.clone(), now));
+        }
+        !is_known
+    }
+
+    /// A call of this user was not refused for that.
+    pub(super) fn taken(&mut self, user: Option<&str>) {
+        self.0.retain(|refused, _| refused.as_deref() != user);
+    }
+}
+
+/// What is wrong with the login of a call, when that is why it failed.
+pub(super) fn of_call(failure: &CallFailure, user: Option<&str>) -> Option<DigestError> {
+    match failure {
+        CallFailure::Credentials(why) => Some(why.clone()),
+        CallFailure::Status { status, .. } if matches!(status.code(), 401 | 407) => {
+            Some(if user.is_none() { DigestError::NoCredentials } else { DigestError::Refused })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::StatusCode;
+
+    #[test]
+    fn a_login_that_is_refused_is_told_of_once_and_again_when_that_changes_or_lasts() {
+        let (mut refusals, t0) = (Refusals::default(), Instant::now());
+        let (refused, other) = (DigestError::Refused, DigestError::NotAllowed("SHA-1".into()));
+        let mut heard = |after: Duration, user, why| refusals.refused(t0 + after, user, why);
+        assert!(heard(Duration::ZERO, Some("edge"), &refused));
+        assert!(!heard(Duration::from_secs(1), Some("edge"), &refused));
+        assert!(heard(Duration::from_secs(1), Some("anna"), &refused), "each login for itself");
+        assert!(heard(Duration::from_secs(2), Some("edge"), &other));
+        assert!(!heard(REMIND, Some("edge"), &other));
+        assert!(heard(Duration::from_secs(2) + REMIND, Some("edge"), &other));
+        refusals.taken(Some("edge"));
+        assert!(refusals.refused(t0 + REMIND * 2, Some("edge"), &other));
+    }
+
+    #[test]
+    fn a_challenge_that_nobody_can_answer_is_such_a_failure_and_a_busy_telephone_is_none() {
+        let status = |code| CallFailure::Status {
+            status: StatusCode::new(code).unwrap(),
+            phrase: String::new(),
+            q850: None,
+            text: None,
+            retry_after: None,
+        };
+        assert_eq!(of_call(&status(401), None), Some(DigestError::NoCredentials));
+        assert_eq!(of_call(&status(407), Some("edge")), Some(DigestError::Refused));
+        assert_eq!(of_call(&status(486), None), None);
+        let why = DigestError::OtherRealm("r".into());
+        assert_eq!(of_call(&CallFailure::Credentials(why.clone()), Some("edge")), Some(why));
+    }
+}
