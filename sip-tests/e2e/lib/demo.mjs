@@ -19,7 +19,7 @@ export class Demo {
   async start() {
     const begin = Date.now();
     this.child = new Child(this.binary, this.args, { env: this.env, name: 'demo' });
-    await this.child.says('Ctrl-C ends it');
+    await this.child.says('Press Ctrl-C to end it');
     this.startedIn = Date.now() - begin;
     this.url = this.child.output.match(/http:\/\/\S+/)[0];
     return this;
