@@ -9,7 +9,7 @@ import { Api } from '../lib/sipedge.mjs';
 export const name = 'the call page, where people stumble';
 export const alone = true;
 
-const HTTP = 21390;
+const HTTP = 21430;
 const BASE = `http://127.0.0.1:${HTTP}`;
 const TOKEN = 'page-token-0123456789';
 const BERT = 'bert-token-0123456789';
@@ -355,7 +355,7 @@ async function words({ report, person }) {
   const insecure = await person({ isStranger: true, url: `${BASE}/` });
   await insecure.addInitScript(() => Object.defineProperty(window, 'isSecureContext', { value: false }));
   await insecure.reload();
-  await says(insecure, 'insecure', /opened without encryption .* https address\. .* http:\/\/localhost:21390 works/);
+  await says(insecure, 'insecure', /opened without encryption .* https address\. .* http:\/\/localhost:21430 works/);
   report.check('a page without encryption says at once what it cannot do', await insecure.locator('#insecure').isVisible());
   await insecure.shot('desktop-light-insecure');
   await insecure.context().close();
