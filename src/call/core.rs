@@ -151,7 +151,7 @@ struct Party {
     codec: Option<Codec>,
     /// It may be, or is, offered another codec: that of the new party.
     is_free: bool,
-    /// What it offered or answered last, until media has taken it.
+    /// What it offered or answered last, for a second look at it; none once the next offer is made.
     description: Option<Box<SessionDescription>>,
 }
 
@@ -674,6 +674,9 @@ mod transfer;
 use parting::Parting;
 use transfer::Transfer;
 
+#[cfg(test)]
+#[path = "core_codec_tests.rs"]
+mod core_codec_tests;
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
 mod core_table_tests;

@@ -421,12 +421,12 @@ fn an_ended_call_says_nothing_more_whatever_comes() {
 
 pub(super) const C: LegId = LegId(3);
 
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
 /// A call whose route has these attempts, with so many targets each; outputs drained.
-fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
+pub(super) fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize]) -> Call {
     let mut call = call(offer);
     call.start();
     call.handle_media(t0, MediaEvent::OfferGood { leg: A });
@@ -437,7 +437,7 @@ fn routed(offer: Option<Box<SessionDescription>>, t0: Instant, attempts: &[usize
 }
 
 /// An edge's leg that takes no offers: it is called without one.
-fn ring(call: &mut Call, leg: LegId) {
+pub(super) fn ring(call: &mut Call, leg: LegId) {
     call.handle_opened(now(), leg, Ok(webrtc()));
 }
 
@@ -672,84 +672,6 @@ fn an_application_answers_in_place_of_a_description() {
     assert_eq!(drain(&mut call), ["media bridge L1 L2", "media run L2 Echo", "L2 dial"]);
     call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Application(Application::Echo) });
     assert_eq!(drain(&mut call)[0], "media run L2 Echo");
-}
-
-fn no_codec() -> MediaRefusal {
-    MediaRefusal::NoCommonCodec { offered: vec!["PCMA".into()], wanted: vec!["PCMU".into()] }
-}
-
-#[test]
-fn an_answer_with_another_codec_than_early_media_had_is_taken_and_the_caller_offered_that_rfc_3261_13_2_2_4()
-{
-    let t0 = now();
-    let early = |profile: LegProfile| {
-        let mut call = routed(Some(sdp(1)), t0, &[1]);
-        call.caller.party.profile = profile;
-        ring(&mut call, B);
-        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)) });
-        call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
-        call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(2) });
-        call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
-        call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
-        drain(&mut call);
-        call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
-        call
-    };
-    let mut call = early(plain());
-    assert_eq!(drain(&mut call), ["media free-codec L1 true", "media accept-answer L2 v8"]);
-    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
-    assert_eq!(drain(&mut call)[..2], ["media free-codec L1 false", "media create-offer L1"]);
-    call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(3) });
-    call.handle_leg(t0, A, LegEvent::OfferAnswered(sdp(4)));
-    assert_eq!(drain(&mut call), ["L1 offer v3", "media accept-answer L1 v4"]);
-    assert!(call.is_active());
-    // a caller that takes no offers hears nothing any more: the end, and no call without sound
-    let mut call = early(webrtc());
-    assert_eq!(drain(&mut call)[..2], ["L1 hangup no-common-codec", "L2 hangup no-common-codec"]);
-}
-
-#[test]
-fn a_party_that_offers_another_codec_within_the_call_has_the_other_one_offered_it() {
-    let t0 = now();
-    for (offers, other) in [(A, B), (B, A)] {
-        let mut call = active(t0);
-        for leg in [A, B] {
-            call.party_mut(leg).unwrap().profile = plain();
-            call.handle_media(t0, MediaEvent::Connected { leg, codec: Codec::Pcmu });
-        }
-        drain(&mut call);
-        call.handle_leg(t0, offers, LegEvent::Offer(sdp(5)));
-        call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
-        let words = drain(&mut call);
-        let again = [format!("media free-codec {other} true"), format!("media accept-offer {offers} v5")];
-        assert!(words.ends_with(&again), "{words:?}");
-        call.handle_media(t0, MediaEvent::Answer { leg: offers, sdp: sdp(6) });
-        call.handle_media(t0, MediaEvent::Connected { leg: offers, codec: Codec::Pcma });
-        let words = drain(&mut call);
-        let then = [format!("media free-codec {other} false"), format!("media create-offer {other}")];
-        assert_eq!(words[1..3], then);
-        call.handle_media(t0, MediaEvent::Offer { leg: other, sdp: sdp(8) });
-        call.handle_leg(t0, other, LegEvent::OfferAnswered(sdp(9)));
-        call.handle_media(t0, MediaEvent::Connected { leg: other, codec: Codec::Pcma });
-        // once: a codec that neither speaks is refused
-        call.handle_leg(t0, offers, LegEvent::Offer(sdp(7)));
-        drain(&mut call);
-        call.party_mut(other).unwrap().profile.takes_reoffer = false;
-        call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
-        assert_eq!(drain(&mut call), [format!("{offers} refuse-offer")]);
-        assert!(call.is_active());
-    }
-}
-
-#[test]
-fn a_party_that_sends_another_codec_than_the_one_in_use_is_offered_that_one_alone() {
-    let t0 = now();
-    let mut call = active(t0);
-    call.handle_media(t0, MediaEvent::OtherCodec { leg: B });
-    call.handle_media(t0, MediaEvent::OtherCodec { leg: B });
-    assert_eq!(drain(&mut call), ["media create-offer L2"], "once");
-    call.handle_media(t0, MediaEvent::OtherCodec { leg: A });
-    assert!(drain(&mut call).is_empty(), "a browser takes no offers");
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl Call {
             && std::mem::take(&mut party.is_asking)
         {
             party.is_negotiated = true;
+            party.description = None;
             self.tell(leg, LegCommand::AnswerOffer(sdp));
             self.offer_if_due(leg);
         }
@@ -108,17 +109,21 @@ impl Call {
             return;
         }
         let is_first = leg == self.caller.party.leg && self.caller.offer.is_some();
+        // the other one was free to follow, and the second look came to nothing as well
+        let is_second = self.caller.party.is_free && self.transfer.is_none() && leg != self.caller.party.leg;
+        let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
         let Some(party) = self.party_mut(leg) else { return };
         if !is_first && std::mem::take(&mut party.is_asking) {
             if self.transfer.is_none() {
-                self.bind_codec(); // the second look came to nothing as well
+                self.bind_codec();
             }
             self.tell(leg, LegCommand::RefuseOffer(refusal));
             return self.offer_if_due(leg);
         }
         let was_asked = std::mem::take(&mut party.is_asked);
-        let is_answer = party.description.take().is_some();
-        if is_first || is_answer || !party.is_negotiated {
+        // whoever answers with another codec at last would not be heard
+        let is_answer = party.description.take().is_some() || is_second;
+        if is_first || (is_answer && is_no_codec) || !party.is_negotiated {
             let cause = refusal.cause();
             if is_first {
                 self.tell(leg, LegCommand::RefuseOffer(refusal));
@@ -168,6 +173,7 @@ impl Call {
         let Some(party) = self.party_mut(leg) else { return };
         party.is_asked = true;
         party.is_offer_due = false;
+        party.description = None;
         let profile = party.profile.media.clone();
         self.media(MediaCommand::CreateOffer { leg, profile });
     }
