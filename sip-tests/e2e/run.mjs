@@ -1,4 +1,8 @@
 // Runs every flow against a real Asterisk with a real Chromium. See ../run.
+//
+// Most of a flow is waiting, so two lanes run beside each other, each a process of its own: the flows that share a world,
+// and those that bring all they need. Ports are therefore unique over all flows.
+import { fork } from 'node:child_process';
 import { mkdirSync, readFileSync, readdirSync } from 'node:fs';
 import { createSocket } from 'node:dgram';
 import path from 'node:path';
@@ -11,14 +15,17 @@ import { bursts } from './lib/signal.mjs';
 import { writeWav } from './lib/wav.mjs';
 
 const { values } = parseArgs({
-  options: { binary: { type: 'string' }, home: { type: 'string' }, out: { type: 'string' }, program: { type: 'string' }, only: { type: 'string' } },
+  options: {
+    binary: { type: 'string' }, home: { type: 'string' }, out: { type: 'string' }, program: { type: 'string' }, only: { type: 'string' },
+    lane: { type: 'string' }, // of this process, told by the first one
+  },
 });
 const { binary, home, out } = values;
 mkdirSync(out, { recursive: true });
 const program = readFileSync(values.program ?? new URL('./program.js', import.meta.url), 'utf8');
 
 const tone = { hertz: 700, on: 0.4, off: 0.4 };
-const microphone = path.join(out, 'microphone.wav');
+const microphone = path.join(out, `microphone-${values.lane ?? 'all'}.wav`);
 writeWav(microphone, bursts(48_000, 8, tone.hertz, 0.25, tone.on, tone.off), 48_000);
 
 const report = new Report();
@@ -108,30 +115,71 @@ async function stopAll(what) {
   }
 }
 
-let failure = null;
-try {
-  // a flow that says it is alone brings all it needs: those run without the shared world
+/** The flows that are asked for. One that says it is alone brings all it needs: those run without the shared world. */
+async function flowsAskedFor() {
   const files = readdirSync(new URL('./flows', import.meta.url)).filter((f) => f.endsWith('.mjs') && (!values.only || f.startsWith(values.only))).sort();
   const flows = await Promise.all(files.map(async (file) => ({ file, flow: await import(`./flows/${file}`) })));
-  const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, program, out, binary, home, started } : await world();
-  for (const { file, flow } of flows) {
-    console.log(`\n${flow.name} (${file})`);
-    const begin = Date.now();
-    const before = stops.length;
-    try {
-      await flow.run(ctx);
-    } catch (error) {
-      report.check(`${file} runs to its end`, false, error.stack);
-      if (ctx.sipedge) console.log(ctx.sipedge.output.slice(-3000));
-      // the flows after it need its ports
-      await stopAll(stops.splice(before));
-    }
-    console.log(`  ${((Date.now() - begin) / 1000).toFixed(1)} s`);
-  }
-} catch (error) {
-  failure = error;
-  console.error(error);
+  return values.lane ? flows.filter(({ flow }) => Boolean(flow.alone) === (values.lane === 'alone')) : flows;
 }
-await stopAll(stops);
-console.log(`\n${report.passed} passed, ${report.failed} failed`);
-process.exit(failure || report.failed || !report.passed ? 1 : 0);
+
+/** Runs these flows one after the other; what went wrong beside the checks, or null. */
+async function runFlows(flows) {
+  let failure = null;
+  try {
+    const ctx = flows.every(({ flow }) => flow.alone) ? { report, tone, microphone, program, out, binary, home, started } : await world();
+    for (const { file, flow } of flows) {
+      console.log(`\n${flow.name} (${file})`);
+      const begin = Date.now();
+      const before = stops.length;
+      try {
+        await flow.run(ctx);
+      } catch (error) {
+        report.check(`${file} runs to its end`, false, error.stack);
+        if (ctx.sipedge) console.log(ctx.sipedge.output.slice(-3000));
+        // the flows after it need its ports
+        await stopAll(stops.splice(before));
+      }
+      console.log(`  ${((Date.now() - begin) / 1000).toFixed(1)} s`);
+    }
+  } catch (error) {
+    failure = error;
+    console.error(error);
+  }
+  await stopAll(stops);
+  return failure;
+}
+
+/** Runs a lane in a process of its own, and prints each of its flows in one piece; its counts. */
+async function runLane(lane) {
+  const child = fork(new URL(import.meta.url), [...process.argv.slice(2), '--lane', lane], { silent: true });
+  let counts = { passed: 0, failed: 1 }; // a lane that dies has failed
+  child.on('message', (message) => { counts = message; });
+  let waiting = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      waiting += text;
+      const lastOfFlow = waiting.match(/^[^]*^  \d+\.\d s\n/m);
+      if (!lastOfFlow) return;
+      process.stdout.write(lastOfFlow[0]);
+      waiting = waiting.slice(lastOfFlow[0].length);
+    });
+  }
+  const code = await new Promise((done) => child.on('close', done));
+  process.stdout.write(waiting);
+  return { ...counts, failed: counts.failed || Number(code !== 0) };
+}
+
+const flows = await flowsAskedFor();
+const isTwoWorlds = flows.some(({ flow }) => flow.alone) && !flows.every(({ flow }) => flow.alone);
+if (values.lane || !isTwoWorlds) {
+  const failure = await runFlows(flows);
+  console.log(`\n${values.lane ? `lane ${values.lane}: ` : ''}${report.passed} passed, ${report.failed} failed`);
+  const code = failure || report.failed || !report.passed ? 1 : 0;
+  if (process.send) process.send({ passed: report.passed, failed: report.failed }, () => process.exit(code));
+  else process.exit(code);
+} else {
+  const lanes = await Promise.all(['shared', 'alone'].map(runLane));
+  const [passed, failed] = ['passed', 'failed'].map((what) => lanes.reduce((sum, lane) => sum + lane[what], 0));
+  console.log(`\n${passed} passed, ${failed} failed, in ${lanes.length} lanes`);
+  process.exit(failed ? 1 : 0);
+}
