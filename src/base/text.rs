@@ -10,6 +10,10 @@ pub struct Excerpt<'a>(pub &'a str);
 
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // what nearly all of it is: nothing to escape, nothing to leave out
+        if self.0.len() < LOG_TEXT_LIMIT && self.0.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            return f.write_str(self.0);
+        }
         let mut room = LOG_TEXT_LIMIT.saturating_sub('…'.len_utf8());
         for c in self.0.chars() {
             let escaped = c.escape_debug();
@@ -39,5 +43,8 @@ mod tests {
         assert!(shown.len() <= LOG_TEXT_LIMIT, "{}", shown.len());
         assert!(!shown.chars().any(char::is_control));
         assert_eq!(Excerpt("O\"Hara \\ é").to_string(), "O\"Hara \\ é");
+        assert_eq!(Excerpt("O'Hara \\ \"~\"").to_string(), "O'Hara \\ \"~\"");
+        assert_eq!(Excerpt("a\u{7f}\tb").to_string(), "a\\u{7f}\\tb");
+        assert_eq!(Excerpt(&"a".repeat(300)).to_string().len(), LOG_TEXT_LIMIT);
     }
 }

@@ -1,6 +1,7 @@
 //! Dialogs (RFC 3261 §12): identity, route set, remote target and the two sequences of CSeq.
 
 use super::answer::{self, Answer};
+use super::lex::print;
 use super::{
     CSeq, Essentials, Flow, HeaderName, Headers, Hop, Method, NameAddr, Request, Response, SipUri,
     StatusCode, TlsPeer, Transport, Uri, Via,
@@ -93,19 +94,21 @@ impl Dialog {
     /// When the response lacks what a dialog needs. Without Contact the Request-URI is the target: real
     /// peers forget it, and an ACK that arrives is better than none. Only a 2xx may lack the tag (RFC 2543).
     pub fn as_uac(request: &Request, response: &Response) -> Result<Self, NoDialog> {
-        let (sent, got) = (request.essentials(), response.essentials());
-        let (Ok(sent), Ok(got)) = (sent, got) else { return Err(NoDialog::NoTag) };
-        if got.to.tag().is_none() && response.status.is_provisional() {
+        let sent = (request.headers.call_id(), request.headers.from(), request.headers.cseq());
+        let ((Ok(call_id), Ok(local), Ok(cseq)), Ok(remote)) = (sent, response.headers.to()) else {
+            return Err(NoDialog::NoTag);
+        };
+        if remote.tag().is_none() && response.status.is_provisional() {
             return Err(NoDialog::NoTag);
         }
         let mut routes = record_routes(&response.headers)?;
         routes.reverse();
         let target = contact(&response.headers).unwrap_or_else(|| request.uri.clone());
         Ok(Self {
-            call_id: sent.call_id,
-            local: sent.from,
-            remote: got.to,
-            local_seq: sent.cseq.number,
+            call_id: call_id.to_owned(),
+            local,
+            remote,
+            local_seq: cseq.number,
             remote_seq: None,
             target,
             routes,
@@ -229,7 +232,7 @@ impl Dialog {
     fn build(&self, method: Method, number: u32, end: &LocalEnd, branch: &str) -> Request {
         let is_loose = |r: &NameAddr| r.uri.sip().is_none_or(|u| u.param("lr").is_some());
         let target = self.target.sip().map_or_else(|| self.target.clone(), |u| u.as_request_uri().into());
-        let mut routes: Vec<String> = self.routes.iter().map(ToString::to_string).collect();
+        let mut routes: Vec<String> = self.routes.iter().map(print).collect();
         let mut uri = target;
         if let Some(first) = self.routes.first().filter(|r| !is_loose(r)) {
             // a strict router: it becomes the Request-URI, the target goes to the end
@@ -238,11 +241,11 @@ impl Dialog {
             uri = first.uri.sip().map_or_else(|| first.uri.clone(), |u| u.as_request_uri().into());
         }
         let mut r = Request::new(method.clone(), uri);
-        r.headers.push(HeaderName::Via, end.via(branch).to_string());
+        r.headers.push_printed(HeaderName::Via, &end.via(branch));
         routes.into_iter().for_each(|route| r.headers.push(HeaderName::Route, route));
         r.headers.push(HeaderName::MaxForwards, "70");
-        r.headers.push(HeaderName::From, self.local.to_string());
-        r.headers.push(HeaderName::To, self.remote.to_string());
+        r.headers.push_printed(HeaderName::From, &self.local);
+        r.headers.push_printed(HeaderName::To, &self.remote);
         r.headers.push(HeaderName::CallId, self.call_id.clone());
         r.headers.push(HeaderName::CSeq, CSeq { number, method }.to_string());
         r.headers.push(HeaderName::UserAgent, end.agent.clone());

@@ -4,7 +4,7 @@
 //! (RFC 3261 §7.3.1 asks for UTF-8). Values that *we* add are cleaned of control characters, so a line end can
 //! never be built into a message.
 
-use super::lex::{Malformed, split_outside};
+use super::lex::{Malformed, print, split_outside};
 use std::fmt;
 
 macro_rules! names {
@@ -174,6 +174,11 @@ impl Headers {
     /// Appends a line of ours.
     pub fn push(&mut self, name: HeaderName, value: impl Into<String>) {
         self.0.push(Header::new(name, value));
+    }
+
+    /// Appends a line of ours, printed.
+    pub fn push_printed(&mut self, name: HeaderName, value: &impl fmt::Display) {
+        self.0.push(Header::new(name, print(value)));
     }
 
     /// Appends a line as it is.

@@ -18,6 +18,14 @@ pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_token_byte)
 }
 
+/// A value as text, with room from the start: `to_string` grows its text five times over for a header line.
+pub(super) fn print(value: &impl std::fmt::Display) -> String {
+    let mut out = String::with_capacity(128);
+    // writing into a String cannot fail
+    let _ = write!(out, "{value}");
+    out
+}
+
 /// Spaces and tabs off both ends.
 pub(super) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])

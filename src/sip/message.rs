@@ -7,11 +7,12 @@
 //! Left out: message/sip bodies and multipart (see [`super::multipart`]) are opaque bytes here.
 
 use super::header::{Header, HeaderName, Headers};
-use super::lex::{Malformed, is_token};
+use super::lex::{Malformed, is_token, print};
 use super::uri::Uri;
 use super::value::{CSeq, NameAddr, Via};
 use super::{Method, StatusCode, Transport};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Bounds of one message.
@@ -193,11 +194,9 @@ impl Request {
     /// Bytes for the wire.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(1024 + self.body.len());
-        for part in [self.method.as_str(), " ", &self.uri.to_string(), " SIP/2.0\r\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
-        print_rest(out, &self.headers, &self.body)
+        let uri = print(&self.uri);
+        let start = [self.method.as_str(), " ", &uri, " SIP/2.0\r\n"];
+        print_message(&start, &self.headers, &self.body)
     }
 }
 
@@ -213,11 +212,10 @@ impl Response {
     /// Bytes for the wire; control characters of the phrase become spaces.
     #[must_use]
     pub fn to_bytes(&self) -> Bytes {
-        let mut out = Vec::with_capacity(1024 + self.body.len());
-        out.extend_from_slice(format!("SIP/2.0 {} ", self.status).as_bytes());
-        out.extend(self.phrase.bytes().map(|b| if is_unfit(char::from(b)) { b' ' } else { b }));
-        out.extend_from_slice(b"\r\n");
-        print_rest(out, &self.headers, &self.body)
+        let status = print(&self.status);
+        let phrase = Cow::from(&self.phrase);
+        let phrase = if phrase.contains(is_unfit) { phrase.replace(is_unfit, " ").into() } else { phrase };
+        print_message(&["SIP/2.0 ", &status, " ", &phrase, "\r\n"], &self.headers, &self.body)
     }
 }
 
@@ -241,13 +239,18 @@ impl Message {
     }
 }
 
-fn print_rest(mut out: Vec<u8>, headers: &Headers, body: &[u8]) -> Bytes {
+/// In room of just its size, which is what stays in memory for as long as it may be sent again.
+fn print_message(start: &[&str], headers: &Headers, body: &[u8]) -> Bytes {
+    let length = print(&body.len());
+    let line = |h: &Header| h.name().as_str().len() + h.value().len() + ": \r\n".len();
+    let lines = headers.iter().map(line).sum::<usize>() + "Content-Length: \r\n\r\n".len() + length.len();
+    let mut out = Vec::with_capacity(start.iter().map(|s| s.len()).sum::<usize>() + lines + body.len());
+    let mut put = |part: &str| out.extend_from_slice(part.as_bytes());
+    start.iter().for_each(|part| put(part));
     for h in headers.iter() {
-        for part in [h.name().as_str(), ": ", h.value(), "\r\n"] {
-            out.extend_from_slice(part.as_bytes());
-        }
+        [h.name().as_str(), ": ", h.value(), "\r\n"].into_iter().for_each(&mut put);
     }
-    out.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
+    ["Content-Length: ", &length, "\r\n\r\n"].into_iter().for_each(&mut put);
     out.extend_from_slice(body);
     out.into()
 }

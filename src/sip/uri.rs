@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A host: a name or an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Host {
     /// A name; compared without case.
     Name(String),
@@ -83,11 +83,22 @@ impl From<IpAddr> for Host {
     }
 }
 
+/// As an IPv4 address prints itself, without the padding that it makes room for: a call prints some forty.
+fn print_ipv4(ip: Ipv4Addr, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let [first, rest @ ..] = ip.octets();
+    let mut digits = itoa::Buffer::new();
+    f.write_str(digits.format(first))?;
+    rest.into_iter().try_for_each(|octet| {
+        f.write_str(".")?;
+        f.write_str(digits.format(octet))
+    })
+}
+
 impl fmt::Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
-            Self::Ip(IpAddr::V4(ip)) => write!(f, "{ip}"),
+            Self::Ip(IpAddr::V4(ip)) => print_ipv4(*ip, f),
             Self::Ip(IpAddr::V6(ip)) => write!(f, "[{ip}]"),
         }
     }

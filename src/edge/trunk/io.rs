@@ -381,7 +381,7 @@ impl Trunk {
         if self.proxy.is_none() {
             places.extend(self.targets().located().iter().map(|hop| (ip(hop.address), hop.address.port())));
         }
-        places.sort_by_key(|(host, port)| (host.to_string(), *port));
+        places.sort();
         places.dedup();
         Terms {
             source: Source::Trunk(self.name.clone()),

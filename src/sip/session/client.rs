@@ -321,10 +321,10 @@ impl Client {
         let mut from = self.call.from.clone();
         from.params.set("tag", Some(&line.local_tag));
         let branch = line.branch();
-        r.headers.push(HeaderName::Via, line.end.via(&branch).to_string());
+        r.headers.push_printed(HeaderName::Via, &line.end.via(&branch));
         r.headers.push(HeaderName::MaxForwards, self.call.max_forwards.to_string());
-        r.headers.push(HeaderName::From, from.to_string());
-        r.headers.push(HeaderName::To, self.call.to.to_string());
+        r.headers.push_printed(HeaderName::From, &from);
+        r.headers.push_printed(HeaderName::To, &self.call.to);
         r.headers.push(HeaderName::CallId, line.call_id.clone());
         let cseq = CSeq { number: self.seq, method: Method::INVITE };
         r.headers.push(HeaderName::CSeq, cseq.to_string());

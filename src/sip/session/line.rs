@@ -144,7 +144,7 @@ impl Line {
 
     /// Contact, and what we can do: for an INVITE and its answers.
     pub(super) fn push_capabilities(&self, headers: &mut Headers) {
-        headers.push(HeaderName::Contact, NameAddr::new(self.end.contact()).to_string());
+        headers.push_printed(HeaderName::Contact, &NameAddr::new(self.end.contact()));
         headers.push(HeaderName::Allow, answer::ALLOW);
         headers.push(HeaderName::Accept, answer::ACCEPT);
         headers.push(HeaderName::Supported, self.supported(false));

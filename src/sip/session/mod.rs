@@ -160,7 +160,7 @@ impl Session {
         let (credentials, stays_on_flow, timers) =
             (invite.credentials.clone(), invite.stays_on_flow, invite.timers);
         let mut line = Line::new(end, timings, seed, credentials, stays_on_flow, timers);
-        line.is_direct = invite.request.headers.vias().is_ok_and(|vias| vias.len() == 1);
+        line.is_direct = invite.request.headers.list(&HeaderName::Via).is_ok_and(|vias| vias.len() == 1);
         if line.end.flow.transport == Transport::Tcp {
             line.stay_on_connection();
         }

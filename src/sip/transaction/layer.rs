@@ -16,11 +16,13 @@ use super::server_invite::ServerInvite;
 use super::server_request::ServerRequest;
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
+use crate::sip::lex::print;
 use crate::sip::{
     Essentials, Flow, HeaderName, Hop, Malformed, Method, Request, Response, StatusCode, Uri, Via,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt::Write as _;
 use std::time::Instant;
 
 /// Settings.
@@ -386,7 +388,7 @@ impl Layer {
         let invite = is_cancel.then(|| self.servers.get(&key(&Method::INVITE)).copied()).flatten();
         let answers = response_flow(flow, &essentials.via);
         essentials.via.note_source(flow.path.remote);
-        request.headers.replace_top_via(&essentials.via.to_string());
+        request.headers.replace_top_via(&print(&essentials.via));
         let (timings, is_reliable) = (self.config.timings, flow.transport.is_reliable());
         let machine = if request.method == Method::INVITE {
             // a stranger's own retransmissions bring a lost failure back
@@ -404,26 +406,18 @@ impl Layer {
 
     /// A response from the network.
     pub fn handle_response(&mut self, now: Instant, response: Response) {
-        let (via, cseq) = match (response.headers.top_via(), response.headers.cseq()) {
-            (Ok(via), Ok(cseq)) => (via, cseq),
-            (Err(why), _) | (_, Err(why)) => {
-                tracing::debug!(
-                    why = why.0,
-                    status = response.status.code(),
-                    "a response that cannot be taken"
-                );
+        // more than one Via: it is not for us (RFC 3261 §8.1.3.3)
+        let is_ours = response.headers.list(&HeaderName::Via).is_ok_and(|v| v.len() == 1);
+        let read = if is_ours { response.essentials() } else { Err(Malformed("Not One Via")) };
+        let Essentials { via, cseq, .. } = match read {
+            Ok(essentials) => essentials,
+            Err(why) => {
+                let status = response.status.code();
+                tracing::debug!(why = why.0, status, "a response that cannot be taken");
                 self.drops.malformed += 1;
                 return;
             }
         };
-        // more than one Via: it is not for us (RFC 3261 §8.1.3.3)
-        let is_ours = response.headers.list(&HeaderName::Via).is_ok_and(|v| v.len() == 1);
-        let fault = if is_ours { response.essentials().err() } else { Some(Malformed("Not One Via")) };
-        if let Some(why) = fault {
-            tracing::debug!(why = why.0, status = response.status.code(), "a response that cannot be taken");
-            self.drops.malformed += 1;
-            return;
-        }
         let key = client_key(via.branch().unwrap_or_default(), &cseq.method);
         let Some(id) = self.clients.get(&key).copied() else {
             self.drops.stray_responses += 1;
@@ -618,12 +612,16 @@ fn client_key(branch: &str, method: &Method) -> String {
 
 /// RFC 3261 §17.2.3: branch, sent-by and method; without the cookie, what RFC 2543 matched by.
 fn server_key(request: &Request, e: &Essentials, method: &Method) -> String {
-    let sent_by = format!("{}:{}", e.via.host, e.via.port.unwrap_or(5060)).to_ascii_lowercase();
-    match e.via.rfc3261_branch() {
-        Some(branch) => format!("{method} {sent_by} {branch}"),
+    let sent_by = (&e.via.host, e.via.port.unwrap_or(5060));
+    let mut key = print(&format_args!("{}:{} ", sent_by.0, sent_by.1));
+    key.make_ascii_lowercase();
+    // writing into a String cannot fail
+    let _ = match e.via.rfc3261_branch() {
+        Some(branch) => write!(key, "{method} {branch}"),
         None => {
             let tag = e.from.tag().unwrap_or_default();
-            format!("{method} {sent_by} 2543 {} {tag} {} {} {}", e.call_id, e.cseq.number, request.uri, e.via)
+            write!(key, "{method} 2543 {} {tag} {} {} {}", e.call_id, e.cseq.number, request.uri, e.via)
         }
-    }
+    };
+    key
 }
