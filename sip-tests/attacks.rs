@@ -46,6 +46,46 @@ async fn who_holds_hundreds_of_silent_http_connections_keeps_64_and_others_are_a
     assert!(!is_answered(connect("127.0.0.2", address)));
 }
 
+#[tokio::test]
+async fn a_request_of_http_1_1_names_its_host_once_rfc_9112_3_2() {
+    let config = HttpConfig::read(&Section::new("http", "t", json!({"listen": "127.0.0.1:0"}))).unwrap();
+    let server = HttpServer::start(&config, axum::Router::new()).await.unwrap();
+    let address = server.addresses()[0];
+    let status = move |request: &'static str| {
+        let mut stream = connect("127.0.0.1", address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        String::from_utf8(answer.to_vec()).unwrap()
+    };
+    let asked = tokio::task::spawn_blocking(move || {
+        [
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET / HTTP/1.0\r\n\r\n",
+        ]
+        .map(status)
+    });
+    assert_eq!(asked.await.unwrap(), ["HTTP/1.1 400", "HTTP/1.1 400", "HTTP/1.1 404", "HTTP/1.0 404"]);
+}
+
+#[test]
+fn a_silent_http_connection_takes_little_memory() {
+    let ports = Ports::free();
+    let mut program = Program::start("silent-http", &ports);
+    program.reads_until("sipedge is ready");
+    let address = SocketAddr::from(([127, 0, 0, 1], ports.http));
+    assert!(is_answered(connect("127.0.0.1", address)));
+    let before = program.bytes_resident();
+    let silent: Vec<TcpStream> =
+        (0..240).map(|n| connect(&format!("127.0.0.{}", 2 + n / 60), address)).collect();
+    // it was accepted after them
+    assert!(is_answered(connect("127.0.0.1", address)));
+    let each = program.bytes_resident().saturating_sub(before) / silent.len();
+    assert!(each < 48 * 1024, "{each} bytes each");
+}
+
 struct Program {
     child: Child,
     stderr: BufReader<std::process::ChildStderr>,

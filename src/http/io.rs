@@ -4,9 +4,13 @@ mod stall;
 
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
-use crate::net::guard::{Guard, GuardConfig};
+use crate::net::guard::{Guard, GuardConfig, Refusal};
 use crate::net::tls::Acceptor;
 use axum::Router;
+use axum::response::IntoResponse;
+use hyper::body::Incoming;
+use hyper::header::HOST;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use stall::Stall;
@@ -35,6 +39,13 @@ const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
 /// What who speaks HTTP where HTTPS is spoken is told.
 const NOT_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 62\r\nConnection: \
                          close\r\n\r\nThis port speaks HTTPS: write https:// in front of the address";
+
+const NO_HOST: &str = "a request of HTTP/1.1 has one Host header (RFC 9112 §3.2)";
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 names its host once.
+fn has_one_host<B>(request: &hyper::Request<B>) -> bool {
+    request.version() < hyper::Version::HTTP_11 || request.headers().get_all(HOST).iter().count() == 1
+}
 
 /// Why HTTP cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -86,14 +97,9 @@ struct Place {
 }
 
 impl Place {
-    fn take(guard: &SharedGuard, source: IpAddr) -> Option<Self> {
-        match guard.lock().enter(Instant::now(), source) {
-            Ok(()) => Some(Self { guard: guard.clone(), source }),
-            Err(refusal) => {
-                debug!(%source, ?refusal, "no place for an HTTP connection");
-                None
-            }
-        }
+    fn take(guard: &SharedGuard, source: IpAddr) -> Result<Self, Refusal> {
+        guard.lock().enter(Instant::now(), source)?;
+        Ok(Self { guard: guard.clone(), source })
     }
 }
 
@@ -216,13 +222,17 @@ struct Desk {
 impl Desk {
     async fn accept(self, listener: TcpListener) {
         let mut failures = Seldom::new(FAILURE_INTERVAL);
+        let mut refusals = Seldom::new(FAILURE_INTERVAL);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => match accepted {
                     // without a place the connection is closed at once, so that who waits behind it is seen
-                    Ok((stream, remote)) => if let Some(place) = Place::take(&self.guard, remote.ip()) {
-                        self.tasks.spawn(self.clone().greet(stream, remote, place));
+                    Ok((stream, remote)) => match Place::take(&self.guard, remote.ip()) {
+                        Ok(place) => drop(self.tasks.spawn(self.clone().greet(stream, remote, place))),
+                        Err(refusal) => if let Some(times) = refusals.happened(Instant::now()) {
+                            warn!(last = %remote.ip(), why = %refusal, times, "HTTP connections were closed for want of a place");
+                        },
                     },
                     Err(error) => {
                         if let Some(times) = failures.happened(Instant::now()) {
@@ -257,7 +267,16 @@ impl Desk {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let visitor = Visitor::new(remote.ip(), self.guard.clone(), self.stop.clone());
-        let service = TowerToHyperService::new(self.router.layer(axum::Extension(visitor)));
+        let routes = TowerToHyperService::new(self.router);
+        // with the request, and not as a layer: that would make all routes anew for each connection
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(visitor.clone());
+            let is_addressed = has_one_host(&request);
+            let answer = routes.call(request);
+            async move {
+                if is_addressed { answer.await } else { Ok(super::problem(400, NO_HOST).into_response()) }
+            }
+        });
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIMEOUT)

@@ -51,11 +51,13 @@ impl Default for GuardConfig {
 const KNOWN_FOR: Duration = Duration::from_secs(3_600);
 
 /// Why a connection is not served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// This source has enough.
+    #[error("it has as many as one source may have")]
     Source,
     /// All places that it may have are taken.
+    #[error("all places for sources without a login are taken")]
     Full,
 }
 
