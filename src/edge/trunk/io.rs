@@ -215,7 +215,7 @@ impl RequestHandler for Gate {
             let FailedLogins { source, user, attempts, is_shut } = failed;
             let (transport, method) = (flow.transport.as_str(), &request.method);
             if is_shut {
-                warn!(%source, user, transport, %method, attempts, "login refused; too many, further ones get 403 for a while");
+                warn!(%source, user, transport, %method, attempts, "login refused; too many: from an address that has not logged in, further ones get 403 for a while");
             } else {
                 warn!(%source, user, transport, %method, attempts, "login refused");
             }

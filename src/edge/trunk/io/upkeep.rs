@@ -202,8 +202,12 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, lines: BTreeMap<String, Login>
             state = next(&mut registered) => {
                 let was_registered = is_registered;
                 is_registered = matches!(state, Some(RegisterState::Registered { .. }));
-                // registrars grant a second more or less each time
-                if !(was_registered && is_registered) {
+                // registrars grant a second more or less each time; and who never was registered does not cease to be
+                let is_news = match state {
+                    Some(RegisterState::Registered { .. } | RegisterState::Closed) => was_registered != is_registered,
+                    _ => true,
+                };
+                if is_news {
                     tell(&trunk, &state);
                 }
             }
