@@ -62,6 +62,8 @@ export class Media {
     await gathered(pc);
     if (this.#closing.signal.aborted) return;
     const { type, sdp } = pc.localDescription;
+    // as Firefox without a network, and browsers that are told to keep their addresses
+    if (!/^a=candidate:/m.test(sdp)) throw failed('no-address');
     try {
       const answer = await this.api.post('/call/webrtc/offer', { callID, type, sdp });
       if (pc.signalingState !== 'closed') await pc.setRemoteDescription({ type: answer.type, sdp: answer.sdp });

@@ -74,6 +74,7 @@ export function failure(error, number = '') {
   switch (error.kind) {
     case 'offline': return 'The server cannot be reached. Is this device online?';
     case 'timeout': return 'The server did not answer within 10 seconds. What you asked for may still happen, or not.';
+    case 'no-address': return 'Your browser names no address that sound could come to. It is offline, or a setting or extension blocks WebRTC.';
     case 'no-path': return 'No network path to the server: its media port cannot be reached from here. A firewall or VPN may block UDP.';
     case 'lost': return 'The sound was lost and did not come back; the call was ended.';
     case 'insecure': return 'Browsers give a page no microphone that was opened without encryption (http). Open its https address.';

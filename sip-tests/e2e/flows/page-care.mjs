@@ -36,7 +36,7 @@ export async function run(ctx) {
     return page;
   };
   const world = { ...ctx, demo, person };
-  for (const part of [keys, tabs, microphones, answering, fingers, links, silence, stall, words, names, tooMany, narrow]) {
+  for (const part of [keys, tabs, microphones, answering, fingers, links, silence, stall, words, names, tooMany, narrow, withoutAddress]) {
     await part(world);
     for (const api of [own, maria]) for (const { callID } of await calls(api)) await api.hangup(callID);
   }
@@ -406,4 +406,19 @@ async function narrow({ report, person }) {
     await page.context().close();
   }
   report.equal('nothing is wider than the screen', wide, '');
+}
+
+async function withoutAddress({ report, microphone, out, demo, started }) {
+  console.log('  -- a browser that keeps its addresses');
+  // as a company's policy may have it, and as Firefox does without a network
+  const browser = await PlainBrowser.start({ microphone, args: ['--webrtc-ip-handling-policy=disable_non_proxied_udp', '--force-webrtc-ip-handling-policy'] });
+  started({ stop: () => browser.stop() });
+  const page = await browser.person({ url: demo.url, out });
+  await says(page, 'link-text', /Ready/);
+  await dial(page, '602');
+  await says(page, 'alert', /Your browser names no address/);
+  report.check('says so', true, await text(page, 'alert'));
+  await until('nobody is called', async () => (await calls(own)).length === 0);
+  report.check('and the call is over', true);
+  await page.shot('desktop-light-no-address');
 }

@@ -34,12 +34,12 @@ export class Demo {
 export const isConfigured = () => existsSync('/etc/sipedge/sipedge.toml');
 
 export class PlainBrowser {
-  static async start({ microphone }) {
+  static async start({ microphone, args = [] }) {
     const self = new PlainBrowser();
     const found = await executable();
     self.browser = await chromium.launch({
       executablePath: found.path, headless: true,
-      args: [...found.args, '--no-sandbox', '--disable-gpu', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}`],
+      args: [...found.args, ...args, '--no-sandbox', '--disable-gpu', '--use-fake-device-for-media-stream', `--use-file-for-fake-audio-capture=${microphone}`],
     });
     self.version = self.browser.version();
     return self;
