@@ -20,12 +20,11 @@ export async function executable() {
   return { path: await packaged.executablePath(), args: ['--no-zygote'] };
 }
 
-export class Browser {
-  /** `microphone` is a WAV file; `program` the text of the WaGo program. */
-  static async start({ microphone, program, bind = '127.0.0.1', features = [] }) {
-    const self = new Browser();
+/** What every browser is given: the page that runs the program, from an origin of its own. */
+export class Pages {
+  async serve({ program, bind }) {
     const files = { '/': ['page.html', 'text/html'], '/signal.mjs': ['../lib/signal.mjs', 'text/javascript'], '/page.mjs': ['page.mjs', 'text/javascript'] };
-    self.server = createServer((request, response) => {
+    this.server = createServer((request, response) => {
       if (request.url === '/program.js') {
         response.writeHead(200, { 'content-type': 'text/javascript' }).end(program);
         return;
@@ -34,9 +33,34 @@ export class Browser {
       if (!file) return response.writeHead(404).end();
       response.writeHead(200, { 'content-type': file[1] }).end(readFileSync(path.join(pages, file[0])));
     });
-    await new Promise((done) => self.server.listen(0, bind, done));
-    const host = bind.includes(':') ? `[${bind}]` : bind;
-    self.origin = `http://${host}:${self.server.address().port}`;
+    await new Promise((done) => this.server.listen(0, bind, done));
+    this.host = bind.includes(':') ? `[${bind}]` : bind;
+    this.origin = `http://${this.host}:${this.server.address().port}`;
+  }
+
+  /** Runs the program for a call and waits until its peer connection is connected. */
+  async attach(page, { api, token, callID, connect = true }) {
+    await page.evaluate((options) => window.runProgram(options), { api, token, callID });
+    if (connect) {
+      try {
+        await page.waitForFunction(() => window.connection()?.connectionState === 'connected', null, { timeout: 10_000 });
+      } catch (error) {
+        const state = await page.evaluate(() => [window.connection()?.connectionState, window.connection()?.iceConnectionState]);
+        throw new Error(`the browser is not connected (${state}): ${page.problems.join('; ') || error.message}`);
+      }
+    }
+  }
+
+  stop() {
+    return new Promise((done) => this.server.close(done));
+  }
+}
+
+export class Browser extends Pages {
+  /** `microphone` is a WAV file; `program` the text of the WaGo program. */
+  static async start({ microphone, program, bind = '127.0.0.1', features = [] }) {
+    const self = new Browser();
+    await self.serve({ program, bind });
     const found = await executable();
     self.browser = await chromium.launch({
       executablePath: found.path,
@@ -46,7 +70,7 @@ export class Browser {
         '--disable-component-update', '--disable-sync', '--use-fake-ui-for-media-stream', '--use-fake-device-for-media-stream',
         `--use-file-for-fake-audio-capture=${microphone}`, '--autoplay-policy=no-user-gesture-required',
         '--allow-loopback-in-peer-connection', `--disable-features=${['WebRtcHideLocalIpsWithMdns', ...features].join(',')}`,
-        ...(host === '127.0.0.1' ? [] : [`--unsafely-treat-insecure-origin-as-secure=${self.origin}`]),
+        ...(self.host === '127.0.0.1' ? [] : [`--unsafely-treat-insecure-origin-as-secure=${self.origin}`]),
       ],
     });
     self.context = await self.browser.newContext();
@@ -66,21 +90,8 @@ export class Browser {
     return page;
   }
 
-  /** Runs the program for a call and waits until its peer connection is connected. */
-  async attach(page, { api, token, callID, connect = true }) {
-    await page.evaluate((options) => window.runProgram(options), { api, token, callID });
-    if (connect) {
-      try {
-        await page.waitForFunction(() => window.connection()?.connectionState === 'connected', null, { timeout: 10_000 });
-      } catch (error) {
-        const state = await page.evaluate(() => [window.connection()?.connectionState, window.connection()?.iceConnectionState]);
-        throw new Error(`the browser is not connected (${state}): ${page.problems.join('; ') || error.message}`);
-      }
-    }
-  }
-
   async stop() {
     await this.browser?.close();
-    await new Promise((done) => this.server.close(done));
+    await super.stop();
   }
 }
