@@ -279,6 +279,41 @@ scenario_reliable() {
   [ "$(grep -c '^PRACK ' "$dir/called.messages")" = 1 ] || fault 'the 183 that came again has a PRACK of its own'
 }
 
+# ---- before the answer
+
+# Starts rtp.mjs at two ports, which scenarios know as [first] and [second]; what they hear stands in rtp.log.
+listener() {
+  first=$((port + 22)) second=$((port + 24))
+  command -v node >/dev/null || { fault 'no node here'; verdict; }
+  head -c 16000 /dev/zero >"$dir/sound"  # for SIPp to send
+  node "$home/rtp.mjs" "$dir/rtp.log" "$ip" "$first" "$second" &
+  names_pid=$!
+  await 'the start of the listener' grep -qs listens "$dir/rtp.log"
+}
+# What came there, in the order in which it did: PORT PAYLOAD-TYPE.
+heard() {
+  local came=$(tail -n +2 "$dir/rtp.log" | paste -sd,)
+  [ "$came" = "$1" ] || fault "media came otherwise: $came"
+}
+# A call whose called side has its media at the listener; $1 names it, further words go to the caller.
+heard_call() {
+  listener
+  edge
+  called "$1" -key first "$first" -key second "$second"
+  caller "$@"
+  finish
+}
+codecs='codecs = ["PCMU", "PCMA"]'
+
+scenario_early-update() { heard_call early-update; heard "$first 0,$second 0"; }
+scenario_early-codec() {
+  configure "$codecs" '' "$no_probes
+$codecs"
+  heard_call early-codec
+  heard "$first 0,$first 8"
+}
+scenario_early-late-offer() { heard_call early-late-offer; heard "$first 0"; }
+
 # ---- within a call
 
 scenario_info-dtmf() {

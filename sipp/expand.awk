@@ -73,7 +73,7 @@ function new_via() { return "again" in opt ? "[last_Via:]" : "Via: SIP/2.0/[tran
 
 # Where requests within the call go is known from INVITE, its 2xx and what may want a PRACK.
 function receive(kind, what) {
-  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 || what == 183 ? " rrs=\"true\"" : "") ">\n    <action>"
+  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 || what == 183 || what == 180 ? " rrs=\"true\"" : "") ">\n    <action>"
 }
 
 # What must stand in the message: lines of a header, or of the body.

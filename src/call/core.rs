@@ -17,8 +17,8 @@
 //! Left out as yet: candidates that trickle.
 
 use super::leg::{
-    Answered, Dial, DtmfDigit, Incoming, LegCommand, LegEvent, LegProfile, MediaState, Party as Person,
-    TransferState,
+    Answered, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
+    Party as Person, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
 use super::route::{Occasion, RouteQuery, Target};
@@ -397,6 +397,9 @@ impl Call {
                     if self.keeps_codec(leg) {
                         return;
                     }
+                    if self.put_off(leg) {
+                        return;
+                    }
                     self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
                     self.offer_if_due(leg);
                 }
@@ -420,7 +423,10 @@ impl Call {
                     self.outputs.push_back(Output::Note(Note::Ringing(leg)));
                     match self.transfer {
                         Some(_) => self.notify(TransferState::Ringing),
-                        None => self.tell(self.caller.party.leg, LegCommand::Ring),
+                        None => {
+                            self.tell(self.caller.party.leg, LegCommand::Ring);
+                            self.offer_early(EarlyOffer::Needed);
+                        }
                     }
                 }
             }
@@ -476,6 +482,7 @@ impl Call {
             Answered::Application(application) => self.media(MediaCommand::Run(leg, application)),
             Answered::Nothing => {}
         }
+        self.offer_if_due(leg);
         // early media may fall silent while it rings; from here on both sides should send
         let caller = self.caller.party.leg;
         self.media(MediaCommand::Expect(leg));
@@ -487,7 +494,9 @@ impl Call {
             self.answer_caller_media(); // the answer follows when media made it
         } else if self.caller.party.profile.takes_offer && self.caller.answer.is_none() {
             // RFC 3261 §13.2.1: who called without an offer gets ours with the answer
-            self.offer(caller);
+            if !self.caller.party.is_asked {
+                self.offer(caller);
+            }
         } else {
             let answer = self.caller.answer.clone();
             self.answer_caller(answer);
@@ -677,6 +686,9 @@ use transfer::Transfer;
 #[cfg(test)]
 #[path = "core_codec_tests.rs"]
 mod core_codec_tests;
+#[cfg(test)]
+#[path = "core_early_tests.rs"]
+mod core_early_tests;
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
 mod core_table_tests;

@@ -335,6 +335,7 @@ fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
         to: String::new(),
         offer,
         profile: plain(),
+        early_offer: EarlyOffer::No,
         ring_timeout: None,
         hops: 70,
     }

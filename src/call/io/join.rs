@@ -7,7 +7,7 @@
 
 use super::{Dialer, Inner, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::base::Cause;
-use crate::call::leg::{Answered, Incoming, LegCommand, LegEvent, LegProfile};
+use crate::call::leg::{Answered, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile};
 use crate::call::route::Target;
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ impl Dialer for Joiner {
                 to: String::new(),
                 offer: dial.offer,
                 profile: profile(),
+                early_offer: EarlyOffer::No,
                 ring_timeout: None,
                 hops: dial.hops,
             };
