@@ -375,6 +375,29 @@ scenario_replaces() {
   common replaces
   [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
 }
+scenario_pickup() {
+  replacing
+  common pickup
+  [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
+}
+scenario_refer-ringing() {
+  replacing
+  cat >>"$dir/sipedge.toml" <<TOML
+
+[trunk.c]
+host = "$url:$c"
+inbound = "off"
+$no_probes
+
+[[route]]
+number = "300"
+to = "trunk.c"
+TOML
+  second pickup-own
+  common refer-ringing
+  says sipedge.log 'call transferred'
+  [ "$(grep -c '^INVITE ' "$dir/caller.messages")" = 1 ] || fault 'who stays was offered something'
+}
 scenario_replaces-refused() { replacing 'transfers = false'; common replaces-refused; }
 # The trunk that is called calls too.
 replacing() {

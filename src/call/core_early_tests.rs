@@ -1,6 +1,7 @@
 //! Offers before a call is answered: of either side, and ours to a caller who made none.
 
 use super::core_tests::*;
+use super::core_transfer_tests::newcomer;
 use super::*;
 use crate::call::port::Codec;
 
@@ -140,4 +141,82 @@ fn a_party_that_rings_and_offers_another_codec_has_the_caller_offered_it_now_or_
     call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
     call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
     assert_eq!(drain(&mut call).last().unwrap(), "L2 refuse-offer");
+}
+
+const C: LegId = LegId(3);
+const D: LegId = LegId(4);
+
+#[test]
+fn a_call_that_rings_is_picked_up_and_who_rings_hears_that_it_was_answered_elsewhere_rfc_3891_3() {
+    let t0 = Instant::now();
+    // before and after there was early media
+    let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
+    assert_eq!(call.replace(B, newcomer(Some(sdp(20)))), Some(C));
+    assert_eq!(drain(&mut call), ["media accept-offer L3 v20"]);
+    assert_eq!(call.replace(B, newcomer(None)), None, "somebody does it already");
+    call.handle_media(t0, MediaEvent::Answer { leg: C, sdp: sdp(21) });
+    let expected = [
+        "L3 answer v21",
+        "L2 hangup answered-elsewhere",
+        "media release L2",
+        "media bridge L1 L3",
+        "media expect L3",
+    ];
+    let told = drain(&mut call);
+    assert_eq!(told[..5], expected);
+    assert_eq!(told[5..], ["media expect L1", "media accept-offer L1 v1"]);
+    call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(3) });
+    assert_eq!(drain(&mut call), ["L1 answer v3"]);
+    assert!(call.is_active() && call.has_leg(C) && !call.has_leg(B));
+    let mut call = early(t0);
+    call.replace(B, newcomer(None));
+    call.handle_media(t0, MediaEvent::Offer { leg: C, sdp: sdp(30) });
+    let told = drain(&mut call);
+    assert!(
+        told.contains(&"L3 answer v30".to_owned()) && told.contains(&"L1 answer v3".to_owned()),
+        "{told:?}"
+    );
+    // who brought no offer answers ours with its ACK
+    call.handle_leg(t0, C, LegEvent::OfferAnswered(sdp(31)));
+    assert_eq!(drain(&mut call), ["media accept-answer L3 v31"]);
+}
+
+#[test]
+fn who_cannot_pick_a_call_up_leaves_it_ringing() {
+    let t0 = Instant::now();
+    let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
+    call.replace(B, newcomer(Some(sdp(20))));
+    call.handle_media(t0, MediaEvent::Refused { leg: C, refusal: MediaRefusal::Congestion });
+    call.replace(B, newcomer(Some(sdp(20))));
+    call.handle_leg(t0, D, LegEvent::Ended(Cause::Cancelled.into()));
+    assert!(call.has_leg(A) && call.has_leg(B) && !call.has_leg(C) && !call.has_leg(D));
+    drain(&mut call);
+    call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(2)) });
+    assert!(drain(&mut call).contains(&"media bridge L1 L2".to_owned()) || call.is_active());
+    assert_eq!(call.replace(LegId(9), newcomer(None)), None, "it is no leg of this call");
+}
+
+#[test]
+fn who_has_a_call_placed_is_replaced_while_it_rings_and_the_other_one_waits_in_its_stead() {
+    let t0 = Instant::now();
+    let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
+    call.handle_leg(t0, B, LegEvent::Ringing);
+    drain(&mut call);
+    assert_eq!(call.replace(A, newcomer(Some(sdp(20)))), Some(C));
+    assert_eq!(
+        drain(&mut call),
+        ["media bridge L3 L2", "L1 hangup transferred", "media release L1", "L3 ring"]
+    );
+    call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(2)) });
+    assert!(drain(&mut call).contains(&"media accept-offer L3 v20".to_owned()));
+    call.handle_media(t0, MediaEvent::Answer { leg: C, sdp: sdp(21) });
+    assert_eq!(drain(&mut call), ["L3 answer v21"]);
+    // where there is early media, it hears that
+    let mut call = early(t0);
+    call.replace(A, newcomer(Some(sdp(20))));
+    assert_eq!(drain(&mut call).last().unwrap(), "media accept-offer L3 v20");
+    call.handle_media(t0, MediaEvent::Answer { leg: C, sdp: sdp(21) });
+    assert_eq!(drain(&mut call), ["L3 progress v21"]);
+    call.handle_leg(t0, C, LegEvent::Ended(Cause::Normal.into()));
+    assert_eq!(drain(&mut call).last().unwrap(), "ended cancelled");
 }

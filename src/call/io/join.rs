@@ -107,12 +107,12 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::AnswerOffer(sdp) => LegEvent::OfferAnswered(sdp),
         LegCommand::RefuseOffer(refusal) => LegEvent::OfferRefused(refusal.cause()),
         LegCommand::Hangup(end) => LegEvent::Ended(end),
-        // both talk already, keys go with the media, and its state is that of a loop
-        LegCommand::Dial(_)
-        | LegCommand::Ring
-        | LegCommand::Progress { .. }
-        | LegCommand::MediaState(_)
-        | LegCommand::Dtmf(_)
-        | LegCommand::Notify(_) => return None,
+        // of a call that nobody has answered yet
+        LegCommand::Ring => LegEvent::Ringing,
+        LegCommand::Progress { answer } => LegEvent::Progress { answer },
+        // keys go with the media, and its state is that of a loop
+        LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {
+            return None;
+        }
     })
 }

@@ -237,23 +237,29 @@ struct Here {
 }
 
 impl Here {
-    /// The leg of this trunk whose dialog a Replaces names.
+    /// The leg of this trunk that an INVITE with Replaces takes the place of.
     ///
     /// # Errors
-    /// What an INVITE with it hears (RFC 3891 §3). A call of another trunk is none that this one may know of; one that
-    /// is not answered yet cannot be taken over here.
+    /// What the INVITE hears (RFC 3891 §3): of the calls that nobody has answered, those that we have placed can be picked
+    /// up. A call of another trunk is none that this one may know of.
     async fn find(&self, replaces: &Replaces) -> Result<(CallId, LegId), StatusCode> {
-        match self.sip.find(replaces.clone()).await {
-            Replaced::Unknown | Replaced::Early => Err(StatusCode::NO_SUCH_CALL),
+        let token = match self.sip.find(replaces.clone()).await {
+            Replaced::Unknown | Replaced::Ringing { is_ours: false, .. } => Err(StatusCode::NO_SUCH_CALL),
             Replaced::Over => Err(StatusCode::DECLINE),
             Replaced::Talking(_) if replaces.is_early_only => Err(StatusCode::BUSY_HERE),
-            Replaced::Talking(token) => self.legs.get(token, &self.trunk).ok_or(StatusCode::NO_SUCH_CALL),
-        }
+            Replaced::Talking(token) | Replaced::Ringing { call: token, .. } => Ok(token),
+        }?;
+        self.legs.get(token, &self.trunk).ok_or(StatusCode::NO_SUCH_CALL)
     }
 
-    /// The leg of this trunk that a REFER wants replaced.
+    /// The leg of this trunk that a REFER wants replaced. It may be one of a call that rings here, for no INVITE is made of
+    /// it: who is transferred waits in the stead of who called.
     async fn named(&self, refer: &Refer) -> Option<(CallId, LegId)> {
-        self.find(refer.replaces.as_ref()?).await.ok()
+        let replaces = refer.replaces.as_ref()?;
+        match self.sip.find(replaces.clone()).await {
+            Replaced::Ringing { call, .. } => self.legs.get(call, &self.trunk),
+            _ => self.find(replaces).await.ok(),
+        }
     }
 }
 

@@ -443,6 +443,10 @@ impl Client {
         }
     }
 
+    pub(super) fn rings_with(&self, tag: &str) -> bool {
+        self.state == State::Proceeding && self.early.iter().any(|d| d.dialog.remote_tag() == tag)
+    }
+
     /// The early dialog whose far side has this tag.
     pub(super) fn dialog(&mut self, tag: &str) -> Option<&mut Dialog> {
         self.early.iter_mut().map(|d| &mut d.dialog).find(|dialog| dialog.remote_tag() == tag)

@@ -197,6 +197,22 @@ impl Session {
         self.confirmed.as_ref().map(|confirmed| confirmed.remote_tag() == remote_tag)
     }
 
+    /// Whether it is not answered, and a dialog with this tag of the far side has begun.
+    #[must_use]
+    pub fn rings_with(&self, remote_tag: &str) -> bool {
+        match &self.opening {
+            _ if self.confirmed.is_some() => false,
+            Opening::Client(client) => client.rings_with(remote_tag),
+            Opening::Server(server) => server.remote_tag() == remote_tag,
+        }
+    }
+
+    /// Whether we have placed it.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self.opening, Opening::Client(_))
+    }
+
     /// Whether the call is over; what follows only answers retransmissions.
     #[must_use]
     pub const fn is_over(&self) -> bool {

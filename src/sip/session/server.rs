@@ -203,6 +203,10 @@ impl Server {
         &mut self.dialog
     }
 
+    pub(super) fn remote_tag(&self) -> &str {
+        self.dialog.remote_tag()
+    }
+
     pub(super) fn matches(&self, e: &Essentials) -> bool {
         self.dialog.matches(e)
     }
