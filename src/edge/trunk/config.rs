@@ -25,10 +25,10 @@ use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::net::dns::Way;
 use crate::sip::session::TimerRules;
-use crate::sip::{TlsPeer, Transport};
+use crate::sip::{NameAddr, TlsPeer, Transport};
 use crate::ua::Policy;
 use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,6 +100,8 @@ pub(super) struct Trunk {
     /// The places that it registered at where nobody answered lately, by [`Binding::id`](crate::sip::registrar::Binding::id).
     /// Clones share it.
     away: Arc<Mutex<BTreeSet<u64>>>,
+    /// The ways that its registrar names for the requests of our users there (RFC 3608). Clones share it.
+    service_routes: Arc<Mutex<BTreeMap<String, Vec<NameAddr>>>>,
 }
 
 impl Trunk {
@@ -139,6 +141,11 @@ impl Trunk {
     /// Which of our logins it refuses.
     pub(super) fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ways of the requests of our users there.
+    pub(super) fn service_routes(&self) -> MutexGuard<'_, BTreeMap<String, Vec<NameAddr>>> {
+        self.service_routes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The first of the places that requests go to.
@@ -415,6 +422,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             lookups: Arc::default(),
             refusals: Arc::default(),
             away: Arc::default(),
+            service_routes: Arc::default(),
         })
     } else {
         Err(faults)

@@ -134,7 +134,8 @@ impl Dialer for TrunkDialer {
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
         let of_accounts = self.lines.get(&trunk.name).cloned().unwrap_or_default();
-        let logins = Logins { own: trunk.credentials(), of_accounts };
+        let service_routes = trunk.service_routes().clone();
+        let logins = Logins { own: trunk.credentials(), of_accounts, service_routes };
         let outgoing = OutgoingLeg::new(destination, others, logins, trunk.is_symmetric, trunk.timers, terms);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
         tokio::spawn(run(here, trunk, outgoing, leg, inbox));
