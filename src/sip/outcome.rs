@@ -172,6 +172,8 @@ pub enum CallFailure {
         text: Option<String>,
         /// Not to be asked again before (RFC 3261 §20.33).
         retry_after: Option<Duration>,
+        /// The request that was refused had our credentials.
+        had_credentials: bool,
     },
     /// The far side is elsewhere (RFC 3261 §21.3).
     Redirected {
@@ -261,8 +263,15 @@ mod tests {
         let status = StatusCode::BUSY_HERE;
         let long = "B\u{1b}[31m".repeat(1_000);
         let (phrase, text) = (long.clone(), Some(long));
-        let shown =
-            CallFailure::Status { status, phrase, q850: Some(17), text, retry_after: None }.to_string();
+        let shown = CallFailure::Status {
+            status,
+            phrase,
+            q850: Some(17),
+            text,
+            retry_after: None,
+            had_credentials: false,
+        }
+        .to_string();
         assert!(shown.len() < 500 && shown.starts_with("486 B"), "{shown}");
         assert!(!shown.chars().any(char::is_control));
     }

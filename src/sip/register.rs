@@ -86,6 +86,11 @@ pub enum RegisterFailure {
     /// It asked for credentials that we lack or that it refused.
     #[error("{0}")]
     Credentials(DigestError),
+    /// It answered our credentials with 403.
+    #[error(
+        "the registrar answers our login with 403 Forbidden: check user and password, and that it lets this user register"
+    )]
+    Forbidden,
     /// It asked for credentials and none are configured.
     #[error("the registrar asks for a user and password, and none are configured")]
     NoCredentials,
@@ -113,7 +118,7 @@ impl RegisterFailure {
     /// configuration. A server that is overloaded or starts (5xx, 408, 480) is not meant.
     const fn is_refusal(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::NoCredentials | Self::NotBound => true,
+            Self::Credentials(_) | Self::NoCredentials | Self::NotBound | Self::Forbidden => true,
             Self::Status(status) => !matches!(status.code(), 408 | 480 | 500..600),
             Self::Timeout | Self::Unreachable | Self::Unlocated { .. } => false,
         }
@@ -300,7 +305,11 @@ impl Registration {
             StatusCode::INTERVAL_TOO_BRIEF if self.obey(response) => self.outputs.push_back(Output::Send),
             other => {
                 let after = response.headers.retry_after().map(|after| after.min(MAX_RETRY_AFTER));
-                self.fail(now, RegisterFailure::Status(other), after);
+                let why = match other {
+                    StatusCode::FORBIDDEN if !self.answered.is_empty() => RegisterFailure::Forbidden,
+                    other => RegisterFailure::Status(other),
+                };
+                self.fail(now, why, after);
             }
         }
     }

@@ -448,6 +448,7 @@ mod tests {
             q850: None,
             text: None,
             retry_after: None,
+            had_credentials: false,
         })
     }
 

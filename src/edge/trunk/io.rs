@@ -21,7 +21,7 @@ use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
 use crate::sdp::SessionDescription;
-use crate::sip::digest::Credentials;
+use crate::sip::digest::{Credentials, DigestError};
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
@@ -593,7 +593,11 @@ fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event: &SessionE
     let Some(why) = refused else { return trunk.refusals().taken(user) };
     if trunk.refusals().refused(Instant::now(), user, &why) {
         let user = user.unwrap_or("(none)");
-        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "the trunk's PBX does not take our login: such calls fail");
+        let what = match why {
+            DigestError::Forbidden => "the trunk's PBX forbids a call of our login",
+            _ => "the trunk's PBX does not take our login: such calls fail",
+        };
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "{what}");
     }
 }
 

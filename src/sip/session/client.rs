@@ -127,7 +127,10 @@ impl Client {
                 self.ask_again(line);
             }
             s if is_challenge(s) => self.handle_challenge(line, response),
-            _ => self.fail(line, failure_of(response)),
+            _ => {
+                let failure = self.failure_of(response);
+                self.fail(line, failure);
+            }
         }
         None
     }
@@ -313,7 +316,8 @@ impl Client {
 
     fn handle_challenge(&mut self, line: &mut Line, response: &Response) {
         if line.hangup.is_some() || line.digest.is_none() || self.tries >= MAX_TRIES {
-            return self.fail(line, failure_of(response));
+            let failure = self.failure_of(response);
+            return self.fail(line, failure);
         }
         match line.credentials(response, &self.invite, &self.call.request_uri.to_string()) {
             Ok(lines) => {
@@ -469,6 +473,20 @@ impl Client {
         self.fail(line, CallFailure::Timeout);
     }
 
+    fn failure_of(&self, response: &Response) -> CallFailure {
+        let status = response.status;
+        if status.code() < 400 {
+            let contacts = targets(&response.headers);
+            if !contacts.is_empty() {
+                return CallFailure::Redirected { status, contacts };
+            }
+        }
+        let (q850, text) = q850_of(&response.headers);
+        let retry_after = response.headers.retry_after();
+        let (phrase, had_credentials) = (response.phrase.clone(), !self.credentials.is_empty());
+        CallFailure::Status { status, phrase, q850, text, retry_after, had_credentials }
+    }
+
     /// The INVITE came to nothing: our own end when we hung up, the far side's refusal else.
     fn fail(&mut self, line: &mut Line, failure: CallFailure) {
         if self.state == State::Answered {
@@ -495,19 +513,6 @@ fn is_kept(timer: SessionTimer, line: &Line) -> bool {
 
 /// Most Contacts of a redirect that are looked at.
 const MAX_CONTACTS: usize = 8;
-
-fn failure_of(response: &Response) -> CallFailure {
-    let status = response.status;
-    if status.code() < 400 {
-        let contacts = targets(&response.headers);
-        if !contacts.is_empty() {
-            return CallFailure::Redirected { status, contacts };
-        }
-    }
-    let (q850, text) = q850_of(&response.headers);
-    let retry_after = response.headers.retry_after();
-    CallFailure::Status { status, phrase: response.phrase.clone(), q850, text, retry_after }
-}
 
 /// Where a redirect leads, by the wish of its sender (RFC 3261 §8.1.3.4): `q` first, then their order.
 fn targets(headers: &Headers) -> Vec<Uri> {

@@ -327,6 +327,7 @@ fn a_refusal_tells_status_and_q850_cause_rfc_3326() {
         q850: Some(19),
         text: Some("no answer".into()),
         retry_after: Some(Duration::from_secs(18_000)),
+        had_credentials: false,
     };
     assert_eq!(b.events, [SessionEvent::Failed(expected)]);
 }
