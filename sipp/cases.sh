@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Scenarios that are more than a call of NAME.uac.xml to NAME.uas.xml. Sourced by `run`; `one.sh` has the words.
 
-SLOW='lost-acks session-refresh'    # with --slow, or named
+SLOW='lost-acks session-refresh keepalive keepalive-silent'    # with --slow, or named
 LONG='many media-200 glare-waits echo-100 register drain dns-dead'  # start first
 SHARED='auth bench drained silent fork fork-loses fork-wins fork-given-up'  # files that several scenarios use, and that are none by themselves
 
@@ -279,6 +279,36 @@ scenario_reliable() {
   [ "$(grep -c '^PRACK ' "$dir/called.messages")" = 1 ] || fault 'the 183 that came again has a PRACK of its own'
 }
 
+# ---- before the answer
+
+# Starts rtp.mjs at two ports, which scenarios know as [first] and [second]; what they hear stands in rtp.log.
+listener() {
+  first=$((port + 22)) second=$((port + 24))
+  command -v node >/dev/null || { fault 'no node here'; verdict; }
+  head -c 16000 /dev/zero >"$dir/sound"  # for SIPp to send
+  node "$home/rtp.mjs" "$dir/rtp.log" "$ip" "$first" "$second" &
+  names_pid=$!
+  await 'the start of the listener' grep -qs listens "$dir/rtp.log"
+}
+# What came there, in the order in which it did: PORT PAYLOAD-TYPE.
+heard() {
+  local came=$(tail -n +2 "$dir/rtp.log" | paste -sd,)
+  [ "$came" = "$1" ] || fault "media came otherwise: $came"
+}
+# A call whose called side has its media at the listener; $1 names it, further words go to the caller.
+heard_call() {
+  listener
+  edge
+  called "$1" -key first "$first" -key second "$second"
+  caller "$@"
+  finish
+}
+codecs='codecs = ["PCMU", "PCMA"]'
+
+scenario_early-update() { heard_call early-update; heard "$first 0,$second 0"; }
+scenario_early-codec() { two_codecs; heard_call early-codec; heard "$first 0,$first 8"; }
+scenario_early-late-offer() { heard_call early-late-offer; heard "$first 0"; }
+
 # ---- within a call
 
 scenario_info-dtmf() {
@@ -286,6 +316,34 @@ scenario_info-dtmf() {
 dtmf = "info"'
   common info-dtmf
   never called.messages 'telephone-event'
+}
+scenario_codec-change() { two_codecs; heard_call codec-change; heard "$first 0,$first 8"; }
+# The caller has its media at the listener.
+scenario_codec-other() {
+  two_codecs
+  listener
+  edge
+  called codec-other
+  caller codec-other -key first "$first"
+  finish
+  heard "$first 0"
+}
+two_codecs() {
+  configure "$codecs" '' "$no_probes
+$codecs"
+}
+scenario_keepalive() { kept_alive 90 keepalive; }
+scenario_keepalive-silent() {
+  kept_alive 200 keepalive-silent
+  says sipedge.log 'call ended.*cause=unreachable'
+}
+# The shortest interval, and no media whose silence would tell.
+kept_alive() {
+  patience=$1
+  export SIPEDGE_MEDIA__TIMEOUT=600s
+  configure '' '' "$no_probes
+dialog_keepalive = \"30s\""
+  common "$2"
 }
 # Who transfers is called trunk b; who refuses to have it done is trunk a.
 scenario_refer-blind() {
@@ -339,6 +397,29 @@ scenario_replaces() {
   replacing
   common replaces
   [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
+}
+scenario_pickup() {
+  replacing
+  common pickup
+  [ "$(grep -c 'call started' "$dir/sipedge.log")" = 1 ] || fault 'there was more than one call'
+}
+scenario_refer-ringing() {
+  replacing
+  cat >>"$dir/sipedge.toml" <<TOML
+
+[trunk.c]
+host = "$url:$c"
+inbound = "off"
+$no_probes
+
+[[route]]
+number = "300"
+to = "trunk.c"
+TOML
+  second pickup-own
+  common refer-ringing
+  says sipedge.log 'call transferred'
+  [ "$(grep -c '^INVITE ' "$dir/caller.messages")" = 1 ] || fault 'who stays was offered something'
 }
 scenario_replaces-refused() { replacing 'transfers = false'; common replaces-refused; }
 # The trunk that is called calls too.
@@ -477,6 +558,51 @@ register_expires = "60s"'
   called register
   edge
   finish
+}
+# Where it is registered says which way calls go, and says something else with each refresh.
+scenario_service-route() {
+  configure '' '' 'qualify = "off"
+user = "pbx"
+password = "pbx-pw"
+register = true
+register_expires = "60s"'
+  called service-route -m 3
+  edge
+  await 'the way of the calls' logs 'the way that the registrar names.*first.example'
+  api make 200
+  await 'the other way' logs 'the way that the registrar names.*second.example'
+  api make 201
+  await 'the end of the second call' have_ended 2
+  stop_edge
+  finish
+  [ "$(sed -n '/^INVITE sip:200@/,/^Content-Length/s/^Route: *//p' "$dir/called.messages" | tr -d '\r' | paste -sd,)" = '<sip:first.example;lr>,<sip:orig@core.example;lr>' ] || fault 'the first call went another way'
+  [ "$(sed -n '/^INVITE sip:201@/,/^Content-Length/s/^Route: *//p' "$dir/called.messages" | tr -d '\r' | paste -sd,)" = '<sip:second.example;lr>' ] || fault 'the second call went another way'
+}
+scenario_register-forbidden() {
+  configure '' '' 'qualify = "off"
+user = "pbx"
+password = "pbx-pw"
+register = true'
+  called register-forbidden
+  edge
+  wait_for_peers
+  await 'a word of it' logs 'not registered'
+  finish
+  says sipedge.log 'WARN .*not registered.*trunk="b".*403 Forbidden: check user and password'
+}
+# It fails with each call, and is said once.
+scenario_login-forbidden() {
+  configure '' '' "$no_probes
+$our_login"
+  edge
+  called login-forbidden -m 2
+  for n in 1 2; do
+    api make 200
+    await "the end of call $n" have_ended "$n"
+  done
+  finish
+  says sipedge.log 'WARN .*forbids a call of our login.*trunk="b".*user="edge".*403 Forbidden: check user and password'
+  [ "$(grep -c 'forbids a call' "$dir/sipedge.log")" = 1 ] || fault 'the log has a line for each call'
 }
 scenario_qualify() {
   configure '' '' 'qualify = "1s"'

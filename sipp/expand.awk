@@ -17,7 +17,7 @@
 #   @reply 200                   response to the request just received
 #
 # Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
-# addr=, version=, profile= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
+# addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
 BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; held = "" }
 
@@ -73,7 +73,7 @@ function new_via() { return "again" in opt ? "[last_Via:]" : "Via: SIP/2.0/[tran
 
 # Where requests within the call go is known from INVITE, its 2xx and what may want a PRACK.
 function receive(kind, what) {
-  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 || what == 183 ? " rrs=\"true\"" : "") ">\n    <action>"
+  print "  <recv " kind "=\"" what "\"" (what == "INVITE" || what == 200 || what == 183 || what == 180 ? " rrs=\"true\"" : "") ">\n    <action>"
 }
 
 # What must stand in the message: lines of a header, or of the body.
@@ -143,5 +143,7 @@ function sdp(   n, i, types, codecs) {
   if ("srtp" in opt) print "m=audio 9 RTP/SAVP " codecs "\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
   print "m=audio " word("port", "[media_port]") " " word("profile", "RTP/AVP") " " codecs
   for (i = 1; i <= n; i++) if (types[i] in rtpmap) print "a=rtpmap:" types[i] " " rtpmap[types[i]] "/8000"
+  if ("ptime" in opt) print "a=ptime:" opt["ptime"]
+  if ("maxptime" in opt) print "a=maxptime:" opt["maxptime"]
   print "a=" word("dir", "sendrecv")
 }

@@ -17,8 +17,8 @@
 //! Left out as yet: candidates that trickle.
 
 use super::leg::{
-    Answered, Dial, DtmfDigit, Incoming, LegCommand, LegEvent, LegProfile, MediaState, Party as Person,
-    TransferState,
+    Answered, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
+    Party as Person, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
 use super::route::{Occasion, RouteQuery, Target};
@@ -37,83 +37,6 @@ pub const DESERTED_LIMIT: Duration = Duration::from_secs(60);
 /// that are not rung.
 pub const LEGS_PER_CALL: u64 = 64;
 
-/// Targets that ring together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Attempt {
-    /// What rings; with none, the attempt fails as [`Cause::Unavailable`].
-    pub targets: Vec<Target>,
-    /// How long; none: as long as the caller lets it.
-    pub ring_timeout: Option<Duration>,
-    /// See [`super::route::Step::when`].
-    pub when: Vec<Occasion>,
-    /// It goes on with the attempt before: it is tried when that one was and came to nothing, whatever `when` says.
-    pub continues: bool,
-}
-
-/// What a call asks of the world. Exhaustive on purpose: a new variant must break every driver.
-#[derive(Debug)]
-pub enum Output {
-    /// Find a route; answer with [`Call::handle_route`].
-    Route(RouteQuery),
-    /// Open a leg at an edge; answer with [`Call::handle_opened`].
-    Open {
-        /// The leg's id.
-        leg: LegId,
-        /// Where.
-        target: Target,
-    },
-    /// A command to a leg. [`LegCommand::Hangup`] is the last one of its leg.
-    Leg(LegId, LegCommand),
-    /// A command to the media of this call.
-    Media(MediaCommand),
-    /// A line for the log.
-    Note(Note),
-    /// The call is over; nothing follows.
-    Ended(Cause),
-}
-
-/// What the log says of a call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
-    /// A leg was placed towards a target.
-    Dialing(LegId, Target),
-    /// A party rings.
-    Ringing(LegId),
-    /// A party that was rung came to nothing.
-    Failed(LegId, Cause),
-    /// A party answered.
-    Answered(LegId),
-    /// A leg's media changed.
-    Media(LegId, MediaState),
-    /// A leg holds the other one, or not any more.
-    Hold(LegId, bool),
-    /// A leg refused an offer of ours; its media stayed as it was.
-    OfferRefused(LegId, Cause),
-    /// Media could not serve what a leg described.
-    MediaRefused(LegId, MediaRefusal),
-    /// A leg hands the other one over.
-    Transferring(LegId, Person),
-    /// The other one talks to this leg now.
-    Transferred(LegId),
-    /// Nothing came of it.
-    TransferFailed(Cause),
-    /// The first leg takes the place of the second.
-    Replaced(LegId, LegId),
-}
-
-/// The timers of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Timer {
-    /// The attempt has rung long enough.
-    Ring,
-    /// Who answered has hung up, and media has yet to make the caller's answer.
-    Parting,
-    /// Media has not told keys that signalling told.
-    Keys,
-    /// Nobody has come to either side.
-    Deserted,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing is asked yet.
@@ -125,93 +48,6 @@ enum State {
     /// Both parties are answered.
     Active,
     Ended,
-}
-
-/// One side of the call as the core sees it.
-#[derive(Debug)]
-struct Party {
-    leg: LegId,
-    profile: LegProfile,
-    /// As others are told of it.
-    who: Person,
-    keys: KeySource,
-    /// Somebody is there: it has media, or is of a kind that always has.
-    is_present: bool,
-    /// An offer of its own waits for its answer.
-    is_asking: bool,
-    /// An offer of ours is being made or waits for its answer.
-    is_asked: bool,
-    /// The call changed while an offer was open: another one is due.
-    is_offer_due: bool,
-    /// An offer of either side was answered before: a failure leaves that as it was.
-    is_negotiated: bool,
-    /// It holds the other one.
-    is_holding: bool,
-    /// What its media speaks.
-    codec: Option<Codec>,
-    /// It may be, or is, offered another codec: that of the new party.
-    is_free: bool,
-    /// What it offered or answered last, for a second look at it; none once the next offer is made.
-    description: Option<Box<SessionDescription>>,
-}
-
-impl Party {
-    const fn new(leg: LegId, profile: LegProfile, who: Person) -> Self {
-        // who takes no offer comes with media of its own later, but for an application
-        let is_present = profile.takes_offer || matches!(profile.media, MediaProfile::Application(_));
-        Self {
-            leg,
-            profile,
-            who,
-            keys: KeySource::Unknown,
-            is_present,
-            is_asking: false,
-            is_asked: false,
-            is_offer_due: false,
-            is_negotiated: false,
-            is_holding: false,
-            codec: None,
-            is_free: false,
-            description: None,
-        }
-    }
-}
-
-/// The party that others are rung for: who called, and after a transfer by that one, who stayed.
-#[derive(Debug)]
-struct Caller {
-    party: Party,
-    /// Its first offer, kept until the callee's answer says which codec.
-    offer: Option<Box<SessionDescription>>,
-    /// Its answer, once media made it: sent with progress, and again with the answer.
-    answer: Option<Box<SessionDescription>>,
-    /// An offer that came before there was another leg: which codecs it may be answered with is not known yet.
-    early: Option<Box<SessionDescription>>,
-    /// Media has yet to say whether its first offer can be served: nobody is rung for one that cannot.
-    is_unchecked: bool,
-    /// It was told that the call is answered.
-    is_answered: bool,
-    /// With what those that are rung are called.
-    incoming: Incoming,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
-    /// The edge is making it ready.
-    Opening,
-    /// Our offer to it is being made.
-    Offering,
-    /// It was dialled.
-    Dialed,
-}
-
-/// A party that is rung.
-#[derive(Debug)]
-struct Callee {
-    leg: LegId,
-    target: Target,
-    progress: Progress,
-    party: Option<Party>,
 }
 
 /// A call.
@@ -397,6 +233,9 @@ impl Call {
                     if self.keeps_codec(leg) {
                         return;
                     }
+                    if self.put_off(leg) {
+                        return;
+                    }
                     self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
                     self.offer_if_due(leg);
                 }
@@ -420,7 +259,10 @@ impl Call {
                     self.outputs.push_back(Output::Note(Note::Ringing(leg)));
                     match self.transfer {
                         Some(_) => self.notify(TransferState::Ringing),
-                        None => self.tell(self.caller.party.leg, LegCommand::Ring),
+                        None => {
+                            self.tell(self.caller.party.leg, LegCommand::Ring);
+                            self.offer_early(EarlyOffer::Needed);
+                        }
                     }
                 }
             }
@@ -476,6 +318,7 @@ impl Call {
             Answered::Application(application) => self.media(MediaCommand::Run(leg, application)),
             Answered::Nothing => {}
         }
+        self.offer_if_due(leg);
         // early media may fall silent while it rings; from here on both sides should send
         let caller = self.caller.party.leg;
         self.media(MediaCommand::Expect(leg));
@@ -487,7 +330,9 @@ impl Call {
             self.answer_caller_media(); // the answer follows when media made it
         } else if self.caller.party.profile.takes_offer && self.caller.answer.is_none() {
             // RFC 3261 §13.2.1: who called without an offer gets ours with the answer
-            self.offer(caller);
+            if !self.caller.party.is_asked {
+                self.offer(caller);
+            }
         } else {
             let answer = self.caller.answer.clone();
             self.answer_caller(answer);
@@ -656,27 +501,27 @@ impl Call {
     }
 }
 
-impl Caller {
-    /// Whether it waits for its answer, having made no offer.
-    fn is_unanswered(&self) -> bool {
-        self.offer.is_none() && self.answer.is_none() && !self.is_answered
-    }
-}
-
 mod attempts;
 mod codec;
 mod keys;
 mod media;
 mod offers;
 mod parting;
+mod party;
 mod transfer;
+mod words;
 
 use parting::Parting;
+use party::{Callee, Caller, Party, Progress};
 use transfer::Transfer;
+pub use words::{Attempt, Note, Output, Timer};
 
 #[cfg(test)]
 #[path = "core_codec_tests.rs"]
 mod core_codec_tests;
+#[cfg(test)]
+#[path = "core_early_tests.rs"]
+mod core_early_tests;
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
 mod core_table_tests;

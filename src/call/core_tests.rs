@@ -61,6 +61,7 @@ pub(super) fn call(offer: Option<Box<SessionDescription>>) -> Call {
         to: "600".into(),
         offer,
         profile: webrtc(),
+        early_offer: EarlyOffer::No,
         ring_timeout: Some(Duration::from_secs(5)),
         hops: HOPS,
     };

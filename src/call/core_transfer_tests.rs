@@ -327,7 +327,7 @@ fn a_party_that_kept_its_codec_after_all_is_offered_nothing() {
     assert_eq!(drain(&mut browser).last().unwrap(), "L2 notify Failed(NoCommonCodec)");
 }
 
-fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
+pub(super) fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
     Incoming {
         particulars: Particulars::default(),
         source: Source::Trunk("pbx".into()),
@@ -335,6 +335,7 @@ fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
         to: String::new(),
         offer,
         profile: plain(),
+        early_offer: EarlyOffer::No,
         ring_timeout: None,
         hops: 70,
     }

@@ -4,7 +4,7 @@ use super::super::port::{MediaCommand, MediaProfile};
 use super::super::route::{Place, RouteQuery, Source, Step};
 use super::*;
 use crate::base::End;
-use crate::call::leg::{Answered, Particulars, Party, Transfer, TransferState, TransferTo};
+use crate::call::leg::{Answered, EarlyOffer, Particulars, Party, Transfer, TransferState, TransferTo};
 use crate::sdp::SessionDescription;
 
 /// Sends every call to one target; a number that says so ends in a fault.
@@ -100,6 +100,7 @@ impl World {
             to: to.to_owned(),
             offer: None,
             profile: profile(),
+            early_offer: EarlyOffer::No,
             ring_timeout: None,
             hops: crate::call::leg::HOPS,
         };
@@ -186,6 +187,7 @@ async fn a_leg_takes_anothers_place_and_leaves_when_there_is_none() {
         to: String::new(),
         offer: Some(sdp()),
         profile: profile(),
+        early_offer: EarlyOffer::No,
         ring_timeout: None,
         hops: crate::call::leg::HOPS,
     };

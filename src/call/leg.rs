@@ -56,6 +56,18 @@ pub struct LegProfile {
     pub account: Option<String>,
 }
 
+/// What a caller that made no offer takes before the answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EarlyOffer {
+    /// Nothing: our offer comes with the answer.
+    #[default]
+    No,
+    /// Our offer, when there is early media.
+    Possible,
+    /// The same as soon as anything rings, which it does not hear of without.
+    Needed,
+}
+
 /// A new leg that called us.
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -69,6 +81,8 @@ pub struct Incoming {
     pub particulars: Particulars,
     /// Its offer; none when it lives detached at first, or wants ours with the answer.
     pub offer: Option<Box<SessionDescription>>,
+    /// What it takes when it made none and its profile takes one.
+    pub early_offer: EarlyOffer,
     /// What it can do.
     pub profile: LegProfile,
     /// How long it lets each party ring; none: the default.
@@ -198,7 +212,7 @@ pub enum LegCommand {
     Ring,
     /// Early media for the caller.
     Progress {
-        /// Provisional answer to its offer, if it made one.
+        /// Provisional answer to its offer, or our offer when it made none and takes one now.
         answer: Option<Box<SessionDescription>>,
     },
     /// The other side answered.

@@ -10,7 +10,7 @@ mod plain;
 mod sdes;
 
 pub use plain::{
-    FarDtls, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
+    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
     read_plain_answer, read_plain_offer,
 };
 pub use sdes::{FarCrypto, OwnCrypto};

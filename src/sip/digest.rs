@@ -232,6 +232,11 @@ pub enum DigestError {
     /// The answer was refused.
     #[error("the far side refused the user or password")]
     Refused,
+    /// It was answered 403: nobody says whether for the password or for what was asked.
+    #[error(
+        "the far side answered our login with 403 Forbidden: check user and password, and what it lets that user do"
+    )]
+    Forbidden,
 }
 
 /// Most realms answered in one request: a response cannot make us compute without end.

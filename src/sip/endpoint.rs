@@ -124,7 +124,12 @@ pub enum Replaced<Id = SessionId> {
     /// Nothing.
     Unknown,
     /// A call that nobody has answered yet.
-    Early,
+    Ringing {
+        /// It.
+        call: Id,
+        /// We have placed it.
+        is_ours: bool,
+    },
     /// A call.
     Talking(Id),
     /// A call that has ended.
@@ -308,7 +313,10 @@ impl Endpoint {
             Some(false) => Replaced::Unknown,
             _ if live.is_over => Replaced::Over,
             Some(true) => Replaced::Talking(id),
-            None => Replaced::Early,
+            None if live.session.rings_with(&replaces.from_tag) => {
+                Replaced::Ringing { call: id, is_ours: live.session.is_ours() }
+            }
+            None => Replaced::Unknown,
         }
     }
 

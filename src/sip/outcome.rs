@@ -86,14 +86,14 @@ pub struct IncomingInvite {
 pub enum SessionCommand {
     /// A call to us: 180.
     Ring,
-    /// A call to us: 183, with the answer to its offer.
+    /// A call to us: 183, with the answer to its offer or, when it made none and takes it reliably, our offer.
     Progress(Option<Body>),
     /// A call to us: 200 with the answer to its offer (that of the 183 when there is none here), or with our
     /// offer when it made none.
     Answer(Option<Body>),
     /// A call to us: the final failure.
     Refuse(Answer),
-    /// Our offer within the call.
+    /// Our offer within the call; before the answer by UPDATE, where the far side takes one (RFC 3311 §5.1).
     Offer(Body),
     /// The answer to theirs or, when theirs was empty, our offer.
     AnswerOffer(Body),
@@ -131,19 +131,20 @@ pub enum SessionEvent {
         /// The answer to our offer, when the INVITE made none.
         body: Option<Body>,
     },
-    /// An offer within the call (re-INVITE), to be answered by [`SessionCommand::AnswerOffer`] or refused.
+    /// An offer within the call (re-INVITE, UPDATE) or before its answer (UPDATE, PRACK), to be answered by
+    /// [`SessionCommand::AnswerOffer`] or refused.
     Offer {
         /// The offer; none: it asks for ours.
         body: Option<Body>,
     },
-    /// The answer to our offer within the call.
+    /// The answer to our offer within the call, or to the one of a provisional response.
     OfferAnswered {
         /// The answer; none when the far side forgot it.
         body: Option<Body>,
     },
     /// Our offer within the call was refused; the session stays as it was.
     OfferRefused {
-        /// 300 to 699; 491 also when it comes before the call is answered, or while another one of ours is out.
+        /// 300 to 699; 491 also when it comes before the first one is answered for good, or while another one is open.
         status: StatusCode,
     },
     /// The far side pressed a key, and says so by INFO.
@@ -171,6 +172,8 @@ pub enum CallFailure {
         text: Option<String>,
         /// Not to be asked again before (RFC 3261 §20.33).
         retry_after: Option<Duration>,
+        /// The request that was refused had our credentials.
+        had_credentials: bool,
     },
     /// The far side is elsewhere (RFC 3261 §21.3).
     Redirected {
@@ -260,8 +263,15 @@ mod tests {
         let status = StatusCode::BUSY_HERE;
         let long = "B\u{1b}[31m".repeat(1_000);
         let (phrase, text) = (long.clone(), Some(long));
-        let shown =
-            CallFailure::Status { status, phrase, q850: Some(17), text, retry_after: None }.to_string();
+        let shown = CallFailure::Status {
+            status,
+            phrase,
+            q850: Some(17),
+            text,
+            retry_after: None,
+            had_credentials: false,
+        }
+        .to_string();
         assert!(shown.len() < 500 && shown.starts_with("486 B"), "{shown}");
         assert!(!shown.chars().any(char::is_control));
     }

@@ -11,7 +11,8 @@
 //! [`MAX_REFUSED_WAIT`]: it may count refusals and shut us out (RFC 3261 §22.3). Retry-After is kept to (§21.5.4).
 //! The state changes once, not with every attempt. When our address has changed, the
 //! same REGISTER takes the old contact away, so no call is sent where nobody listens.
-//! Left out: Path, Service-Route, GRUU, outbound (RFC 5626).
+//! The way that the registrar wants our requests to go (RFC 3608) is told when it changes, and given up when the binding
+//! lapses. Left out: Path, GRUU, outbound (RFC 5626).
 
 use super::dialog::LocalEnd;
 use super::digest::{Credentials, DigestClient, DigestError};
@@ -40,6 +41,8 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 const MIN_REFRESH: Duration = Duration::from_secs(1);
 /// A registrar that asks for more than a day (423) is not obeyed: it would forget us for good.
 const MAX_EXPIRES: u32 = 86_400;
+/// Longest way that is followed.
+const MAX_SERVICE_ROUTES: usize = 8;
 /// Most former contacts that are taken away at once.
 const MAX_FORMER: usize = 4;
 
@@ -83,6 +86,11 @@ pub enum RegisterFailure {
     /// It asked for credentials that we lack or that it refused.
     #[error("{0}")]
     Credentials(DigestError),
+    /// It answered our credentials with 403.
+    #[error(
+        "the registrar answers our login with 403 Forbidden: check user and password, and that it lets this user register"
+    )]
+    Forbidden,
     /// It asked for credentials and none are configured.
     #[error("the registrar asks for a user and password, and none are configured")]
     NoCredentials,
@@ -110,7 +118,7 @@ impl RegisterFailure {
     /// configuration. A server that is overloaded or starts (5xx, 408, 480) is not meant.
     const fn is_refusal(&self) -> bool {
         match self {
-            Self::Credentials(_) | Self::NoCredentials | Self::NotBound => true,
+            Self::Credentials(_) | Self::NoCredentials | Self::NotBound | Self::Forbidden => true,
             Self::Status(status) => !matches!(status.code(), 408 | 480 | 500..600),
             Self::Timeout | Self::Unreachable | Self::Unlocated { .. } => false,
         }
@@ -133,6 +141,8 @@ pub enum Output {
     Send,
     /// The state is another one now.
     State(RegisterState),
+    /// Our requests go this way from now on, the nearest first; empty: no special one (RFC 3608 §6.1).
+    ServiceRoute(Vec<NameAddr>),
     /// Forget it; nothing more comes.
     Done,
 }
@@ -144,6 +154,8 @@ pub enum RegisterTimer {
     Refresh,
     /// A failed attempt is to be repeated.
     Retry,
+    /// The binding ends, and the way that came with it.
+    Lapse,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +193,9 @@ pub struct Registration {
     /// The contact of the last request, and those before it that the registrar may still hold.
     contact: Option<SipUri>,
     former: Vec<SipUri>,
+    service_route: Vec<NameAddr>,
+    /// When the binding ends that has it.
+    lapses_at: Option<Instant>,
     failures: u32,
     /// 423 was obeyed in this attempt.
     has_obeyed: bool,
@@ -206,6 +221,8 @@ impl Registration {
             routes: Vec::new(),
             contact: None,
             former: Vec::new(),
+            service_route: Vec::new(),
+            lapses_at: None,
             failures: 0,
             has_obeyed: false,
             is_closing: false,
@@ -288,7 +305,11 @@ impl Registration {
             StatusCode::INTERVAL_TOO_BRIEF if self.obey(response) => self.outputs.push_back(Output::Send),
             other => {
                 let after = response.headers.retry_after().map(|after| after.min(MAX_RETRY_AFTER));
-                self.fail(now, RegisterFailure::Status(other), after);
+                let why = match other {
+                    StatusCode::FORBIDDEN if !self.answered.is_empty() => RegisterFailure::Forbidden,
+                    other => RegisterFailure::Status(other),
+                };
+                self.fail(now, why, after);
             }
         }
     }
@@ -322,6 +343,9 @@ impl Registration {
 
     /// The clock; early calls are harmless.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.lapses_at.is_some_and(|at| at <= now) {
+            self.follow(Vec::new(), None);
+        }
         if self.deadline.is_some_and(|(at, _)| at <= now) {
             self.ask(Phase::Asking);
         }
@@ -334,8 +358,18 @@ impl Registration {
 
     /// The next wake-up and why.
     #[must_use]
-    pub const fn poll_timeout(&self) -> Option<(Instant, RegisterTimer)> {
-        self.deadline
+    pub fn poll_timeout(&self) -> Option<(Instant, RegisterTimer)> {
+        let lapse = self.lapses_at.map(|at| (at, RegisterTimer::Lapse));
+        self.deadline.into_iter().chain(lapse).min()
+    }
+
+    /// The way of our requests is this one, until then.
+    fn follow(&mut self, way: Vec<NameAddr>, until: Option<Instant>) {
+        self.lapses_at = until.filter(|_| !way.is_empty());
+        if self.service_route != way {
+            self.service_route.clone_from(&way);
+            self.outputs.push_back(Output::ServiceRoute(way));
+        }
     }
 
     const fn is_asking(&self) -> bool {
@@ -396,6 +430,10 @@ impl Registration {
         let share = u32::try_from(800 + self.seed.below(101)).unwrap_or(800);
         let rest = (expires.saturating_mul(share) / 1_000).max(MIN_REFRESH);
         self.deadline = Some((now + rest, RegisterTimer::Refresh));
+        // one that cannot be read, or is longer than any, is none
+        let way = response.headers.routes(&HeaderName::ServiceRoute).unwrap_or_default();
+        let way = if way.len() > MAX_SERVICE_ROUTES { Vec::new() } else { way };
+        self.follow(way, Some(now + expires));
         self.tell(RegisterState::Registered { expires });
         if self.is_closing {
             self.close();
@@ -454,6 +492,7 @@ impl Registration {
     fn end(&mut self) {
         self.phase = Phase::Closed;
         self.deadline = None;
+        self.follow(Vec::new(), None);
         self.tell(RegisterState::Closed);
         self.outputs.push_back(Output::Done);
     }

@@ -42,6 +42,9 @@ fn drain(m: &mut Registration, end: &LocalEnd) -> (Vec<String>, Option<Request>)
             Output::State(RegisterState::Registered { expires }) => format!("bound {}", expires.as_secs()),
             Output::State(RegisterState::Failed(why)) => format!("failed: {why}"),
             Output::State(RegisterState::Closed) => "closed".into(),
+            Output::ServiceRoute(way) => {
+                format!("way {}", way.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+            }
             Output::Done => "done".into(),
         });
     }
@@ -327,6 +330,52 @@ fn a_changed_address_leaves_no_second_binding_behind() {
     m.refresh();
     let r = drain(&mut m, &moved).1.unwrap();
     assert_eq!(r.headers.count(&HeaderName::Contact), 1);
+}
+
+#[test]
+fn the_way_that_the_registrar_names_is_replaced_each_time_and_given_up_when_the_binding_lapses_rfc_3608_6_1()
+{
+    let t0 = Instant::now();
+    let mut m = machine();
+    let bind = |m: &mut Registration, now, ways: &[&str]| {
+        let r = drain(m, &here()).1.unwrap();
+        let mut lines = vec![(HeaderName::Expires, "100")];
+        lines.extend(ways.iter().map(|way| (HeaderName::ServiceRoute, *way)));
+        m.handle_response(now, &response(&r, 200, &lines));
+        m.poll_output()
+    };
+    let way =
+        |text: &str| Output::ServiceRoute(text.split(", ").map(|w| NameAddr::parse(w).unwrap()).collect());
+    let two = "<sip:p.example;lr>, <sip:orig@s.example;lr>";
+    assert_eq!(bind(&mut m, t0, &[two]), Some(way(two)));
+    m.refresh();
+    drain(&mut m, &here());
+    // the same says nothing new
+    m.refresh();
+    let mut lines = drain(&mut m, &here()).1;
+    assert!(lines.take().is_none(), "one request is out at a time");
+    m.handle_failure(t0, RegisterFailure::Timeout);
+    m.refresh();
+    assert_eq!(
+        bind(&mut m, t0, &["<sip:p.example;lr>", "<sip:orig@s.example;lr>"]),
+        Some(Output::State(RegisterState::Registered { expires: Duration::from_secs(100) }))
+    );
+    m.refresh();
+    assert_eq!(bind(&mut m, t0, &["<sip:q.example;lr>"]), Some(way("<sip:q.example;lr>")));
+    // a refresh that fails leaves it until the binding lapses
+    m.refresh();
+    drain(&mut m, &here());
+    m.handle_failure(t0, RegisterFailure::Timeout);
+    drain(&mut m, &here());
+    m.handle_timeout(t0 + Duration::from_secs(99));
+    assert!(!drain(&mut m, &here()).0.join(" ").contains("way"));
+    m.handle_timeout(t0 + Duration::from_secs(100));
+    assert!(drain(&mut m, &here()).0.contains(&"way ".to_owned()));
+    // and what cannot be read, or is missing, is none
+    for ways in [&["<sip:p.example"][..], &[]] {
+        let mut m = machine();
+        assert!(!matches!(bind(&mut m, t0, ways), Some(Output::ServiceRoute(_))));
+    }
 }
 
 #[test]

@@ -5,18 +5,20 @@ use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use super::within::{Terms, Within};
 use crate::base::{CallId, Cause, End, LegId};
-use crate::call::leg::{HOPS, Incoming, LegCommand, LegEvent, LegProfile};
+use crate::call::leg::{EarlyOffer, HOPS, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::MediaRefusal;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
 use crate::sip::session::{IncomingInvite, SessionCommand, SessionEvent};
-use crate::sip::{HeaderName, Reason, Refer, StatusCode};
+use crate::sip::{HeaderName, Headers, Reason, Refer, StatusCode};
 
 /// The leg between its session and its call.
 #[derive(Debug)]
 pub struct IncomingLeg {
     /// Names of the codecs it offered; none when it asks for our offer.
     offered: Option<Vec<String>>,
+    /// It made none, and a provisional response brings ours.
+    is_offered: bool,
     is_answered: bool,
     offers: Offers,
     within: Within,
@@ -42,6 +44,7 @@ impl IncomingLeg {
         let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
+            is_offered: false,
             is_answered: false,
             offers: Offers::default(),
             within,
@@ -55,6 +58,7 @@ impl IncomingLeg {
             particulars,
             offer,
             profile,
+            early_offer: early_offer(&invite.headers),
             ring_timeout: None,
             hops: invite.headers.max_forwards().ok().flatten().unwrap_or(HOPS),
         };
@@ -67,15 +71,22 @@ impl IncomingLeg {
             return Action::None;
         }
         self.within.tailor_command(&mut command);
+        // before the answer a refusal may be that of the first offer, and there is nobody to press keys for
+        let is_refused = matches!(command, LegCommand::RefuseOffer(_)) && !self.offers.is_asked();
+        if (self.is_answered || !is_refused)
+            && let Some(action) = self.offers.handle_command(&command)
+        {
+            return action;
+        }
         if self.is_answered
-            && let Some(action) =
-                self.offers.handle_command(&command).or_else(|| self.within.handle_command(&command))
+            && let Some(action) = self.within.handle_command(&command)
         {
             return action;
         }
         match command {
             LegCommand::Ring => Action::Session(SessionCommand::Ring),
             LegCommand::Progress { answer: Some(answer) } => {
+                self.is_offered |= self.offered.is_none();
                 Action::Session(SessionCommand::Progress(Some(body_of(&answer))))
             }
             // peers take a 183 for early media, and would stop their own ringback for the silence of this one
@@ -93,7 +104,7 @@ impl IncomingLeg {
                 self.refusal = Some(refusal);
                 Action::None
             }
-            // before the answer nothing is offered, a caller is not called, and its media is no news to SIP
+            // a caller is not called, and its media is no news to SIP
             LegCommand::Dial(_)
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
@@ -118,6 +129,18 @@ impl IncomingLeg {
         if self.is_over() {
             return Action::None;
         }
+        // the answer to the offer in our 2xx, or in a provisional response before it
+        if let SessionEvent::Confirmed { body } | SessionEvent::OfferAnswered { body } = &event
+            && self.offered.is_none()
+            && (self.is_offered || matches!(event, SessionEvent::Confirmed { .. }))
+        {
+            self.is_offered = false;
+            self.offered = Some(Vec::new());
+            return Action::Tell(match read_sdp(body.as_ref()) {
+                Ok(Some(sdp)) => LegEvent::OfferAnswered(sdp),
+                Ok(None) | Err(Unreadable) => self.ending.part(Cause::BadMedia),
+            });
+        }
         if let Some(action) =
             self.offers.handle_session(&event).or_else(|| self.within.handle_session(&event))
         {
@@ -125,11 +148,6 @@ impl IncomingLeg {
         }
         match event {
             SessionEvent::Ended(end) => Action::Tell(self.ending.over(cause::from_end(&end))),
-            // the answer to the offer in our 2xx
-            SessionEvent::Confirmed { body } if self.offered.is_none() => match read_sdp(body.as_ref()) {
-                Ok(Some(sdp)) => Action::Tell(LegEvent::OfferAnswered(sdp)),
-                Ok(None) | Err(Unreadable) => Action::Tell(self.ending.part(Cause::BadMedia)),
-            },
             SessionEvent::Failed(_) => Action::Tell(self.ending.over(Cause::Unreachable)),
             SessionEvent::Confirmed { .. }
             | SessionEvent::Ringing
@@ -182,6 +200,16 @@ impl IncomingLeg {
     }
 }
 
+/// Whether a caller takes our offer before the answer, should it have made none (RFC 3262 §5).
+fn early_offer(headers: &Headers) -> EarlyOffer {
+    let has_tag = |name| headers.tokens(name).iter().any(|tag| tag.eq_ignore_ascii_case("100rel"));
+    match (has_tag(&HeaderName::Require), has_tag(&HeaderName::Supported)) {
+        (true, _) => EarlyOffer::Needed,
+        (false, true) => EarlyOffer::Possible,
+        (false, false) => EarlyOffer::No,
+    }
+}
+
 fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
     let audio = sdp.audio().map(|(_, media)| media.codecs()).unwrap_or_default();
     audio.iter().map(MediaCodec::label).collect()
@@ -196,7 +224,7 @@ mod tests {
     use crate::sip::NameAddr;
     use crate::sip::answer::Body;
     use crate::sip::session::CallEnd;
-    use crate::sip::{Flow, Headers, Host, Uri};
+    use crate::sip::{Flow, Host, Uri};
     use crate::ua::Policy;
     use std::sync::Arc;
 
@@ -296,7 +324,6 @@ mod tests {
         assert!(matches!(l.handle_command(LegCommand::Progress { answer: None }), Action::None));
         let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
         assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
-        assert!(matches!(l.handle_command(LegCommand::Offer(sdp())), Action::None), "not before the answer");
         let answer = l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
         assert!(matches!(answer, Action::Session(SessionCommand::Answer(Some(_)))));
         assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));

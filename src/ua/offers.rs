@@ -40,14 +40,24 @@ pub(super) struct Offers {
     is_offering: bool,
     /// They want an offer of ours in the answer to theirs, which is empty.
     is_requested: bool,
+    /// Theirs has no answer yet.
+    is_asked: bool,
 }
 
 impl Offers {
+    /// Whether an offer of theirs waits for its answer.
+    pub(super) const fn is_asked(&self) -> bool {
+        self.is_asked
+    }
+
     /// Whether a command is about offers within the call, and what to do then.
     pub(super) fn handle_command(&mut self, command: &LegCommand) -> Option<Action> {
         Some(match command {
             LegCommand::Offer(sdp) => self.offer(sdp),
-            LegCommand::AnswerOffer(sdp) => Action::Session(SessionCommand::AnswerOffer(body_of(sdp))),
+            LegCommand::AnswerOffer(sdp) => {
+                self.is_asked = false;
+                Action::Session(SessionCommand::AnswerOffer(body_of(sdp)))
+            }
             LegCommand::RefuseOffer(refusal) => self.refuse(refusal),
             _ => return None,
         })
@@ -65,7 +75,7 @@ impl Offers {
 
     /// Theirs cannot be served. While ours is out, that is why: they may try again (RFC 3261 §14.2).
     fn refuse(&mut self, refusal: &MediaRefusal) -> Action {
-        self.is_requested = false;
+        (self.is_requested, self.is_asked) = (false, false);
         let answer =
             if self.is_offering { Answer::new(StatusCode::REQUEST_PENDING) } else { refuse(refusal) };
         Action::Session(SessionCommand::RefuseOffer(answer))
@@ -75,7 +85,10 @@ impl Offers {
     pub(super) fn handle_session(&mut self, event: &SessionEvent) -> Option<Action> {
         match event {
             SessionEvent::Offer { body } => Some(match read_sdp(body.as_ref()) {
-                Ok(Some(sdp)) => LegEvent::Offer(sdp).into(),
+                Ok(Some(sdp)) => {
+                    self.is_asked = true;
+                    LegEvent::Offer(sdp).into()
+                }
                 Ok(None) => {
                     self.is_requested = true;
                     LegEvent::OfferRequested.into()

@@ -9,7 +9,7 @@ use crate::base::{CallId, Cause, End, LegId};
 use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
-use crate::sip::{Header, HeaderName, Hop, Reason, Refer};
+use crate::sip::{Header, HeaderName, Hop, NameAddr, Reason, Refer};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +24,20 @@ pub struct Logins {
     pub own: Option<Credentials>,
     /// Of accounts that have a user of their own there, by the account's name: that user stands in From of its calls.
     pub of_accounts: Arc<BTreeMap<String, Login>>,
+    /// The ways that the registrar names for the requests of our users there, the nearest proxy first (RFC 3608).
+    pub service_routes: BTreeMap<String, Vec<NameAddr>>,
+}
+
+impl Logins {
+    /// Route lines of the way that the registrar names for a user, behind those to the proxy that is configured (RFC 3608
+    /// §6.1), which may begin that way itself.
+    fn service_route(&self, user: Option<&str>, known: &[NameAddr]) -> impl Iterator<Item = Header> {
+        let way = user.and_then(|user| self.service_routes.get(user)).map_or(&[][..], Vec::as_slice);
+        let place = |route: &NameAddr| route.uri.sip().map(|uri| (uri.host.clone(), uri.port));
+        let is_known = way.first().zip(known.last()).is_some_and(|(first, last)| place(first) == place(last));
+        let way = if is_known { way.get(1..).unwrap_or_default() } else { way };
+        way.iter().map(|route| Header::new(HeaderName::Route, route.to_string()))
+    }
 }
 
 /// An account's own user at a peer.
@@ -272,6 +286,7 @@ impl OutgoingLeg {
             to: home.to(number),
             headers: home
                 .route_lines()
+                .chain(self.logins.service_route(identity.user.as_deref(), &home.routes))
                 .chain(policy.lines(home, &dial.from, number, &dial.particulars))
                 .chain(transferred)
                 .chain(replaces)
@@ -359,6 +374,25 @@ mod tests {
     }
 
     #[test]
+    fn the_way_that_the_registrar_names_is_preloaded_behind_the_proxy_for_its_own_user_rfc_3608_6_1() {
+        let way = |text: &str| text.split(", ").map(|r| NameAddr::parse(r).unwrap()).collect::<Vec<_>>();
+        let routes = |proxies: &str, ways: &[(&str, &str)]| {
+            let mut l = leg();
+            l.destination.identity.routes = if proxies.is_empty() { Vec::new() } else { way(proxies) };
+            l.logins.service_routes = ways.iter().map(|(user, w)| ((*user).to_owned(), way(w))).collect();
+            let Action::Dial(call) = l.handle_command(dial("600")) else { panic!() };
+            let is_route = |h: &&Header| *h.name() == HeaderName::Route;
+            call.headers.iter().filter(is_route).map(|h| h.value().to_owned()).collect::<Vec<_>>().join(", ")
+        };
+        let two = "<sip:p.example;lr>, <sip:orig@s.example;lr>";
+        assert_eq!(routes("", &[("trunk", two)]), two);
+        assert_eq!(routes("<sip:out.example;lr>", &[("trunk", two)]), format!("<sip:out.example;lr>, {two}"));
+        // the proxy may be the first of them
+        assert_eq!(routes("<sip:p.example;lr>", &[("trunk", two)]), two);
+        assert_eq!(routes("", &[("somebody", two)]), "");
+    }
+
+    #[test]
     fn a_place_where_nobody_can_take_the_call_is_left_for_the_next_rfc_3263_4_3() {
         let mut l = with_others();
         assert_eq!(l.hop(), at(1));
@@ -414,6 +448,7 @@ mod tests {
             q850: None,
             text: None,
             retry_after: None,
+            had_credentials: false,
         })
     }
 

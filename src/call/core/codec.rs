@@ -8,10 +8,12 @@ use super::*;
 impl Call {
     /// A party answers, or offers, codecs of which the other one speaks none: an answer after early media with another codec
     /// (RFC 3261 §13.2.2.4: of another dialog), or a re-INVITE. Where the other one takes offers, what was refused is looked
-    /// at again without regard to its codec, and it is offered the new one afterwards. True when it is so.
+    /// at again without regard to its codec, and it is offered the new one afterwards. So it is with an offer of the party
+    /// that rings, after an announcement with another codec. True when it is so.
     pub(super) fn free_other(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
         let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
-        let is_partner = self.partner.as_ref().is_some_and(|p| p.leg == leg);
+        let is_early = self.partner.is_none() && self.ringing_alone().is_some_and(|p| p.leg == leg);
+        let is_partner = is_early || self.partner.as_ref().is_some_and(|p| p.leg == leg);
         // what the caller offers anew is looked at once the call is answered
         let is_caller = leg == self.caller.party.leg && self.caller.offer.is_none() && self.is_settled();
         if !is_no_codec || self.transfer.is_some() || !(is_partner || is_caller) {
@@ -25,7 +27,7 @@ impl Call {
         let Some(party) = self.party_mut(leg) else { return false };
         let (is_asking, profile) = (party.is_asking, party.profile.media.clone());
         let Some(sdp) = party.description.take() else { return false };
-        if !self.make_partner(leg) {
+        if !is_early && !self.make_partner(leg) {
             return false;
         }
         let stays = &mut self.caller.party;
@@ -69,9 +71,8 @@ impl Call {
     /// The codec of the new party is known: who stays is offered it, if that is another one.
     pub(super) fn change_codec(&mut self, leg: LegId) {
         let stays = &self.caller.party;
-        let Some(new) =
-            self.partner.as_ref().filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some())
-        else {
+        let new = self.partner.as_ref().or_else(|| self.ringing_alone());
+        let Some(new) = new.filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some()) else {
             return;
         };
         if new.codec == stays.codec {
@@ -83,8 +84,19 @@ impl Call {
             if let Some(party) = self.party_mut(stays) {
                 party.is_offer_due = true;
             }
-            self.offer_if_due(stays);
+            match self.partner {
+                Some(_) => self.offer_if_due(stays),
+                // a caller that does not take it yet gets it with the answer
+                None => self.offer(stays),
+            }
         }
+    }
+
+    /// The one party that rings and has media already.
+    fn ringing_alone(&self) -> Option<&Party> {
+        let [callee] = self.callees.as_slice() else { return None };
+        let party = callee.party.as_ref().filter(|p| p.is_negotiated && self.bridged == Some(p.leg))?;
+        (callee.progress == Progress::Dialed && self.caller.offer.is_none()).then_some(party)
     }
 
     /// Who stays does not take the codec of the new party, and the two hear nothing of each other: the end. True when it

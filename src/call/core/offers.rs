@@ -49,7 +49,10 @@ impl Call {
         if self.party_mut(leg).is_none_or(|p| !p.is_asked) {
             return;
         }
-        if is_first {
+        if is_first && self.state != State::Active {
+            self.caller.answer = Some(sdp.clone());
+            self.tell(leg, LegCommand::Progress { answer: Some(sdp) });
+        } else if is_first {
             self.caller.answer = Some(sdp.clone());
             self.answer_caller(Some(sdp));
         } else {
@@ -101,6 +104,9 @@ impl Call {
                 && std::mem::take(&mut party.is_asking)
             {
                 // an offer of its own before it answered
+                if self.transfer.is_none() {
+                    self.bind_codec();
+                }
                 return self.tell(leg, LegCommand::RefuseOffer(refusal));
             }
             return self.give_up(now, leg, refusal.cause(), false);
@@ -140,16 +146,38 @@ impl Call {
         party.is_holding = is_holding;
         self.outputs.push_back(Output::Note(Note::Hold(leg, is_holding)));
         self.media(MediaCommand::Hold(leg, is_holding));
-        // before the answer, the first offer or answer says it
-        if self.state == State::Active
-            && let Some(other) = self.other(leg)
-            && let Some(party) = self.party_mut(other).filter(|p| p.profile.takes_reoffer)
-        {
-            if party.is_asked || party.is_asking {
-                party.is_offer_due = true;
-            } else {
-                self.offer(other);
-            }
+        let is_active = self.state == State::Active;
+        let Some(other) = self.other(leg) else { return };
+        let Some(party) = self.party_mut(other).filter(|p| p.profile.takes_reoffer) else { return };
+        if party.is_asked || party.is_asking {
+            party.is_offer_due = true;
+        } else if is_active || party.is_negotiated {
+            self.offer(other);
+        }
+        // before that, the first offer or answer says it
+    }
+
+    /// An offer of ours was refused before the leg is answered: it comes again after that. True when it is so.
+    pub(super) fn put_off(&mut self, leg: LegId) -> bool {
+        let is_early = !self.is_answered(leg);
+        if let Some(party) = self.party_mut(leg).filter(|_| is_early) {
+            party.is_offer_due = true;
+        }
+        is_early
+    }
+
+    /// Whether a leg is beyond its ringing.
+    fn is_answered(&self, leg: LegId) -> bool {
+        self.state == State::Active && (leg != self.caller.party.leg || self.caller.is_answered)
+    }
+
+    /// The caller made no offer, and takes ours before the answer.
+    pub(super) fn offer_early(&mut self, least: EarlyOffer) {
+        let caller = &self.caller;
+        let takes_it = caller.incoming.early_offer == EarlyOffer::Needed
+            || caller.incoming.early_offer == EarlyOffer::Possible && least == EarlyOffer::Possible;
+        if takes_it && caller.party.profile.takes_offer && caller.is_unanswered() && !caller.party.is_asked {
+            self.offer(caller.party.leg);
         }
     }
 
@@ -163,6 +191,7 @@ impl Call {
                 self.media(MediaCommand::AcceptOffer { leg, profile, sdp });
             }
         } else {
+            self.offer_early(EarlyOffer::Possible);
             let answer = self.caller.answer.clone();
             self.tell(leg, LegCommand::Progress { answer });
         }
@@ -179,7 +208,9 @@ impl Call {
     }
 
     pub(super) fn offer_if_due(&mut self, leg: LegId) {
-        if self.party_mut(leg).is_some_and(|p| p.is_offer_due && !p.is_asked && !p.is_asking) {
+        if self.is_answered(leg)
+            && self.party_mut(leg).is_some_and(|p| p.is_offer_due && !p.is_asked && !p.is_asking)
+        {
             self.offer(leg);
         }
     }

@@ -21,6 +21,8 @@ impl Call {
         self.tell(self.caller.party.leg, LegCommand::Answer { answer });
         if let Some(Parting { leg, end, .. }) = self.parting.take() {
             self.end(end, Some(leg));
+        } else {
+            self.offer_if_due(self.caller.party.leg);
         }
     }
 

@@ -97,6 +97,10 @@ impl Call {
 
     /// What was to come in the place of the partner does not: the two go on, or who stays is alone.
     pub(super) fn go_on_alone(&mut self, cause: Cause) {
+        // those that ring go on ringing
+        if self.state == State::Trying {
+            return;
+        }
         match self.partner.as_ref().map(|p| p.leg) {
             Some(partner) => self.bridge(partner),
             None => self.end(cause, None),
@@ -120,10 +124,17 @@ impl Call {
         }
     }
 
-    /// Another leg takes the place of one of the two parties; its id. None when the call is not in a state for it, or
-    /// has no such leg.
+    /// Another leg takes the place of one of the two parties; its id. In the place of one that rings it answers the call
+    /// (a pick-up), in the place of who has such a call placed it waits in its stead. None when the call is not in a state
+    /// for it, or has no such leg.
     pub fn replace(&mut self, old: LegId, mut incoming: Incoming) -> Option<LegId> {
-        if !self.is_settled() || !self.make_partner(old) {
+        if self.joining.is_some() || self.parting.is_some() {
+            return None;
+        }
+        if self.state == State::Trying && old == self.caller.party.leg {
+            return self.replace_caller(incoming);
+        }
+        if !self.is_rung(old) && !(self.is_settled() && self.make_partner(old)) {
             return None;
         }
         let leg = self.new_leg()?;
@@ -146,14 +157,50 @@ impl Call {
     /// The leg that joins is answered, and the one whose place it takes leaves.
     pub(super) fn join(&mut self, answer: Option<Box<SessionDescription>>) {
         let Some(party) = self.joining.take() else { return };
-        let leg = party.leg;
+        let (leg, is_asked) = (party.leg, party.is_asked);
         self.tell(leg, LegCommand::Answer { answer });
+        if self.is_trying() {
+            // it picks the call up, and those that ring hear that it was answered elsewhere
+            let target = Target { edge: "", name: String::new(), number: String::new(), place: None };
+            self.callees.push(Callee { leg, target, progress: Progress::Dialed, party: Some(party) });
+            self.handle_answered(leg, Answered::Nothing);
+            // an offer of ours that came with the answer has none yet
+            self.party_mut(leg).into_iter().for_each(|party| party.is_asked = is_asked);
+            return;
+        }
         let before = self.partner.replace(party);
         self.bridge(leg);
         self.media(MediaCommand::Expect(leg));
         if let Some(before) = before {
             self.leave(&before);
         }
+    }
+
+    /// Who has placed a call that nobody has answered is replaced by another one, who waits in its stead.
+    fn replace_caller(&mut self, mut incoming: Incoming) -> Option<LegId> {
+        // a look at its offer is still under way, and somebody may wait for that
+        if self.caller.is_unchecked {
+            return None;
+        }
+        let leg = self.new_leg()?;
+        let party = Party::new(leg, incoming.profile.clone(), incoming.from.clone());
+        let before = std::mem::replace(&mut self.caller.party, party);
+        self.outputs.push_back(Output::Note(Note::Replaced(leg, before.leg)));
+        self.caller.offer = incoming.offer.take();
+        (self.caller.answer, self.caller.early) = (None, None);
+        incoming.to = std::mem::take(&mut self.caller.incoming.to);
+        incoming.ring_timeout = self.caller.incoming.ring_timeout;
+        self.caller.incoming = incoming;
+        let rung = self.bridged.take();
+        rung.into_iter().for_each(|rung| self.bridge(rung));
+        self.leave(&before);
+        if self.is_ringing {
+            self.tell(leg, LegCommand::Ring);
+        }
+        if rung.and_then(|rung| self.party(rung)).is_some_and(|party| party.is_negotiated) {
+            self.answer_caller_media();
+        }
+        Some(leg)
     }
 
     fn leave(&mut self, party: &Party) {

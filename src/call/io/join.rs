@@ -7,7 +7,7 @@
 
 use super::{Dialer, Inner, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::base::Cause;
-use crate::call::leg::{Answered, Incoming, LegCommand, LegEvent, LegProfile};
+use crate::call::leg::{Answered, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile};
 use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile};
 use crate::call::route::Target;
 use async_trait::async_trait;
@@ -37,6 +37,7 @@ impl Dialer for Joiner {
                 to: String::new(),
                 offer: dial.offer,
                 profile: profile(),
+                early_offer: EarlyOffer::No,
                 ring_timeout: None,
                 hops: dial.hops,
             };
@@ -106,12 +107,12 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::AnswerOffer(sdp) => LegEvent::OfferAnswered(sdp),
         LegCommand::RefuseOffer(refusal) => LegEvent::OfferRefused(refusal.cause()),
         LegCommand::Hangup(end) => LegEvent::Ended(end),
-        // both talk already, keys go with the media, and its state is that of a loop
-        LegCommand::Dial(_)
-        | LegCommand::Ring
-        | LegCommand::Progress { .. }
-        | LegCommand::MediaState(_)
-        | LegCommand::Dtmf(_)
-        | LegCommand::Notify(_) => return None,
+        // of a call that nobody has answered yet
+        LegCommand::Ring => LegEvent::Ringing,
+        LegCommand::Progress { answer } => LegEvent::Progress { answer },
+        // keys go with the media, and its state is that of a loop
+        LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {
+            return None;
+        }
     })
 }

@@ -3,7 +3,7 @@
 use super::session::{Extension, LocalLeg, Output};
 use crate::base::Cause;
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
-use crate::call::leg::{Incoming, LegCommand, LegProfile, Particulars, Party};
+use crate::call::leg::{EarlyOffer, Incoming, LegCommand, LegProfile, Particulars, Party};
 use crate::call::port::{Application, MediaProfile};
 use crate::call::route::{Source, Target};
 use crate::edge::contract::EdgeContext;
@@ -41,6 +41,7 @@ impl Desk {
             to: number.clone(),
             offer: None,
             profile: profile(Application::Echo),
+            early_offer: EarlyOffer::No,
             ring_timeout: Some(RING),
             hops: crate::call::leg::HOPS,
         };

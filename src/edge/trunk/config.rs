@@ -1,15 +1,20 @@
 //! `[trunk.…]`.
 
 mod access;
+mod claims;
 mod external;
 mod intervals;
 mod media;
 mod places;
 mod policy;
+mod raw;
 
 pub(super) use access::Access;
 pub use access::hash_lines;
 pub(super) use places::Place;
+
+use claims::Claim;
+use raw::{KNOWN, Raw};
 
 use super::branches::Ring;
 use super::inbound::Bindings;
@@ -25,12 +30,10 @@ use crate::call::port::HoldMusic;
 use crate::edge::contract::{EdgeContext, Pbx, Prepared};
 use crate::net::dns::Way;
 use crate::sip::session::TimerRules;
-use crate::sip::{TlsPeer, Transport};
+use crate::sip::{NameAddr, TlsPeer, Transport};
 use crate::ua::Policy;
-use serde::Deserialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -100,6 +103,8 @@ pub(super) struct Trunk {
     /// The places that it registered at where nobody answered lately, by [`Binding::id`](crate::sip::registrar::Binding::id).
     /// Clones share it.
     away: Arc<Mutex<BTreeSet<u64>>>,
+    /// The ways that its registrar names for the requests of our users there (RFC 3608). Clones share it.
+    service_routes: Arc<Mutex<BTreeMap<String, Vec<NameAddr>>>>,
 }
 
 impl Trunk {
@@ -141,6 +146,11 @@ impl Trunk {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The ways of the requests of our users there.
+    pub(super) fn service_routes(&self) -> MutexGuard<'_, BTreeMap<String, Vec<NameAddr>>> {
+        self.service_routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The first of the places that requests go to.
     pub(super) fn nearest(&self) -> Option<&Place> {
         self.proxy.iter().chain(&self.places).next()
@@ -177,136 +187,25 @@ struct Trunks {
     legs: Legs,
 }
 
-#[derive(Deserialize)]
-struct Raw {
-    host: Option<String>,
-    hosts: Option<Vec<String>>,
-    proxy: Option<String>,
-    failover_after: Option<String>,
-    external: Option<serde_json::Value>,
-    user: Option<String>,
-    password: Option<Secret>,
-    password_file: Option<PathBuf>,
-    realm: Option<String>,
-    codecs: Option<Vec<String>>,
-    media_encryption: Option<String>,
-    avpf: Option<bool>,
-    symmetric: Option<bool>,
-    caller_id: Option<String>,
-    diversion: Option<String>,
-    pass_headers: Option<Vec<String>>,
-    rewrite_callers_in: Option<Vec<String>>,
-    rewrite_callers_out: Option<Vec<String>>,
-    inbound: Option<String>,
-    inbound_user: Option<String>,
-    inbound_password: Option<Secret>,
-    inbound_password_file: Option<PathBuf>,
-    inbound_ha1_md5: Option<Secret>,
-    inbound_ha1_sha256: Option<Secret>,
-    inbound_ha1_sha512_256: Option<Secret>,
-    inbound_networks: Option<Vec<String>>,
-    digest: Option<Vec<String>>,
-    hold_music: Option<String>,
-    trusted: Option<bool>,
-    transport: Option<String>,
-    tls_ca: Option<PathBuf>,
-    tls_name: Option<String>,
-    sips: Option<bool>,
-    register: Option<serde_json::Value>,
-    register_expires: Option<String>,
-    ring: Option<String>,
-    ring_each: Option<String>,
-    qualify: Option<String>,
-    session_timers: Option<String>,
-    session_expires: Option<String>,
-    dialog_keepalive: Option<String>,
-    dtmf: Option<String>,
-    transfers: Option<bool>,
-    redirects: Option<String>,
-}
-
-const KNOWN: &[&str] = &[
-    "host",
-    "hosts",
-    "proxy",
-    "failover_after",
-    "external",
-    "user",
-    "password",
-    "password_file",
-    "realm",
-    "codecs",
-    "media_encryption",
-    "avpf",
-    "symmetric",
-    "caller_id",
-    "diversion",
-    "pass_headers",
-    "rewrite_callers_in",
-    "rewrite_callers_out",
-    "inbound",
-    "inbound_user",
-    "inbound_password",
-    "inbound_password_file",
-    "inbound_ha1_md5",
-    "inbound_ha1_sha256",
-    "inbound_ha1_sha512_256",
-    "inbound_networks",
-    "digest",
-    "hold_music",
-    "trusted",
-    "transport",
-    "tls_ca",
-    "tls_name",
-    "sips",
-    "register",
-    "register_expires",
-    "ring",
-    "ring_each",
-    "qualify",
-    "session_timers",
-    "session_expires",
-    "dialog_keepalive",
-    "dtmf",
-    "transfers",
-    "redirects",
-];
-
 pub(super) fn prepare(sections: &[Section]) -> Result<Box<dyn Prepared>, Vec<Fault>> {
     let mut trunks = Vec::new();
     let mut faults = Vec::new();
+    let mut claims: Vec<Claim> = Vec::new();
     for section in sections {
         match read(section) {
-            Ok(trunk) => {
-                faults.extend(trunks.iter().find_map(|other| conflict(section, &trunk, other)));
-                trunks.push(Arc::new(trunk));
-            }
+            Ok(trunk) => trunks.push(Arc::new(trunk)),
             Err(more) => faults.extend(more),
+        }
+        // also of those that have other faults: all is told in one go
+        if let Some(claim) = Claim::read(section) {
+            faults.extend(claims.iter().find_map(|other| claim.conflict(section, other)));
+            claims.push(claim);
         }
     }
     if faults.is_empty() {
         Ok(Box::new(Trunks { trunks, bindings: Bindings::default(), legs: Legs::default() }))
     } else {
         Err(faults)
-    }
-}
-
-/// Two trunks must be told from each other by what a caller proves.
-fn conflict(section: &Section, trunk: &Trunk, other: &Arc<Trunk>) -> Option<Fault> {
-    match (&trunk.access, &other.access) {
-        (Access::Digest { user, .. }, Access::Digest { user: theirs, .. }) if user == theirs => {
-            let remedy = format!("trunk.{} has the same user; give each trunk its own", other.name);
-            Some(section.fault("inbound_user", remedy))
-        }
-        // two trunks to one PBX are no mistake: unless they say otherwise, its calls are the first one's
-        (Access::Address(ours), Access::Address(theirs)) if trunk.has_own_access && other.has_own_access => {
-            let shared = ours.iter().find_map(|n| Some((n, theirs.iter().find(|t| t.overlaps(n))?)));
-            shared.map(|(n, t)| {
-                let remedy = format!("{n} overlaps {t} of trunk.{}; let one of them use digest", other.name);
-                section.fault("inbound_networks", remedy)
-            })
-        }
-        _ => None,
     }
 }
 
@@ -415,6 +314,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             lookups: Arc::default(),
             refusals: Arc::default(),
             away: Arc::default(),
+            service_routes: Arc::default(),
         })
     } else {
         Err(faults)

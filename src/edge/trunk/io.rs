@@ -21,7 +21,7 @@ use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
 use crate::sdp::SessionDescription;
-use crate::sip::digest::Credentials;
+use crate::sip::digest::{Credentials, DigestError};
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
@@ -134,7 +134,8 @@ impl Dialer for TrunkDialer {
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
         let of_accounts = self.lines.get(&trunk.name).cloned().unwrap_or_default();
-        let logins = Logins { own: trunk.credentials(), of_accounts };
+        let service_routes = trunk.service_routes().clone();
+        let logins = Logins { own: trunk.credentials(), of_accounts, service_routes };
         let outgoing = OutgoingLeg::new(destination, others, logins, trunk.is_symmetric, trunk.timers, terms);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
         tokio::spawn(run(here, trunk, outgoing, leg, inbox));
@@ -237,23 +238,29 @@ struct Here {
 }
 
 impl Here {
-    /// The leg of this trunk whose dialog a Replaces names.
+    /// The leg of this trunk that an INVITE with Replaces takes the place of.
     ///
     /// # Errors
-    /// What an INVITE with it hears (RFC 3891 §3). A call of another trunk is none that this one may know of; one that
-    /// is not answered yet cannot be taken over here.
+    /// What the INVITE hears (RFC 3891 §3): of the calls that nobody has answered, those that we have placed can be picked
+    /// up. A call of another trunk is none that this one may know of.
     async fn find(&self, replaces: &Replaces) -> Result<(CallId, LegId), StatusCode> {
-        match self.sip.find(replaces.clone()).await {
-            Replaced::Unknown | Replaced::Early => Err(StatusCode::NO_SUCH_CALL),
+        let token = match self.sip.find(replaces.clone()).await {
+            Replaced::Unknown | Replaced::Ringing { is_ours: false, .. } => Err(StatusCode::NO_SUCH_CALL),
             Replaced::Over => Err(StatusCode::DECLINE),
             Replaced::Talking(_) if replaces.is_early_only => Err(StatusCode::BUSY_HERE),
-            Replaced::Talking(token) => self.legs.get(token, &self.trunk).ok_or(StatusCode::NO_SUCH_CALL),
-        }
+            Replaced::Talking(token) | Replaced::Ringing { call: token, .. } => Ok(token),
+        }?;
+        self.legs.get(token, &self.trunk).ok_or(StatusCode::NO_SUCH_CALL)
     }
 
-    /// The leg of this trunk that a REFER wants replaced.
+    /// The leg of this trunk that a REFER wants replaced. It may be one of a call that rings here, for no INVITE is made of
+    /// it: who is transferred waits in the stead of who called.
     async fn named(&self, refer: &Refer) -> Option<(CallId, LegId)> {
-        self.find(refer.replaces.as_ref()?).await.ok()
+        let replaces = refer.replaces.as_ref()?;
+        match self.sip.find(replaces.clone()).await {
+            Replaced::Ringing { call, .. } => self.legs.get(call, &self.trunk),
+            _ => self.find(replaces).await.ok(),
+        }
     }
 }
 
@@ -586,7 +593,11 @@ fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event: &SessionE
     let Some(why) = refused else { return trunk.refusals().taken(user) };
     if trunk.refusals().refused(Instant::now(), user, &why) {
         let user = user.unwrap_or("(none)");
-        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "the trunk's PBX does not take our login: such calls fail");
+        let what = match why {
+            DigestError::Forbidden => "the trunk's PBX forbids a call of our login",
+            _ => "the trunk's PBX does not take our login: such calls fail",
+        };
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "{what}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which of our logins a trunk's PBX refuses, so that a busy trunk does not say it with every call. Pure: it is told the
 //! time.
 
+use crate::sip::StatusCode;
 use crate::sip::digest::DigestError;
 use crate::sip::session::CallFailure;
 use std::collections::BTreeMap;
@@ -24,9 +25,10 @@ impl Refusals {
         !is_known
     }
 
-    /// A call of this user was not refused for that.
+    /// A call of this user was not refused for that. What was forbidden may have been the number alone, so that the next
+    /// such call is no news.
     pub(super) fn taken(&mut self, user: Option<&str>) {
-        self.0.retain(|refused, _| refused.as_deref() != user);
+        self.0.retain(|refused, (why, _)| refused.as_deref() != user || *why == DigestError::Forbidden);
     }
 }
 
@@ -37,6 +39,9 @@ pub(super) fn of_call(failure: &CallFailure, user: Option<&str>) -> Option<Diges
         CallFailure::Status { status, .. } if matches!(status.code(), 401 | 407) => {
             Some(if user.is_none() { DigestError::NoCredentials } else { DigestError::Refused })
         }
+        CallFailure::Status { status: StatusCode::FORBIDDEN, had_credentials: true, .. } => {
+            Some(DigestError::Forbidden)
+        }
         _ => None,
     }
 }
@@ -44,7 +49,6 @@ pub(super) fn of_call(failure: &CallFailure, user: Option<&str>) -> Option<Diges
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sip::StatusCode;
 
     #[test]
     fn a_login_that_is_refused_is_told_of_once_and_again_when_that_changes_or_lasts() {
@@ -57,22 +61,31 @@ mod tests {
         assert!(heard(Duration::from_secs(2), Some("edge"), &other));
         assert!(!heard(REMIND, Some("edge"), &other));
         assert!(heard(Duration::from_secs(2) + REMIND, Some("edge"), &other));
+        let forbidden = DigestError::Forbidden;
+        assert!(refusals.refused(t0, Some("barred"), &forbidden));
+        refusals.taken(Some("barred"));
+        assert!(!refusals.refused(t0, Some("barred"), &forbidden), "other numbers may be called");
         refusals.taken(Some("edge"));
         assert!(refusals.refused(t0 + REMIND * 2, Some("edge"), &other));
     }
 
     #[test]
     fn a_challenge_that_nobody_can_answer_is_such_a_failure_and_a_busy_telephone_is_none() {
-        let status = |code| CallFailure::Status {
+        let with = |code, had_credentials| CallFailure::Status {
             status: StatusCode::new(code).unwrap(),
             phrase: String::new(),
             q850: None,
             text: None,
             retry_after: None,
+            had_credentials,
         };
+        let status = |code| with(code, false);
         assert_eq!(of_call(&status(401), None), Some(DigestError::NoCredentials));
         assert_eq!(of_call(&status(407), Some("edge")), Some(DigestError::Refused));
         assert_eq!(of_call(&status(486), None), None);
+        // of a call that was not challenged it says nothing of the login
+        assert_eq!(of_call(&status(403), Some("edge")), None);
+        assert_eq!(of_call(&with(403, true), Some("edge")), Some(DigestError::Forbidden));
         let why = DigestError::OtherRealm("r".into());
         assert_eq!(of_call(&CallFailure::Credentials(why.clone()), Some("edge")), Some(why));
     }

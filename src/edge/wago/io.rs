@@ -10,7 +10,7 @@ use super::session::WagoCall;
 use super::wire::{self, ApiError};
 use crate::base::{CallId, Cause};
 use crate::call::io::LEG_COMMANDS;
-use crate::call::leg::{Answered, Incoming, LegEvent, Particulars, Party};
+use crate::call::leg::{Answered, EarlyOffer, Incoming, LegEvent, Particulars, Party};
 use crate::call::route::{RouteDecision, RouteQuery, Router as _, Source};
 use crate::edge::contract::EdgeContext;
 use crate::http::{Visitor, json_answer, problem, problem_for_now, read_body};
@@ -224,6 +224,7 @@ impl Wago {
             to: request.number.clone(),
             offer: None,
             profile: self.lines.profile(account.name()),
+            early_offer: EarlyOffer::No,
             ring_timeout: request.timeout,
             hops: crate::call::leg::HOPS,
         };

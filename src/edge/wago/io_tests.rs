@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::{Cause, Digit, Secret, Section, Seed, Services};
 use crate::call::io::{Switch, SwitchParts};
-use crate::call::leg::{LegCommand, LegProfile};
+use crate::call::leg::{EarlyOffer, LegCommand, LegProfile};
 use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort, MediaProfile};
 use crate::call::route::{Place, Router as RouteTable, Step};
 use crate::edge::wago::config;
@@ -136,6 +136,7 @@ impl World {
                 takes_keys: false,
                 account: None,
             },
+            early_offer: EarlyOffer::No,
             ring_timeout: None,
             hops: crate::call::leg::HOPS,
         };

@@ -16,7 +16,7 @@ use crate::base::{CallId, Cause, LegId, Seed, StreamId};
 use crate::call::port::{
     Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
 };
-use crate::media::session::{OwnOrigin, label};
+use crate::media::session::{OwnOrigin, PTIME, label};
 use crate::media::stats::StreamStats;
 use crate::media::stream::{OwnSource, PeerInlet};
 use crate::media::tone::Program;
@@ -54,6 +54,8 @@ struct Leg {
     plain: Option<Plain>,
     /// The codecs of a caller's offer that waits for its answer, as far as the leg may speak them; none: not known.
     described: Vec<Codec>,
+    /// How much sound it wants in a packet, in milliseconds.
+    ptime: Option<u16>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
     /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]).
@@ -381,6 +383,13 @@ impl Controller {
         application.or_else(offered).or_else(described).unwrap_or_else(|| Codec::ALL.to_vec())
     }
 
+    /// How much sound the leg beside wants in a packet, in milliseconds: what this one is told to send goes there as it comes.
+    fn ptime_beside(&self, leg: LegId) -> u16 {
+        let partner = self.partner_of(leg);
+        let beside = self.legs.iter().find(|l| Some(l.id) == partner);
+        beside.and_then(|l| l.ptime).unwrap_or(PTIME)
+    }
+
     /// Whether the leg beside was offered several codecs and has yet to choose.
     fn is_undecided_beside(&self, leg: LegId) -> bool {
         let partner = self.partner_of(leg);
@@ -401,6 +410,7 @@ impl Controller {
             hold_music: HoldMusic::Silence,
             plain: None,
             described: Vec::new(),
+            ptime: None,
             is_expected: false,
             free: None,
             codecs: Vec::new(),

@@ -11,6 +11,11 @@ use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
 use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
 use std::net::{IpAddr, SocketAddr};
 
+/// How much sound is in a packet where nobody says otherwise, in milliseconds (RFC 3551 §4.2); what we make ourselves is.
+pub const PTIME: u16 = 20;
+/// What is passed on of such wishes.
+const PTIMES: std::ops::RangeInclusive<u16> = 5..=120;
+
 /// What a leg may be protected by.
 #[derive(Debug, Clone, Copy)]
 pub struct PlainRules<'a> {
@@ -95,6 +100,8 @@ pub struct PlainRemote {
     pub protocol: String,
     /// The codecs that it could speak, in our order.
     pub codecs: Vec<Codec>,
+    /// How much sound it wants in a packet, in milliseconds; none: it does not say.
+    pub ptime: Option<u16>,
     section: usize,
     event: Option<EventFormat>,
     fmtp: Option<String>,
@@ -125,6 +132,7 @@ pub struct PlainOffer {
     security: OwnSecurity,
     /// An answer in clear will do.
     is_optional: bool,
+    ptime: u16,
 }
 
 impl PlainOffer {
@@ -138,6 +146,7 @@ impl PlainOffer {
             protocol: "RTP/AVP".to_owned(),
             security: OwnSecurity::Clear,
             is_optional: false,
+            ptime: PTIME,
         }
     }
 
@@ -151,6 +160,7 @@ impl PlainOffer {
             protocol: "RTP/AVP".to_owned(),
             security: OwnSecurity::Clear,
             is_optional: false,
+            ptime: PTIME,
         }
     }
 
@@ -166,6 +176,13 @@ impl PlainOffer {
     #[must_use]
     pub const fn with_direction(mut self, direction: Direction) -> Self {
         self.direction = direction;
+        self
+    }
+
+    /// The same, with so much sound wanted in a packet, in milliseconds.
+    #[must_use]
+    pub const fn with_ptime(mut self, ptime: u16) -> Self {
+        self.ptime = ptime;
         self
     }
 
@@ -207,7 +224,7 @@ pub fn offer_plain(offer: &PlainOffer, rtp: SocketAddr, origin: &mut OwnOrigin) 
         describe_event(&mut media, event);
     }
     offer.security.describe(&mut media);
-    media.attributes.push(Attribute::new("ptime", "20"));
+    media.attributes.push(Attribute::new("ptime", offer.ptime.to_string()));
     media.attributes.push(Attribute::flag(offer.direction.name()));
     let mut sdp = empty();
     sdp.connection = Some(rtp.ip());
@@ -245,6 +262,7 @@ pub fn read_plain_answer(
         security,
         protocol: media.protocol.clone(),
         codecs: vec![codec],
+        ptime: ptime_of(media),
         section,
         event: event_out,
         fmtp: None,
@@ -399,13 +417,25 @@ pub fn read_plain_offer(
         security,
         protocol: media.protocol.clone(),
         codecs: wanted.iter().copied().filter(|c| codecs.iter().any(|line| is_codec(line, *c))).collect(),
+        ptime: ptime_of(media),
         section,
         event,
         fmtp: line.fmtp.clone(),
     })
 }
 
-/// Our answer to the offer of a plain leg, which reaches us at `rtp`; `is_held`: the other leg holds the call, so that nothing is wanted of this one.
+/// How much sound a section wants in a packet, in milliseconds (RFC 8866 §6.4), as long as that is an amount that anybody
+/// sends.
+fn ptime_of(media: &Media) -> Option<u16> {
+    let value = |name| media.value(name).and_then(|v| v.trim().parse::<u16>().ok());
+    let longest = value("maxptime");
+    let wanted = value("ptime").or_else(|| longest.map(|longest| longest.min(PTIME)))?;
+    let wanted = wanted.min(longest.unwrap_or(wanted));
+    PTIMES.contains(&wanted).then_some(wanted)
+}
+
+/// Our answer to the offer of a plain leg, which reaches us at `rtp`; `is_held`: the other leg holds the call, so that
+/// nothing is wanted of this one; `ptime`: so much sound is wanted in a packet, in milliseconds.
 #[must_use]
 pub fn answer_plain(
     sdp: &SessionDescription,
@@ -413,6 +443,7 @@ pub fn answer_plain(
     is_held: bool,
     security: &OwnSecurity,
     rtp: SocketAddr,
+    ptime: u16,
     origin: &mut OwnOrigin,
 ) -> SessionDescription {
     let mut answer = empty();
@@ -423,7 +454,7 @@ pub fn answer_plain(
     media.attributes.clear();
     describe_codec(media, &remote.format, remote.event, remote.fmtp.as_deref());
     security.describe(media);
-    media.attributes.push(Attribute::new("ptime", "20"));
+    media.attributes.push(Attribute::new("ptime", ptime.to_string()));
     let direction = sdp.media.get(remote.section).map_or(Direction::SendRecv, |m| sdp.direction_of(m));
     let direction = match direction.reversed() {
         // RFC 3264 §8.4: to a null address neither RTP nor RTCP is sent, whatever the direction beside it says

@@ -54,7 +54,8 @@ fn an_encrypted_offer_is_taken_by_its_line_and_answered_with_that_tag_and_our_ke
     assert_eq!(tag_of(&remote), Some(4));
     let line = OwnCrypto::random(4, SrtpProfile::AesCm128HmacSha1_80, &mut Seed::from_number(1));
     let security = OwnSecurity::Sdes(vec![line.clone()]);
-    let answer = answer_plain(&pbx(&sections), &remote, false, &security, ours(), &mut OwnOrigin::new(1));
+    let answer =
+        answer_plain(&pbx(&sections), &remote, false, &security, ours(), PTIME, &mut OwnOrigin::new(1));
     assert_eq!((answer.media[0].protocol.as_str(), answer.media[0].port), ("RTP/SAVP", 40_000));
     let lines = answer.media[0].cryptos();
     assert_eq!((lines.len(), lines[0].tag, lines[0].suite.as_str()), (1, 4, "AES_CM_128_HMAC_SHA1_80"));

@@ -22,7 +22,7 @@ fn answer_clear(
     rtp: SocketAddr,
     origin: &mut OwnOrigin,
 ) -> SessionDescription {
-    answer_plain(sdp, remote, is_held, &OwnSecurity::Clear, rtp, origin)
+    answer_plain(sdp, remote, is_held, &OwnSecurity::Clear, rtp, PTIME, origin)
 }
 
 /// The audio and video of a Chromium, shortened to what is read.
@@ -385,4 +385,27 @@ fn a_later_offer_of_ours_keeps_every_section_in_its_place_rfc_3264_8() {
     assert_eq!(remote.rtp, Some("192.0.2.4:4002".parse().unwrap()));
     // a first offer has one section
     assert_eq!(offer_plain(&PlainOffer::first(&[Codec::Pcmu]), rtp, &mut OwnOrigin::new(9)).media.len(), 1);
+}
+
+#[test]
+fn how_much_sound_a_packet_is_to_have_is_read_and_never_more_than_the_longest_rfc_8866_6_4() {
+    let read = |lines: &str| {
+        let sdp = SessionDescription::parse(&PBX.replace("a=ptime:20\n", lines)).unwrap();
+        let rules = PlainRules { encryption: Encryption::Off, profiles: &[] };
+        read_plain_offer(&sdp, &[Codec::Pcma], rules).unwrap().ptime
+    };
+    for (lines, expected) in [
+        ("", None),
+        ("a=ptime:30\n", Some(30)),
+        ("a=maxptime:10\n", Some(10)),
+        ("a=maxptime:150\n", Some(20)),
+        ("a=ptime:30\na=maxptime:20\n", Some(20)),
+        ("a=ptime:0\n", None),
+        ("a=ptime:9999\n", None),
+        ("a=ptime:x\n", None),
+    ] {
+        assert_eq!(read(lines), expected, "{lines}");
+    }
+    let offer = PlainOffer::first(&[Codec::Pcma]).with_ptime(30);
+    assert_eq!(offer_plain(&offer, ours(), &mut OwnOrigin::new(1)).media[0].value("ptime"), Some("30"));
 }

@@ -461,13 +461,13 @@ impl Owner {
                 }
             }
             Command::Find { replaces, reply } => {
+                let token = |session| self.calls.get(&session).map(|call| call.token);
                 let found = match self.endpoint.find(&replaces) {
-                    Replaced::Talking(session) => match self.calls.get(&session) {
-                        Some(call) => Replaced::Talking(call.token),
-                        None => Replaced::Over,
-                    },
+                    Replaced::Talking(session) => token(session).map_or(Replaced::Over, Replaced::Talking),
+                    Replaced::Ringing { call, is_ours } => {
+                        token(call).map_or(Replaced::Over, |call| Replaced::Ringing { call, is_ours })
+                    }
                     Replaced::Unknown => Replaced::Unknown,
-                    Replaced::Early => Replaced::Early,
                     Replaced::Over => Replaced::Over,
                 };
                 let _ = reply.send(found);

@@ -18,6 +18,7 @@ use super::super::{Flow, Hop, Limits, Message, parse};
 use super::outbox::{Outbox, Refused, WRITE_TIMEOUT, Waiting, outbox, write_all};
 use super::owner::{Feed, Inbound};
 use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
+use crate::base::Seldom;
 use crate::net::guard::{Guard, GuardConfig};
 use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
@@ -56,6 +57,8 @@ const MAX_OWN: usize = 256;
 const BACKLOG: i32 = 1_024;
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often the log hears of failed accepts.
+const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
 /// Why a handshake that was not done in time is given up.
 const TOO_SLOW: &str = "it did not complete the handshake in time: is that its TLS port?";
 /// Bytes read at once.
@@ -563,6 +566,7 @@ impl Drop for Place {
 }
 
 async fn accept(streams: Streams, listener: TcpListener, acceptor: Option<Acceptor>) {
+    let mut failures = Seldom::new(FAILURE_INTERVAL);
     loop {
         let accepted = tokio::select! {
             () = streams.stop.cancelled() => return,
@@ -579,7 +583,9 @@ async fn accept(streams: Streams, listener: TcpListener, acceptor: Option<Accept
                 });
             }
             Err(error) => {
-                warn!(%error, "cannot take a SIP connection");
+                if let Some(times) = failures.happened(Instant::now()) {
+                    warn!(%error, times, "cannot take a SIP connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -75,6 +75,7 @@ enum Order {
 pub struct RegistrationHandle {
     orders: mpsc::Sender<Order>,
     state: watch::Receiver<RegisterState>,
+    service_route: watch::Receiver<Vec<NameAddr>>,
 }
 
 impl RegistrationHandle {
@@ -82,6 +83,12 @@ impl RegistrationHandle {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<RegisterState> {
         self.state.clone()
+    }
+
+    /// The way that the registrar wants our requests to go, now and later (RFC 3608); empty: no special one.
+    #[must_use]
+    pub fn service_route(&self) -> watch::Receiver<Vec<NameAddr>> {
+        self.service_route.clone()
     }
 
     /// Registers now: the registrar came back and may have forgotten us.
@@ -113,9 +120,11 @@ impl Upkeep {
         machine: Registration,
     ) -> RegistrationHandle {
         let (orders, inbox) = mpsc::channel(4);
-        let (news, state) = watch::channel(machine.state().clone());
+        let (state_news, state) = watch::channel(machine.state().clone());
+        let (way_news, service_route) = watch::channel(Vec::new());
+        let news = RegistrationNews { state: state_news, service_route: way_news };
         self.tasks.spawn(keep_registered(stack, peer, machine, news, inbox, self.closing.clone()));
-        RegistrationHandle { orders, state }
+        RegistrationHandle { orders, state, service_route }
     }
 
     pub(super) fn qualify(
@@ -139,11 +148,17 @@ impl Upkeep {
     }
 }
 
+/// Where a registration tells its news.
+struct RegistrationNews {
+    state: watch::Sender<RegisterState>,
+    service_route: watch::Sender<Vec<NameAddr>>,
+}
+
 async fn keep_registered(
     stack: SipStack,
     peer: Arc<dyn Locate>,
     mut machine: Registration,
-    news: watch::Sender<RegisterState>,
+    news: RegistrationNews,
     mut orders: mpsc::Receiver<Order>,
     closing: CancellationToken,
 ) {
@@ -151,7 +166,8 @@ async fn keep_registered(
     loop {
         while let Some(output) = machine.poll_output() {
             match output {
-                register::Output::State(state) => drop(news.send_replace(state)),
+                register::Output::State(state) => drop(news.state.send_replace(state)),
+                register::Output::ServiceRoute(way) => drop(news.service_route.send_replace(way)),
                 register::Output::Done => return,
                 register::Output::Send => {
                     let reach = match peer.locate().await {

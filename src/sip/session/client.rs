@@ -7,11 +7,12 @@ use super::super::{
     CSeq, Essentials, Flow, Header, HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode, Uri,
 };
 use super::confirmed::Confirmed;
+use super::early;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::prack;
 use super::update;
-use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of};
+use super::{CallEnd, CallFailure, OutgoingCall, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 use crate::sip::Reason;
 use bytes::Bytes;
 use std::time::Instant;
@@ -45,6 +46,9 @@ struct Early {
     dialog: Dialog,
     /// The last of its reliable provisional responses that was taken (RFC 3262 §4).
     rseq: Option<u32>,
+    /// Our offer has its answer for good: one of those brought it.
+    is_settled: bool,
+    takes_update: bool,
 }
 
 /// The machine.
@@ -123,7 +127,10 @@ impl Client {
                 self.ask_again(line);
             }
             s if is_challenge(s) => self.handle_challenge(line, response),
-            _ => self.fail(line, failure_of(response)),
+            _ => {
+                let failure = self.failure_of(response);
+                self.fail(line, failure);
+            }
         }
         None
     }
@@ -160,7 +167,8 @@ impl Client {
         request: &Request,
         e: &Essentials,
     ) -> bool {
-        let Some(Early { dialog, .. }) = self.early.iter_mut().find(|d| d.dialog.matches(e)) else {
+        let Some(Early { dialog, is_settled, .. }) = self.early.iter_mut().find(|d| d.dialog.matches(e))
+        else {
             return false;
         };
         if request.method == Method::BYE {
@@ -178,6 +186,11 @@ impl Client {
         }
         if answer.is_none() && request.method == Method::INFO {
             info::accept(line, id, request);
+            return true;
+        }
+        if answer.is_none() && request.method == Method::UPDATE && *is_settled && line.is_live() {
+            let refusal = early::ask(now, line, dialog, id, request);
+            refusal.into_iter().for_each(|answer| line.respond_to(id, request, &answer));
             return true;
         }
         // an INVITE, or an UPDATE with an offer: ours has no answer yet (RFC 3261 §14.2, RFC 3311 §5.2)
@@ -236,7 +249,8 @@ impl Client {
         if !self.take_early(line, response) {
             return;
         }
-        let (status, body) = (response.status, Body::of(&response.headers, &response.body));
+        let status = response.status;
+        let body = Body::of(&response.headers, &response.body).filter(|_| !is_out_of_date(line, response));
         if status != StatusCode::RINGING || body.is_some() {
             line.tell(SessionEvent::Progress { status, body });
         }
@@ -265,7 +279,7 @@ impl Client {
             dialog.adopt_sequences(&early.dialog);
         }
         let (flow, bytes) = line.ack(&dialog, &self.invite);
-        self.acks.push((tag, flow, bytes.clone()));
+        self.acks.push((tag.clone(), flow, bytes.clone()));
         line.send(flow, bytes);
         if self.state == State::Answered || line.is_over() || made.is_err() {
             // another fork answered too, or the call was given up before, or is of no use
@@ -282,21 +296,28 @@ impl Client {
         self.deadline = None;
         self.early.clear();
         line.timer.answered(now, &response.headers);
-        line.description = self.call.body.take();
+        let is_changed = line.early.has_changed(&tag);
+        let body = Body::of(&response.headers, &response.body).filter(|_| !is_changed);
+        let first = self.call.body.take();
+        line.description = line.description.take().filter(|_| is_changed).or(first);
+        let asked = line.early.take_asked(&tag);
+        // what another fork has offered means nothing any more
+        early::refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
         // it does not go again; its own headers make the ACKs of forks
         (self.call.headers, self.invite.body) = (Vec::new(), Bytes::new());
-        let mut confirmed = Confirmed::as_caller(dialog);
+        let mut confirmed = Confirmed::as_caller(dialog, asked);
         if line.hangup.is_some() {
             confirmed.hangup(now, line);
         } else {
-            line.tell(SessionEvent::Answered { body: Body::of(&response.headers, &response.body) });
+            line.tell(SessionEvent::Answered { body });
         }
         Some(confirmed)
     }
 
     fn handle_challenge(&mut self, line: &mut Line, response: &Response) {
         if line.hangup.is_some() || line.digest.is_none() || self.tries >= MAX_TRIES {
-            return self.fail(line, failure_of(response));
+            let failure = self.failure_of(response);
+            return self.fail(line, failure);
         }
         match line.credentials(response, &self.invite, &self.call.request_uri.to_string()) {
             Ok(lines) => {
@@ -311,6 +332,7 @@ impl Client {
     fn ask_again(&mut self, line: &mut Line) {
         self.seq += 1;
         self.early.clear();
+        early::refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
         self.state = State::Calling;
         self.deadline = None;
         self.send_invite(line);
@@ -354,7 +376,7 @@ impl Client {
         let known = self.early.iter().position(|d| d.dialog.remote_tag() == dialog.remote_tag());
         let at = known.unwrap_or(self.early.len());
         if known.is_none() && at < MAX_FORKS {
-            self.early.push(Early { dialog, rseq: None });
+            self.early.push(Early { dialog, rseq: None, is_settled: false, takes_update: false });
         }
         let Some(early) = self.early.get_mut(at) else { return true };
         let rseq = prack::rseq_of(response);
@@ -369,8 +391,10 @@ impl Client {
         }
         // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
         early.dialog.refresh_target(&response.headers);
+        early.takes_update = early::takes_update(&response.headers).unwrap_or(early.takes_update);
         if let Some(rseq) = rseq {
             early.rseq = Some(rseq);
+            early.is_settled |= sdp_of(&response.headers, &response.body).is_some();
             line.begin_digest();
             self.send_prack(line, at, prack::rack(rseq, self.seq), Vec::new());
         }
@@ -407,6 +431,31 @@ impl Client {
         }
     }
 
+    /// Our offer within an early dialog.
+    pub(super) fn offer(&mut self, line: &mut Line, body: Body) {
+        let is_ringing = self.state == State::Proceeding;
+        let early = self.early.iter_mut().rev().find(|d| d.is_settled && is_ringing);
+        let (dialog, takes_update) = early.map(|d| (&mut d.dialog, d.takes_update)).unzip();
+        early::offer(line, dialog, takes_update.unwrap_or(false), body);
+    }
+
+    /// The user's answer to an offer of theirs.
+    pub(super) fn answer_offer(&mut self, now: Instant, line: &mut Line, body: Body) {
+        let tag = line.early.asked_by().map(str::to_owned);
+        if let Some(dialog) = tag.and_then(|tag| self.dialog(&tag)) {
+            early::answer(now, line, dialog, body);
+        }
+    }
+
+    pub(super) fn rings_with(&self, tag: &str) -> bool {
+        self.state == State::Proceeding && self.early.iter().any(|d| d.dialog.remote_tag() == tag)
+    }
+
+    /// The early dialog whose far side has this tag.
+    pub(super) fn dialog(&mut self, tag: &str) -> Option<&mut Dialog> {
+        self.early.iter_mut().map(|d| &mut d.dialog).find(|dialog| dialog.remote_tag() == tag)
+    }
+
     /// A PRACK is over, answered or not.
     pub(super) fn handle_terminated(&mut self, ticket: Ticket) {
         self.pracks.retain(|(t, _)| *t != ticket);
@@ -424,6 +473,20 @@ impl Client {
         self.fail(line, CallFailure::Timeout);
     }
 
+    fn failure_of(&self, response: &Response) -> CallFailure {
+        let status = response.status;
+        if status.code() < 400 {
+            let contacts = targets(&response.headers);
+            if !contacts.is_empty() {
+                return CallFailure::Redirected { status, contacts };
+            }
+        }
+        let (q850, text) = q850_of(&response.headers);
+        let retry_after = response.headers.retry_after();
+        let (phrase, had_credentials) = (response.phrase.clone(), !self.credentials.is_empty());
+        CallFailure::Status { status, phrase, q850, text, retry_after, had_credentials }
+    }
+
     /// The INVITE came to nothing: our own end when we hung up, the far side's refusal else.
     fn fail(&mut self, line: &mut Line, failure: CallFailure) {
         if self.state == State::Answered {
@@ -438,6 +501,11 @@ impl Client {
     }
 }
 
+/// Whether a description of a provisional response says what a later offer has changed (RFC 3261 §13.2.1).
+fn is_out_of_date(line: &Line, response: &Response) -> bool {
+    response.headers.to().is_ok_and(|to| to.tag().is_some_and(|tag| line.early.has_changed(tag)))
+}
+
 /// Whether a timer still counts: of a call that is over, that of a CANCEL alone.
 fn is_kept(timer: SessionTimer, line: &Line) -> bool {
     !line.is_over() || timer == SessionTimer::CancelGiveUp
@@ -445,19 +513,6 @@ fn is_kept(timer: SessionTimer, line: &Line) -> bool {
 
 /// Most Contacts of a redirect that are looked at.
 const MAX_CONTACTS: usize = 8;
-
-fn failure_of(response: &Response) -> CallFailure {
-    let status = response.status;
-    if status.code() < 400 {
-        let contacts = targets(&response.headers);
-        if !contacts.is_empty() {
-            return CallFailure::Redirected { status, contacts };
-        }
-    }
-    let (q850, text) = q850_of(&response.headers);
-    let retry_after = response.headers.retry_after();
-    CallFailure::Status { status, phrase: response.phrase.clone(), q850, text, retry_after }
-}
 
 /// Where a redirect leads, by the wish of its sender (RFC 3261 §8.1.3.4): `q` first, then their order.
 fn targets(headers: &Headers) -> Vec<Uri> {

@@ -129,6 +129,17 @@ impl Bench {
 
     /// The same, whether it is answered at once or not.
     fn send(&mut self, method: &str, number: u32, tag: &str, lines: &[(HeaderName, &str)]) {
+        self.send_body(method, number, tag, lines, "");
+    }
+
+    pub(super) fn send_body(
+        &mut self,
+        method: &str,
+        number: u32,
+        tag: &str,
+        lines: &[(HeaderName, &str)],
+        body: &'static str,
+    ) {
         let method = Method::parse(method).unwrap();
         let mut r = Request::new(method.clone(), Uri::parse("sip:edge@192.0.2.1:5080").unwrap());
         r.headers.push(HeaderName::Via, "SIP/2.0/UDP 192.0.2.4;branch=z9hG4bKfar");
@@ -137,6 +148,7 @@ impl Bench {
         r.headers.push(HeaderName::CallId, self.session.call_id());
         r.headers.push(HeaderName::CSeq, CSeq { number, method }.to_string());
         lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
+        r.body = Bytes::from_static(body.as_bytes());
         let e = r.essentials().unwrap();
         let mut layer = crate::sip::transaction::Layer::new(Default::default());
         let flow = Flow::udp("192.0.2.1:5080".parse().unwrap(), far());
@@ -315,6 +327,7 @@ fn a_refusal_tells_status_and_q850_cause_rfc_3326() {
         q850: Some(19),
         text: Some("no answer".into()),
         retry_after: Some(Duration::from_secs(18_000)),
+        had_credentials: false,
     };
     assert_eq!(b.events, [SessionEvent::Failed(expected)]);
 }

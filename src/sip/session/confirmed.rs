@@ -13,6 +13,7 @@ use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
+use super::early::Asked;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::update;
@@ -98,14 +99,19 @@ pub(super) struct Confirmed {
 }
 
 impl Confirmed {
-    /// The dialog of an INVITE of ours, acknowledged.
-    pub(super) fn as_caller(dialog: Dialog) -> Self {
+    /// The dialog of an INVITE of ours, acknowledged; an UPDATE of theirs may be open from before.
+    pub(super) fn as_caller(dialog: Dialog, asked: Option<Asked>) -> Self {
         Self {
             dialog,
             owns_call_id: true,
             ours: None,
             update: None,
-            theirs: None,
+            theirs: asked.map(|Asked { id, seq, request, until, .. }| Theirs::Asked {
+                id,
+                seq,
+                request,
+                until,
+            }),
             errands: Errands::default(),
             referral: None,
             referrals: 0,
@@ -118,7 +124,15 @@ impl Confirmed {
     /// The dialog of an INVITE of theirs.
     pub(super) fn as_callee(dialog: Dialog, mut accepted: Accepted) -> Self {
         accepted.is_first = true;
-        Self { owns_call_id: false, theirs: Some(Theirs::Accepted(accepted)), ..Self::as_caller(dialog) }
+        Self {
+            owns_call_id: false,
+            theirs: Some(Theirs::Accepted(accepted)),
+            ..Self::as_caller(dialog, None)
+        }
+    }
+
+    pub(super) const fn dialog(&mut self) -> &mut Dialog {
+        &mut self.dialog
     }
 
     /// Whether a request of the far side belongs here.
@@ -156,7 +170,7 @@ impl Confirmed {
             *next = Some(body);
             return;
         }
-        if self.ours.is_some() {
+        if self.ours.is_some() || line.early.is_offering() {
             return line.tell(SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING });
         }
         self.ours = Some(Ours::Held { body, at: now, tries: 0 });
@@ -394,7 +408,7 @@ impl Confirmed {
         if self.bye != Bye::None {
             return Some(Answer::new(StatusCode::NO_SUCH_CALL));
         }
-        if matches!(self.ours, Some(Ours::Sent(_))) {
+        if matches!(self.ours, Some(Ours::Sent(_))) || line.early.is_offering() {
             return Some(Answer::new(StatusCode::REQUEST_PENDING));
         }
         // who sent an UPDATE is told before he gives up waiting (RFC 3261 §17.1.2.2 timer F)

@@ -9,6 +9,7 @@ use super::super::{
     CSeq, Flow, Header, HeaderName, Headers, Hop, MAGIC_COOKIE, Method, NameAddr, Reason, Request, Response,
     StatusCode, TlsPeer, Transport,
 };
+use super::early::{self, Offers};
 use super::prack;
 use super::timer::{Timer, TimerRules};
 use super::{CallFailure, SessionEvent, SessionOutput, Ticket};
@@ -33,6 +34,8 @@ pub(super) struct Line {
     pub(super) timer: Timer,
     /// Our description as it stands, for a refresh that changes nothing.
     pub(super) description: Option<Body>,
+    /// Offers in early dialogs.
+    pub(super) early: Offers,
     stays_on_flow: bool,
     /// The call goes by a connection that the far side has made, and that is open. Its requests go that way: the far
     /// side is known to be there, may be behind NAT (RFC 5626 §5.3), and may have no certificate that a connection of
@@ -68,6 +71,7 @@ impl Line {
             failure: None,
             timer: Timer::new(timers),
             description: None,
+            early: Offers::default(),
             stays_on_flow,
             is_direct: false,
             open: BTreeSet::new(),
@@ -276,6 +280,7 @@ impl Line {
         if self.is_over {
             return;
         }
+        early::refuse(self, &Answer::new(StatusCode::REQUEST_TERMINATED));
         // a call that rang too long and was answered while CANCEL was out has failed all the same
         let event = self.failure.take().map_or(event, SessionEvent::Failed);
         self.tell(event);

@@ -8,11 +8,12 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
+//! timer (RFC 4028). `early` is offers before the answer. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
 //! them share.
 
 mod client;
 mod confirmed;
+mod early;
 mod info;
 mod line;
 mod prack;
@@ -196,6 +197,22 @@ impl Session {
         self.confirmed.as_ref().map(|confirmed| confirmed.remote_tag() == remote_tag)
     }
 
+    /// Whether it is not answered, and a dialog with this tag of the far side has begun.
+    #[must_use]
+    pub fn rings_with(&self, remote_tag: &str) -> bool {
+        match &self.opening {
+            _ if self.confirmed.is_some() => false,
+            Opening::Client(client) => client.rings_with(remote_tag),
+            Opening::Server(server) => server.remote_tag() == remote_tag,
+        }
+    }
+
+    /// Whether we have placed it.
+    #[must_use]
+    pub const fn is_ours(&self) -> bool {
+        matches!(self.opening, Opening::Client(_))
+    }
+
     /// Whether the call is over; what follows only answers retransmissions.
     #[must_use]
     pub const fn is_over(&self) -> bool {
@@ -230,20 +247,23 @@ impl Session {
                 SessionCommand::Progress(body) => server.progress(now, line, body),
                 SessionCommand::Answer(body) => self.confirmed = server.answer(now, line, body),
                 SessionCommand::Refuse(answer) => server.refuse(line, &answer, CallEnd::Local),
-                SessionCommand::Offer(_) => line.tell(TOO_EARLY),
-                // there is no dialog to send a key in, nor was a REFER taken
-                SessionCommand::AnswerOffer(_)
-                | SessionCommand::RefuseOffer(_)
-                | SessionCommand::Keys(_)
+                SessionCommand::Offer(body) => server.offer(line, body),
+                SessionCommand::AnswerOffer(body) => self.confirmed = server.answer_offer(now, line, body),
+                SessionCommand::RefuseOffer(answer) => {
+                    self.confirmed = server.refuse_offer(now, line, &answer);
+                }
+                // no REFER was taken
+                SessionCommand::Keys(_)
                 | SessionCommand::AnswerRefer(_)
                 | SessionCommand::Notify(_)
                 | SessionCommand::Hangup(_) => {}
             },
-            (None, Opening::Client(_)) => {
-                if let SessionCommand::Offer(_) = command {
-                    line.tell(TOO_EARLY);
-                }
-            }
+            (None, Opening::Client(client)) => match command {
+                SessionCommand::Offer(body) => client.offer(line, body),
+                SessionCommand::AnswerOffer(body) => client.answer_offer(now, line, body),
+                SessionCommand::RefuseOffer(answer) => early::refuse(line, &answer),
+                _ => {}
+            },
         }
     }
 
@@ -258,13 +278,35 @@ impl Session {
         match (&mut self.confirmed, &mut self.opening) {
             (Some(confirmed), _) => confirmed.hangup(now, line),
             (None, Opening::Client(client)) => client.hangup(now, line),
-            (None, Opening::Server(server)) => server.hangup(line),
+            (None, Opening::Server(server)) => {
+                let confirmed = server.hangup(now, line);
+                self.confirm(now, confirmed);
+            }
         }
+    }
+
+    /// The call may be answered by now; and it may have been hung up while its answer waited.
+    fn confirm(&mut self, now: Instant, confirmed: Option<Confirmed>) {
+        let Some(mut confirmed) = confirmed else { return };
+        if self.line.hangup.is_some() {
+            confirmed.hangup(now, &mut self.line);
+        }
+        self.confirmed = Some(confirmed);
     }
 
     /// A response to one of our requests.
     pub fn handle_response(&mut self, now: Instant, ticket: Ticket, response: &Response) {
         let line = &mut self.line;
+        if let Some(tag) = line.early.offered_to().map(str::to_owned) {
+            let dialog = match (&mut self.confirmed, &mut self.opening) {
+                (Some(confirmed), _) => Some(confirmed.dialog()).filter(|d| d.remote_tag() == tag),
+                (None, Opening::Client(client)) => client.dialog(&tag),
+                (None, Opening::Server(server)) => Some(server.dialog()),
+            };
+            if early::handle_response(line, dialog, ticket, response) {
+                return;
+            }
+        }
         if let Some(confirmed) = &mut self.confirmed
             && confirmed.handle_response(now, line, ticket, response)
         {
@@ -284,6 +326,9 @@ impl Session {
     /// A transaction of ours got no final response.
     pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
         let line = &mut self.line;
+        if early::handle_failure(line, ticket) {
+            return;
+        }
         match (&mut self.confirmed, &mut self.opening) {
             (Some(confirmed), _) => confirmed.handle_failure(now, line, ticket),
             (None, Opening::Client(client)) => client.handle_failure(line, ticket, failure),
@@ -306,6 +351,7 @@ impl Session {
     pub fn handle_refused(&mut self, now: Instant, ticket: Ticket) {
         let line = &mut self.line;
         match (&mut self.confirmed, &mut self.opening) {
+            _ if early::handle_failure(line, ticket) => {}
             (Some(confirmed), _) => confirmed.handle_refused(now, line, ticket),
             (None, Opening::Client(client)) => client.handle_refused(line, ticket),
             (None, Opening::Server(_)) => {}
@@ -328,14 +374,8 @@ impl Session {
                     }
                 }
                 (None, Opening::Server(server)) if server.matches(e) => {
-                    if let Some(mut confirmed) = server.handle_request(now, line, id, request, e) {
-                        // it was hung up while the answer waited for this PRACK
-                        if line.hangup.is_some() {
-                            confirmed.hangup(now, line);
-                        }
-                        self.confirmed = Some(confirmed);
-                    }
-                    return;
+                    let confirmed = server.handle_request(now, line, id, request, e);
+                    return self.confirm(now, confirmed);
                 }
                 _ => {}
             }
@@ -366,9 +406,16 @@ impl Session {
         if let Some(confirmed) = &mut self.confirmed {
             confirmed.handle_timeout(now, line);
         }
+        let is_refused = early::handle_timeout(now, line);
         match &mut self.opening {
             Opening::Client(client) => client.handle_timeout(now, line),
-            Opening::Server(server) => server.handle_timeout(now, line),
+            Opening::Server(server) => {
+                server.handle_timeout(now, line);
+                if is_refused && self.confirmed.is_none() {
+                    let confirmed = server.go_on(now, line);
+                    self.confirm(now, confirmed);
+                }
+            }
         }
     }
 
@@ -387,7 +434,8 @@ impl Session {
         let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
         let is_kept = self.confirmed.is_some() && self.line.is_live();
         let session = if is_kept { self.line.timer.poll_timeout() } else { None };
-        [opening, confirmed, session].into_iter().flatten().min()
+        let offer = self.line.early.poll_timeout();
+        [opening, confirmed, session, offer].into_iter().flatten().min()
     }
 }
 
@@ -409,6 +457,8 @@ fn q850_of(headers: &super::Headers) -> (Option<u8>, Option<String>) {
 mod bench_tests;
 #[cfg(test)]
 mod client_tests;
+#[cfg(test)]
+mod early_tests;
 #[cfg(test)]
 mod offer_tests;
 #[cfg(test)]

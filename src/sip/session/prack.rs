@@ -1,9 +1,9 @@
 //! Provisional responses that arrive (RFC 3262): ours to a caller who requires or supports it, with retransmission and
 //! PRACK, and what a reliable one of the far side says.
 //!
-//! One of ours is out at a time, and the 2xx waits for its PRACK (§3 asks that of descriptions alone). A caller who
-//! requires them and made no offer hears no more than 100 before the 2xx: the first would have to carry our offer. Left
-//! out: offers in PRACK, which are refused.
+//! One of ours is out at a time, and the 2xx waits for its PRACK (§3 asks that of descriptions alone). To a caller who
+//! made no offer the first brings ours, and its PRACK the answer (§5); before media has made that offer, a caller who
+//! requires them hears no more than 100. Further offers in PRACK are for `early`.
 
 use super::super::answer::Answer;
 use super::super::transaction::{Timings, TransactionId};
@@ -62,6 +62,11 @@ impl Reliable {
         self.is_required || (self.is_supported && answer.body.is_some())
     }
 
+    /// Whether one that brings a description would be.
+    pub(super) const fn is_possible(&self) -> bool {
+        self.is_required || self.is_supported
+    }
+
     /// Whether one is out without its PRACK.
     pub(super) const fn is_waiting(&self) -> bool {
         self.sent.is_some()
@@ -96,10 +101,11 @@ impl Reliable {
         self.sent = Some(Sent { rseq, response, interval: t1, resend_at: now + t1, give_up_at });
     }
 
-    /// A PRACK; false when it belongs to none that is out (RFC 3262 §3).
-    pub(super) fn acknowledge(&mut self, prack: &Request, invite_seq: u32) -> bool {
+    /// A PRACK: whether what it acknowledges brought a description; none when it belongs to none that is out (RFC 3262
+    /// §3).
+    pub(super) fn acknowledge(&mut self, prack: &Request, invite_seq: u32) -> Option<bool> {
         let is_its = |sent: &mut Sent| rack_of(&prack.headers) == Some((sent.rseq, invite_seq));
-        self.sent.take_if(is_its).is_some()
+        self.sent.take_if(is_its).map(|sent| !sent.response.body.is_empty())
     }
 
     /// The clock; true when no PRACK came for 64·T1.

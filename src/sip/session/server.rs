@@ -6,6 +6,7 @@ use super::super::digest::Credentials;
 use super::super::transaction::TransactionId;
 use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
+use super::early;
 use super::info;
 use super::line::Line;
 use super::prack::Reliable;
@@ -47,6 +48,12 @@ pub(super) struct Server {
     seq: u32,
     dialog: Dialog,
     has_offer: bool,
+    /// It made no offer, and a reliable provisional response has brought ours (RFC 3262 §5).
+    is_offered: bool,
+    /// The first offer, whoever made it, has its answer for good.
+    is_settled: bool,
+    /// It rings, and the caller hears that with our offer.
+    rings_with_offer: bool,
     /// The answer that a provisional response has brought; the 2xx repeats it.
     early: Option<Body>,
     last: Option<Answer>,
@@ -71,6 +78,9 @@ impl Server {
             seq: essentials.cseq.number,
             dialog,
             has_offer: sdp_of(&request.headers, &request.body).is_some(),
+            is_offered: false,
+            is_settled: false,
+            rings_with_offer: false,
             request,
             early: None,
             last: None,
@@ -89,15 +99,28 @@ impl Server {
         }
     }
 
-    /// 183, with the answer to the caller's offer. Without an offer of the caller's a provisional response
-    /// carries none of ours: it might be lost (RFC 3261 §13.2.1).
+    /// 183, with the answer to the caller's offer. Without an offer of the caller's, the first reliable one brings ours
+    /// (RFC 3262 §5), and one that is not carries none: it might be lost (RFC 3261 §13.2.1).
     pub(super) fn progress(&mut self, now: Instant, line: &mut Line, body: Option<Body>) {
-        let body = body.filter(|_| self.has_offer);
-        if body.is_some() {
-            self.early.clone_from(&body);
+        let is_late = !self.has_offer;
+        let body = if is_late {
+            body.filter(|_| self.reliable.is_possible() && !self.is_offered)
+        } else {
+            body.filter(|_| !self.has_changed(line))
+        };
+        if let Some(body) = &body {
+            self.is_offered |= is_late;
+            self.early = Some(body.clone());
+            line.description = Some(body.clone());
         }
-        let answer = Answer { body, ..Answer::new(StatusCode::SESSION_PROGRESS) };
-        self.send_provisional(now, line, answer);
+        let is_ringing = body.is_some() && std::mem::take(&mut self.rings_with_offer);
+        let status = if is_ringing { StatusCode::RINGING } else { StatusCode::SESSION_PROGRESS };
+        self.send_provisional(now, line, Answer { body, ..Answer::new(status) });
+    }
+
+    /// Whether a description in a response to the INVITE means nothing any more (RFC 3261 §13.2.1).
+    fn has_changed(&self, line: &Line) -> bool {
+        line.early.has_changed(self.dialog.remote_tag())
     }
 
     /// 200, with the answer to the caller's offer or, when it made none, our offer.
@@ -105,20 +128,23 @@ impl Server {
         if self.is_answered || self.held.is_some() {
             return None;
         }
-        if self.reliable.is_waiting() {
+        if self.reliable.is_waiting() || line.early.is_asked() {
             self.reliable.drop_held();
             self.held = Some(body);
             return None;
         }
         self.is_answered = true;
-        let answer = Answer { body: body.or_else(|| self.early.take()), ..Answer::new(StatusCode::OK) };
+        // no offer of ours goes twice, and no answer that is out of date
+        let is_said = self.is_settled && (!self.has_offer || self.has_changed(line));
+        let body = body.or_else(|| self.early.take()).filter(|_| !is_said);
+        let answer = Answer { body, ..Answer::new(StatusCode::OK) };
         let mut response = self.response(line, &answer);
         line.timer.grant(now, &self.request.headers, &mut response.headers);
-        line.description = answer.body;
+        line.description = answer.body.or_else(|| line.description.take());
         // nothing more is answered to it, and it stays as long as its 2xx may be asked for
         (self.request.headers, self.request.body, self.last) = (Headers::default(), Bytes::new(), None);
         let mut accepted = Accepted::start(now, line, self.id, self.seq, response);
-        accepted.is_late = !self.has_offer;
+        accepted.is_late = !self.has_offer && !self.is_settled;
         Some(Confirmed::as_callee(self.dialog.clone(), accepted))
     }
 
@@ -133,16 +159,52 @@ impl Server {
         line.finish(SessionEvent::Ended(end));
     }
 
-    /// Refuses the call, unless its answer waits for a PRACK: then the caller hears it, and BYE after it.
-    pub(super) fn hangup(&mut self, line: &mut Line) {
+    /// Refuses the call, unless its answer waits for a PRACK: then the caller hears it, and BYE after it. One that waits
+    /// for the user's answer to an offer waits no longer.
+    pub(super) fn hangup(&mut self, now: Instant, line: &mut Line) -> Option<Confirmed> {
         if self.held.is_some() {
-            return;
+            return self.refuse_offer(now, line, &Answer::new(StatusCode::REQUEST_TERMINATED));
         }
         let mut answer = Answer::new(StatusCode::TEMPORARILY_UNAVAILABLE);
         if let Some(Some(reason)) = &line.hangup {
             answer = answer.with(HeaderName::Reason, reason.to_string());
         }
         self.refuse(line, &answer, CallEnd::Local);
+        None
+    }
+
+    /// Our offer within the early dialog.
+    pub(super) fn offer(&mut self, line: &mut Line, body: Body) {
+        let takes_update = line.timer.takes_update;
+        let is_open = self.is_answered || self.held.is_some() || self.reliable.is_waiting();
+        let dialog = (self.is_settled && !is_open).then_some(&mut self.dialog);
+        early::offer(line, dialog, takes_update, body);
+    }
+
+    /// The user's answer to an offer of the caller's; it may let the 2xx go.
+    pub(super) fn answer_offer(&mut self, now: Instant, line: &mut Line, body: Body) -> Option<Confirmed> {
+        early::answer(now, line, &mut self.dialog, body);
+        self.go_on(now, line)
+    }
+
+    /// The same, when it cannot be served.
+    pub(super) fn refuse_offer(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        answer: &Answer,
+    ) -> Option<Confirmed> {
+        early::refuse(line, answer);
+        self.go_on(now, line)
+    }
+
+    /// The early dialog.
+    pub(super) const fn dialog(&mut self) -> &mut Dialog {
+        &mut self.dialog
+    }
+
+    pub(super) fn remote_tag(&self) -> &str {
+        self.dialog.remote_tag()
     }
 
     pub(super) fn matches(&self, e: &Essentials) -> bool {
@@ -170,8 +232,17 @@ impl Server {
             info::accept(line, id, request);
             return None;
         }
-        // an INVITE, a REFER, or an UPDATE that asks for an answer before the first offer has its own (RFC 3311 §5.2)
-        let answer = answer.unwrap_or_else(|| answer::try_later(&mut line.seed));
+        if answer.is_none() && request.method == Method::UPDATE && self.is_settled {
+            let refusal = early::ask(now, line, &self.dialog, id, request);
+            refusal.into_iter().for_each(|answer| line.respond_to(id, request, &answer));
+            return None;
+        }
+        let answer = answer.unwrap_or_else(|| match request.method {
+            // RFC 3311 §5.2: ours has no answer
+            Method::UPDATE if self.is_offered => Answer::new(StatusCode::REQUEST_PENDING),
+            // theirs has none; or an INVITE or a REFER
+            _ => answer::try_later(&mut line.seed),
+        });
         line.respond_to(id, request, &answer);
         if request.method == Method::BYE && answer.status == StatusCode::OK {
             // the caller may end an early dialog so; the INVITE is still to be answered (RFC 3261 §15.1.2)
@@ -180,7 +251,8 @@ impl Server {
         None
     }
 
-    /// PRACK: what waited for it goes (RFC 3262 §3). An offer in it is refused, and it counts all the same.
+    /// PRACK: what waited for it goes (RFC 3262 §3). It may bring the answer to our first offer, and a further offer
+    /// after that (§5); whatever becomes of that, it counts.
     fn handle_prack(
         &mut self,
         now: Instant,
@@ -188,14 +260,29 @@ impl Server {
         id: TransactionId,
         request: &Request,
     ) -> Option<Confirmed> {
-        let is_its = self.reliable.acknowledge(request, self.seq);
-        let status = match sdp_of(&request.headers, &request.body) {
-            _ if !is_its => StatusCode::NO_SUCH_CALL,
-            Some(_) => StatusCode::NOT_ACCEPTABLE_HERE,
-            None => StatusCode::OK,
+        let Some(has_description) = self.reliable.acknowledge(request, self.seq) else {
+            line.respond_to(id, request, &Answer::new(StatusCode::NO_SUCH_CALL));
+            return None;
         };
-        line.respond_to(id, request, &Answer::new(status));
-        if !is_its {
+        let body = sdp_of(&request.headers, &request.body);
+        let is_late_answer = has_description && !self.has_offer && !self.is_settled;
+        self.is_settled |= has_description && (self.has_offer || body.is_some());
+        let answer = match &body {
+            Some(_) if is_late_answer => Some(Answer::new(StatusCode::OK)),
+            Some(_) if self.is_settled => early::ask(now, line, &self.dialog, id, request),
+            Some(_) => Some(Answer::new(StatusCode::NOT_ACCEPTABLE_HERE)),
+            None => Some(Answer::new(StatusCode::OK)),
+        };
+        answer.into_iter().for_each(|answer| line.respond_to(id, request, &answer));
+        if is_late_answer {
+            line.tell(SessionEvent::OfferAnswered { body });
+        }
+        self.go_on(now, line)
+    }
+
+    /// What waited goes, if nothing is open any more.
+    pub(super) fn go_on(&mut self, now: Instant, line: &mut Line) -> Option<Confirmed> {
+        if self.reliable.is_waiting() || line.early.is_asked() {
             return None;
         }
         if let Some(body) = self.held.take() {
@@ -228,7 +315,10 @@ impl Server {
         }
         if self.repeat_at.is_some_and(|at| at <= now) {
             self.repeat_at = Some(now + STILL_RINGING);
-            if let Some(last) = self.last.clone().filter(|_| !self.reliable.is_waiting()) {
+            if let Some(mut last) = self.last.clone().filter(|_| !self.reliable.is_waiting()) {
+                if self.is_offered || self.has_changed(line) {
+                    last.body = None;
+                }
                 self.send_provisional(now, line, last);
             }
         }
@@ -253,8 +343,12 @@ impl Server {
     }
 
     fn send_provisional(&mut self, now: Instant, line: &mut Line, answer: Answer) {
-        // without an offer the first reliable one would have to bring ours (RFC 3261 §13.2.1)
-        if self.is_answered || self.held.is_some() || (self.reliable.is_required() && !self.has_offer) {
+        if self.is_answered || self.held.is_some() {
+            return;
+        }
+        // without an offer the first reliable one brings ours (RFC 3261 §13.2.1)
+        if self.reliable.is_required() && !self.has_offer && !self.is_offered {
+            self.rings_with_offer |= answer.status == StatusCode::RINGING;
             return;
         }
         self.last = Some(answer.clone());

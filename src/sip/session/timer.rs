@@ -9,6 +9,7 @@
 use super::super::answer::Answer;
 use super::super::{HeaderName, Headers, Method, Request, StatusCode};
 use super::SessionTimer;
+use super::early;
 use std::time::{Duration, Instant};
 
 /// No interval is shorter, in seconds (RFC 4028 §4).
@@ -143,10 +144,7 @@ impl Timer {
 
     /// Reads what the far side can do.
     pub(super) fn note(&mut self, headers: &Headers) {
-        if headers.count(&HeaderName::Allow) > 0 {
-            let methods = headers.tokens(&HeaderName::Allow);
-            self.takes_update = methods.iter().any(|m| m.eq_ignore_ascii_case("UPDATE"));
-        }
+        self.takes_update = early::takes_update(headers).unwrap_or(self.takes_update);
     }
 
     /// The far side said something within the call.

@@ -1,9 +1,5 @@
 //! UPDATE (RFC 3311): without an offer it is answered here, in early dialogs too; with one it is an offer like that of
-//! a re-INVITE, which `confirmed` holds for the user, but for the ACK that it lacks.
-//!
-//! Left out: offers in early dialogs. As a rule the offer of the INVITE is still without an answer there, and theirs is
-//! refused as §5.2 asks; after a reliable answer (RFC 3262 §5) they hear the same, and may come again once the call is
-//! answered.
+//! a re-INVITE, which `confirmed` holds for the user, but for the ACK that it lacks, and `early` in early dialogs.
 
 use super::super::answer::{Answer, Body};
 use super::super::dialog::Dialog;

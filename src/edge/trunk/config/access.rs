@@ -58,6 +58,10 @@ pub(super) fn read(section: &Section, raw: &mut Raw, places: &Places, faults: &m
     let known = read_known(section, raw, faults);
     let digest = read_algorithms(section, raw.digest.take(), faults);
     let user = raw.inbound_user.take().filter(|u| !u.is_empty());
+    if user.as_deref().is_some_and(|user| user.contains(':')) {
+        let remedy = "a user of digest authentication has no colon (RFC 7616 §3.4.2); choose one without";
+        faults.push(section.fault("inbound_user", remedy));
+    }
     let has_digest = user.is_some() || known.is_some();
     let kind = raw.inbound.as_deref().unwrap_or(if has_digest { "digest" } else { "address" });
     if kind != "digest" && has_digest {
@@ -259,6 +263,20 @@ mod tests {
 
     fn password(user: &str, password: &str, algorithms: &[Algorithm]) -> Ha1Set {
         Ha1Set::of_password(user, "sipedge", &Secret::new(password), algorithms)
+    }
+
+    #[test]
+    fn a_user_with_a_colon_is_refused_for_digest_could_not_tell_it_from_the_realm_rfc_7616_3_4_2() {
+        let value = serde_json::json!({
+            "host": "192.0.2.4", "inbound_user": "p:bx", "inbound_password": "secret",
+        });
+        let faults = super::super::read(&Section::new("trunk.pbx", "t", value)).unwrap_err();
+        let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains("trunk.pbx.inbound_user") && told[0].contains("choose one without"),
+            "{told:?}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::super::config::Place;
 use super::super::targets::Target;
 use super::Trunk;
 use super::finder::{Finder, Lost};
-use crate::base::Seed;
+use crate::base::{Excerpt, Seed};
 use crate::sip::io::{Locate, Reach, SipStack};
 use crate::sip::qualify::Reachability;
 use crate::sip::register::{RegisterConfig, RegisterFailure, RegisterState};
@@ -166,10 +166,14 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, lines: BTreeMap<String, Login>
     let own = trunk.register.and_then(|expires| register_config(&trunk, expires));
     let own = own.map(|config| sip.register(config, registrar()));
     let mut registered = own.as_ref().map(|r| r.state());
+    for (own, user) in own.iter().zip(&trunk.user) {
+        tokio::spawn(follow_way(trunk.clone(), user.clone(), own.service_route()));
+    }
     let lines: Vec<_> = lines
         .iter()
         .map(|(account, login)| {
             let registration = sip.register(line_config(&trunk, login), registrar());
+            tokio::spawn(follow_way(trunk.clone(), login.user.clone(), registration.service_route()));
             tokio::spawn(watch_line(
                 trunk.clone(),
                 account.clone(),
@@ -266,6 +270,21 @@ async fn watch_line(
             _ => {}
         }
         was_registered = is_registered;
+    }
+}
+
+/// Keeps the way that requests of this user go (RFC 3608 §6.1), until the stack ends.
+async fn follow_way(trunk: Arc<Trunk>, user: String, mut way: watch::Receiver<Vec<NameAddr>>) {
+    while way.changed().await.is_ok() {
+        let way = way.borrow_and_update().clone();
+        if way.is_empty() {
+            info!(trunk = trunk.name, user, "calls go no special way any more");
+            trunk.service_routes().remove(&user);
+        } else {
+            let routes = way.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            info!(trunk = trunk.name, user, service_route = %Excerpt(&routes), "calls go the way that the registrar names");
+            trunk.service_routes().insert(user.clone(), way);
+        }
     }
 }
 

@@ -69,6 +69,7 @@ impl Controller {
         };
         let is_held = self.is_held(leg);
         let beside = self.codecs_beside(leg);
+        let ptime = self.ptime_beside(leg);
         let at = self.plain_leg(leg, profile)?;
         let suites = self.shared.config.sdes_profiles();
         let fingerprint = self.shared.certificate.fingerprint();
@@ -101,6 +102,7 @@ impl Controller {
             }
         };
         let offer = if *encryption == Encryption::SdesOptional { offer.or_clear() } else { offer };
+        let offer = offer.with_ptime(ptime);
         let offer = if is_held { offer.with_direction(Direction::SendOnly) } else { offer };
         let sdp = offer_plain(&offer, plain.described, &mut leg.origin);
         plain.offer = Some(offer);
@@ -122,6 +124,7 @@ impl Controller {
         let at = self.leg(leg);
         if let Some(leg) = self.legs.get_mut(at) {
             leg.described = remote.codecs;
+            leg.ptime = remote.ptime;
         }
         Ok(())
     }
@@ -164,6 +167,7 @@ impl Controller {
         let remote = read_plain_offer(sdp, &wanted, rules)?;
         remote.check_reach(*towards)?;
         let is_held = self.is_held(leg);
+        let ptime = self.ptime_beside(leg);
         let at = self.plain_leg(leg, profile)?;
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
         match &remote.security {
@@ -175,7 +179,7 @@ impl Controller {
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
         let plain = leg.plain.as_ref().ok_or(MediaRefusal::Congestion)?;
         Ok((
-            answer_plain(sdp, &remote, is_held, &plain.security, plain.described, &mut leg.origin),
+            answer_plain(sdp, &remote, is_held, &plain.security, plain.described, ptime, &mut leg.origin),
             connected,
         ))
     }
@@ -185,7 +189,9 @@ impl Controller {
         if let Security::Dtls(far) = &remote.security {
             self.associate(at, far, remote.rtp, remote.rtcp)?;
         }
-        let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
+        let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
+        leg.ptime = remote.ptime;
+        let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
         let before = plain.format.replace(remote.format).map(|f| f.codec);
         plain.far = remote.direction;
         plain.protocol = Some(remote.protocol.clone());
