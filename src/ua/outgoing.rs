@@ -279,10 +279,13 @@ impl OutgoingLeg {
         let number = &dial.target.number;
         let login = dial.account.as_ref().and_then(|name| self.logins.of_accounts.get(name));
         let as_line = login.map(|login| Identity { user: Some(login.user.clone()), ..home.clone() });
-        let identity = as_line.as_ref().unwrap_or(home);
         OutgoingCall {
             request_uri: home.request_uri(number),
-            from: identity.from(&policy.caller(&dial.from), policy.caller_id),
+            // an extension of its own has a name at the PBX
+            from: as_line.map_or_else(
+                || policy.from(home, &dial.from),
+                |line| line.from(&policy.caller(&dial.from), policy.caller_id),
+            ),
             to: home.to(number),
             headers: home
                 .route_lines()
@@ -502,7 +505,7 @@ mod tests {
         let anna = call(Some("anna"));
         assert_eq!(anna, ("<sip:101@192.0.2.9>".to_owned(), Some("101".to_owned())));
         for other in [Some("bert"), None] {
-            assert_eq!(call(other), ("<sip:trunk@192.0.2.9>".to_owned(), None));
+            assert_eq!(call(other), ("\"anna\" <sip:trunk@192.0.2.9>".to_owned(), None));
         }
     }
 

@@ -104,6 +104,20 @@ impl Policy {
         Party { user: self.callers_out.apply(caller.user.clone()), display: caller.display.clone() }
     }
 
+    /// From of a call, without tag. A caller without a name is named by the number where our user stands in From: FreeSWITCH
+    /// shows who is asserted without a name by From, and each call would come from "sipedge". A peer that is told no
+    /// asserted number is not told it by name either.
+    #[must_use]
+    pub fn from(&self, identity: &Identity, caller: &Party) -> NameAddr {
+        let caller = self.caller(caller);
+        let mut from = identity.from(&caller, self.caller_id);
+        let is_asserted = self.is_trusted && self.caller_id == CallerId::Asserted && identity.user.is_some();
+        if is_asserted && from.display.is_none() && !caller.user.is_empty() {
+            from.display = Some(caller.user);
+        }
+        from
+    }
+
     /// The header lines that tell a peer what it may know of a call from `shown`, to `number`.
     #[must_use]
     pub fn lines(&self, identity: &Identity, shown: &Party, number: &str, of: &Particulars) -> Vec<Header> {
@@ -256,6 +270,25 @@ mod tests {
 
     fn from() -> NameAddr {
         NameAddr::parse("\"Anna\" <sip:trunk@192.0.2.4>;tag=x").unwrap()
+    }
+
+    #[test]
+    fn a_caller_without_a_name_is_shown_by_number_and_not_by_our_user() {
+        let ours = Identity { user: Some("sipedge".into()), ..identity() };
+        let nobody = Party { user: "100".into(), display: None };
+        let anna = Party { user: "100".into(), display: Some("Anna".into()) };
+        let shown = |policy: &Policy, identity: &Identity, caller: &Party| {
+            let from = policy.from(identity, caller);
+            (from.uri.user_text(), from.display)
+        };
+        let sipedge = Some("sipedge".to_owned());
+        assert_eq!(shown(&trusting(), &ours, &nobody), (sipedge.clone(), Some("100".into())));
+        assert_eq!(shown(&trusting(), &ours, &anna), (sipedge.clone(), Some("Anna".into())));
+        assert_eq!(shown(&Policy::default(), &ours, &nobody), (sipedge, None), "it is not trusted with it");
+        let by_number = Some("100".to_owned());
+        assert_eq!(shown(&trusting(), &identity(), &nobody), (by_number.clone(), None));
+        let in_from = Policy { caller_id: CallerId::From, ..trusting() };
+        assert_eq!(shown(&in_from, &ours, &nobody), (by_number, None));
     }
 
     fn told(policy: &Policy, shown: &Party, of: &Particulars) -> Vec<String> {

@@ -253,6 +253,9 @@ pub fn read_plain_answer(
     let is_answered = |c: Codec| choose(&codecs, &[c], &codecs).is_ok();
     let mut others = offer.codecs.iter().filter(|(c, _)| *c != codec && is_answered(*c)).map(|(_, pt)| *pt);
     let others_in = std::array::from_fn(|_| others.next());
+    // an answer may call DTLS by another name than it has
+    let is_dtls = matches!(security, Security::Dtls(_));
+    let protocol = if is_dtls { &offer.protocol } else { &media.protocol }.clone();
     Ok(PlainRemote {
         // RFC 3264 §6.1: we send what the answer says and receive what the offer said
         format: Format { others_in, ..format(codec, payload_in, line.payload_type, offer.events, event_out) },
@@ -260,7 +263,7 @@ pub fn read_plain_answer(
         rtp,
         rtcp,
         security,
-        protocol: media.protocol.clone(),
+        protocol,
         codecs: vec![codec],
         ptime: ptime_of(media),
         section,
@@ -288,6 +291,16 @@ impl Profile {
             "RTP/SAVP" | "RTP/SAVPF" => Self::Savp,
             "UDP/TLS/RTP/SAVP" | "UDP/TLS/RTP/SAVPF" => Self::Dtls,
             _ => Self::Other,
+        }
+    }
+
+    /// Whether it is DTLS, by its name or by a fingerprint beside another one: FreeSWITCH offers it in RTP/AVP (RFC 8643
+    /// §3.1), and answers an offer by its name with RTP/SAVP, which RFC 3264 §6 does not allow.
+    fn may_be_dtls(self, sdp: &SessionDescription, media: &Media) -> bool {
+        match self {
+            Self::Dtls => true,
+            Self::Avp | Self::Savp => sdp.has_fingerprint(media),
+            Self::Other => false,
         }
     }
 }
@@ -348,7 +361,9 @@ fn security_of(
         (Encryption::Sdes | Encryption::SdesOptional, _) => {
             Err("the audio section is not RTP/SAVP; this trunk takes SRTP with a=crypto")
         }
-        (Encryption::Dtls, Profile::Dtls) => dtls_of(sdp, media, Setup::Active).map(Security::Dtls),
+        (Encryption::Dtls, profile) if profile.may_be_dtls(sdp, media) => {
+            dtls_of(sdp, media, Setup::Active).map(Security::Dtls)
+        }
         (Encryption::Dtls, _) => {
             Err("the audio section is not UDP/TLS/RTP/SAVP; this trunk takes DTLS-SRTP alone")
         }
@@ -372,7 +387,9 @@ fn answered_audio<'a>(
             None if media.has("crypto") => Err("the answer's a=crypto is none of those that were offered"),
             None => Err("the answer is not encrypted; this trunk takes SRTP with a=crypto alone"),
         },
-        (OwnSecurity::Dtls { .. }, Profile::Dtls) => dtls_of(sdp, media, Setup::Passive).map(Security::Dtls),
+        (OwnSecurity::Dtls { .. }, profile) if profile.may_be_dtls(sdp, media) => {
+            dtls_of(sdp, media, Setup::Passive).map(Security::Dtls)
+        }
         _ => Err("the answer's audio section is of another profile than was offered"),
     };
     security.map(|security| (at, media, security)).map_err(MediaRefusal::Unusable)

@@ -175,6 +175,36 @@ fn the_two_ends_of_dtls_without_ice_are_described_and_read_rfc5763_5() {
     assert!(answer_to(&offer, "UDP/TLS/RTP/SAVP", "a=setup:active\n").is_err());
 }
 
+/// FreeSWITCH's `rtp_use_dtls` offers DTLS in RTP/AVP, as RFC 8643 has it, and it answers UDP/TLS/RTP/SAVP by RTP/SAVP.
+#[test]
+fn dtls_is_known_by_its_fingerprint_whatever_the_profile_is_called_rfc8643_3() {
+    for profile in ["RTP/AVP", "RTP/AVPF", "RTP/SAVP", "RTP/SAVPF"] {
+        let lines = format!("{FINGERPRINT}a=setup:actpass\n");
+        let remote = read(&[(profile, &lines)], Encryption::Dtls).unwrap();
+        assert!(matches!(&remote.security, Security::Dtls(far) if far.role == DtlsRole::Client), "{profile}");
+        let security =
+            OwnSecurity::Dtls { fingerprint: Fingerprint([0xab; 32]), setup: Setup::Active, is_muxed: false };
+        let sdp = pbx(&[(profile, &lines)]);
+        let answer = answer_plain(&sdp, &remote, false, &security, ours(), &mut OwnOrigin::new(1));
+        assert_eq!(answer.media[0].protocol, profile, "RFC 3264 §6: an answer keeps the profile");
+        assert_eq!(answer.setup_of(&answer.media[0]), Some(Setup::Active));
+        assert_eq!(answer.sha256_fingerprints_of(&answer.media[0]), [[0xab; 32]]);
+
+        let own =
+            OwnSecurity::Dtls { fingerprint: Fingerprint([0xab; 32]), setup: Setup::ActPass, is_muxed: true };
+        let offer = PlainOffer::first(&[Codec::Pcma]).secured(own, "UDP/TLS/RTP/SAVP");
+        let lines = format!("{FINGERPRINT}a=setup:active\n");
+        let remote = answer_to(&offer, profile, &lines).unwrap();
+        assert!(matches!(&remote.security, Security::Dtls(far) if far.role == DtlsRole::Server), "{profile}");
+        assert_eq!(remote.protocol, "UDP/TLS/RTP/SAVP", "further offers of ours say what it is");
+        assert!(answer_to(&offer, profile, "a=setup:active\n").is_err(), "nothing of DTLS in it: {profile}");
+    }
+    // who does not want DTLS is not given it
+    let both = format!("{FINGERPRINT}a=setup:actpass\n{}", crypto(1));
+    assert_eq!(tag_of(&read(&[("RTP/SAVP", &both)], Encryption::Sdes).unwrap()), Some(1));
+    assert_eq!(read(&[("RTP/AVP", &both)], Encryption::Off).unwrap().security, Security::Clear);
+}
+
 #[test]
 fn of_an_answer_with_several_codecs_one_is_taken_that_the_other_leg_speaks() {
     let offer = PlainOffer::first(&[Codec::Pcma, Codec::Pcmu]);
