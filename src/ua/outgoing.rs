@@ -282,14 +282,16 @@ impl OutgoingLeg {
         OutgoingCall {
             request_uri: home.request_uri(number),
             // an extension of its own has a name at the PBX
-            from: as_line.map_or_else(
+            from: as_line.as_ref().map_or_else(
                 || policy.from(home, &dial.from),
                 |line| line.from(&policy.caller(&dial.from), policy.caller_id),
             ),
             to: home.to(number),
             headers: home
                 .route_lines()
-                .chain(self.logins.service_route(identity.user.as_deref(), &home.routes))
+                .chain(
+                    self.logins.service_route(as_line.as_ref().unwrap_or(home).user.as_deref(), &home.routes),
+                )
                 .chain(policy.lines(home, &dial.from, number, &dial.particulars))
                 .chain(transferred)
                 .chain(replaces)
