@@ -185,7 +185,7 @@ fn dtls_is_known_by_its_fingerprint_whatever_the_profile_is_called_rfc8643_3() {
         let security =
             OwnSecurity::Dtls { fingerprint: Fingerprint([0xab; 32]), setup: Setup::Active, is_muxed: false };
         let sdp = pbx(&[(profile, &lines)]);
-        let answer = answer_plain(&sdp, &remote, false, &security, ours(), &mut OwnOrigin::new(1));
+        let answer = answer_plain(&sdp, &remote, false, &security, ours(), PTIME, &mut OwnOrigin::new(1));
         assert_eq!(answer.media[0].protocol, profile, "RFC 3264 §6: an answer keeps the profile");
         assert_eq!(answer.setup_of(&answer.media[0]), Some(Setup::Active));
         assert_eq!(answer.sha256_fingerprints_of(&answer.media[0]), [[0xab; 32]]);
