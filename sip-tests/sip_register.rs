@@ -141,6 +141,7 @@ impl World {
                     self.layer.send_request(self.now, r, self.end.flow).unwrap();
                 }
                 Output::State(state) => self.states.push((self.now, state)),
+                Output::ServiceRoute(_) => {}
                 Output::Done => self.is_done = true,
             }
         }

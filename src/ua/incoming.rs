@@ -351,6 +351,60 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_who_can_gets_our_offer_before_the_answer_and_answers_it_by_prack_rfc_3262_5() {
+        let with = |name: HeaderName, value: &str| {
+            let mut i = invite("sip:600@192.0.2.1", "", None);
+            i.headers.push(name, value);
+            start(&i, true)
+        };
+        let takes = |name, value| with(name, value).1.early_offer;
+        assert_eq!(takes(HeaderName::Supported, "timer"), EarlyOffer::No);
+        assert_eq!(takes(HeaderName::Supported, "timer, 100rel"), EarlyOffer::Possible);
+        assert_eq!(takes(HeaderName::Require, "100REL"), EarlyOffer::Needed);
+        let offered = || {
+            let mut l = with(HeaderName::Supported, "100rel").0;
+            let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+            assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
+            l
+        };
+        let mut l = offered();
+        let answered = l.handle_session(SessionEvent::OfferAnswered { body: Some(Body::sdp(SDP)) });
+        assert!(matches!(answered, Action::Tell(LegEvent::OfferAnswered(_))));
+        l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
+        assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));
+        // what comes after that is an answer within the call
+        let refused = l.handle_session(SessionEvent::OfferAnswered { body: None });
+        assert!(matches!(refused, Action::Tell(LegEvent::OfferRefused(Cause::BadMedia))));
+        let mut l = offered();
+        let ended = l.handle_session(SessionEvent::OfferAnswered { body: None });
+        assert!(matches!(ended, Action::Tell(LegEvent::Ended(End { cause: Cause::BadMedia, .. }))));
+        assert!(l.parting().is_some());
+    }
+
+    #[test]
+    fn before_the_answer_a_further_offer_is_answered_or_refused_and_ours_goes_rfc_3311() {
+        let mut l = leg();
+        l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+        assert!(matches!(
+            l.handle_command(LegCommand::Offer(sdp())),
+            Action::Session(SessionCommand::Offer(_))
+        ));
+        l.handle_session(SessionEvent::OfferRefused { status: StatusCode::REQUEST_PENDING });
+        let offer = || SessionEvent::Offer { body: Some(Body::sdp(SDP)) };
+        assert!(matches!(l.handle_session(offer()), Action::Tell(LegEvent::Offer(_))));
+        assert!(matches!(
+            l.handle_command(LegCommand::AnswerOffer(sdp())),
+            Action::Session(SessionCommand::AnswerOffer(_))
+        ));
+        l.handle_session(offer());
+        let refused = l.handle_command(LegCommand::RefuseOffer(MediaRefusal::Unusable("no")));
+        assert!(matches!(refused, Action::Session(SessionCommand::RefuseOffer(_))), "{refused:?}");
+        // and a refusal of the first one waits for the end of the call
+        let refused = l.handle_command(LegCommand::RefuseOffer(MediaRefusal::Unusable("no")));
+        assert!(matches!(refused, Action::None), "{refused:?}");
+    }
+
+    #[test]
     fn every_cause_refuses_the_call_with_its_status_and_reason_rfc_6432() {
         for cause in Cause::ALL {
             let answer = refusal(leg().handle_command(LegCommand::Hangup(cause.into())));

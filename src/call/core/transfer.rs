@@ -134,7 +134,7 @@ impl Call {
         if self.state == State::Trying && old == self.caller.party.leg {
             return self.replace_caller(incoming);
         }
-        if !self.is_rung(old) && !(self.is_settled() && self.make_partner(old)) {
+        if !(self.is_rung(old) || self.is_settled() && self.make_partner(old)) {
             return None;
         }
         let leg = self.new_leg()?;

@@ -7,6 +7,7 @@
 //! UDP and TCP, those for TLS by it alone; connections have a task each (`tcp`, `tls`). Another transport adds a
 //! reader, a branch in `send` and a variant of `Transport`.
 
+mod feed;
 mod outbox;
 mod owner;
 mod served;
@@ -27,7 +28,8 @@ use super::{
 };
 use crate::base::{Network, Seed};
 use crate::net::tls::{Acceptor, Identity, TlsError};
-use owner::{Command, Known, Owner, ReaderStats};
+use feed::{Known, ReaderStats};
+use owner::{Command, Owner};
 use served::{Served, Switch};
 use std::io;
 use std::net::{IpAddr, SocketAddr};

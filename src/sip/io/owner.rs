@@ -1,6 +1,6 @@
-//! The task that owns the machines, and the readers that feed it.
+//! The task that owns the machines.
 
-use super::super::admission::{Admission, AdmissionConfig};
+use super::super::admission::AdmissionConfig;
 use super::super::answer::Answer;
 use super::super::dialog::LocalEnd;
 use super::super::endpoint::{
@@ -8,35 +8,30 @@ use super::super::endpoint::{
 };
 use super::super::session::{CallEnd, CallFailure, IncomingInvite, SessionCommand, SessionEvent};
 use super::super::transaction::Failure;
-use super::super::{Flow, Hop, ParseError, Reason, Replaces, Request, Response, StatusCode, Transport, wire};
+use super::super::{Flow, Hop, Reason, Replaces, Request, Response, StatusCode, Transport, wire};
+use super::feed::{Feed, Inbound, Known, ReaderStats, read};
 use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
-use crate::base::{External, Fresh, Network, Path, Seed};
+use crate::base::{External, Fresh, Path, Seed};
 use bytes::Bytes;
 use socket2::SockRef;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::{debug, warn};
 
-/// Datagrams of known sources that may wait.
-const KNOWN_QUEUE: usize = 4_096;
-/// Datagrams of strangers that may wait.
-const STRANGER_QUEUE: usize = 512;
 /// Most connected sockets; further targets are reached by the main socket, without news of closed ports.
 const MAX_CONNECTED: usize = 256;
 /// Turns in a row that known sources are served first.
 const TRUSTED_RUN: u32 = 64;
-/// Room for one datagram: a byte more than is taken, so that a longer one is seen to be.
-const DATAGRAM: usize = 24 * 1024 + 1;
 /// Free places in a queue of events below which provisional events are dropped.
 const RESERVED_EVENTS: usize = 4;
 
@@ -101,148 +96,6 @@ pub(super) enum Command {
 }
 
 type Reply = oneshot::Sender<Result<Box<Response>, Failure>>;
-
-/// Sources that need no budget, counted by what makes them known.
-pub(super) struct Known {
-    sources: RwLock<HashMap<IpAddr, usize>>,
-    /// Known for the life of the stack.
-    networks: RwLock<Vec<Network>>,
-}
-
-impl Known {
-    pub(super) fn new(always: &[IpAddr]) -> Self {
-        Self { sources: RwLock::new(always.iter().map(|ip| (*ip, 1)).collect()), networks: RwLock::default() }
-    }
-
-    pub(super) fn add_network(&self, network: Network) {
-        self.networks.write().unwrap_or_else(PoisonError::into_inner).push(network);
-    }
-
-    pub(super) fn add(&self, ip: IpAddr) {
-        *self.sources.write().unwrap_or_else(PoisonError::into_inner).entry(ip).or_default() += 1;
-    }
-
-    pub(super) fn remove(&self, ip: IpAddr) {
-        let mut map = self.sources.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = map.get_mut(&ip) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                map.remove(&ip);
-            }
-        }
-    }
-
-    fn contains(&self, ip: IpAddr) -> bool {
-        let is_source = self.sources.read().unwrap_or_else(PoisonError::into_inner).contains_key(&ip);
-        is_source
-            || self.networks.read().unwrap_or_else(PoisonError::into_inner).iter().any(|n| n.contains(ip))
-    }
-}
-
-/// What the readers count.
-#[derive(Default)]
-pub(super) struct ReaderStats {
-    over_budget: AtomicU64,
-    queue_full: AtomicU64,
-}
-
-/// From readers to the owner.
-pub(super) enum Inbound {
-    /// A datagram, or a message of a stream.
-    Datagram { flow: Flow, bytes: Bytes, is_stranger: bool },
-    /// Nobody is there.
-    Unreachable { hop: Hop },
-    /// A stream cannot be read on.
-    Broken { flow: Flow, error: Box<ParseError> },
-    /// A connection is over.
-    Closed { hop: Hop },
-}
-
-/// Where a reader puts what it reads.
-#[derive(Clone)]
-pub(super) struct Feed {
-    known: Arc<Known>,
-    stats: Arc<ReaderStats>,
-    admission: Arc<std::sync::Mutex<Admission>>,
-    pub(super) trusted: mpsc::Sender<Inbound>,
-    strangers: mpsc::Sender<Inbound>,
-}
-
-impl Feed {
-    pub(super) fn is_known(&self, source: IpAddr) -> bool {
-        self.known.contains(source)
-    }
-
-    fn admit(&self, source: IpAddr) -> bool {
-        self.admit_for(source, 1)
-    }
-
-    /// Whether a stranger may have what costs as much as some of his messages.
-    pub(super) fn admit_for(&self, source: IpAddr, cost: u32) -> bool {
-        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_admitted = admission.admit_for(Instant::now(), source, cost);
-        self.stats.over_budget.fetch_add(u64::from(!is_admitted), Ordering::Relaxed);
-        is_admitted
-    }
-
-    /// A message of a stream. A known source waits for room; false for a stranger beyond its budget, and when
-    /// nobody listens any more: a stream does not repeat itself.
-    pub(super) async fn stream(&self, flow: Flow, bytes: Bytes) -> bool {
-        let ip = flow.path.remote.ip();
-        if self.is_known(ip) {
-            let inbound = Inbound::Datagram { flow, bytes, is_stranger: false };
-            return self.trusted.send(inbound).await.is_ok();
-        }
-        if !self.admit(ip) {
-            return false;
-        }
-        let is_taken = self.strangers.try_send(Inbound::Datagram { flow, bytes, is_stranger: true }).is_ok();
-        self.stats.queue_full.fetch_add(u64::from(!is_taken), Ordering::Relaxed);
-        is_taken
-    }
-
-    fn datagram(&self, flow: Flow, bytes: &[u8]) {
-        let ip = flow.path.remote.ip();
-        let is_stranger = !self.known.contains(ip);
-        let queue = if !is_stranger {
-            &self.trusted
-        } else {
-            if !self.admit(ip) {
-                return;
-            }
-            &self.strangers
-        };
-        if queue
-            .try_send(Inbound::Datagram { flow, bytes: Bytes::copy_from_slice(bytes), is_stranger })
-            .is_err()
-        {
-            self.stats.queue_full.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// Reads one socket until it is closed or aborted. `peer` is set for a connected one.
-async fn read(socket: Arc<UdpSocket>, local: SocketAddr, peer: Option<SocketAddr>, feed: Feed) {
-    let mut buffer = vec![0; DATAGRAM];
-    loop {
-        match socket.recv_from(&mut buffer).await {
-            Ok((length, remote)) => {
-                feed.datagram(Flow::udp(local, remote), buffer.get(..length).unwrap_or_default());
-            }
-            Err(error) => {
-                if let Some(remote) = peer.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
-                    // news of a peer that is not there waits for room: it is rare and worth it
-                    if feed.trusted.send(Inbound::Unreachable { hop: remote.into() }).await.is_err() {
-                        return;
-                    }
-                } else {
-                    // an error that comes at once and always must not spin
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            }
-        }
-    }
-}
 
 struct Connected {
     socket: Arc<UdpSocket>,
@@ -317,10 +170,7 @@ impl Owner {
         commands: mpsc::Receiver<Command>,
         incoming: Incoming,
     ) -> Self {
-        let (trusted_in, trusted) = mpsc::channel(KNOWN_QUEUE);
-        let (strangers_in, strangers) = mpsc::channel(STRANGER_QUEUE);
-        let admission = Arc::new(std::sync::Mutex::new(Admission::new(admission, Instant::now())));
-        let feed = Feed { known, stats, admission, trusted: trusted_in, strangers: strangers_in };
+        let (feed, trusted, strangers) = Feed::new(known, stats, admission);
         let (mains, listeners): (Vec<_>, Vec<_>) =
             bound.into_iter().map(|b| ((b.address, b.udp), b.tcp)).unzip();
         let streams = Streams::new(feed.clone(), peers);
@@ -475,7 +325,7 @@ impl Owner {
             Command::Probe { target, probe, reply } => match self.flow_to(target) {
                 Some(flow) => match self.endpoint.probe(now, flow, *probe) {
                     Ok(probe) => {
-                        self.feed.known.add(target.address.ip());
+                        self.feed.known().add(target.address.ip());
                         self.probes.insert(probe, (target.address.ip(), reply));
                     }
                     Err(_) => drop(reply.send(Err(Failure::Timeout))),
@@ -501,7 +351,7 @@ impl Owner {
                 match self.endpoint.request(now, flow, *request, limit) {
                     Ok(id) => {
                         let ip = flow.path.remote.ip();
-                        self.feed.known.add(ip);
+                        self.feed.known().add(ip);
                         self.requests.insert(id, (ip, reply));
                     }
                     Err(_) => drop(reply.send(Err(Failure::Timeout))),
@@ -535,7 +385,7 @@ impl Owner {
                 if self.streams.is_theirs(dial.target) {
                     self.endpoint.stay_on_connection(session);
                 }
-                self.feed.known.add(dial.target.address.ip());
+                self.feed.known().add(dial.target.address.ip());
                 self.tokens.insert(token, session);
                 self.calls.insert(session, Call { token, events });
                 Some(session)
@@ -623,27 +473,27 @@ impl Owner {
                 Output::Silent { hop, since } => self.streams.doubt(hop, since),
                 Output::Probed { probe, result } => {
                     if let Some((ip, reply)) = self.probes.remove(&probe) {
-                        self.feed.known.remove(ip);
+                        self.feed.known().remove(ip);
                         // who asked may have gone
                         let _ = reply.send(result);
                     }
                 }
                 Output::Answered { request, result } => {
                     if let Some((ip, reply)) = self.requests.remove(&request) {
-                        self.feed.known.remove(ip);
+                        self.feed.known().remove(ip);
                         let _ = reply.send(result);
                     }
                 }
             }
         }
         // after its last words, which may need a connection that only known sources get
-        done.into_iter().for_each(|ip| self.feed.known.remove(ip));
+        done.into_iter().for_each(|ip| self.feed.known().remove(ip));
     }
 
     /// Hands a call to who serves its owner.
     fn ring(&mut self, now: Instant, session: SessionId, invite: Box<IncomingInvite>) {
         // taken back by the session's end
-        self.feed.known.add(invite.flow.path.remote.ip());
+        self.feed.known().add(invite.flow.path.remote.ip());
         let (events, receiver) = mpsc::channel(EVENT_QUEUE);
         let token = next_token();
         let is_taken = self.incoming.commands.upgrade().is_some_and(|commands| {
@@ -738,8 +588,8 @@ impl Owner {
         let (sessions, transactions) = self.endpoint.live();
         StackStats {
             drops: self.endpoint.drops(),
-            over_budget: self.feed.stats.over_budget.load(Ordering::Relaxed),
-            queue_full: self.feed.stats.queue_full.load(Ordering::Relaxed),
+            over_budget: self.feed.over_budget(),
+            queue_full: self.feed.queue_full(),
             unsent: self.unsent,
             sessions,
             transactions,

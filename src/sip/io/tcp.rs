@@ -15,8 +15,8 @@
 
 use super::super::frame::{Frame, Framer};
 use super::super::{Flow, Hop, Limits, Message, parse};
+use super::feed::{Feed, Inbound};
 use super::outbox::{Outbox, Refused, WRITE_TIMEOUT, Waiting, outbox, write_all};
-use super::owner::{Feed, Inbound};
 use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::base::Seldom;
 use crate::net::guard::{Guard, GuardConfig};

@@ -3,8 +3,9 @@
 use super::bench_tests::{Bench, SDP, T1, offer, sdp};
 use super::client_tests;
 use crate::sip::answer::{Answer, Body};
+use crate::sip::endpoint::Replaced;
 use crate::sip::session::{CallEnd, SessionCommand, SessionEvent};
-use crate::sip::{HeaderName as H, Method, StatusCode};
+use crate::sip::{HeaderName as H, Method, Replaces, StatusCode};
 
 const RELIABLE: [(&str, &str); 2] = [("Supported", "100rel"), ("Allow", "INVITE, UPDATE, PRACK")];
 const ANSWER: &str = "v=0\r\no=answer\r\n";
@@ -307,4 +308,27 @@ fn we_offer_anew_to_who_rings_rfc_3311_5_1() {
     tell(&mut b, offer());
     b.answer(Method::INVITE, 487, "a", &[]);
     assert_eq!(b.events.last(), Some(&SessionEvent::Ended(CallEnd::Local)));
+}
+
+#[test]
+fn a_replaces_finds_a_call_that_rings_by_all_its_names_and_knows_who_has_placed_it_rfc_3891_3() {
+    let mut b = Bench::called();
+    b.command(SessionCommand::Ring);
+    let named = |b: &Bench, from_tag: &str| {
+        let to_tag = b.tag.clone().unwrap();
+        let (call_id, from_tag) = ("c".to_owned(), from_tag.to_owned());
+        b.endpoint.find(&Replaces { call_id, to_tag, from_tag, is_early_only: false })
+    };
+    let call = b.session.unwrap();
+    assert_eq!(named(&b, "far"), Replaced::Ringing { call, is_ours: false });
+    assert_eq!(named(&b, "other"), Replaced::Unknown);
+    b.command(SessionCommand::Answer(sdp()));
+    assert_eq!(named(&b, "far"), Replaced::Talking(call));
+    // of ours, each telephone that rings has a dialog
+    let mut b = client_tests::Bench::new(client_tests::call());
+    assert!(!b.session.rings_with("a") && b.session.is_ours());
+    b.answer(Method::INVITE, 180, "a", &[(H::Contact, "<sip:a@192.0.2.4>")]);
+    assert!(b.session.rings_with("a") && !b.session.rings_with("b"));
+    b.answer_200("a");
+    assert!(!b.session.rings_with("a"));
 }

@@ -53,7 +53,7 @@ mod tests {
     fn faults(trunks: &[(&str, serde_json::Value)]) -> Vec<String> {
         let sections: Vec<Section> = trunks
             .iter()
-            .map(|(name, value)| Section::new(&format!("trunk.{name}"), "t", value.clone()))
+            .map(|(name, value)| Section::new(format!("trunk.{name}"), "t", value.clone()))
             .collect();
         prepare(&sections).err().unwrap_or_default().iter().map(ToString::to_string).collect()
     }
