@@ -457,6 +457,15 @@ scenario_session-refresh() {
 
 scenario_multipart() { plain_call multipart; }
 scenario_optional-srtp() { plain_call optional-srtp; }
+# DTLS is told by its fingerprint, not by the profile's name.
+scenario_dtls-profiles() {
+  configure 'media_encryption = "dtls"' '' "$no_probes
+media_encryption = \"dtls\""
+  edge
+  called dtls-profiles
+  caller dtls-profiles
+  finish
+}
 scenario_privacy() {
   configure '' '' "trusted = false
 $no_probes"

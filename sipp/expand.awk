@@ -17,7 +17,7 @@
 #   @reply 200                   response to the request just received
 #
 # Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
-# addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
+# addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it), dtls=SETUP (a fingerprint and a=setup); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
 BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; held = "" }
 
@@ -145,5 +145,9 @@ function sdp(   n, i, types, codecs) {
   for (i = 1; i <= n; i++) if (types[i] in rtpmap) print "a=rtpmap:" types[i] " " rtpmap[types[i]] "/8000"
   if ("ptime" in opt) print "a=ptime:" opt["ptime"]
   if ("maxptime" in opt) print "a=maxptime:" opt["maxptime"]
+  if ("dtls" in opt) {
+    print "a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F"
+    print "a=setup:" opt["dtls"]
+  }
   print "a=" word("dir", "sendrecv")
 }
