@@ -11,7 +11,7 @@ mod refresh;
 
 use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
-use super::super::transaction::TransactionId;
+use super::super::transaction::{Failure, TransactionId};
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
 use super::early::Asked;
 use super::info;
@@ -286,10 +286,13 @@ impl Confirmed {
         }
     }
 
-    /// A request of ours got no final response.
-    pub(super) fn handle_failure(&mut self, now: Instant, line: &mut Line, ticket: Ticket) {
+    /// A request of ours got no final response. One that could not leave counts as refused with 503 (RFC 3261
+    /// §8.1.3.1), and the session stays as it was (§14.1): a proxy on the way may be starting anew.
+    pub(super) fn handle_failure(&mut self, now: Instant, line: &mut Line, ticket: Ticket, failure: Failure) {
         if self.bye == Bye::Sent(ticket) {
             self.end(now, line, CallEnd::Local);
+        } else if failure == Failure::Transport && self.is_ours(ticket) {
+            self.handle_refused(now, line, ticket);
         } else if self.is_ours(ticket) {
             self.ours = None;
             self.lost(now, line, "no answer to an offer");

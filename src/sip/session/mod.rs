@@ -330,7 +330,7 @@ impl Session {
             return;
         }
         match (&mut self.confirmed, &mut self.opening) {
-            (Some(confirmed), _) => confirmed.handle_failure(now, line, ticket),
+            (Some(confirmed), _) => confirmed.handle_failure(now, line, ticket, failure),
             (None, Opening::Client(client)) => client.handle_failure(line, ticket, failure),
             (None, Opening::Server(_)) => {}
         }

@@ -131,6 +131,24 @@ fn our_offer_answers_a_challenge_and_its_ack_has_the_credentials_rfc_3261_22_1()
 }
 
 #[test]
+fn our_offer_that_cannot_leave_is_refused_with_503_and_the_call_goes_on_rfc_3261_8_1_3_1() {
+    let mut b = Bench::talking();
+    b.command(offer());
+    for remote in ["192.0.2.4:5060", "192.0.2.4:5070"] {
+        b.endpoint.handle_transport_error(b.now, remote.parse::<std::net::SocketAddr>().unwrap());
+    }
+    b.drain();
+    let refused = SessionEvent::OfferRefused { status: StatusCode::SERVICE_UNAVAILABLE };
+    assert_eq!(std::mem::take(&mut b.events), [refused]);
+    // the way is there again
+    b.command(offer());
+    b.answer(Method::INVITE, 200, &[], SDP);
+    assert_eq!(b.events, [SessionEvent::OfferAnswered { body: sdp() }]);
+    b.ask("BYE", 2, &[], "");
+    b.rest();
+}
+
+#[test]
 fn our_offer_that_is_refused_leaves_the_session_as_it_was_and_408_or_481_ends_it_rfc_3261_12_2_1_2() {
     let mut b = Bench::talking();
     for code in [488, 500, 503, 603, 401] {
