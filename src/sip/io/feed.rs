@@ -2,7 +2,7 @@
 
 use super::super::admission::{Admission, AdmissionConfig};
 use super::super::{Flow, Hop, ParseError};
-use crate::base::Network;
+use crate::base::{Network, Seldom};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io;
@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+use tracing::warn;
 
 /// Datagrams of known sources that may wait.
 const KNOWN_QUEUE: usize = 4_096;
@@ -76,12 +77,21 @@ pub(super) enum Inbound {
     Closed { hop: Hop },
 }
 
+/// How often the log hears of messages beyond their budget.
+const FLOOD_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What strangers may send, and when the log heard last that one sent more.
+struct Budget {
+    admission: Admission,
+    told: Seldom,
+}
+
 /// Where a reader puts what it reads.
 #[derive(Clone)]
 pub(super) struct Feed {
     known: Arc<Known>,
     stats: Arc<ReaderStats>,
-    admission: Arc<Mutex<Admission>>,
+    admission: Arc<Mutex<Budget>>,
     pub(super) trusted: mpsc::Sender<Inbound>,
     strangers: mpsc::Sender<Inbound>,
 }
@@ -95,7 +105,8 @@ impl Feed {
     ) -> (Self, mpsc::Receiver<Inbound>, mpsc::Receiver<Inbound>) {
         let (trusted, from_known) = mpsc::channel(KNOWN_QUEUE);
         let (strangers, from_strangers) = mpsc::channel(STRANGER_QUEUE);
-        let admission = Arc::new(Mutex::new(Admission::new(admission, Instant::now())));
+        let admission = Admission::new(admission, Instant::now());
+        let admission = Arc::new(Mutex::new(Budget { admission, told: Seldom::new(FLOOD_INTERVAL) }));
         (Self { known, stats, admission, trusted, strangers }, from_known, from_strangers)
     }
 
@@ -124,9 +135,15 @@ impl Feed {
 
     /// Whether a stranger may have what costs as much as some of his messages.
     pub(super) fn admit_for(&self, source: IpAddr, cost: u32) -> bool {
-        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_admitted = admission.admit_for(Instant::now(), source, cost);
-        self.stats.over_budget.fetch_add(u64::from(!is_admitted), Ordering::Relaxed);
+        let now = Instant::now();
+        let mut budget = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_admitted = budget.admission.admit_for(now, source, cost);
+        if !is_admitted {
+            self.stats.over_budget.fetch_add(1, Ordering::Relaxed);
+            if let Some(times) = budget.told.happened(now) {
+                warn!(last = %source, times, "SIP messages of strangers are dropped: they send more than they may");
+            }
+        }
         is_admitted
     }
 
@@ -166,6 +183,12 @@ impl Feed {
     }
 }
 
+/// That nobody is there, or that a firewall on the way refuses (ICMP; RFC 3261 §18.4).
+fn is_told_by_the_network(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+}
+
 /// Reads one socket until it is closed or aborted. `peer` is set for a connected one.
 pub(super) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, peer: Option<SocketAddr>, feed: Feed) {
     let mut buffer = vec![0; DATAGRAM];
@@ -175,7 +198,7 @@ pub(super) async fn read(socket: Arc<UdpSocket>, local: SocketAddr, peer: Option
                 feed.datagram(Flow::udp(local, remote), buffer.get(..length).unwrap_or_default());
             }
             Err(error) => {
-                if let Some(remote) = peer.filter(|_| error.kind() == io::ErrorKind::ConnectionRefused) {
+                if let Some(remote) = peer.filter(|_| is_told_by_the_network(&error)) {
                     // news of a peer that is not there waits for room: it is rare and worth it
                     if feed.trusted.send(Inbound::Unreachable { hop: remote.into() }).await.is_err() {
                         return;

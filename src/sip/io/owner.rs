@@ -14,7 +14,7 @@ use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
-use crate::base::{External, Fresh, Path, Seed};
+use crate::base::{External, Fresh, Path, Seed, Seldom};
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -134,6 +134,14 @@ fn fitting(mut mains: Vec<SocketAddr>, target: SocketAddr, preferred: Option<IpA
     mains
 }
 
+/// The kernel has no room at the moment: what is repeated gets through.
+fn is_full(sent: &io::Result<usize>) -> bool {
+    sent.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// How often the log hears that messages cannot be sent.
+const UNSENT_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The owner of the machines.
 pub(super) struct Owner {
     endpoint: Endpoint,
@@ -155,6 +163,7 @@ pub(super) struct Owner {
     /// Which of our addresses reaches a host.
     sources: Fresh<IpAddr, IpAddr>,
     unsent: u64,
+    unsent_told: Seldom,
     deadline: Option<Instant>,
     /// When to look for calls without a reader; none when there are no calls.
     unread_check: Option<Instant>,
@@ -198,6 +207,7 @@ impl Owner {
             requests: BTreeMap::new(),
             sources: Fresh::new(SOURCE_HOLDS),
             unsent: 0,
+            unsent_told: Seldom::new(UNSENT_INTERVAL),
             deadline: None,
             unread_check: None,
         }
@@ -580,8 +590,18 @@ impl Owner {
             main.port() == local.port() && main.is_ipv4() == local.is_ipv4()
         };
         let main = self.mains.iter().find(fit).or_else(|| self.mains.iter().find(same_port));
-        let is_sent = main.is_some_and(|(_, socket)| send_to(socket, bytes, remote).is_ok());
-        self.unsent += u64::from(!is_sent);
+        let sent = main.map(|(_, socket)| send_to(socket, bytes, remote));
+        if let Some(Ok(_)) = sent {
+            return;
+        }
+        self.unsent += 1;
+        // no route, or a firewall of our own: to wait for an answer is in vain (RFC 3261 §18.4)
+        if let Some(Err(error)) = sent.filter(|sent| !is_full(sent)) {
+            if let Some(times) = self.unsent_told.happened(now) {
+                warn!(to = %remote, %error, times, "SIP messages cannot be sent");
+            }
+            self.endpoint.handle_transport_error(now, remote);
+        }
     }
 
     fn stats(&self) -> StackStats {

@@ -63,6 +63,15 @@ async fn a_call_to_a_closed_port_fails_within_a_second() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_the_system_does_not_let_go_fails_at_once_rfc_3261_18_4() {
+    let stack = SipStack::start(config("0.0.0.0:0"), Seed::from_number(1)).unwrap();
+    // a socket may not send there unless it asks for it: no firewall and no route is needed for an error
+    let (_handle, mut events) = stack.dial(call("255.255.255.255:5060".parse::<SocketAddr>().unwrap())).await;
+    let event = tokio::time::timeout(Duration::from_secs(2), events.recv()).await;
+    assert_eq!(event, Ok(Some(SessionEvent::Failed(CallFailure::Transport))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_is_answered_and_ended_by_the_far_side() {
     let (socket, address) = peer();
     let stack = stack();
