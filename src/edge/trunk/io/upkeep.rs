@@ -201,8 +201,9 @@ pub(super) async fn look_after(trunk: Arc<Trunk>, lines: BTreeMap<String, Login>
     loop {
         let was_down = trunk.is_down();
         let mut has_changed = false;
-        // all arms only wait for news
+        // all arms only wait for news; what was told before the end is heard before it
         tokio::select! {
+            biased;
             state = next(&mut registered) => {
                 let was_registered = is_registered;
                 is_registered = matches!(state, Some(RegisterState::Registered { .. }));
