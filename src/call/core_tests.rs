@@ -30,6 +30,7 @@ pub(super) fn plain() -> LegProfile {
         codecs: vec![Codec::Pcmu],
         towards,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,

@@ -420,7 +420,12 @@ impl CallTask {
             }
             Note::MediaRefused(leg, refusal) => {
                 let why = refusal.to_string();
-                warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
+                match refusal.is_of_description() {
+                    true => {
+                        warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
+                    }
+                    false => warn!(call = %self.id, %leg, %why, "there is no media for the leg"),
+                }
             }
             Note::Answered(leg) => {
                 self.answered = Some(Instant::now());
@@ -438,7 +443,7 @@ impl CallTask {
             Note::Media(leg, MediaState::Failed(cause)) => {
                 info!(call = %self.id, %leg, %cause, "media failed")
             }
-            Note::Media(leg, MediaState::Lost(cause)) => info!(call = %self.id, %leg, %cause, "media lost"),
+            Note::Media(leg, MediaState::Lost(cause)) => warn!(call = %self.id, %leg, %cause, "media lost"),
             Note::Media(leg, MediaState::Closed) => info!(call = %self.id, %leg, "media closed"),
         }
     }

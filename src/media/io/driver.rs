@@ -360,7 +360,12 @@ impl Driver {
         if let Err(error) = connected {
             let (call, leg) = plain.sockets.leg.unzip();
             let (call, leg) = (call.map(tracing::field::display), leg.map(tracing::field::display));
-            tracing::warn!(call, leg, %rtp, %rtcp, %error, "there is no way to where the far side wants its RTP or RTCP");
+            let ours = plain.sockets.rtp.local_addr().map_or_else(|_| String::new(), |a| a.ip().to_string());
+            tracing::warn!(
+                call, leg, %rtp, %rtcp, ours, %error,
+                "there is no way from our media address to where the far side wants its RTP or RTCP: neither side will be \
+                 heard. Where signalling goes over a proxy on this machine, set the trunk's media_address"
+            );
         }
     }
 
