@@ -17,10 +17,11 @@ mod world;
 
 use sipedge::base::{Cause, External, LegId, Seed, StreamId};
 use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, OwnAddress};
-use sipedge::media::io::{Command, MediaThread, News};
+use sipedge::media::io::{Command, MediaThread, News, PlainSockets};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
 use sipedge::media::srtp::{Opener, Sealer};
+use sipedge::media::stats::StreamStats;
 use sipedge::media::stream::{OwnSource, PeerInlet};
 use sipedge::peer::{PeerInput, SrtpProfile};
 use std::net::{SocketAddr, UdpSocket};
@@ -433,5 +434,45 @@ fn a_fault_while_one_datagram_is_handled_ends_that_stream_and_the_others_go_on()
     assert!(rig.thread.send(Command::Remove(id)));
     rig::settle(&rig.thread, 4);
     rig.exchange(3);
+    rig.stop();
+}
+
+#[test]
+fn packets_that_the_far_side_refuses_are_counted_as_come_back_and_told_with_the_error() {
+    let rig = rig::Rig::start(SrtpProfile::AesCm128HmacSha1_80, 1);
+    let (news, mut told) = tokio::sync::mpsc::channel(4);
+    let (id, stats) = (StreamId(4_712), Arc::new(StreamStats::default()));
+    let [rtp, rtcp] = [(); 2].map(|()| UdpSocket::bind((LOCAL, 0)).unwrap());
+    rtp.set_nonblocking(true).unwrap();
+    rtcp.set_nonblocking(true).unwrap();
+    // nobody listens there any more
+    let gone = UdpSocket::bind((LOCAL, 0)).unwrap().local_addr().unwrap();
+    for command in [
+        Command::AddPlain {
+            id,
+            source: OwnSource::random(&mut Seed::from_number(5)),
+            sockets: PlainSockets { rtp, rtcp, is_symmetric: false, home: None, leg: None },
+            stats: Arc::clone(&stats),
+            news: Some(news),
+        },
+        Command::Format(id, rig::PCMU),
+        // silence goes there from now on
+        Command::Remote(id, gone, gone),
+    ] {
+        assert!(rig.thread.send(command));
+    }
+    let refused = std::io::ErrorKind::ConnectionRefused;
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let errno = loop {
+        match told.try_recv() {
+            Ok((told, News::Unsent(errno))) if told == id => break errno,
+            other => assert!(other.is_err() && std::time::Instant::now() < until, "{other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(std::io::Error::from_raw_os_error(errno).kind(), refused);
+    assert!(stats.bounced.get() >= 5 && stats.packets_out.get() >= stats.bounced.get());
+    assert_eq!(stats.drops.of(sipedge::media::stats::Drop::SendFailed), 0, "the kernel took them");
+    assert!(told.try_recv().is_err(), "told once");
     rig.stop();
 }

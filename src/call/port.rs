@@ -314,6 +314,8 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
+    /// What the leg belongs to, for the log, as a route writes it: `trunk.pbx`. Before its media is made.
+    Name(LegId, String),
     /// The leg is a media application.
     Run(LegId, Application),
     /// The leg holds the other one (true), or not any more: while it does, neither hears the other.

@@ -315,6 +315,7 @@ impl MediaPort for Port {
             | MediaCommand::CheckOffer { leg, .. }
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
+            | MediaCommand::Name(leg, _)
             | MediaCommand::Run(leg, _)
             | MediaCommand::Hold(leg, _)
             | MediaCommand::SendDtmf(leg, _)

@@ -16,10 +16,13 @@ use std::net::IpAddr;
 /// A plain transport of a leg.
 pub(super) struct Plain {
     pub(super) stream: StreamId,
+    pub(super) owner: Owner,
     pub(super) stats: Arc<StreamStats>,
     pub(super) rtp: SocketAddr,
     /// The same as the far side reaches it: what descriptions name.
     described: SocketAddr,
+    /// Where the far side wants RTP.
+    pub(super) far_rtp: Option<SocketAddr>,
     pub(super) offer: Option<PlainOffer>,
     pub(super) format: Option<Format>,
     /// What the far side says of itself.
@@ -197,6 +200,7 @@ impl Controller {
         let before = plain.format.replace(remote.format).map(|f| f.codec);
         plain.far = remote.direction;
         plain.protocol = Some(remote.protocol.clone());
+        plain.far_rtp = remote.rtp.or(plain.far_rtp);
         let stream = plain.stream;
         let protection = match &remote.security {
             Security::Clear => Protection::Clear,
@@ -295,8 +299,10 @@ impl Controller {
         if let Some(leg) = self.legs.get_mut(at) {
             leg.plain = Some(Plain {
                 stream,
+                owner: Owner { leg: id, party: leg.party.clone() },
                 stats,
                 rtp,
+                far_rtp: None,
                 described: external.of(rtp),
                 offer: None,
                 format: None,
@@ -318,7 +324,7 @@ impl Controller {
         if let Some(dtls) = &plain.dtls {
             dtls.close();
         }
-        self.note_end(plain.stream, plain.kind(), &plain.stats);
+        self.note_end(plain.stream, &plain.owner, plain.kind(), plain.far_rtp, &plain.stats);
         self.shared.put_back(plain.rtp.port());
     }
 }
