@@ -300,6 +300,12 @@ impl Holding {
         }
         now.saturating_duration_since(self.heard_at) >= MUTE_AFTER
     }
+
+    /// Moves its times.
+    pub(super) fn shift(&mut self, shift: impl Fn(&mut Instant)) {
+        shift(&mut self.since);
+        shift(&mut self.heard_at);
+    }
 }
 
 /// What [`Quiet::look`] saw.

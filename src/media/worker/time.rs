@@ -24,6 +24,7 @@ impl Worker {
             self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
         }
         if now >= self.next_housekeeping {
+            self.forgive(now);
             self.housekeeping_at = Some(0);
             self.next_housekeeping = now + HOUSEKEEPING;
         }

@@ -1,5 +1,5 @@
 //! What an operator looks for when one side hears nothing: a far side that sends no RTP, packets of ours that cannot be sent
-//! or come back.
+//! or come back, and a thread that was stopped.
 
 use super::*;
 
@@ -10,6 +10,10 @@ pub const QUIET_AFTER: Duration = Duration::from_secs(5);
 /// So many packets come back before that is told: a PBX may open its port a moment after its answer, and close it a moment
 /// before its BYE.
 const BOUNCES_TOLD: u64 = 5;
+
+/// The clock's own lateness from which on the thread did not run, and nobody could be heard: the process was stopped, or the
+/// machine was.
+const STOPPED: Duration = Duration::from_secs(1);
 
 impl Worker {
     /// A packet could not be sent, for this reason (`errno`).
@@ -59,6 +63,22 @@ impl Worker {
         match stream.quiet.look(now, count, should_send)? {
             Hush::Quiet { since } => Some(Output::Quiet(stream.id, rtcp_since(since))),
             Hush::Over => Some(Output::HeardAgain(stream.id)),
+        }
+    }
+
+    /// The time in which the thread did not run is nobody's fault: what waits in the sockets is read first, and judged after.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        let late = now.saturating_duration_since(self.next_housekeeping);
+        if late < STOPPED {
+            return;
+        }
+        let shift = |at: &mut Instant| *at = at.checked_add(late).map_or(now, |at| at.min(now));
+        for (_, stream) in &mut self.streams {
+            shift(&mut stream.last_heard);
+            shift(&mut stream.quiet.since);
+            if let Some(holding) = &mut stream.holding {
+                holding.shift(shift);
+            }
         }
     }
 }

@@ -135,3 +135,27 @@ fn loss_is_published_before_the_next_report_is_due() {
     world.outputs(t0 + Duration::from_millis(2_300));
     assert_eq!(world.stats[1].quality().lost_in, 4);
 }
+
+#[test]
+fn the_time_in_which_the_thread_was_stopped_counts_for_nobody() {
+    let mut world = talking();
+    let t0 = world.t0;
+    let at = |ms: u64| t0 + Duration::from_millis(ms);
+    assert!(matches!(world.pbx_sends(t0, 1), Verdict::Send(_)));
+    assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
+    world.outputs(at(2_000));
+    let lost = |outputs: Vec<(Output, PacketBuf)>| {
+        outputs.iter().filter(|(o, _)| matches!(o, Output::Lost(..) | Output::Quiet(..))).count()
+    };
+    // awake after 60 s: the clock is looked at before a packet is read
+    let awake = at(62_000);
+    world.worker.handle_timeout(awake);
+    let mut buf = PacketBuf::default();
+    while let Some(output) = world.worker.poll_output(awake, &mut buf) {
+        assert!(!matches!(output, Output::Lost(..) | Output::Quiet(..)), "{output:?}");
+    }
+    assert_eq!(lost(world.outputs(at(64_000))), 0);
+    assert_eq!(lost(world.outputs(at(66_000))), 2, "both are quiet by now");
+    assert_eq!(lost(world.outputs(at(89_000))), 0);
+    assert_eq!(lost(world.outputs(at(92_500))), 2, "who is gone is gone");
+}
