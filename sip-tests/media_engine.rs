@@ -15,7 +15,7 @@ mod world;
 
 use sipedge::base::{Cause, LegId};
 use sipedge::call::port::{
-    Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
+    Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal, NoSocket,
 };
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -153,8 +153,10 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     }
     call.port.command(MediaCommand::CreateOffer { leg: LegId(13), profile: plain(&[Codec::Pcmu]) });
     let event = call.next().await;
-    assert!(matches!(event, MediaEvent::Refused { refusal: MediaRefusal::Congestion, .. }), "{event:?}");
-    assert_eq!(MediaRefusal::Congestion.cause(), Cause::Congestion);
+    let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+    assert_eq!(refusal, MediaRefusal::NoSocket(NoSocket::NoPort));
+    assert_eq!(refusal.cause(), Cause::Congestion);
+    assert!(refusal.to_string().contains("media.rtp_ports"), "{refusal}");
     call.end().await;
 }
 
@@ -299,6 +301,7 @@ async fn a_held_pbx_is_offered_sendonly_hears_music_and_its_media_is_not_heard()
         codecs,
         towards,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption,
         is_avpf: false,
@@ -354,6 +357,7 @@ async fn talking(ports: &str) -> Talking {
         codecs: vec![Codec::Pcmu],
         towards,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,

@@ -16,11 +16,12 @@ mod rig;
 mod world;
 
 use sipedge::base::{Cause, External, LegId, Seed, StreamId};
-use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile};
-use sipedge::media::io::{Command, MediaThread, News};
+use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, OwnAddress};
+use sipedge::media::io::{Command, MediaThread, News, PlainSockets};
 use sipedge::media::packet::{PacketBuf, RtpHeader};
 use sipedge::media::relay::{EventFormat, Format};
 use sipedge::media::srtp::{Opener, Sealer};
+use sipedge::media::stats::StreamStats;
 use sipedge::media::stream::{OwnSource, PeerInlet};
 use sipedge::peer::{PeerInput, SrtpProfile};
 use std::net::{SocketAddr, UdpSocket};
@@ -42,6 +43,7 @@ async fn a_pbx_behind_a_nat_is_learned_once_and_strangers_before_and_after_it_ar
         codecs: vec![Codec::Pcmu],
         towards: LOCAL,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: true,
         encryption: Encryption::Off,
         is_avpf: false,
@@ -142,6 +144,7 @@ async fn a_pbx_beyond_a_nat_is_told_the_address_there_in_offers_and_answers_and_
             codecs: vec![Codec::Pcmu],
             towards: local,
             external: External::new(&[of_nat]).unwrap(),
+            own_address: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,
@@ -180,6 +183,95 @@ async fn a_pbx_beyond_a_nat_is_told_the_address_there_in_offers_and_answers_and_
         });
         call.end().await;
     }
+}
+
+/// A leg whose far side is at `towards`.
+fn at(towards: std::net::IpAddr, own_address: OwnAddress, external: External) -> MediaProfile {
+    MediaProfile::Rtp {
+        codecs: vec![Codec::Pcmu],
+        towards,
+        own_address,
+        external,
+        is_symmetric: false,
+        encryption: Encryption::Off,
+        is_avpf: false,
+        hold_music: HoldMusic::Silence,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_has_the_address_that_signalling_has_or_the_one_that_is_configured() {
+    let second: std::net::IpAddr = [127, 0, 0, 2].into();
+    let of_nat: std::net::IpAddr = "203.0.113.7".parse().unwrap();
+    let none = External::default();
+    for (own, external, written, ports) in [
+        (OwnAddress::Signalling(second), none, second, "42100-42199"),
+        (OwnAddress::Fixed(second), none, second, "42200-42299"),
+        // beyond a NAT the text alone is another
+        (OwnAddress::Signalling(second), External::new(&[of_nat]).unwrap(), of_nat, "42300-42399"),
+    ] {
+        let mut call = call_with(config(&[LOCAL], ports, serde_json::json!({})));
+        let profile = at(LOCAL, own, external);
+        let pbx = Pbx::start();
+        call.port.command(MediaCommand::CreateOffer { leg: PBX, profile: profile.clone() });
+        let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+        assert_eq!((sdp.origin.address, sdp.connection), (written, Some(written)));
+        call.port.command(MediaCommand::AcceptAnswer { leg: PBX, sdp: Box::new(pbx.description("0", "")) });
+        assert!(matches!(call.next().await, MediaEvent::Connected { .. }));
+        call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+        let from = tokio::task::block_in_place(|| pbx.source());
+        assert_eq!((from.ip(), from.port()), (second, sdp.media[0].port), "{own:?}");
+        // the same where the far side offers
+        let other = LegId(7);
+        let offer = Box::new(Pbx::start().description("0", ""));
+        call.port.command(MediaCommand::AcceptOffer { leg: other, profile, sdp: offer });
+        let MediaEvent::Answer { sdp, .. } = call.next().await else { panic!() };
+        assert_eq!((sdp.origin.address, sdp.connection), (written, Some(written)));
+        call.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_signals_by_one_ip_version_and_has_media_at_the_other_is_answered_from_an_address_that_reaches_it()
+ {
+    let mut call = call_with(config(&[LOCAL], "42400-42499", serde_json::json!({})));
+    let pbx = Pbx::start();
+    let profile = at(LOCAL_V6, OwnAddress::Signalling(LOCAL_V6), External::default());
+    let sdp = Box::new(pbx.description("0", ""));
+    call.port.command(MediaCommand::CheckOffer { leg: PBX, profile: profile.clone(), sdp: sdp.clone() });
+    assert!(matches!(call.next().await, MediaEvent::OfferGood { .. }));
+    call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile, sdp });
+    let MediaEvent::Answer { sdp, .. } = call.next().await else { panic!() };
+    assert_eq!(sdp.connection, Some(LOCAL));
+    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+    let from = tokio::task::block_in_place(|| pbx.source());
+    assert_eq!(from, SocketAddr::new(LOCAL, sdp.media[0].port));
+    call.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_an_address_is_named_and_one_that_moved_away_is_replaced() {
+    let mut call = call_with(config(&[LOCAL_V6], "42500-42599", serde_json::json!({})));
+    let foreign: std::net::IpAddr = "192.0.2.77".parse().unwrap();
+    // nobody may send to all without asking for it, whatever the routes are
+    let nowhere: std::net::IpAddr = [255; 4].into();
+    for (towards, own, wanted) in [
+        (nowhere, OwnAddress::Towards, "no route to 255.255.255.255 ("),
+        (LOCAL, OwnAddress::Fixed(foreign), "192.0.2.77 is no address of this machine"),
+    ] {
+        let profile = at(towards, own, External::default());
+        call.port.command(MediaCommand::CreateOffer { leg: PBX, profile });
+        let event = call.next().await;
+        let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+        assert!(refusal.to_string().contains(wanted) && !refusal.is_of_description(), "{refusal}");
+        let is_elsewhere = towards == nowhere;
+        assert_eq!(refusal.cause(), if is_elsewhere { Cause::Unreachable } else { Cause::Congestion });
+    }
+    let profile = at(LOCAL, OwnAddress::Signalling(foreign), External::default());
+    call.port.command(MediaCommand::CreateOffer { leg: PBX, profile });
+    let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
+    assert_eq!(sdp.connection, Some(LOCAL));
+    call.end().await;
 }
 
 /// A telephone-event packet (RFC 4733 §2.3).
@@ -342,5 +434,45 @@ fn a_fault_while_one_datagram_is_handled_ends_that_stream_and_the_others_go_on()
     assert!(rig.thread.send(Command::Remove(id)));
     rig::settle(&rig.thread, 4);
     rig.exchange(3);
+    rig.stop();
+}
+
+#[test]
+fn packets_that_the_far_side_refuses_are_counted_as_come_back_and_told_with_the_error() {
+    let rig = rig::Rig::start(SrtpProfile::AesCm128HmacSha1_80, 1);
+    let (news, mut told) = tokio::sync::mpsc::channel(4);
+    let (id, stats) = (StreamId(4_712), Arc::new(StreamStats::default()));
+    let [rtp, rtcp] = [(); 2].map(|()| UdpSocket::bind((LOCAL, 0)).unwrap());
+    rtp.set_nonblocking(true).unwrap();
+    rtcp.set_nonblocking(true).unwrap();
+    // nobody listens there any more
+    let gone = UdpSocket::bind((LOCAL, 0)).unwrap().local_addr().unwrap();
+    for command in [
+        Command::AddPlain {
+            id,
+            source: OwnSource::random(&mut Seed::from_number(5)),
+            sockets: PlainSockets { rtp, rtcp, is_symmetric: false, home: None, leg: None },
+            stats: Arc::clone(&stats),
+            news: Some(news),
+        },
+        Command::Format(id, rig::PCMU),
+        // silence goes there from now on
+        Command::Remote(id, gone, gone),
+    ] {
+        assert!(rig.thread.send(command));
+    }
+    let refused = std::io::ErrorKind::ConnectionRefused;
+    let until = std::time::Instant::now() + Duration::from_secs(5);
+    let errno = loop {
+        match told.try_recv() {
+            Ok((told, News::Unsent(errno))) if told == id => break errno,
+            other => assert!(other.is_err() && std::time::Instant::now() < until, "{other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    assert_eq!(std::io::Error::from_raw_os_error(errno).kind(), refused);
+    assert!(stats.bounced.get() >= 5 && stats.packets_out.get() >= stats.bounced.get());
+    assert_eq!(stats.drops.of(sipedge::media::stats::Drop::SendFailed), 0, "the kernel took them");
+    assert!(told.try_recv().is_err(), "told once");
     rig.stop();
 }

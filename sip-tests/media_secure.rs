@@ -37,6 +37,7 @@ fn profile(encryption: Encryption) -> MediaProfile {
         codecs: vec![Codec::Pcmu],
         towards: LOCAL,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption,
         is_avpf: false,

@@ -324,6 +324,13 @@ impl Pbx {
         assert!(self.hears(is_sound, PATIENCE), "the PBX never heard a sound");
     }
 
+    /// Where the next packet comes from.
+    pub(crate) fn source(&self) -> SocketAddr {
+        let mut buffer = [0; 2000];
+        let mut packets = (0..50).filter_map(|_| self.rtp.recv_from(&mut buffer).ok());
+        packets.next().expect("the PBX hears something").1
+    }
+
     /// Whether a payload of this byte comes in that time.
     pub(crate) fn hears_within(&mut self, byte: u8, time: Duration) -> bool {
         self.hears(|payload| payload == [byte; 160], time)
@@ -416,6 +423,7 @@ pub(crate) fn plain(codecs: &[Codec]) -> MediaProfile {
         codecs: codecs.to_vec(),
         towards: LOCAL,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,
@@ -435,6 +443,7 @@ impl Call {
             codecs: vec![Codec::Pcmu],
             towards,
             external: Default::default(),
+            own_address: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

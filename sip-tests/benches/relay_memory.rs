@@ -160,6 +160,7 @@ pub(crate) fn target() {
                     codecs,
                     towards: LOCAL,
                     external: Default::default(),
+                    own_address: Default::default(),
                     is_symmetric: false,
                     encryption: Encryption::Off,
                     is_avpf: false,

@@ -30,6 +30,7 @@ pub(super) fn plain() -> LegProfile {
         codecs: vec![Codec::Pcmu],
         towards,
         external: Default::default(),
+        own_address: Default::default(),
         is_symmetric: false,
         encryption: Encryption::Off,
         is_avpf: false,
@@ -92,6 +93,7 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
             }
             Output::Media(MediaCommand::Bridge(a, b)) => format!("media bridge {a} {b}"),
             Output::Media(MediaCommand::FreeCodec(leg, on)) => format!("media free-codec {leg} {on}"),
+            Output::Media(MediaCommand::Name(leg, party)) => format!("media name {leg} {party}"),
             Output::Media(MediaCommand::Expect(leg)) => format!("media expect {leg}"),
             Output::Media(MediaCommand::Detach(leg)) => format!("media detach {leg}"),
             Output::Media(MediaCommand::Release(leg)) => format!("media release {leg}"),

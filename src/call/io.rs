@@ -6,7 +6,7 @@ mod steps;
 
 use super::core::{Attempt, Call, LEGS_PER_CALL, Note, Output};
 use super::leg::{Incoming, LegCommand, LegEvent, LegProfile, MediaState};
-use super::port::{MediaEngine, MediaEvent, MediaPort};
+use super::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
 use super::route::{Group, JOIN, RouteDecision, Router, Target};
 use crate::base::{CallId, Cause, Excerpt, LegId, Pii, Seed};
 use async_trait::async_trait;
@@ -201,6 +201,7 @@ impl Switch {
             id,
             started: Instant::now(),
             answered: None,
+            caller: (caller, incoming.source.to_string()),
             call: Call::new(caller, incoming),
             legs: BTreeMap::from([(caller, commands)]),
             openings: JoinSet::new(),
@@ -276,6 +277,8 @@ struct CallTask {
     id: CallId,
     started: Instant,
     answered: Option<Instant>,
+    /// The caller's leg, and what it belongs to.
+    caller: (LegId, String),
     call: Call,
     /// Where the commands of each living leg go.
     legs: BTreeMap<LegId, mpsc::Sender<LegCommand>>,
@@ -296,6 +299,7 @@ impl CallTask {
         mut media: mpsc::Receiver<MediaEvent>,
         mut joining: mpsc::Receiver<Join>,
     ) {
+        self.media.command(MediaCommand::Name(self.caller.0, std::mem::take(&mut self.caller.1)));
         self.call.start();
         if self.obey() {
             return;
@@ -314,7 +318,10 @@ impl CallTask {
                 Some((leg, event)) = mailbox.recv() => self.call.handle_leg(Instant::now(), leg, event),
                 Some(join) = joining.recv() => {
                     let way = |leg| LegRef { call: self.id, leg, mail: self.mail.clone() };
-                    handle_join(&mut self.call, &mut self.legs, way, join);
+                    let party = join.incoming.source.to_string();
+                    if let Some(leg) = handle_join(&mut self.call, &mut self.legs, way, join) {
+                        self.media.command(MediaCommand::Name(leg, party));
+                    }
                 }
                 Some(opened) = self.openings.join_next() => match opened {
                     Ok((leg, opened)) => handle_opened(&mut self.call, &mut self.legs, leg, opened),
@@ -386,6 +393,7 @@ impl CallTask {
         let Some(dialer) = self.switch.parts.dialers.get(target.edge).cloned() else {
             return self.call.handle_opened(Instant::now(), leg, Err(Cause::Unavailable));
         };
+        self.media.command(MediaCommand::Name(leg, format!("{}.{}", target.edge, target.name)));
         let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
         self.openings.spawn(async move { (leg, dialer.open(reference, &target).await) });
     }
@@ -420,7 +428,12 @@ impl CallTask {
             }
             Note::MediaRefused(leg, refusal) => {
                 let why = refusal.to_string();
-                warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
+                match refusal.is_of_description() {
+                    true => {
+                        warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
+                    }
+                    false => warn!(call = %self.id, %leg, %why, "there is no media for the leg"),
+                }
             }
             Note::Answered(leg) => {
                 self.answered = Some(Instant::now());
@@ -438,7 +451,7 @@ impl CallTask {
             Note::Media(leg, MediaState::Failed(cause)) => {
                 info!(call = %self.id, %leg, %cause, "media failed")
             }
-            Note::Media(leg, MediaState::Lost(cause)) => info!(call = %self.id, %leg, %cause, "media lost"),
+            Note::Media(leg, MediaState::Lost(cause)) => warn!(call = %self.id, %leg, %cause, "media lost"),
             Note::Media(leg, MediaState::Closed) => info!(call = %self.id, %leg, "media closed"),
         }
     }
@@ -455,7 +468,7 @@ fn handle_join(
     legs: &mut BTreeMap<LegId, mpsc::Sender<LegCommand>>,
     way: impl Fn(LegId) -> LegRef,
     join: Join,
-) {
+) -> Option<LegId> {
     let Join { old, incoming, commands, reply } = join;
     let leg = call.replace(old, *incoming);
     if let Some(leg) = leg {
@@ -463,6 +476,7 @@ fn handle_join(
     }
     // who asked may have gone: its commands are closed then
     let _ = reply.send(leg.map(way));
+    leg
 }
 
 /// A leg that was being opened is ready, or cannot be had.

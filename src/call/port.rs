@@ -2,6 +2,7 @@
 
 use crate::base::{Cause, Digit, External, LegId, Recording};
 use crate::sdp::SessionDescription;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// An audio codec that passes through.
@@ -130,6 +131,19 @@ pub enum Encryption {
     Dtls,
 }
 
+/// Which address of ours the media of a leg without ICE has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnAddress {
+    /// The one that the system sends from towards the far side of signalling.
+    #[default]
+    Towards,
+    /// That of its signalling: of several, the far side knows this one. Where it cannot reach the address that an offer names
+    /// (it is of the loopback, or of the other IP version), the one that can.
+    Signalling(IpAddr),
+    /// This one, by the configuration.
+    Fixed(IpAddr),
+}
+
 /// What kind of media a leg speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MediaProfile {
@@ -141,8 +155,10 @@ pub enum MediaProfile {
     Rtp {
         /// Codecs it may speak, in order; an offer of ours names those that the other leg speaks too.
         codecs: Vec<Codec>,
-        /// The far side of signalling: our media address is the one that reaches it.
-        towards: std::net::IpAddr,
+        /// The far side of signalling.
+        towards: IpAddr,
+        /// Where media is bound.
+        own_address: OwnAddress,
         /// What a NAT on the way makes of that address: descriptions name this one.
         external: External,
         /// Whether media may come from another address than the SDP names, learned once and locked.
@@ -169,8 +185,59 @@ pub enum MediaRefusal {
     },
     /// Something in the description is missing or not served; a sentence that names it and the remedy.
     Unusable(&'static str),
-    /// No port, memory or place is left.
+    /// There is no socket for it.
+    NoSocket(NoSocket),
+    /// The media side takes nothing more.
     Congestion,
+}
+
+/// Why there is no socket for a leg's media. Errors of the system are in its words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoSocket {
+    /// The system knows no way there.
+    NoRoute {
+        /// The far side.
+        towards: IpAddr,
+        /// The system's word.
+        error: String,
+    },
+    /// This machine has not the address (any more, or not yet).
+    NotOurs(IpAddr),
+    /// All ports of the range are in use.
+    NoPort,
+    /// Other programs hold the ports of the range.
+    Taken,
+    /// The limit of open files is reached.
+    NoDescriptor {
+        /// The system's word.
+        error: String,
+    },
+    /// Another error.
+    System {
+        /// The system's word.
+        error: String,
+    },
+}
+
+impl std::fmt::Display for NoSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoRoute { towards, error } => {
+                write!(f, "there is no route to {towards} ({error}); see what `ip route get {towards}` says")
+            }
+            Self::NotOurs(ip) => {
+                write!(f, "{ip} is no address of this machine now; media needs one that `ip address` shows")
+            }
+            Self::NoPort => f.write_str("all ports of media.rtp_ports are in use; widen that range"),
+            Self::Taken => {
+                f.write_str("other programs hold the ports of media.rtp_ports; choose another range")
+            }
+            Self::NoDescriptor { error } => {
+                write!(f, "{error}: raise the limit of open files, as with LimitNOFILE= in a unit of systemd")
+            }
+            Self::System { error } => write!(f, "the system gives no socket: {error}"),
+        }
+    }
 }
 
 impl std::fmt::Display for MediaRefusal {
@@ -180,7 +247,8 @@ impl std::fmt::Display for MediaRefusal {
                 write!(f, "no common codec: {} described, {} possible", offered.join(" "), wanted.join(" "))
             }
             Self::Unusable(why) => f.write_str(why),
-            Self::Congestion => f.write_str("no port or memory is left for media"),
+            Self::NoSocket(why) => why.fmt(f),
+            Self::Congestion => f.write_str("the media thread takes no more commands"),
         }
     }
 }
@@ -192,8 +260,16 @@ impl MediaRefusal {
         match self {
             Self::NoCommonCodec { .. } => Cause::NoCommonCodec,
             Self::Unusable(_) => Cause::BadMedia,
-            Self::Congestion => Cause::Congestion,
+            // the next party may be elsewhere
+            Self::NoSocket(NoSocket::NoRoute { .. }) => Cause::Unreachable,
+            Self::NoSocket(_) | Self::Congestion => Cause::Congestion,
         }
+    }
+
+    /// Whether the description itself is what is wrong.
+    #[must_use]
+    pub const fn is_of_description(&self) -> bool {
+        matches!(self, Self::NoCommonCodec { .. } | Self::Unusable(_))
     }
 }
 
@@ -238,6 +314,8 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
+    /// What the leg belongs to, for the log, as a route writes it: `trunk.pbx`. Before its media is made.
+    Name(LegId, String),
     /// The leg is a media application.
     Run(LegId, Application),
     /// The leg holds the other one (true), or not any more: while it does, neither hears the other.

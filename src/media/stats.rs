@@ -3,7 +3,8 @@
 //! The worker alone writes, by plain atomic stores; anybody reads without a lock. Numbers of one snapshot may
 //! be some packets apart.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::fmt;
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 /// Why a datagram went no further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,6 +102,11 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Takes back what was added; only the writer may call it.
+    pub fn take_back(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).saturating_sub(n), Ordering::Relaxed);
+    }
+
     /// The number.
     #[must_use]
     pub fn get(&self) -> u64 {
@@ -133,6 +139,17 @@ impl Drops {
     }
 }
 
+/// Reasons by name with how many each, as `no-sink 31, wrong-source 2`. Without those that could not be sent, which have a
+/// number of their own.
+impl fmt::Display for Drops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut reasons = Drop::ALL.into_iter().filter(|d| *d != Drop::SendFailed && self.of(*d) > 0);
+        let Some(first) = reasons.next() else { return f.write_str("none") };
+        write!(f, "{} {}", first.as_str(), self.of(first))?;
+        reasons.try_for_each(|reason| write!(f, ", {} {}", reason.as_str(), self.of(reason)))
+    }
+}
+
 /// Counters of one stream.
 #[derive(Debug, Default)]
 pub struct StreamStats {
@@ -140,7 +157,7 @@ pub struct StreamStats {
     pub packets_in: Counter,
     /// Their bytes, RTP header included, SRTP tag not.
     pub bytes_in: Counter,
-    /// RTP packets sent, silence included.
+    /// RTP packets that the kernel took to send, silence included.
     pub packets_out: Counter,
     /// Their bytes as sent.
     pub bytes_out: Counter,
@@ -148,16 +165,19 @@ pub struct StreamStats {
     pub silence_out: Counter,
     /// What was dropped on the way in or out.
     pub drops: Drops,
+    /// Of `packets_out`, those that came back: an ICMP error said that nobody takes them there.
+    pub bounced: Counter,
+    send_error: AtomicI32,
     lost_in: AtomicU64,
     lost_out: AtomicU64,
     jitter_in_us: AtomicU32,
     round_trip_us: AtomicU32,
 }
 
-/// Receiver figures of a stream, as of the last RTCP interval.
+/// Receiver figures of a stream, as of a moment ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Quality {
-    /// Packets expected and not received from the far side.
+    /// Packets expected and not received from the far side, as far as a later one tells of them.
     pub lost_in: u64,
     /// Packets of ours that the far side says it misses.
     pub lost_out: u64,
@@ -174,6 +194,17 @@ impl StreamStats {
         self.lost_out.store(quality.lost_out, Ordering::Relaxed);
         self.jitter_in_us.store(quality.jitter_in_us, Ordering::Relaxed);
         self.round_trip_us.store(quality.round_trip_us, Ordering::Relaxed);
+    }
+
+    /// A packet could not be sent, or came back, for this reason (`errno`); only the writer may call it.
+    pub fn note_send_error(&self, errno: i32) {
+        self.send_error.store(errno, Ordering::Relaxed);
+    }
+
+    /// Why a packet last could not be sent, or came back (`errno`).
+    #[must_use]
+    pub fn send_error(&self) -> Option<i32> {
+        Some(self.send_error.load(Ordering::Relaxed)).filter(|errno| *errno != 0)
     }
 
     /// The receiver figures last published.
@@ -251,6 +282,16 @@ mod tests {
         totals.add(&stream);
         assert_eq!((totals.streams(), totals.packets_in(), totals.packets_out()), (2, 6, (10, 4)));
         assert_eq!((totals.dropped(Drop::BadTag), totals.dropped(Drop::Late)), (2, 0));
+    }
+
+    #[test]
+    fn drops_are_told_by_name_and_what_could_not_be_sent_apart() {
+        let drops = Drops::default();
+        assert_eq!(drops.to_string(), "none");
+        for reason in [Drop::WrongSource, Drop::NoSink, Drop::SendFailed, Drop::WrongSource] {
+            drops.count(reason);
+        }
+        assert_eq!(drops.to_string(), "no-sink 1, wrong-source 2");
     }
 
     #[test]

@@ -300,6 +300,54 @@ impl Holding {
         }
         now.saturating_duration_since(self.heard_at) >= MUTE_AFTER
     }
+
+    /// Moves its times.
+    pub(super) fn shift(&mut self, shift: impl Fn(&mut Instant)) {
+        shift(&mut self.since);
+        shift(&mut self.heard_at);
+    }
+}
+
+/// What [`Quiet::look`] saw.
+pub(super) enum Hush {
+    /// Nothing has come since then, though it should.
+    Quiet {
+        /// When it was noticed that nothing came any more.
+        since: Instant,
+    },
+    /// Something comes again.
+    Over,
+}
+
+/// Whether RTP of the far side stays away; told once, and once that it is back.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Quiet {
+    pub(super) since: Instant,
+    count: u64,
+    is_told: bool,
+    is_over: bool,
+}
+
+impl Quiet {
+    pub(super) const fn new(now: Instant) -> Self {
+        Self { since: now, count: 0, is_told: false, is_over: false }
+    }
+
+    /// So many packets have come by now, and the far side should send or not.
+    pub(super) fn look(&mut self, now: Instant, count: u64, should_send: bool) -> Option<Hush> {
+        if !should_send || count != self.count {
+            self.since = now;
+        }
+        let has_come = std::mem::replace(&mut self.count, count) != count;
+        if self.is_told {
+            let is_news = has_come && !self.is_over;
+            self.is_over |= has_come;
+            return is_news.then_some(Hush::Over);
+        }
+        let is_long = now.saturating_duration_since(self.since) >= super::worker::QUIET_AFTER;
+        self.is_told = is_long;
+        is_long.then_some(Hush::Quiet { since: self.since })
+    }
 }
 
 /// One media transport.
@@ -333,6 +381,10 @@ pub struct Stream {
     pub(super) is_mute: bool,
     /// When RTP or RTCP last came, or became able to come. A PBX that records sends reports alone.
     pub(super) last_heard: Instant,
+    /// Whether its RTP stays away.
+    pub(super) quiet: Quiet,
+    /// It was told that packets cannot be sent.
+    pub(super) is_unsent_told: bool,
     /// It was told that another codec comes than the one in use.
     pub(super) is_other_codec_told: bool,
     /// Whether the far side should send: only then does the media timeout count.

@@ -19,7 +19,7 @@ use super::rtcp::{INTERVAL, Reception, Report, write_report};
 use super::srtp::{KeyError, Rekeyed, SOURCES_MAX, Srtp};
 use super::stats::{Drop, Drops, StreamStats};
 use super::stream::{
-    BOUND_MAX, HINTED_MAX, OwnSource, PeerInlet, Protection, Stream, Transport, WebRtc, path_key,
+    BOUND_MAX, HINTED_MAX, Hush, OwnSource, PeerInlet, Protection, Stream, Transport, WebRtc, path_key,
 };
 use crate::base::{Cause, Digit, Path, Seed, StreamId};
 use crate::peer::SrtpKeys;
@@ -58,6 +58,21 @@ pub struct Transmit {
     pub via: Via,
     /// The far side.
     pub to: SocketAddr,
+    /// The slot of its stream.
+    pub slot: usize,
+    /// What it is, for the count where it cannot be sent.
+    pub content: Content,
+}
+
+/// What a packet of ours is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// RTP of the other leg, or a key.
+    Media,
+    /// RTP of our own making, which fills a silence.
+    Filling,
+    /// RTCP.
+    Report,
 }
 
 /// What becomes of a datagram.
@@ -83,6 +98,12 @@ pub enum Output {
     Pressed(StreamId, Digit),
     /// A stream's far side sends another of the codecs that it accepted than the one in use; once a format.
     OtherCodec(StreamId),
+    /// A stream's far side should send, and no RTP of it is heard for [`QUIET_AFTER`]; whether RTCP is. Once a stream.
+    Quiet(StreamId, bool),
+    /// RTP of it is heard again; once a stream.
+    HeardAgain(StreamId),
+    /// RTP of a stream cannot be sent, or comes back, for this reason (`errno`). Once a stream.
+    Unsent(StreamId, i32),
 }
 
 /// Why a command came to nothing.
@@ -132,6 +153,7 @@ pub struct Worker {
     failed: Vec<StreamId>,
     pressed: Vec<(StreamId, Digit)>,
     other_codecs: Vec<StreamId>,
+    unsent: Vec<(StreamId, i32)>,
     /// Slots to whose far side keys are being sent.
     keying: Vec<usize>,
     keying_at: Option<usize>,
@@ -170,6 +192,7 @@ impl Worker {
             failed: Vec::new(),
             pressed: Vec::with_capacity(PRESSED_MAX),
             other_codecs: Vec::with_capacity(PRESSED_MAX),
+            unsent: Vec::with_capacity(PRESSED_MAX),
             keying: Vec::with_capacity(64),
             keying_at: None,
             current: None,
@@ -270,18 +293,6 @@ impl Worker {
         }
     }
 
-    /// A packet of the stream in `slot` could not be sent.
-    pub fn handle_send_failure(&mut self, via: Via) {
-        match via {
-            Via::Shared(_) => self.strays.count(Drop::SendFailed),
-            Via::Rtp(slot) | Via::Rtcp(slot) => {
-                if let Some(stream) = self.streams.get(slot) {
-                    stream.stats.drops.count(Drop::SendFailed);
-                }
-            }
-        }
-    }
-
     fn handle_rtp(
         &mut self,
         now: Instant,
@@ -344,14 +355,14 @@ impl Worker {
             _ => Err(Drop::NotReady),
         };
         match sent.and_then(|placed| listener.seal_rtp(buf, placed.index)) {
-            Ok(()) => {
-                listener.stats.packets_out.add(1);
-                listener.stats.bytes_out.add(buf.len() as u64);
-                match destination(to, listener) {
-                    Some(transmit) => Verdict::Send(transmit),
-                    None => self.dropped(to, Drop::NotReady),
+            Ok(()) => match destination(to, listener, Content::Media) {
+                Some(transmit) => {
+                    listener.stats.packets_out.add(1);
+                    listener.stats.bytes_out.add(buf.len() as u64);
+                    Verdict::Send(transmit)
                 }
-            }
+                None => self.dropped(to, Drop::NotReady),
+            },
             Err(reason) => self.dropped(to, reason),
         }
     }
@@ -541,17 +552,19 @@ fn learn_ssrc(by_ssrc: &mut KeyedMap<u32, usize>, webrtc: &mut WebRtc, slot: usi
 }
 
 /// Where a stream's media leaves.
-fn destination(slot: usize, stream: &Stream) -> Option<Transmit> {
-    match &stream.transport {
-        Transport::WebRtc(webrtc) => {
-            webrtc.selected.map(|(socket, to)| Transmit { via: Via::Shared(socket), to })
-        }
-        Transport::Plain(plain) => plain.rtp.map(|to| Transmit { via: Via::Rtp(slot), to }),
-    }
+fn destination(slot: usize, stream: &Stream, content: Content) -> Option<Transmit> {
+    let (via, to) = match &stream.transport {
+        Transport::WebRtc(webrtc) => webrtc.selected.map(|(socket, to)| (Via::Shared(socket), to))?,
+        Transport::Plain(plain) => (Via::Rtp(slot), plain.rtp?),
+    };
+    Some(Transmit { via, to, slot, content })
 }
 
 mod commands;
 mod time;
+mod trouble;
+
+pub use trouble::QUIET_AFTER;
 
 #[cfg(test)]
 mod tests;

@@ -249,6 +249,7 @@ mod tests {
             codecs: vec![Codec::Pcmu],
             towards: "192.0.2.4".parse().unwrap(),
             external: Default::default(),
+            own_address: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

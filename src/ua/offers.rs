@@ -155,7 +155,7 @@ pub(super) fn with_words(answer: Answer, refusal: &MediaRefusal) -> Answer {
             answer.warning(305, &format!("{}, {} possible", no_common_codec(offered), wanted.join(" ")))
         }
         MediaRefusal::Unusable(why) => answer.warning(399, why),
-        MediaRefusal::Congestion => answer,
+        MediaRefusal::NoSocket(_) | MediaRefusal::Congestion => answer,
     }
 }
 

@@ -60,6 +60,7 @@ fn profile() -> LegProfile {
             codecs: Codec::ALL.to_vec(),
             towards: IpAddr::V4(Ipv4Addr::LOCALHOST),
             external: Default::default(),
+            own_address: Default::default(),
             is_symmetric: false,
             hold_music: HoldMusic::Silence,
         },

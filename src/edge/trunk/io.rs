@@ -6,6 +6,8 @@ mod kept;
 mod legs;
 mod registrations;
 mod upkeep;
+#[cfg(test)]
+mod way_tests;
 
 use super::branches::Ring;
 use super::config::{Place, Trunk};
@@ -13,10 +15,10 @@ use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use super::refusals;
 use super::targets::Target as Found;
-use crate::base::{CallId, Cause, Excerpt, LegId, Seed, Services, StateDirectory};
+use crate::base::{CallId, Cause, Excerpt, LegId, Path, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
-use crate::call::port::{Codec, MediaProfile};
+use crate::call::port::{Codec, MediaProfile, OwnAddress};
 use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
@@ -75,15 +77,21 @@ impl TrunkDialer {
         Ok(Self { trunks, bindings, legs, lines, sip, finder })
     }
 
-    /// Where a call to a trunk goes, and where else when nobody is there; see [`Self::registered`] for `place`.
+    /// Where a call to a trunk goes, from which address of ours, and where else when nobody is there; see [`Self::registered`]
+    /// for `place`.
     async fn destinations(
         &self,
         call: CallId,
         trunk: &Trunk,
         place: Option<u64>,
-    ) -> Result<(Destination, Others), Cause> {
+    ) -> Result<(Destination, IpAddr, Others), Cause> {
         if trunk.takes_registration {
-            return Ok((self.registered(trunk, place)?, Others::default()));
+            let registered = self.registered(trunk, place)?;
+            let Some(source) = self.sip.source(registered.hop).await else {
+                warn!(%call, trunk = trunk.name, address = %registered.hop.address, "there is no route to where the PBX registered");
+                return Err(Cause::Unreachable);
+            };
+            return Ok((registered, source, Others::default()));
         }
         // nobody has answered lately: the next target of the route shall not wait for nobody to answer again
         if trunk.is_down() {
@@ -94,12 +102,23 @@ impl TrunkDialer {
             Cause::Unreachable
         })?;
         let mut found = found.iter().map(|target| trunk.destination(target));
-        let first = found.next().ok_or(Cause::Unreachable)?;
+        let (first, source) = loop {
+            let Some(next) = found.next() else {
+                warn!(%call, trunk = trunk.name, "the call has nowhere to go: there is no route to the trunk");
+                return Err(Cause::Unreachable);
+            };
+            match self.sip.source(next.hop).await {
+                Some(source) => break (next, source),
+                None => {
+                    info!(%call, trunk = trunk.name, address = %next.hop.address, "there is no route to a place of the trunk: the next is tried");
+                }
+            }
+        };
         // our offer names an address that the first place reaches, as others of its kind do
         let kind =
             |d: &Destination| (d.hop.address.is_ipv4(), d.hop.address.ip().to_canonical().is_loopback());
         let others = found.filter(|other| kind(other) == kind(&first)).take(MAX_TRIES - 1).collect();
-        Ok((first, Others { destinations: others, silence_limit: trunk.failover_after }))
+        Ok((first, source, Others { destinations: others, silence_limit: trunk.failover_after }))
     }
 
     /// Where a PBX registered, and how it is addressed there; `place` is one of its bindings, by default the best at
@@ -124,13 +143,14 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
-        let (destination, others) = self.destinations(leg.call, &trunk, target.place).await?;
+        let (destination, source, others) = self.destinations(leg.call, &trunk, target.place).await?;
         let Destination { hop, identity } = &destination;
         if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
             let contact = contact.to_string();
             info!(call = %leg.call, leg = %leg.leg, trunk = trunk.name, contact = %Excerpt(&contact), "one of its places");
         }
-        let profile = trunk.profile(trunk.media.codecs.clone(), hop.address.ip());
+        let profile = trunk
+            .profile(trunk.media.codecs.clone(), Path { local: (source, 0).into(), remote: hop.address });
         let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
         let terms = trunk.terms(hop.address, &identity.host);
         let of_accounts = self.lines.get(&trunk.name).cloned().unwrap_or_default();
@@ -272,7 +292,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
         let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         Answer::new(status)
     };
-    let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path.remote.ip());
+    let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path);
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok(started) => started,
@@ -356,12 +376,19 @@ async fn run_incoming(
 }
 
 impl Trunk {
-    /// What a leg of this trunk can do.
-    fn profile(&self, codecs: Vec<Codec>, towards: IpAddr) -> LegProfile {
+    /// What a leg of this trunk can do, whose signalling goes that way.
+    fn profile(&self, codecs: Vec<Codec>, way: Path) -> LegProfile {
+        let own_address = match self.media.address {
+            Some(address) => OwnAddress::Fixed(address),
+            // bound to the wildcard: the system says which it is
+            None if way.local.ip().is_unspecified() => OwnAddress::Towards,
+            None => OwnAddress::Signalling(way.local.ip().to_canonical()),
+        };
         LegProfile {
             media: MediaProfile::Rtp {
                 codecs,
-                towards,
+                towards: way.remote.ip(),
+                own_address,
                 external: self.external,
                 is_symmetric: self.is_symmetric,
                 encryption: self.media.encryption,

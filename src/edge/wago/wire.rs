@@ -71,7 +71,9 @@ impl ApiError {
                 list(wanted)
             )),
             MediaRefusal::Unusable(why) => Self::bad(*why),
-            MediaRefusal::Congestion => Self::for_now(500, "no media resources left; try again later", 5),
+            MediaRefusal::NoSocket(_) | MediaRefusal::Congestion => {
+                Self::for_now(500, "no media resources left; try again later", 5)
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod dtls;
 mod plain;
+mod trouble;
 mod webrtc;
 
 use super::engine::Shared;
@@ -17,7 +18,7 @@ use crate::call::port::{
     Application, Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
 };
 use crate::media::session::{OwnOrigin, PTIME, label};
-use crate::media::stats::StreamStats;
+use crate::media::stats::{Drop as Dropped, StreamStats};
 use crate::media::stream::{OwnSource, PeerInlet};
 use crate::media::tone::Program;
 use crate::peer::{self, DtlsRole, Fingerprint, PeerEvent, PeerHandle, PeerInput, SrtpProfile};
@@ -44,8 +45,17 @@ impl PeerInlet for PeerHandle {
     }
 }
 
+/// Whose a stream is, for the log.
+#[derive(Debug, Clone)]
+struct Owner {
+    leg: LegId,
+    party: Option<Arc<str>>,
+}
+
 struct Leg {
     id: LegId,
+    /// What it belongs to.
+    party: Option<Arc<str>>,
     origin: OwnOrigin,
     application: Option<Application>,
     /// It holds the other leg.
@@ -191,6 +201,12 @@ impl Controller {
                     Err(refusal) => self.say(MediaEvent::Refused { leg, refusal }).await,
                 }
             }
+            MediaCommand::Name(leg, party) => {
+                let at = self.leg(leg);
+                if let Some(leg) = self.legs.get_mut(at) {
+                    leg.party = Some(party.into());
+                }
+            }
             MediaCommand::Run(leg, application) => {
                 let at = self.leg(leg);
                 if let Some(leg) = self.legs.get_mut(at) {
@@ -280,6 +296,9 @@ impl Controller {
                     self.say(MediaEvent::OtherCodec { leg }).await;
                 }
             }
+            News::Quiet { has_rtcp } => self.note_quiet(stream, has_rtcp),
+            News::HeardAgain => self.note_heard_again(stream),
+            News::Unsent(errno) => self.note_unsent(stream, errno),
             News::Pressed(digit) => {
                 let is_its = |l: &Leg| has_plain(l) || l.current.as_ref().is_some_and(|t| t.stream == stream);
                 if let Some(leg) = self.legs.iter().find(|l| is_its(l)).map(|l| l.id) {
@@ -312,26 +331,6 @@ impl Controller {
         if let Some(plain) = leg.plain.take() {
             self.close_plain(&plain);
         }
-    }
-
-    /// One line and the totals for a stream that ends; packets of the last moment may be missing.
-    fn note_end(&self, stream: StreamId, kind: &'static str, stats: &StreamStats) {
-        self.shared.totals.add(stats);
-        let quality = stats.quality();
-        tracing::info!(
-            call = %self.call,
-            stream = stream.0,
-            kind,
-            packets_in = stats.packets_in.get(),
-            packets_out = stats.packets_out.get(),
-            silence_out = stats.silence_out.get(),
-            dropped = stats.drops.total(),
-            lost_in = quality.lost_in,
-            lost_out = quality.lost_out,
-            jitter_us = quality.jitter_in_us,
-            round_trip_us = quality.round_trip_us,
-            "media stream ended"
-        );
     }
 
     // ---- small things
@@ -404,6 +403,7 @@ impl Controller {
         let origin = OwnOrigin::new(self.seed.next_u64());
         self.legs.push(Leg {
             id,
+            party: None,
             origin,
             application: None,
             is_holding: false,

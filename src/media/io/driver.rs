@@ -58,6 +58,8 @@ pub(super) struct Driver {
     sending: Batch,
     arena: Vec<PacketBuf>,
     used: usize,
+    /// Whose the packets in the arena are that wait for a shared socket.
+    waiting: Vec<Option<Transmit>>,
     queues: Vec<Vec<(usize, SocketAddr)>>,
     scratch: PacketBuf,
 }
@@ -93,6 +95,7 @@ impl Driver {
             sending: Batch::default(),
             arena: (0..ARENA).map(|_| PacketBuf::default()).collect(),
             used: 0,
+            waiting: vec![None; ARENA],
             queues,
             scratch: PacketBuf::default(),
         })
@@ -147,8 +150,16 @@ impl Driver {
         }
         let first = self.used;
         let Some(room) = self.arena.get_mut(first..first.saturating_add(wanted)) else { return };
-        // an error is an ICMP answer to something we sent, or a spurious wake-up: taken note of by the call
-        let Ok(count) = self.receiving.receive(fd, room) else { return };
+        let count = match self.receiving.receive(fd, room) {
+            Ok(count) => count,
+            Err(error) => {
+                // an ICMP answer to something we sent; many a PBX has no RTCP, and says so each time
+                if let Some(errno) = bounce(&error).filter(|_| shared.is_none() && !is_rtcp) {
+                    self.worker.handle_bounce(slot, errno);
+                }
+                return;
+            }
+        };
         if let Some(plain) = self.plain.get_mut(slot).and_then(Option::as_mut).filter(|_| !is_rtcp) {
             let last = std::mem::replace(&mut plain.last, now);
             let is_burst = count == wanted && now.saturating_duration_since(last) < BURST;
@@ -196,24 +207,35 @@ impl Driver {
             if let Some(queue) = self.queues.get_mut(usize::from(socket)) {
                 queue.push((at, transmit.to));
             }
+            if let Some(waiting) = self.waiting.get_mut(at) {
+                *waiting = Some(transmit);
+            }
             return;
         }
         let Some(buf) = self.arena.get(at) else { return };
-        if !send_now(&self.plain, &self.shared, transmit, buf) {
-            self.worker.handle_send_failure(transmit.via);
+        let sent = send_now(&self.plain, &self.shared, transmit, buf);
+        if let Some(errno) = sent.bounced.filter(|_| matches!(transmit.via, Via::Rtp(_))) {
+            self.worker.handle_bounce(transmit.slot, errno);
+        }
+        if let Some(errno) = sent.failed {
+            self.worker.handle_send_failure(transmit, buf.len(), errno);
         }
     }
 
     /// Sends all that waits for the shared sockets and frees the arena.
     fn flush(&mut self) {
-        for (socket, (queue, (_, shared))) in self.queues.iter_mut().zip(self.shared.iter()).enumerate() {
+        for (queue, (_, shared)) in self.queues.iter_mut().zip(self.shared.iter()) {
             let mut rest = queue.as_slice();
             while !rest.is_empty() {
                 // a packet the kernel refuses (no buffer, no route) is dropped, the others go on
-                let sent = self.sending.send(shared.as_raw_fd(), rest, &mut self.arena).unwrap_or(0);
-                if sent == 0 {
-                    self.worker.handle_send_failure(Via::Shared(u8::try_from(socket).unwrap_or(u8::MAX)));
+                let sent = self.sending.send(shared.as_raw_fd(), rest, &mut self.arena);
+                if let (Err(error), Some((at, _))) = (&sent, rest.first())
+                    && let Some(transmit) = self.waiting.get(*at).copied().flatten()
+                {
+                    let len = self.arena.get(*at).map_or(0, PacketBuf::len);
+                    self.worker.handle_send_failure(transmit, len, error.raw_os_error().unwrap_or(0));
                 }
+                let sent = sent.unwrap_or(0);
                 rest = rest.get(sent.max(1)..).unwrap_or_default();
             }
             queue.clear();
@@ -246,6 +268,9 @@ impl Driver {
                 Some(Output::Lost(id, cause)) => self.tell(id, News::Lost(cause)),
                 Some(Output::Pressed(id, digit)) => self.tell(id, News::Pressed(digit)),
                 Some(Output::OtherCodec(id)) => self.tell(id, News::OtherCodec),
+                Some(Output::Quiet(id, has_rtcp)) => self.tell(id, News::Quiet { has_rtcp }),
+                Some(Output::HeardAgain(id)) => self.tell(id, News::HeardAgain),
+                Some(Output::Unsent(id, errno)) => self.tell(id, News::Unsent(errno)),
             }
         }
         self.flush();
@@ -360,7 +385,12 @@ impl Driver {
         if let Err(error) = connected {
             let (call, leg) = plain.sockets.leg.unzip();
             let (call, leg) = (call.map(tracing::field::display), leg.map(tracing::field::display));
-            tracing::warn!(call, leg, %rtp, %rtcp, %error, "there is no way to where the far side wants its RTP or RTCP");
+            let ours = plain.sockets.rtp.local_addr().map_or_else(|_| String::new(), |a| a.ip().to_string());
+            tracing::warn!(
+                call, leg, %rtp, %rtcp, ours, %error,
+                "there is no way from our media address to where the far side wants its RTP or RTCP: neither side will be \
+                 heard. Where signalling goes over a proxy on this machine, set the trunk's media_address"
+            );
         }
     }
 
@@ -383,28 +413,61 @@ impl Driver {
     }
 }
 
+/// What came of sending a packet, as `errno`.
+#[derive(Default)]
+struct Sent {
+    /// It was not taken.
+    failed: Option<i32>,
+    /// An earlier one came back.
+    bounced: Option<i32>,
+}
+
 /// Sends one packet at once.
 fn send_now(
     plain: &[Option<PlainIo>],
     shared: &[(SocketAddr, UdpSocket)],
     transmit: Transmit,
     buf: &PacketBuf,
-) -> bool {
+) -> Sent {
     let (slot, is_rtcp) = match transmit.via {
         Via::Shared(socket) => {
-            let socket = shared.get(usize::from(socket));
-            return socket.is_some_and(|(_, s)| s.send_to(buf.bytes(), transmit.to).is_ok());
+            let socket = shared.get(usize::from(socket)).map(|(_, socket)| socket);
+            return socket.map_or_else(Sent::default, |s| sent(|| s.send_to(buf.bytes(), transmit.to)));
         }
         Via::Rtp(slot) => (slot, false),
         Via::Rtcp(slot) => (slot, true),
     };
-    let Some(plain) = plain.get(slot).and_then(Option::as_ref) else { return false };
+    let Some(plain) = plain.get(slot).and_then(Option::as_ref) else { return Sent::default() };
     let socket = if is_rtcp { &plain.sockets.rtcp } else { &plain.sockets.rtp };
     if plain.remote.is_some() {
-        socket.send(buf.bytes()).is_ok()
+        sent(|| socket.send(buf.bytes()))
     } else {
-        socket.send_to(buf.bytes(), transmit.to).is_ok()
+        sent(|| socket.send_to(buf.bytes(), transmit.to))
     }
+}
+
+/// Sends, and again where the kernel answers with the error of an earlier packet, which it tells once: this one has not
+/// left then.
+fn sent(send: impl Fn() -> io::Result<usize>) -> Sent {
+    let errno = |error: io::Error| error.raw_os_error().unwrap_or(0);
+    let bounced = match send() {
+        Ok(_) => return Sent::default(),
+        Err(error) => match bounce(&error) {
+            Some(bounced) => bounced,
+            None => return Sent { failed: Some(errno(error)), bounced: None },
+        },
+    };
+    match send() {
+        Ok(_) => Sent { failed: None, bounced: Some(bounced) },
+        Err(error) => Sent { failed: Some(errno(error)), bounced: None },
+    }
+}
+
+/// The number of an error that an ICMP answer to an earlier packet may be the cause of.
+fn bounce(error: &io::Error) -> Option<i32> {
+    use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    let is_one = matches!(error.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable);
+    error.raw_os_error().filter(|_| is_one)
 }
 
 /// Whose STUN request a response answers, if it is one.

@@ -4,7 +4,7 @@ use super::controller::Controller;
 use super::sockets;
 use super::thread::MediaThread;
 use crate::base::{CallId, Cause, Family, Fresh, Seed, StreamId};
-use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort};
+use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort, NoSocket, OwnAddress};
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
 use crate::media::stats::Totals;
@@ -95,21 +95,58 @@ impl Shared {
         self.seed.lock().unwrap_or_else(PoisonError::into_inner).fork()
     }
 
-    /// Sockets for a plain leg whose far side is `towards`; with our address there and the pair's even port.
+    /// Sockets for a plain leg; with our address and the pair's even port. `media_at` is where its description wants media,
+    /// as far as that is known.
+    ///
+    /// # Errors
+    /// Why there are none.
     pub(super) fn open_pair(
         &self,
         towards: IpAddr,
+        own: OwnAddress,
+        media_at: Option<IpAddr>,
         is_symmetric: bool,
-    ) -> Option<(SocketAddr, super::PlainSockets)> {
+    ) -> Result<(SocketAddr, super::PlainSockets), NoSocket> {
+        let local = self.own_address(towards, own, media_at)?;
+        let opened =
+            sockets::bind_pair(&self.pool, local, is_symmetric).map(|(port, pair)| (local, port, pair));
+        let (local, port, mut pair) = match opened {
+            // it moved away, and signalling has not noticed yet
+            Err(NoSocket::NotOurs(_)) if !matches!(own, OwnAddress::Fixed(_)) => {
+                let local = sockets::local_address_towards(media_at.unwrap_or(towards))?;
+                sockets::bind_pair(&self.pool, local, is_symmetric).map(|(port, pair)| (local, port, pair))?
+            }
+            opened => opened?,
+        };
+        pair.home = Some(towards);
+        Ok(((local, port).into(), pair))
+    }
+
+    /// Our address for the media of a plain leg.
+    ///
+    /// # Errors
+    /// There is no route.
+    pub(super) fn own_address(
+        &self,
+        towards: IpAddr,
+        own: OwnAddress,
+        media_at: Option<IpAddr>,
+    ) -> Result<IpAddr, NoSocket> {
+        let is_fit = |local: IpAddr| media_at.is_none_or(|far| sockets::reaches(local, far));
+        let towards = match own {
+            OwnAddress::Fixed(ip) => return Ok(ip),
+            OwnAddress::Signalling(ip) if is_fit(ip) => return Ok(ip),
+            OwnAddress::Signalling(_) => media_at.unwrap_or(towards),
+            OwnAddress::Towards => towards,
+        };
         let mut locals = self.locals.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = locals.get(Instant::now(), towards, |host| sockets::local_address_towards(*host));
         drop(locals);
-        let local = asked.ok().or_else(|| {
-            self.config.addresses().iter().copied().find(|a| Family::of(*a) == Family::of(towards))
-        })?;
-        let (port, mut pair) = sockets::bind_pair(&self.pool, local, is_symmetric)?;
-        pair.home = Some(towards);
-        Some(((local, port).into(), pair))
+        asked.or_else(|error| {
+            let known = self.config.addresses().iter().copied();
+            let known = known.filter(|_| matches!(error, NoSocket::NoRoute { .. }));
+            known.into_iter().find(|a| Family::of(*a) == Family::of(towards)).ok_or(error)
+        })
     }
 
     pub(super) fn put_back(&self, port: u16) {
@@ -278,6 +315,7 @@ impl MediaPort for Port {
             | MediaCommand::CheckOffer { leg, .. }
             | MediaCommand::AcceptAnswer { leg, .. }
             | MediaCommand::AcceptOffer { leg, .. }
+            | MediaCommand::Name(leg, _)
             | MediaCommand::Run(leg, _)
             | MediaCommand::Hold(leg, _)
             | MediaCommand::SendDtmf(leg, _)
@@ -330,6 +368,7 @@ mod tests {
             codecs: vec![Codec::Pcmu],
             towards,
             external: Default::default(),
+            own_address: Default::default(),
             is_symmetric: false,
             encryption: Encryption::Off,
             is_avpf: false,

@@ -1,7 +1,8 @@
 //! Sockets for media: bound to one address each, non-blocking.
 
 use super::thread::PlainSockets;
-use crate::base::Path;
+use crate::base::{Family, Path};
+use crate::call::port::NoSocket;
 use crate::media::ports::PortPool;
 use crate::peer::DatagramSink;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,35 +32,62 @@ pub(super) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSo
 }
 
 /// The local address the system would send from to reach `towards`. Nothing is sent.
-pub(super) fn local_address_towards(towards: IpAddr) -> io::Result<IpAddr> {
+///
+/// # Errors
+/// There is no route, or no descriptor left to ask by.
+pub(super) fn local_address_towards(towards: IpAddr) -> Result<IpAddr, NoSocket> {
     let any: SocketAddr = match towards {
         IpAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
         IpAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
     };
-    let socket = UdpSocket::bind(any)?;
-    socket.connect((towards, 9))?;
-    Ok(socket.local_addr()?.ip())
+    let socket = UdpSocket::bind(any).map_err(no_socket)?;
+    let connected = socket.connect((towards, 9)).and_then(|()| socket.local_addr());
+    connected.map(|a| a.ip()).map_err(|error| NoSocket::NoRoute { towards, error: error.to_string() })
 }
 
-/// A pair of sockets at `local` from the pool, with its even port; none when no pair is to be had. Ports that
-/// another program holds go back to rest.
+/// What an error in making a socket means.
+pub(super) fn no_socket(error: io::Error) -> NoSocket {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => NoSocket::NoDescriptor { error: error.to_string() },
+        _ => NoSocket::System { error: error.to_string() },
+    }
+}
+
+/// Whether media of a far side can be reached from an address of ours, as far as addresses tell: what comes from the loopback
+/// does not leave this machine.
+pub(super) fn reaches(local: IpAddr, far: IpAddr) -> bool {
+    Family::of(local) == Family::of(far) && (far.is_loopback() || !local.is_loopback())
+}
+
+/// A pair of sockets at `local` from the pool, with its even port. Ports that another program holds go back to rest.
+///
+/// # Errors
+/// Why no pair is to be had.
 pub(super) fn bind_pair(
     pool: &Mutex<PortPool>,
     local: IpAddr,
     is_symmetric: bool,
-) -> Option<(u16, PlainSockets)> {
+) -> Result<(u16, PlainSockets), NoSocket> {
     for _ in 0..TRIES {
-        let port = pool.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now())?;
+        let port = pool.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        let port = port.ok_or(NoSocket::NoPort)?;
         let rtp = bind((local, port).into(), 0);
         let rtcp = bind((local, port.saturating_add(1)).into(), 0);
         match (rtp, rtcp) {
             (Ok(rtp), Ok(rtcp)) => {
-                return Some((port, PlainSockets { rtp, rtcp, is_symmetric, home: None, leg: None }));
+                return Ok((port, PlainSockets { rtp, rtcp, is_symmetric, home: None, leg: None }));
             }
-            _ => pool.lock().unwrap_or_else(PoisonError::into_inner).put_back(port, Instant::now()),
+            (Err(error), _) | (_, Err(error)) => {
+                pool.lock().unwrap_or_else(PoisonError::into_inner).put_back(port, Instant::now());
+                match error.kind() {
+                    io::ErrorKind::AddrInUse => {}
+                    io::ErrorKind::AddrNotAvailable => return Err(NoSocket::NotOurs(local)),
+                    _ => return Err(no_socket(error)),
+                }
+            }
         }
     }
-    None
+    Err(NoSocket::Taken)
 }
 
 /// Sends an association's datagrams from one socket of a plain leg.
@@ -76,5 +104,42 @@ impl DatagramSink for PairSink {
     fn send(&self, path: Path, bytes: &[u8]) {
         // UDP: a full socket drops
         let _ = self.0.send_to(bytes, path.remote);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::PortRange;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_socket_is_told_by_its_name_and_with_the_word_of_the_system() {
+        // nobody may send there without asking for broadcast, whatever the routes are
+        let broadcast = ip("255.255.255.255");
+        let error = local_address_towards(broadcast).unwrap_err();
+        let NoSocket::NoRoute { towards, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(*towards, broadcast);
+        assert!(error.to_string().contains("os error"), "{error}");
+        let pool = Mutex::new(PortPool::new(PortRange::new(27_000, 27_001).unwrap()));
+        let error = bind_pair(&pool, ip("192.0.2.77"), false).unwrap_err();
+        assert_eq!(error, NoSocket::NotOurs(ip("192.0.2.77")));
+        assert_eq!(bind_pair(&pool, ip("127.0.0.1"), false).unwrap_err(), NoSocket::NoPort, "it rests");
+        let error = no_socket(io::Error::from_raw_os_error(libc::EMFILE)).to_string();
+        assert!(error.contains("os error 24") && error.contains("LimitNOFILE"), "{error}");
+        let error = no_socket(io::Error::from_raw_os_error(libc::ENOBUFS));
+        assert!(matches!(error, NoSocket::System { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn what_comes_from_the_loopback_reaches_the_loopback_alone() {
+        assert!(reaches(ip("127.0.0.1"), ip("127.0.0.9")) && reaches(ip("192.0.2.1"), ip("198.51.100.1")));
+        assert!(!reaches(ip("127.0.0.1"), ip("192.0.2.1")) && !reaches(ip("::1"), ip("2001:db8::1")));
+        assert!(!reaches(ip("192.0.2.1"), ip("2001:db8::1")) && !reaches(ip("::1"), ip("127.0.0.1")));
+        // who says that his media is here is not helped to be there
+        assert!(reaches(ip("192.0.2.1"), ip("127.0.0.1")));
     }
 }

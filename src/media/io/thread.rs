@@ -36,6 +36,15 @@ pub enum News {
     Pressed(Digit),
     /// Its far side sends another of the codecs that it accepted than the one in use.
     OtherCodec,
+    /// Its far side should send RTP, and none is heard for a while.
+    Quiet {
+        /// RTCP is.
+        has_rtcp: bool,
+    },
+    /// RTP of its far side is heard again.
+    HeardAgain,
+    /// Its RTP cannot be sent, or comes back: `errno`.
+    Unsent(i32),
 }
 
 /// Where news of streams go.

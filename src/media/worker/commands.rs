@@ -3,7 +3,7 @@
 use super::*;
 use crate::call::port::DtmfDigit;
 use crate::media::keys::{Heard, Sending};
-use crate::media::stream::Holding;
+use crate::media::stream::{Holding, Quiet};
 use crate::media::tone::{Player, Program};
 
 impl Worker {
@@ -37,6 +37,8 @@ impl Worker {
             holding: None,
             is_mute: false,
             last_heard: now,
+            quiet: Quiet::new(now),
+            is_unsent_told: false,
             is_other_codec_told: false,
             is_expected: false,
             is_timed_out: false,

@@ -86,6 +86,10 @@ fn world() -> World {
     world
 }
 
+fn to_pbx_as(slot: usize, content: Content) -> Transmit {
+    Transmit { via: Via::Rtp(slot), to: pbx(), slot, content }
+}
+
 struct WebKeys {
     keys: SrtpKeys,
 }
@@ -165,7 +169,7 @@ impl World {
     }
 
     fn silence(&mut self, until: Instant) -> usize {
-        let to = Transmit { via: Via::Rtp(self.pbx_slot), to: pbx() };
+        let to = to_pbx_as(self.pbx_slot, Content::Filling);
         self.outputs(until).iter().filter(|(o, _)| *o == Output::Send(to)).count()
     }
 }
@@ -176,7 +180,7 @@ fn a_packet_of_the_browser_leaves_for_the_pbx_unprotected_under_our_ssrc_and_bac
     let now = world.t0;
     let (verdict, buf) = world.browser_sends(now, browser());
     let Verdict::Send(transmit) = verdict else { panic!() };
-    assert_eq!(transmit, Transmit { via: Via::Rtp(world.pbx_slot), to: pbx() });
+    assert_eq!(transmit, to_pbx_as(world.pbx_slot, Content::Media));
     assert_eq!(RtpHeader::parse(buf.bytes()).unwrap().ssrc, 0x0a);
     assert_eq!(&buf.bytes()[12..], b"voice");
 
@@ -185,7 +189,8 @@ fn a_packet_of_the_browser_leaves_for_the_pbx_unprotected_under_our_ssrc_and_bac
     let Verdict::Send(transmit) = world.worker.handle_plain(now, slot, false, pbx(), &mut buf) else {
         panic!()
     };
-    assert_eq!(transmit, Transmit { via: Via::Shared(0), to: browser() });
+    assert_eq!((transmit.via, transmit.to), (Via::Shared(0), browser()));
+    assert_eq!(transmit.slot, world.worker.slot_of(WEB).unwrap());
     let header = world.opener.unprotect_rtp(&mut buf).unwrap();
     assert_eq!((header.ssrc, &buf.bytes()[12..]), (0x0b, &b"voice"[..]));
     assert_eq!(world.stats[0].packets_in.get(), 1);
@@ -430,7 +435,8 @@ fn reports_leave_every_five_seconds_and_are_protected_on_the_browsers_side() {
     let mut world = world();
     let t0 = world.t0;
     assert!(matches!(world.browser_sends(t0, browser()).0, Verdict::Send(_)));
-    let to = Transmit { via: Via::Shared(0), to: browser() };
+    let slot = world.worker.slot_of(WEB).unwrap();
+    let to = Transmit { via: Via::Shared(0), to: browser(), slot, content: Content::Report };
     let outputs = world.outputs(t0 + Duration::from_secs(26));
     let mut reports: Vec<PacketBuf> =
         outputs.into_iter().filter(|(o, _)| *o == Output::Send(to)).map(|(_, b)| b).collect();
@@ -544,8 +550,9 @@ fn key(digit: char, ms: u64) -> crate::call::port::DtmfDigit {
 /// RTP that left for the PBX: header and payload.
 fn to_pbx(world: &mut World, until: Instant) -> Vec<(RtpHeader, Vec<u8>)> {
     let outputs = world.outputs(until);
-    let to = Output::Send(Transmit { via: Via::Rtp(world.pbx_slot), to: pbx() });
-    let sent = outputs.iter().filter(|(output, _)| *output == to);
+    let slot = world.pbx_slot;
+    let is_rtp = |t: &Transmit| t.via == Via::Rtp(slot) && t.content != Content::Report;
+    let sent = outputs.iter().filter(|(output, _)| matches!(output, Output::Send(t) if is_rtp(t)));
     sent.map(|(_, buf)| (RtpHeader::parse(buf.bytes()).unwrap(), buf.bytes()[12..].to_vec())).collect()
 }
 
@@ -619,3 +626,4 @@ fn an_echo_hears_itself_and_what_is_played_takes_the_place_of_silence() {
 
 mod hold;
 mod secure;
+mod trouble;

@@ -24,6 +24,7 @@ impl Worker {
             self.next_silence = if behind > FRAME * 5 { now + FRAME } else { self.next_silence + FRAME };
         }
         if now >= self.next_housekeeping {
+            self.forgive(now);
             self.housekeeping_at = Some(0);
             self.next_housekeeping = now + HOUSEKEEPING;
         }
@@ -39,6 +40,9 @@ impl Worker {
         }
         if let Some(id) = self.other_codecs.pop() {
             return Some(Output::OtherCodec(id));
+        }
+        if let Some((id, errno)) = self.unsent.pop() {
+            return Some(Output::Unsent(id, errno));
         }
         while let Some(at) = self.keying_at {
             let Some(slot) = self.keying.get(at).copied() else {
@@ -84,9 +88,11 @@ impl Worker {
                 continue;
             }
             self.housekeeping_at = Some(at + 1);
+            stream.stats.publish(stream.reception.quality());
             self.check_holding(now, at);
-            if let Some(lost) = self.check_media(now, at) {
-                return Some(lost);
+            // a loss is told after all else: the stream is over then
+            if let Some(output) = self.check_quiet(now, at).or_else(|| self.check_media(now, at)) {
+                return Some(output);
             }
         }
         None
@@ -107,9 +113,10 @@ impl Worker {
             stream.outgoing.as_mut()?.key(now, event.payload_type, start, packet.payload, buf);
         stream.sending.start = Some(start);
         stream.seal_rtp(buf, placed.index).ok()?;
+        let transmit = destination(slot, stream, Content::Media)?;
         stream.stats.packets_out.add(1);
         stream.stats.bytes_out.add(buf.len() as u64);
-        destination(slot, stream)
+        Some(transmit)
     }
 
     fn make_silence(&mut self, now: Instant, slot: usize, buf: &mut PacketBuf) -> Option<Transmit> {
@@ -122,10 +129,11 @@ impl Worker {
         let payload = stream.player.frame(format.codec, &mut room);
         let placed = stream.outgoing.as_mut()?.generate(now, &format, payload, buf);
         stream.seal_rtp(buf, placed.index).ok()?;
+        let transmit = destination(slot, stream, Content::Filling)?;
         stream.stats.packets_out.add(1);
         stream.stats.silence_out.add(1);
         stream.stats.bytes_out.add(buf.len() as u64);
-        destination(slot, stream)
+        Some(transmit)
     }
 
     /// A far side that holds and sends nothing leaves the music to us.
@@ -171,23 +179,23 @@ impl Worker {
         if is_goodbye && report.sent.is_none() && !stream.has_reported {
             return None;
         }
-        let transmit = match &mut stream.transport {
+        let (via, to) = match &mut stream.transport {
             Transport::WebRtc(webrtc) => {
                 let (socket, to) = webrtc.selected?;
                 let srtp = webrtc.srtp.as_mut()?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
                 srtp.protect_rtcp(buf).ok()?;
-                Transmit { via: Via::Shared(socket), to }
+                (Via::Shared(socket), to)
             }
             Transport::Plain(plain) => {
                 let (to, is_muxed) = (plain.rtcp?, plain.is_muxed());
                 let srtp = plain.keys.as_mut().map(|k| k.rtcp()).transpose().ok()?;
                 write_report(&report, &mut stream.reception, now, wall, buf);
                 srtp.map_or(Ok(()), |s| s.protect_rtcp(buf)).ok()?;
-                Transmit { via: if is_muxed { Via::Rtp(slot) } else { Via::Rtcp(slot) }, to }
+                (if is_muxed { Via::Rtp(slot) } else { Via::Rtcp(slot) }, to)
             }
         };
         stream.has_reported = true;
-        Some(transmit)
+        Some(Transmit { via, to, slot, content: Content::Report })
     }
 }

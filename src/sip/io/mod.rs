@@ -419,6 +419,14 @@ impl SipStack {
         let _ = self.commands.send(Command::Meet { target: peer }).await;
     }
 
+    /// The address of ours that messages to a peer come from; none without a way to it: no route, or no listen address that
+    /// it could be reached from.
+    pub async fn source(&self, peer: Hop) -> Option<IpAddr> {
+        let (reply, answer) = oneshot::channel();
+        let _ = self.commands.send(Command::Source { target: peer, reply }).await;
+        answer.await.ok().flatten()
+    }
+
     /// Dials. What becomes of the call comes as events, a failure to send it too; the last event is `Failed`
     /// or `Ended`, then the channel closes.
     pub async fn dial(&self, dial: Dial) -> (SessionHandle, mpsc::Receiver<SessionEvent>) {

@@ -65,6 +65,10 @@ pub(super) enum Command {
     Meet {
         target: Hop,
     },
+    Source {
+        target: Hop,
+        reply: oneshot::Sender<Option<IpAddr>>,
+    },
     End {
         target: Hop,
         reply: oneshot::Sender<Option<LocalEnd>>,
@@ -141,6 +145,13 @@ fn is_full(sent: &io::Result<usize>) -> bool {
 
 /// How often the log hears that messages cannot be sent.
 const UNSENT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whether an error in asking for a route says that there is none (`unreachable`, `prohibit` and `blackhole` are errors of
+/// their own); without a descriptor there is no telling.
+fn says_no_route(error: &io::Error) -> bool {
+    use io::ErrorKind::{HostUnreachable, InvalidInput, NetworkUnreachable, PermissionDenied};
+    matches!(error.kind(), HostUnreachable | NetworkUnreachable | PermissionDenied | InvalidInput)
+}
 
 /// The owner of the machines.
 pub(super) struct Owner {
@@ -345,6 +356,13 @@ impl Owner {
             Command::Meet { target } => {
                 self.streams.meet(target);
                 let _ = self.flow_to(target);
+            }
+            Command::Source { target, reply } => {
+                // a socket that is connected there may have lost its route since
+                let asked = self.source_towards(Instant::now(), target.address);
+                let has_route = !asked.is_err_and(|error| says_no_route(&error));
+                let flow = if has_route { self.flow_to(target) } else { None };
+                let _ = reply.send(flow.map(|flow| flow.path.local.ip()));
             }
             Command::End { target, reply } => {
                 let agent = self.endpoint.agent().to_owned();

@@ -120,3 +120,11 @@ async fn the_last_word_of_a_taker_is_heard_before_it_is_found_gone() {
     world.owner.check_unread(later);
     assert_eq!(world.refusal(), StatusCode::BUSY_HERE);
 }
+
+#[test]
+fn a_machine_without_descriptors_is_not_taken_for_one_without_a_route() {
+    // ENETUNREACH, EHOSTUNREACH, EACCES, EINVAL; EMFILE, ENFILE
+    for (errno, is_one) in [(101, true), (113, true), (13, true), (22, true), (24, false), (23, false)] {
+        assert_eq!(says_no_route(&io::Error::from_raw_os_error(errno)), is_one, "{errno}");
+    }
+}

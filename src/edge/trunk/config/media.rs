@@ -3,6 +3,7 @@
 use super::Raw;
 use crate::base::{Fault, Section};
 use crate::call::port::{Codec, Encryption};
+use std::net::IpAddr;
 
 /// What a trunk's calls speak and how that is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub(in super::super) struct Media {
     pub(in super::super) encryption: Encryption,
     /// Offers name the profile with feedback.
     pub(in super::super) is_avpf: bool,
+    /// Our address for it; none: that of the signalling.
+    pub(in super::super) address: Option<IpAddr>,
 }
 
 /// Reads the keys of media.
@@ -42,7 +45,20 @@ pub(super) fn read(section: &Section, raw: &Raw, faults: &mut Vec<Fault>) -> Med
             "with media_encryption = \"dtls\" the description says where media comes from; leave it out";
         faults.push(section.fault("symmetric", remedy));
     }
-    Media { codecs, codecs_in, encryption, is_avpf: raw.avpf.unwrap_or(false) }
+    let address = raw.media_address.as_deref().and_then(|text| read_address(section, text, faults));
+    Media { codecs, codecs_in, encryption, is_avpf: raw.avpf.unwrap_or(false), address }
+}
+
+/// Whether this machine has it is seen with each call: an address may move here from a machine that fails.
+fn read_address(section: &Section, text: &str, faults: &mut Vec<Fault>) -> Option<IpAddr> {
+    let address = text.parse().ok().map(|ip: IpAddr| ip.to_canonical());
+    let address = address.filter(|ip| !ip.is_unspecified() && !ip.is_multicast());
+    if address.is_none() {
+        let remedy =
+            "write an address of this machine that the media of this trunk goes by, as \"192.0.2.7\"";
+        faults.push(section.fault("media_address", remedy));
+    }
+    address
 }
 
 fn read_codecs(section: &Section, names: &[String], faults: &mut Vec<Fault>) -> Vec<Codec> {
@@ -89,6 +105,19 @@ mod tests {
         for wrong in [json!(["mp3"]), json!([]), json!(["PCMU", "pcmu"]), json!("PCMU"), json!([7])] {
             let keys = trunk(json!({"codecs": wrong})).unwrap_err();
             assert!(keys.len() == 1 && keys[0].starts_with("trunk.pbx.codecs"), "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn the_address_of_media_is_one_of_a_machine() {
+        assert_eq!(trunk(json!({})).unwrap().media.address, None);
+        for (text, address) in [("192.0.2.7", "192.0.2.7"), ("2001:db8::7", "2001:db8::7")] {
+            let read = trunk(json!({"media_address": text})).unwrap().media.address;
+            assert_eq!(read, Some(address.parse().unwrap()));
+        }
+        for wrong in ["pbx.example", "0.0.0.0", "::", "224.0.0.1", "192.0.2.7:4000", ""] {
+            let keys = trunk(json!({"media_address": wrong})).unwrap_err();
+            assert_eq!(keys, ["trunk.pbx.media_address"], "{wrong}");
         }
     }
 

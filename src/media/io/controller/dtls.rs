@@ -90,11 +90,11 @@ impl Dtls {
 
 impl Controller {
     /// Associations for both ports, waiting for the far side's description.
-    pub(super) fn open_dtls(&mut self, sockets: &PlainSockets) -> Option<Dtls> {
-        let sink = |socket| PairSink::of(socket).ok().map(Arc::new);
+    pub(super) fn open_dtls(&mut self, sockets: &PlainSockets) -> std::io::Result<Dtls> {
+        let sink = |socket| PairSink::of(socket).map(Arc::new);
         let sinks = [sink(&sockets.rtp)?, sink(&sockets.rtcp)?];
         let [rtp, rtcp] = [self.open_association(&sinks[0]), self.open_association(&sinks[1])];
-        Some(Dtls { sinks, far: None, rtp, rtcp: Some(rtcp), is_up: false })
+        Ok(Dtls { sinks, far: None, rtp, rtcp: Some(rtcp), is_up: false })
     }
 
     fn open_association(&self, sink: &Arc<PairSink>) -> Association {

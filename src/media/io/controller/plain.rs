@@ -2,6 +2,8 @@
 
 use super::dtls::Dtls;
 use super::*;
+use crate::call::port::OwnAddress;
+use crate::media::io::sockets::no_socket;
 use crate::media::relay::Format;
 use crate::media::session::{
     OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
@@ -9,14 +11,18 @@ use crate::media::session::{
 };
 use crate::media::stream::Protection;
 use crate::peer::SrtpKeys;
+use std::net::IpAddr;
 
 /// A plain transport of a leg.
 pub(super) struct Plain {
     pub(super) stream: StreamId,
+    pub(super) owner: Owner,
     pub(super) stats: Arc<StreamStats>,
     pub(super) rtp: SocketAddr,
     /// The same as the far side reaches it: what descriptions name.
     described: SocketAddr,
+    /// Where the far side wants RTP.
+    pub(super) far_rtp: Option<SocketAddr>,
     pub(super) offer: Option<PlainOffer>,
     pub(super) format: Option<Format>,
     /// What the far side says of itself.
@@ -70,7 +76,7 @@ impl Controller {
         let is_held = self.is_held(leg);
         let beside = self.codecs_beside(leg);
         let ptime = self.ptime_beside(leg);
-        let at = self.plain_leg(leg, profile)?;
+        let at = self.plain_leg(leg, profile, None)?;
         let suites = self.shared.config.sdes_profiles();
         let fingerprint = self.shared.certificate.fingerprint();
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
@@ -116,11 +122,13 @@ impl Controller {
         profile: &MediaProfile,
         sdp: &SessionDescription,
     ) -> Result<(), MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, encryption, .. } = profile else { return Ok(()) };
+        let MediaProfile::Rtp { codecs, towards, own_address, encryption, .. } = profile else {
+            return Ok(());
+        };
         let profiles = self.shared.config.sdes_profiles();
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, codecs, rules)?;
-        remote.check_reach(*towards)?;
+        self.check_reach(&remote, *towards, *own_address)?;
         let at = self.leg(leg);
         if let Some(leg) = self.legs.get_mut(at) {
             leg.described = remote.codecs;
@@ -158,17 +166,20 @@ impl Controller {
         sdp: &SessionDescription,
         profile: &MediaProfile,
     ) -> Result<(SessionDescription, Option<Codec>), MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, encryption, .. } = profile else {
+        let MediaProfile::Rtp { codecs, towards, own_address, encryption, .. } = profile else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
         let wanted = common(codecs, &self.codecs_beside(leg))?;
         let profiles = self.shared.config.sdes_profiles();
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, &wanted, rules)?;
-        remote.check_reach(*towards)?;
+        match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
+            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            None => self.check_reach(&remote, *towards, *own_address)?,
+        }
         let is_held = self.is_held(leg);
         let ptime = self.ptime_beside(leg);
-        let at = self.plain_leg(leg, profile)?;
+        let at = self.plain_leg(leg, profile, remote.rtp.map(|rtp| rtp.ip()))?;
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(MediaRefusal::Congestion)?;
         match &remote.security {
             Security::Clear => plain.security = OwnSecurity::Clear,
@@ -195,6 +206,7 @@ impl Controller {
         let before = plain.format.replace(remote.format).map(|f| f.codec);
         plain.far = remote.direction;
         plain.protocol = Some(remote.protocol.clone());
+        plain.far_rtp = remote.rtp.or(plain.far_rtp);
         let stream = plain.stream;
         let protection = match &remote.security {
             Security::Clear => Protection::Clear,
@@ -226,10 +238,35 @@ impl Controller {
         if is_taken { Ok(is_news.then_some(codec)) } else { Err(MediaRefusal::Congestion) }
     }
 
-    /// The place of a plain leg, with its ports.
-    fn plain_leg(&mut self, id: LegId, profile: &MediaProfile) -> Result<usize, MediaRefusal> {
-        let MediaProfile::Rtp { codecs, towards, external, is_symmetric, hold_music, encryption, .. } =
-            profile
+    /// Whether an address of ours can be found that reaches the far side's media.
+    fn check_reach(
+        &self,
+        remote: &PlainRemote,
+        towards: IpAddr,
+        own: OwnAddress,
+    ) -> Result<(), MediaRefusal> {
+        let own = self.shared.own_address(towards, own, remote.rtp.map(|rtp| rtp.ip()));
+        // without a way there, what is wrong is said of the signalling's own
+        remote.check_reach(own.unwrap_or(towards))
+    }
+
+    /// The place of a plain leg, with its ports; `media_at` is where its description wants media.
+    fn plain_leg(
+        &mut self,
+        id: LegId,
+        profile: &MediaProfile,
+        media_at: Option<IpAddr>,
+    ) -> Result<usize, MediaRefusal> {
+        let MediaProfile::Rtp {
+            codecs,
+            towards,
+            own_address,
+            external,
+            is_symmetric,
+            hold_music,
+            encryption,
+            ..
+        } = profile
         else {
             return Err(MediaRefusal::Unusable("this leg speaks no plain RTP"));
         };
@@ -241,12 +278,18 @@ impl Controller {
         if self.legs.get(at).is_some_and(|l| l.plain.is_some()) {
             return Ok(at);
         }
-        let (rtp, mut sockets) =
-            self.shared.open_pair(*towards, *is_symmetric).ok_or(MediaRefusal::Congestion)?;
+        let opened = self.shared.open_pair(*towards, *own_address, media_at, *is_symmetric);
+        let (rtp, mut sockets) = opened.map_err(MediaRefusal::NoSocket)?;
         sockets.leg = Some((self.call, id));
         let stream = self.shared.stream_id();
         let dtls = match encryption {
-            Encryption::Dtls => Some(self.open_dtls(&sockets).ok_or(MediaRefusal::Congestion)?),
+            Encryption::Dtls => match self.open_dtls(&sockets) {
+                Ok(dtls) => Some(dtls),
+                Err(error) => {
+                    self.shared.put_back(rtp.port());
+                    return Err(MediaRefusal::NoSocket(no_socket(error)));
+                }
+            },
             _ => None,
         };
         let stats = Arc::new(StreamStats::default());
@@ -262,8 +305,10 @@ impl Controller {
         if let Some(leg) = self.legs.get_mut(at) {
             leg.plain = Some(Plain {
                 stream,
+                owner: Owner { leg: id, party: leg.party.clone() },
                 stats,
                 rtp,
+                far_rtp: None,
                 described: external.of(rtp),
                 offer: None,
                 format: None,
@@ -285,7 +330,7 @@ impl Controller {
         if let Some(dtls) = &plain.dtls {
             dtls.close();
         }
-        self.note_end(plain.stream, plain.kind(), &plain.stats);
+        self.note_end(plain.stream, &plain.owner, plain.kind(), plain.far_rtp, &plain.stats);
         self.shared.put_back(plain.rtp.port());
     }
 }

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 /// A WebRTC transport of a leg.
 pub(super) struct Transport {
     pub(super) stream: StreamId,
+    pub(super) owner: Owner,
     pub(super) stats: Arc<StreamStats>,
     pub(super) key: TransportKey,
     pub(super) local: LocalTransport,
@@ -58,7 +59,8 @@ impl Controller {
                 (transport.stream, transport.local.clone())
             }
             None => {
-                let transport = self.open_transport(&offer)?;
+                let party = self.legs.get(at).and_then(|l| l.party.clone());
+                let transport = self.open_transport(&offer, Owner { leg, party })?;
                 let opened = (transport.stream, transport.local.clone());
                 let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
                 if let Some(given_up) = leg.pending.replace(transport) {
@@ -92,7 +94,11 @@ impl Controller {
         IceCredentials { ufrag: self.seed.token(UFRAG_LEN), pwd }
     }
 
-    pub(super) fn open_transport(&mut self, offer: &WebRtcOffer) -> Result<Transport, MediaRefusal> {
+    pub(super) fn open_transport(
+        &mut self,
+        offer: &WebRtcOffer,
+        owner: Owner,
+    ) -> Result<Transport, MediaRefusal> {
         let thread = self.media_thread().ok_or(MediaRefusal::Congestion)?;
         let stream = self.shared.stream_id();
         let addresses: Vec<SocketAddr> = thread.addresses().collect();
@@ -141,6 +147,7 @@ impl Controller {
         }
         Ok(Transport {
             stream,
+            owner,
             stats,
             key: offer.key.clone(),
             local,
@@ -201,7 +208,7 @@ impl Controller {
 
     pub(super) fn close_transport(&self, transport: Transport) {
         self.tell(Command::Remove(transport.stream));
-        self.note_end(transport.stream, "webrtc", &transport.stats);
+        self.note_end(transport.stream, &transport.owner, "webrtc", None, &transport.stats);
         let _ = PeerHandle::input(&transport.peer, PeerInput::Close);
     }
 }
