@@ -1,7 +1,10 @@
 //! What a peer may tell us of a caller, and what it is told: asserted and preferred identities (RFC 3325), privacy (RFC
 //! 3323), diversions (RFC 5806, RFC 7044), headers that pass, and numbers written anew.
 //!
-//! Left out: Privacy values `header` and `session`, the former Remote-Party-ID, History-Info beyond who diverted and why.
+//! The former Remote-Party-ID (draft-ietf-sip-privacy-04) is read where nothing is asserted, and never written: FreeSWITCH
+//! sends it by default, and says in it alone that a caller wants to be private.
+//!
+//! Left out: Privacy values `header` and `session`, History-Info beyond who diverted and why.
 
 use super::Identity;
 use crate::call::leg::{Diversion, Particulars, Party};
@@ -67,9 +70,14 @@ impl Policy {
             let mut values = headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
             values.any(|v| v.trim().eq_ignore_ascii_case(word))
         };
-        let (is_nobody, is_withheld) = (wants("user"), wants("user") || wants("id"));
         let asserted = if self.is_trusted { headers.asserted() } else { Vec::new() };
-        let asserted = asserted.iter().find(|a| a.uri.user_text().is_some());
+        let former = if self.is_trusted { remote_party(headers) } else { None };
+        // From has the number all the same then
+        let is_former_private = former.as_ref().is_some_and(|(_, is_private)| *is_private);
+        let is_nobody = wants("user") || is_former_private;
+        let is_withheld = is_nobody || wants("id");
+        let former = former.map(|(address, _)| address);
+        let asserted = asserted.iter().chain(&former).find(|a| a.uri.user_text().is_some());
         let party = |address: &NameAddr| self.party_of(address, from);
         let shown = match asserted {
             _ if is_nobody => Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) },
@@ -172,6 +180,19 @@ impl Policy {
     }
 }
 
+/// The caller by Remote-Party-ID, and whether name or number shall not be told to others.
+fn remote_party(headers: &Headers) -> Option<(NameAddr, bool)> {
+    let lines = headers.list(&HeaderName::parse("Remote-Party-ID")).ok()?;
+    let addresses = lines.into_iter().filter_map(|text| NameAddr::parse(text).ok());
+    let is_caller = |address: &NameAddr| {
+        address.params.value("party").is_none_or(|party| party.eq_ignore_ascii_case("calling"))
+    };
+    let caller = addresses.take(MAX_EXTRAS).find(is_caller)?;
+    let privacy = caller.params.value("privacy").unwrap_or("off").to_ascii_lowercase();
+    let is_private = ["full", "name", "uri"].iter().any(|word| privacy.starts_with(word));
+    Some((caller, is_private))
+}
+
 /// Why, in the words of RFC 5806 §4.
 const fn diversion_reason(why: Option<Occasion>) -> &'static str {
     match why {
@@ -270,6 +291,33 @@ mod tests {
 
     fn from() -> NameAddr {
         NameAddr::parse("\"Anna\" <sip:trunk@192.0.2.4>;tag=x").unwrap()
+    }
+
+    /// As FreeSWITCH writes it; From has the same number, whatever the caller wants.
+    #[test]
+    fn a_former_identity_says_who_calls_and_that_nobody_shall_know() {
+        let line = |privacy: &str| {
+            format!("\"Anna\" <sip:4711@192.0.2.4>;party=calling;screen=yes;privacy={privacy}")
+        };
+        let read =
+            |policy: &Policy, value: &str| policy.read(&headers(&[("Remote-Party-ID", value)]), &from());
+        let (shown, of) = read(&trusting(), &line("off"));
+        assert_eq!((shown.user.as_str(), of.withheld, of.is_private), ("4711", None, false));
+        for privacy in ["full", "name", "uri", "uri-network"] {
+            let (shown, of) = read(&trusting(), &line(privacy));
+            assert_eq!(shown.user, "anonymous", "{privacy}");
+            assert_eq!(of.withheld.map(|party| party.user).as_deref(), Some("4711"));
+            assert!(of.is_private);
+        }
+        // who is called is no caller, and a stranger says nothing
+        let (shown, of) = read(&trusting(), "<sip:600@192.0.2.4>;party=called;privacy=full");
+        assert_eq!((shown.user.as_str(), of.is_private), ("trunk", false));
+        let (shown, of) = read(&Policy::default(), &line("full"));
+        assert_eq!((shown.user.as_str(), of.withheld, of.is_private), ("trunk", None, false));
+        // what is asserted comes first
+        let both =
+            headers(&[("Remote-Party-ID", &line("off")), ("P-Asserted-Identity", "<sip:4712@192.0.2.4>")]);
+        assert_eq!(trusting().read(&both, &from()).0.user, "4712");
     }
 
     #[test]
