@@ -212,7 +212,7 @@ async fn media_has_the_address_that_signalling_has_or_the_one_that_is_configured
     ] {
         let mut call = call_with(config(&[LOCAL], ports, serde_json::json!({})));
         let profile = at(LOCAL, own, external);
-        let mut pbx = Pbx::start();
+        let pbx = Pbx::start();
         call.port.command(MediaCommand::CreateOffer { leg: PBX, profile: profile.clone() });
         let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
         assert_eq!((sdp.origin.address, sdp.connection), (written, Some(written)));
@@ -235,7 +235,7 @@ async fn media_has_the_address_that_signalling_has_or_the_one_that_is_configured
 async fn who_signals_by_one_ip_version_and_has_media_at_the_other_is_answered_from_an_address_that_reaches_it()
  {
     let mut call = call_with(config(&[LOCAL], "42400-42499", serde_json::json!({})));
-    let mut pbx = Pbx::start();
+    let pbx = Pbx::start();
     let profile = at(LOCAL_V6, OwnAddress::Signalling(LOCAL_V6), External::default());
     let sdp = Box::new(pbx.description("0", ""));
     call.port.command(MediaCommand::CheckOffer { leg: PBX, profile: profile.clone(), sdp: sdp.clone() });
