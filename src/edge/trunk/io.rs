@@ -110,7 +110,7 @@ impl TrunkDialer {
             match self.sip.source(next.hop).await {
                 Some(source) => break (next, source),
                 None => {
-                    info!(%call, trunk = trunk.name, address = %next.hop.address, "there is no route to a place of the trunk: the next is tried");
+                    info!(%call, trunk = trunk.name, address = %next.hop.address, "there is no route to a place of the trunk, which is passed over");
                 }
             }
         };

@@ -388,8 +388,8 @@ impl Driver {
             let ours = plain.sockets.rtp.local_addr().map_or_else(|_| String::new(), |a| a.ip().to_string());
             tracing::warn!(
                 call, leg, %rtp, %rtcp, ours, %error,
-                "there is no way from our media address to where the far side wants its RTP or RTCP: neither side will be \
-                 heard. Where signalling goes over a proxy on this machine, set the trunk's media_address"
+                "there is no way to where the far side wants its RTP or RTCP from our media address; where signalling goes \
+                 over a proxy on this machine, set the trunk's media_address"
             );
         }
     }

@@ -29,7 +29,8 @@ impl Controller {
     /// No RTP of a far side is heard that should send.
     pub(super) fn note_quiet(&self, stream: StreamId, has_rtcp: bool) {
         let Some(Seen { owner, kind, stats, ours, far }) = self.seen(stream) else { return };
-        let why = match (stats.drops.total() > 0, has_rtcp) {
+        let has_dropped = stats.drops.total() > stats.drops.of(Dropped::SendFailed);
+        let why = match (has_dropped, has_rtcp) {
             (true, _) => "see what was dropped; if that is little, look at a firewall between",
             (false, true) => "RTCP comes: look at a firewall that drops RTP alone",
             (false, false) => "look at a firewall between, and at whether it reaches our address",
