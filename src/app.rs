@@ -1,6 +1,7 @@
 //! Wires the folders together: what is judged, the order of start, the order of drain.
 
 mod demo;
+mod io;
 mod judged;
 mod log;
 mod state;
@@ -16,19 +17,18 @@ use crate::media::{self, Engine};
 use crate::net::client::io::HttpClient;
 use crate::net::dns::io::Resolver;
 use crate::net::owner::{Owner, Protocol, owner_of};
-use crate::net::tls::Identity;
 use crate::net::tls::io::Watcher;
 use crate::peer::Certificate;
 use crate::registry::Registry;
 use crate::sip::Transport;
 use crate::sip::io::{SipStack, StackConfig};
 use demo::Demo;
-use judged::{SipIdentity, addresses_of_this_machine};
+use judged::SipIdentity;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
@@ -152,7 +152,7 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
         error => error,
     })?;
     if let Some(demo) = demo {
-        let machine = addresses_of_this_machine();
+        let machine = io::addresses_of_this_machine();
         let account = running.registry.account(demo::ACCOUNT);
         let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
         let (http, https) = (running.http.addresses(), running.http.tls_addresses());
@@ -258,10 +258,7 @@ impl Running {
             }
             SipIdentity::MadeAtStart => {
                 info!("no sip.tls_certificate: one is made, which a PBX that verifies certificates refuses");
-                Some(
-                    Identity::self_signed("sipedge", &addresses_of_this_machine(), SystemTime::now())
-                        .map_err(crate::sip::io::StartError::Tls)?,
-                )
+                Some(io::self_signed("sipedge").map_err(crate::sip::io::StartError::Tls)?)
             }
         };
         stack.timings = sip_timings;

@@ -1,6 +1,7 @@
 //! What is configured, judged as a whole: every fault in one go, before anything is started.
 
 use super::demo::{self, Demo};
+use super::io;
 use super::log::LogConfig;
 use super::state;
 use crate::base::{Fault, Section, Seed, StateDirectory, parse_duration};
@@ -19,10 +20,10 @@ use crate::sip::SipConfig;
 use crate::sip::transaction::Timings;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Tables that no edge owns.
 const TABLES: &[&str] =
@@ -85,7 +86,7 @@ impl Configured {
         let beyond_nat = || external_towards(edge.host(trunk).as_deref(), &edge.external(trunk), listen);
         let ours = match address.map(|address| with_port(address, listen)).or_else(beyond_nat) {
             Some(ours) => ours,
-            None => address_towards(edge.host(trunk).as_deref(), listen)
+            None => io::address_towards(edge.host(trunk).as_deref(), listen)
                 .ok_or("it is not clear where the PBX reaches sipedge; name it by --address HOST")?,
         };
         let lines = self.registry.accounts().filter_map(|account| account.line());
@@ -136,12 +137,12 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     rand::RngCore::fill_bytes(&mut rand::rng(), &mut entropy);
     let mut seed = Seed::from_bytes(entropy);
     let Some(file) = file else {
-        let demo = Demo::new(&mut seed, is_free);
+        let demo = Demo::new(&mut seed, io::is_free);
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config, seed)?;
         if is_lan {
             let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
-            Identity::self_signed("sipedge demo", &addresses_of_this_machine(), SystemTime::now())
+            io::self_signed("sipedge demo")
                 .and_then(|identity| configured.http.set_tls(listen, identity))
                 .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
@@ -160,12 +161,6 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
     Ok(configured)
 }
 
-/// Whether a port is nobody's, on any address.
-fn is_free(port: u16) -> bool {
-    UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
-        && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
 /// An address of ours with the port that we listen on, where none is written.
 fn with_port(address: &str, listen: &[SocketAddr]) -> String {
     let port = listen.first().map_or(0, SocketAddr::port);
@@ -182,32 +177,6 @@ fn external_towards(host: Option<&str>, external: &[IpAddr], listen: &[SocketAdd
     let of_nat = external.iter().find(|ip| host.is_none_or(|host| host.is_ipv4() == ip.is_ipv4()))?;
     let main = listen.iter().find(|main| main.is_ipv4() == of_nat.is_ipv4())?;
     Some(SocketAddr::new(*of_nat, main.port()).to_string())
-}
-
-/// Where a host reaches us: the address that we listen on for it, or send from. Nothing is sent.
-fn address_towards(host: Option<&str>, listen: &[SocketAddr]) -> Option<String> {
-    let fixed = |is_ipv4: Option<bool>| {
-        let fits = |l: &&SocketAddr| is_ipv4.is_none_or(|v4| l.is_ipv4() == v4);
-        listen.iter().find(|l| fits(l) && !l.ip().is_unspecified()).copied()
-    };
-    let Some(host) = host else { return fixed(None).map(|address| address.to_string()) };
-    let remotes = std::net::ToSocketAddrs::to_socket_addrs(&(host, 5060)).ok()?;
-    let address = remotes.into_iter().find_map(|remote| {
-        let main = listen.iter().find(|l| l.is_ipv4() == remote.is_ipv4())?;
-        if let Some(fixed) = fixed(Some(remote.is_ipv4())) {
-            return Some(fixed);
-        }
-        let any = SocketAddr::new(main.ip(), 0);
-        let socket = UdpSocket::bind(any).ok()?;
-        socket.connect(remote).ok()?;
-        Some(SocketAddr::new(socket.local_addr().ok()?.ip(), main.port()))
-    })?;
-    Some(address.to_string())
-}
-
-pub(super) fn addresses_of_this_machine() -> Vec<IpAddr> {
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    interfaces.into_iter().map(|interface| interface.ip()).collect()
 }
 
 /// Judges a configuration; all randomness of the program comes from `seed`.

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod dns;
 pub mod guard;
+pub mod io;
 pub mod owner;
 pub mod tls;
 

@@ -15,6 +15,7 @@ use super::tcp::Streams;
 use super::tls::Peers;
 use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
 use crate::base::{External, Fresh, Path, Seed, Seldom};
+use crate::net::io::source_towards;
 use bytes::Bytes;
 use socket2::SockRef;
 use std::collections::BTreeMap;
@@ -449,7 +450,7 @@ impl Owner {
 
     /// Our address that reaches a host.
     fn source_towards(&mut self, now: Instant, target: SocketAddr) -> io::Result<IpAddr> {
-        self.sources.get(now, target.ip(), |_| udp::source_towards(target))
+        self.sources.get(now, target.ip(), |_| source_towards(target))
     }
 
     /// The flow towards a target. By UDP from its connected socket, made when there is none.

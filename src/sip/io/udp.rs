@@ -12,7 +12,7 @@
 
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::UdpSocket;
 
@@ -56,12 +56,4 @@ pub(super) fn connect(main: &UdpSocket, target: SocketAddr) -> io::Result<Arc<Ud
     bound?;
     socket.connect(&target.into())?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
-}
-
-/// Our address that the kernel would send from. Nothing is sent.
-pub(super) fn source_towards(target: SocketAddr) -> io::Result<IpAddr> {
-    let any: IpAddr = if target.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
-    let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
-    socket.connect(target)?;
-    socket.local_addr().map(|a| a.ip())
 }
