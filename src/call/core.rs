@@ -517,6 +517,9 @@ use transfer::Transfer;
 pub use words::{Attempt, Note, Output, Timer};
 
 #[cfg(test)]
+#[path = "core_attempts_tests.rs"]
+mod core_attempts_tests;
+#[cfg(test)]
 #[path = "core_codec_tests.rs"]
 mod core_codec_tests;
 #[cfg(test)]
