@@ -85,9 +85,9 @@ export class Pbx {
     return () => this.log().slice(at);
   }
 
-  /** The figures that a call left in the log when it ended. */
+  /** The figures that an answered call left in the log when it ended; one that only rang before may leave its line after the mark. */
   async callEnd(since) {
-    const line = await until('a call-end line in the log', () => since().match(/app_verbose\.c: .*?(call-end .*)/)?.[1]);
+    const line = await until('a call-end line in the log', () => since().match(/app_verbose\.c: .*?(call-end .* secure=.*)\n/)?.[1]);
     return Object.fromEntries(line.split(' ').filter((p) => p.includes('=')).map((p) => p.split(/=(.*)/).slice(0, 2)));
   }
 
