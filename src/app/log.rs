@@ -2,11 +2,13 @@
 
 mod io;
 mod json;
+mod text;
 
 use crate::base::{Excerpt, Fault, Section, set_pii_mask};
 use io::{Batches, LastLines};
 use json::Json;
 use serde::Deserialize;
+use text::Text;
 use tracing_subscriber::EnvFilter;
 
 /// These log passwords of ICE and bytes of handshakes, and warn of what is no fault: that a check came before a
@@ -70,7 +72,8 @@ impl LogConfig {
         let _ = if self.is_json {
             builder.event_format(Json).try_init()
         } else {
-            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+            let has_colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            builder.event_format(Text { has_colours }).try_init()
         };
         last_lines
     }
@@ -122,6 +125,33 @@ fn is_module(text: &str) -> bool {
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
     };
     text.split("::").all(is_name)
+}
+
+/// Where tests find what was written.
+#[cfg(test)]
+mod kept {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    pub(super) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Kept {
+        pub(super) fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl io::Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -100,23 +100,8 @@ fn addresses(text: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kept::Kept;
     use super::*;
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn numbers_are_numbers_lists_of_addresses_are_lists_and_the_rest_is_text() {
@@ -131,7 +116,7 @@ mod tests {
                 none = ?&listen[..0], one = %listen[1], user = "a\"b\n", "call {}", "ended"
             );
         });
-        let written = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        let written = kept.text();
         assert!(written.ends_with("}\n") && written.lines().count() == 1, "{written}");
         let mut line: Value = serde_json::from_str(&written).unwrap();
         let time = line.as_object_mut().unwrap().remove("timestamp").unwrap();
