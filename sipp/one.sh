@@ -131,7 +131,7 @@ peer() {
   (
     cd "$dir" || exit 1
     exec "$SIPP" "$url:$sip" -sf "$name.xml" -i "$ip" -p "$at" -mi "$ip" -ci 127.0.0.1 -cp $((at + 8)) \
-      -min_rtp_port $((port + 26 + place * 2)) -max_rtp_port $((port + 28 + place * 2)) \
+      -watchdog_interval 0 -min_rtp_port $((port + 26 + place * 2)) -max_rtp_port $((port + 28 + place * 2)) \
       -m 1 -timeout "${patience:-20}" -timeout_error -nostdin -trace_err -error_file "$name.errors" \
       -trace_msg -message_file "$name.messages" "$@" >"$dir/$name.screen" 2>&1
   ) &

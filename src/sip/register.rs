@@ -283,6 +283,8 @@ impl Registration {
         self.former.iter().for_each(|uri| r.headers.push(HeaderName::Contact, bind(uri, 0)));
         r.headers.push(HeaderName::Expires, expires.to_string());
         r.headers.push(HeaderName::Allow, super::answer::ALLOW);
+        // a registrar refuses by 420 what a proxy's Path came with otherwise (RFC 3327 §5.1, §5.3)
+        r.headers.push(HeaderName::Supported, "path");
         r.headers.push(HeaderName::UserAgent, end.agent);
         self.answered = std::mem::take(&mut self.answers);
         self.answered.iter().for_each(|h| r.headers.push_header(h.clone()));

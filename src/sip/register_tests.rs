@@ -100,6 +100,12 @@ fn proxies_on_the_way_to_a_registrar_are_each_told_who_we_are_rfc_3261_22_3() {
     assert_eq!(*m.state(), RegisterState::Failed(RegisterFailure::Credentials(DigestError::Refused)));
 }
 
+#[test]
+fn a_proxy_on_the_way_may_add_a_path_rfc_3327_5_1() {
+    let request = drain(&mut machine(), &here()).1.unwrap();
+    assert_eq!(request.headers.tokens(&HeaderName::Supported), ["path"]);
+}
+
 /// One event; returns what is asked for.
 fn event(m: &mut Registration, now: Instant, name: &str) -> String {
     let r = match m.contact.is_some() {

@@ -14,7 +14,7 @@ export const dials = (pbx, endpoint, port, service = '602') =>
   pbx.console(`channel originate PJSIP/${endpoint}/sip:1001@127.0.0.1:${port} extension ${service}@services`);
 
 /** Calls both ways with audio both ways, and a hold of each; `secure` is what the PBX must say of all, `called` is the codec of its own. */
-export async function calls(ctx, { endpoint, secure, codecs = ['PCMU'], codec = 'pcmu', called = codec, media, holds = true }) {
+export async function calls(ctx, { endpoint, secure, codecs = ['PCMU'], codec = 'pcmu', called = codec, media, holds = true, dial = dials }) {
   const { report, pbx, tone } = ctx;
   const { client, browser, sip, sipedge, stop } = await trunkOf(ctx, endpoint, { media, codecs });
   const is = (what, figures) => report.equal(`${what}: encrypted, says the PBX`, figures.secure, secure);
@@ -22,13 +22,13 @@ export async function calls(ctx, { endpoint, secure, codecs = ['PCMU'], codec = 
   try {
     is('tone of the PBX', await toneInBrowser({ ...world, codec, trunk: endpoint }));
     is('microphone', await toneInPbx(world));
-    const since = await calledByPbx({ ...world, what: 'called', call: () => dials(pbx, endpoint, sip) });
+    const since = await calledByPbx({ ...world, what: 'called', call: () => dial(pbx, endpoint, sip) });
     is('called', await pbx.callEnd(since));
     report.equal('called: codec', since().match(/SIP\/2.0 200 OK[^]*?CSeq: \d+ INVITE[^]*?a=rtpmap:\d+ (\w+)/)?.[1].toLowerCase(), called);
     if (!holds) return;
     await early(ctx, { client, browser });
     is('held', await held(ctx, { client, browser, call: () => client.make('600') }));
-    is('called and held', await held(ctx, { client, browser, call: () => taken(client, () => dials(pbx, endpoint, sip, '600')) }));
+    is('called and held', await held(ctx, { client, browser, call: () => taken(client, () => dial(pbx, endpoint, sip, '600')) }));
   } catch (error) {
     console.log(sipedge.output.slice(-3000));
     throw error;
