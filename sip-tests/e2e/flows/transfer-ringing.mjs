@@ -16,6 +16,8 @@ export const alone = true;
 const PARTY_HERTZ = 880;
 const ANNA_HERTZ = 600;
 const BERT_HERTZ = 740;
+/** The ringing tone of the PBX (`conf/indications.conf`): a second of five. */
+const RING_HERTZ = [440, 480];
 
 export async function run(ctx) {
   const { binary, home, out, program, started } = ctx;
@@ -152,6 +154,9 @@ async function insideAsterisk(world) {
   report.equal('Asterisk accepts the REFER', await phone.refers(`sip:81002@127.0.0.1:${pbx.sipPort}`, second), 202);
   await until('the second call of the telephone is over', () => second.status >= 300);
   report.equal('Bert rings on', (await bert.client.status(called.callID)).state, 'incoming');
+  await sleep(1_000);
+  const rings = (await page.evaluate(() => window.hearEach(2, 0.2))).filter(({ hertz }) => RING_HERTZ.some((ring) => Math.abs(hertz - ring) < 10));
+  report.check('Anna hears the ringing tone of Asterisk', rings.length > 1, `${rings.length} times 200 ms`);
   const { page: other } = await answers(world, called);
   await until('the telephone is told', () => /SIP\/2.0 200 OK/.test(phone.messages.split('NOTIFY').slice(1).join()));
   await phone.hangsUp();

@@ -154,7 +154,7 @@ export class Phone {
     const { id, us, them, target } = this.dialog;
     const [, address, port = 5060] = target.match(/@?([\d.]+)(?::(\d+))?(?:;|$)/);
     const lines = [
-      `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
+      `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${this.sip.address().port}${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
       `From: ${us}`, `To: ${them}`, `Call-ID: ${id}`, `CSeq: ${this.cseq} ${method}`, ...more,
     ];
     if (method === 'INVITE') this.dialog.first ??= { lines, address, port: Number(port) };
