@@ -45,6 +45,20 @@ export async function run({ report, program, out, binary, home, started }) {
   await recorded({ report, client, browser, pbx });
   await restarts({ report, client, browser });
   await page({ report, browser, binary, out, started });
+  await edge.stop();
+  await lite({ report, client, browser, pbx, binary, out, started, config });
+}
+
+/** The same towards an agent that makes no checks. */
+async function lite({ report, client, browser, pbx, binary, out, started, config }) {
+  console.log('  -- ICE lite');
+  const edge = started(new Sipedge({ binary, out, name: 'firefox-lite', config: config.replace('loopback = true', 'loopback = true\nlite = true') }));
+  await edge.start();
+  const examine = (stats) => report.check('it controls, and its checks are answered', stats.iceRole === 'controlling' && stats.checksAnswered > 0, `${stats.iceRole}, ${stats.checksAnswered}`);
+  await toneInBrowser({ report, client, browser, pbx, codec: 'opus', examine });
+  await calledByPbx({ report, client, browser, pbx, what: 'called by the PBX', number: '81001' });
+  await recorded({ report, client, browser, pbx });
+  await restarts({ report, client, browser, isLite: true });
 }
 
 /** What it speaks, at the PBX. */
@@ -61,11 +75,13 @@ async function recorded({ report, client, browser, pbx }) {
 }
 
 /** New credentials within one connection: who offers again does not take control of it. */
-async function restarts({ report, client, browser }) {
+async function restarts({ report, client, browser, isLite = false }) {
   const callID = await client.make('602');
   const options = { api: client.base, token: client.token, callID };
   const page = await browser.page();
   await browser.attach(page, options);
+  const described = await page.evaluate(() => window.connection().currentRemoteDescription.sdp);
+  report.equal('the answer says whether we are lite', /^a=ice-lite\r?$/m.test(described.split('m=audio')[0]), isLite);
   const restarted = await page.evaluate((o) => window.restart(o), options);
   report.check('restart: another ufrag of ours', restarted.ufrags[0] !== restarted.ufrags[1], restarted.ufrags.join(', '));
   report.near('restart: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');

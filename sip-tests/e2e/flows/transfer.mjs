@@ -1,6 +1,7 @@
 // The PBX hands a browser over: with REFER to a number, and to another call, so that two browsers are left. Who stays
 // hears one party until it hears the other.
 import path from 'node:path';
+import { hears, list, noGap, quiet } from '../lib/hearing.mjs';
 import { Phone } from '../lib/phone.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Api, Listener } from '../lib/sipedge.mjs';
@@ -12,8 +13,6 @@ export const name = 'transfers by the PBX';
 const PARTY_HERTZ = 880;
 const TONE_HERTZ = 1004;
 const STEADY_HERTZ = 600;
-/** A party that stays hears no gap longer than this. */
-const GAP_MS = 200;
 
 export async function run(ctx) {
   await ofAsterisk(ctx);
@@ -21,33 +20,6 @@ export async function run(ctx) {
   await blind(ctx);
   await attended(ctx);
 }
-
-/** The page hears a frequency, within three windows. */
-async function hears({ report }, page, what, hertz) {
-  const heard = [];
-  while (heard.length < 3 && !(Math.abs((heard.at(-1)?.hertz ?? 0) - hertz) < hertz / 100)) heard.push(await page.evaluate(() => window.hear(0.5)));
-  report.near(what, heard.at(-1).hertz, hertz, hertz / 100, 'Hz');
-}
-
-/** How long the page heard nothing at most within its last seconds, in ms. */
-async function silence(page, seconds) {
-  const levels = await page.evaluate((s) => window.heardEnvelope(s, 10), seconds);
-  let [longest, now] = [0, 0];
-  for (const level of levels) longest = Math.max(longest, (now = level < -45 ? now + 10 : 0));
-  return longest;
-}
-
-/** Within the last seconds the page heard one party and then the other, and nothing but silence between them. */
-async function noGap({ report }, page, what, [before, after]) {
-  const [longest, heard] = [await silence(page, 5), await page.evaluate(() => window.hearEach(5, 0.1))];
-  const is = (hertz) => (h) => Math.abs(h.hertz - hertz) < hertz / 50;
-  const [last, first] = [heard.findLastIndex(is(before)), heard.findIndex(is(after))];
-  report.check(`${what}: one party and then the other`, last >= 0 && first > last, heard.map((h) => h.hertz.toFixed(0)).join(' '));
-  report.check(`${what}: no gap over ${GAP_MS} ms`, longest <= GAP_MS && (first - last - 1) * 100 <= GAP_MS, `${longest} ms`);
-}
-
-const list = async (client) => (await client.ask('GET', '/call/list')).json.calls;
-const quiet = (pbx) => until('the PBX is quiet', async () => /^0 active channels/m.test(await pbx.console('core show channels count')));
 
 /** Extension 615 of Asterisk answers, and a second later has its caller call 600, the echo. It says nothing meanwhile. */
 async function ofAsterisk(ctx) {
@@ -168,8 +140,8 @@ async function attended(ctx) {
     report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
     report.equal('nobody is offered anything for it', (phone.messages.match(/^INVITE /gm) ?? []).length, 2);
     await sleep(700);
-    // both before either is heard out: the time between is that of the change
-    for (const [which, { page }] of calls.entries()) await noGap(ctx, page, `browser ${which + 1}`, [PARTY_HERTZ, STEADY_HERTZ]);
+    // both at once: the time between is that of the change
+    await Promise.all(calls.map(({ page }, which) => noGap(ctx, page, `browser ${which + 1}`, [PARTY_HERTZ, STEADY_HERTZ])));
     for (const [which, { client, callID, page }] of calls.entries()) {
       await hears(ctx, page, `browser ${which + 1} hears the other one`, STEADY_HERTZ);
       report.equal(`browser ${which + 1}: the call goes on`, (await client.status(callID)).state, 'active');

@@ -1,4 +1,4 @@
-// A telephone that speaks SIP and RTP by itself: takes every call, sends a tone, holds and resumes when told to.
+// A telephone that speaks SIP and RTP by itself: takes every call, makes one, sends a tone, holds and resumes when told to.
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { sleep, until } from './process.mjs';
@@ -39,7 +39,10 @@ export class Phone {
 
   handle(text, from) {
     this.messages += text;
-    if (text.startsWith('SIP/2.0')) return this.answers?.(text);
+    if (text.startsWith('SIP/2.0')) {
+      const placed = /INVITE/.test(header(text, 'CSeq')) && this.placed.get(header(text, 'Call-ID'));
+      return placed ? this.hears(placed, text) : this.answers?.(text);
+    }
     const method = text.slice(0, text.indexOf(' '));
     if (method === 'ACK') return;
     if (method === 'INVITE' && !this.dialog) {
@@ -54,6 +57,30 @@ export class Phone {
     const to = header(text, 'To');
     const fields = ['Via', 'From', 'Call-ID', 'CSeq'].map((name) => `${name}: ${header(text, name)}`);
     this.say(['SIP/2.0 200 OK', ...fields, `To: ${/;tag=/.test(to) ? to : `${to};tag=phone`}`], method === 'INVITE', from);
+  }
+
+  /** Calls somebody and has that call at hand; returns once it rings there. What comes of it is its `status`. */
+  async places(to, from) {
+    const id = `placed-${this.placed.size}@${this.address}`;
+    const dialog = { id, us: `<sip:${from}@${this.address}>;tag=phone`, them: `<${to}>`, target: to };
+    this.placed.set(id, dialog);
+    this.dialog = dialog;
+    this.asks('INVITE');
+    await until(`${to} rings`, () => dialog.status >= 180, 5_000, 10);
+    if (dialog.status !== 180) throw new Error(`${to} answers ${dialog.status}`);
+    return dialog;
+  }
+
+  /** An answer to an INVITE that placed a call. */
+  hears(dialog, text) {
+    dialog.status = Number(text.split(' ')[1]);
+    if (dialog.status > 100) dialog.them = header(text, 'To');
+    const contact = header(text, 'Contact');
+    if (contact) dialog.target = contact.match(/<(.*?)>/)[1];
+    if (dialog.status < 200) return;
+    const [address, port] = [dialog.first.address, dialog.first.port];
+    const lines = dialog.first.lines.map((line) => line.replace(/^To: .*/, `To: ${dialog.them}`).replace(/^INVITE|(?<=^CSeq: \d+ )INVITE/, 'ACK'));
+    this.say(lines, false, { address, port });
   }
 
   /** Where the far side is, by a message of its own with a description. */
@@ -109,20 +136,34 @@ export class Phone {
     return Number(answer.split(' ')[1]);
   }
 
+  /** Hangs up the call at hand. */
+  async hangsUp() {
+    await this.request('BYE');
+    this.fars.delete(this.dialog.id);
+    this.dialog = null;
+  }
+
   async request(method, more = []) {
+    const answered = this.asks(method, more);
+    return method === 'ACK' ? null : until(`an answer to the telephone's ${method}`, answered, 5_000, 10);
+  }
+
+  /** Sends a request within the call at hand; gives what looks for its final answer. */
+  asks(method, more = []) {
     if (method !== 'ACK') this.cseq++;
     const { id, us, them, target } = this.dialog;
     const [, address, port = 5060] = target.match(/@?([\d.]+)(?::(\d+))?(?:;|$)/);
     const lines = [
-      `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
+      `${method} ${target} SIP/2.0`, `Via: SIP/2.0/UDP ${this.address};branch=z9hG4bK${this.sip.address().port}${method}${this.cseq}${this.version}`, 'Max-Forwards: 70',
       `From: ${us}`, `To: ${them}`, `Call-ID: ${id}`, `CSeq: ${this.cseq} ${method}`, ...more,
     ];
+    if (method === 'INVITE') this.dialog.first ??= { lines, address, port: Number(port) };
     let answer = null;
     this.answers = (text) => {
       if (Number(text.split(' ')[1]) >= 200 && header(text, 'CSeq') === `${this.cseq} ${method}`) answer = text;
     };
     this.say(lines, method === 'INVITE', { address, port: Number(port) });
-    return method === 'ACK' ? null : until(`an answer to the telephone's ${method}`, () => answer, 5_000, 10);
+    return () => answer;
   }
 
   /** Sends the packets that are due. */
@@ -143,6 +184,8 @@ export class Phone {
   }
 
   frames = 0;
+  /** The calls that it has made, by their Call-ID. */
+  placed = new Map();
   /** Where the far side of each call wants its packets. */
   fars = new Map();
 
