@@ -186,6 +186,9 @@ impl Call {
         if self.bridged.is_none() {
             self.bridge(leg);
         }
+        if profile.is_silent_until_answered() {
+            self.media(MediaCommand::Mute(leg, true));
+        }
         if let MediaProfile::Application(application) = profile.media {
             // before the answer, so that a caller's media speaks what the application does
             self.media(MediaCommand::Run(leg, application));
@@ -310,6 +313,9 @@ impl Call {
         self.outputs.push_back(Output::Note(note));
         others.iter().for_each(|c| self.close(c, Cause::AnsweredElsewhere.into()));
         self.bridge(leg);
+        if self.partner.as_ref().is_some_and(|partner| partner.profile.is_silent_until_answered()) {
+            self.media(MediaCommand::Mute(leg, false));
+        }
         match answer {
             Answered::Sdp(sdp) => {
                 self.keep(leg, &sdp);

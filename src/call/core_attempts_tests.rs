@@ -117,7 +117,10 @@ fn of_targets_that_ring_together_the_first_answer_wins_and_the_others_are_told()
     for leg in [2, 3] {
         ring(&mut call, LegId(leg));
     }
-    assert_eq!(drain(&mut call), ["media bridge L1 L2", "L2 dial", "L3 dial"]);
+    assert_eq!(
+        drain(&mut call),
+        ["media bridge L1 L2", "media mute L2 true", "L2 dial", "media mute L3 true", "L3 dial"]
+    );
     call.handle_leg(now(), C, LegEvent::Ringing);
     call.handle_leg(now(), B, LegEvent::Ringing);
     assert_eq!(drain(&mut call), ["L1 ring"]);
@@ -128,6 +131,7 @@ fn of_targets_that_ring_together_the_first_answer_wins_and_the_others_are_told()
             "L2 hangup answered-elsewhere",
             "media release L2",
             "media bridge L1 L3",
+            "media mute L3 false",
             "media expect L3",
             "media expect L1",
             "L1 answer"

@@ -205,7 +205,13 @@ fn who_has_a_call_placed_is_replaced_while_it_rings_and_the_other_one_waits_in_i
     assert_eq!(call.replace(A, newcomer(Some(sdp(20)))), Some(C));
     assert_eq!(
         drain(&mut call),
-        ["media bridge L3 L2", "L1 hangup transferred", "media release L1", "L3 ring"]
+        [
+            "media bridge L3 L2",
+            "L1 hangup transferred",
+            "media release L1",
+            "L3 ring",
+            "media check-offer L3 v20"
+        ]
     );
     call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(2)) });
     assert!(drain(&mut call).contains(&"media accept-offer L3 v20".to_owned()));

@@ -88,6 +88,7 @@ pub(super) fn drain(call: &mut Call) -> Vec<String> {
             }
             Output::Media(MediaCommand::Run(leg, application)) => format!("media run {leg} {application:?}"),
             Output::Media(MediaCommand::Hold(leg, on)) => format!("media hold {leg} {on}"),
+            Output::Media(MediaCommand::Mute(leg, on)) => format!("media mute {leg} {on}"),
             Output::Media(MediaCommand::SendDtmf(leg, digits)) => {
                 format!("media send {leg} {}", digits.iter().map(|d| d.digit.as_char()).collect::<String>())
             }
@@ -192,7 +193,13 @@ fn nobody_is_rung_for_an_offer_before_media_has_looked_at_it() {
         call.handle_opened(Instant::now(), B, Ok(webrtc()));
         assert_eq!(
             drain(&mut call),
-            ["media check-offer L1 v1", "route 600", "open L2 600", "media bridge L1 L2"]
+            [
+                "media check-offer L1 v1",
+                "route 600",
+                "open L2 600",
+                "media bridge L1 L2",
+                "media mute L2 true"
+            ]
         );
         call
     };
@@ -453,7 +460,10 @@ fn a_caller_without_an_offer_that_takes_one_gets_ours_with_the_answer_rfc_3261_1
     ring(&mut call, B);
     drain(&mut call);
     call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Nothing });
-    assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "media create-offer L1"]);
+    assert_eq!(
+        drain(&mut call),
+        ["media mute L2 false", "media expect L2", "media expect L1", "media create-offer L1"]
+    );
     call.handle_media(now(), MediaEvent::Offer { leg: A, sdp: sdp(3) });
     assert_eq!(drain(&mut call), ["L1 answer v3"]);
     call.handle_leg(now(), A, LegEvent::OfferAnswered(sdp(4)));
@@ -466,9 +476,12 @@ fn a_caller_without_an_offer_that_takes_one_gets_ours_with_the_answer_rfc_3261_1
 fn a_callee_that_takes_no_offer_is_called_without_one_and_attaches_like_a_caller() {
     let mut call = routed(Some(sdp(1)), now(), &[1]);
     ring(&mut call, B);
-    assert_eq!(drain(&mut call), ["media bridge L1 L2", "L2 dial"]);
+    assert_eq!(drain(&mut call), ["media bridge L1 L2", "media mute L2 true", "L2 dial"]);
     call.handle_leg(now(), B, LegEvent::Answered { answer: Answered::Nothing });
-    assert_eq!(drain(&mut call), ["media expect L2", "media expect L1", "media accept-offer L1 v1"]);
+    assert_eq!(
+        drain(&mut call),
+        ["media mute L2 false", "media expect L2", "media expect L1", "media accept-offer L1 v1"]
+    );
     call.handle_media(now(), MediaEvent::Answer { leg: A, sdp: sdp(2) });
     assert_eq!(drain(&mut call), ["L1 answer v2"]);
     call.handle_leg(now(), B, LegEvent::Offer(sdp(3)));

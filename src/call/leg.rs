@@ -56,6 +56,15 @@ pub struct LegProfile {
     pub account: Option<String>,
 }
 
+impl LegProfile {
+    /// Whether its media means nothing before it answers: it brings that by itself, a browser's page as it loads, and not
+    /// as early media.
+    #[must_use]
+    pub fn is_silent_until_answered(&self) -> bool {
+        !self.takes_offer && !matches!(self.media, MediaProfile::Application(_))
+    }
+}
+
 /// What a caller that made no offer takes before the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum EarlyOffer {

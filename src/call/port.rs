@@ -320,6 +320,9 @@ pub enum MediaCommand {
     Run(LegId, Application),
     /// The leg holds the other one (true), or not any more: while it does, neither hears the other.
     Hold(LegId, bool),
+    /// The leg is rung and has said nothing yet (true), or not any more: until then neither it nor the other leg is heard,
+    /// whatever media it has already.
+    Mute(LegId, bool),
     /// Send these keys to the leg's far side, one after the other (RFC 4733).
     SendDtmf(LegId, Vec<DtmfDigit>),
     /// Join two legs; each may be detached (then the other hears silence).

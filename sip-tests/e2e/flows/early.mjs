@@ -1,9 +1,11 @@
 // A browser attached before the answer hears early media, and is connected when the answer comes.
 import { until } from '../lib/process.mjs';
+import { Listener } from '../lib/sipedge.mjs';
 
 export const name = 'before the answer';
 
-export async function run({ report, api, browser, pbx, account }) {
+export async function run(ctx) {
+  const { report, api, browser, pbx, account } = ctx;
   const client = api(account('pcmu'));
   const early = await client.make('618');
   const page = await browser.page();
@@ -35,4 +37,36 @@ export async function run({ report, api, browser, pbx, account }) {
   const figures = await pbx.callEnd(since);
   report.check('packets both ways', figures.rtp_in > 30 && figures.rtp_out > 30, `in ${figures.rtp_in}, out ${figures.rtp_out}`);
   await second.close();
+  await quietUntilAnswered(ctx);
+}
+
+/** A browser that is rung may have its media before it answers; its microphone is nobody's until then, nor is the caller's. */
+async function quietUntilAnswered({ report, api, browser, account }) {
+  const [caller, called] = [api(account('bert')), api(account('anna'))];
+  const listener = new Listener(called);
+  await listener.opened;
+  const callID = await caller.make('1001');
+  const { call } = await listener.next('call.incoming');
+  const pages = [];
+  for (const [client, id] of [[caller, callID], [called, call.callID]]) {
+    const page = await browser.page();
+    await browser.attach(page, { api: client.base, token: client.token, callID: id });
+    pages.push(page);
+  }
+  const packets = async (page) => (await page.evaluate(() => window.statistics())).received;
+  await until('both browsers get packets', async () => (await packets(pages[0])) > 20 && (await packets(pages[1])) > 20);
+  const levels = () => Promise.all(pages.map(async (page) => (await page.evaluate(() => window.hear(1.6))).level)); // twice the microphone's period
+  report.equal('it rings', (await caller.status(callID)).state, 'ringing');
+  const before = await levels();
+  report.check('while it rings neither hears the other', before.every((level) => level < -60), before.map((level) => level.toFixed(1)).join(' '));
+  report.equal('answered', (await called.ask('POST', '/call/answer', { callID: call.callID })).status, 200);
+  const after = await until('both hear the other', async () => {
+    const heard = await levels();
+    return heard.every((level) => level > -40) && heard;
+  });
+  report.check('after the answer each hears the other', after.every((level) => level > -40), after.map((level) => level.toFixed(1)).join(' '));
+  await caller.hangup(callID);
+  await listener.next('call.ended', call.callID);
+  await listener.stop();
+  for (const page of pages) await page.close();
 }

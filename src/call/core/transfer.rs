@@ -199,6 +199,11 @@ impl Call {
         }
         if rung.and_then(|rung| self.party(rung)).is_some_and(|party| party.is_negotiated) {
             self.answer_caller_media();
+        } else if let Some(sdp) = self.caller.offer.clone() {
+            // who is rung may bring its media first, which then speaks what the newcomer does
+            self.caller.is_unchecked = true;
+            let profile = self.caller.party.profile.media.clone();
+            self.media(MediaCommand::CheckOffer { leg, profile, sdp });
         }
         Some(leg)
     }

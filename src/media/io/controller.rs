@@ -60,6 +60,8 @@ struct Leg {
     application: Option<Application>,
     /// It holds the other leg.
     is_holding: bool,
+    /// It is rung, and shall neither be heard nor hear.
+    is_muted: bool,
     hold_music: HoldMusic,
     plain: Option<Plain>,
     /// The codecs of a caller's offer that waits for its answer, as far as the leg may speak them; none: not known.
@@ -215,6 +217,13 @@ impl Controller {
                 self.relink();
             }
             MediaCommand::Hold(leg, is_holding) => self.hold(leg, is_holding),
+            MediaCommand::Mute(leg, is_muted) => {
+                let at = self.leg(leg);
+                if let Some(leg) = self.legs.get_mut(at) {
+                    leg.is_muted = is_muted;
+                }
+                self.relink();
+            }
             MediaCommand::SendDtmf(leg, keys) => {
                 let find = |id| self.legs.iter().find(|l| Some(l.id) == id);
                 if find(Some(leg)).is_some_and(|l| l.application.is_some()) {
@@ -407,6 +416,7 @@ impl Controller {
             origin,
             application: None,
             is_holding: false,
+            is_muted: false,
             hold_music: HoldMusic::Silence,
             plain: None,
             described: Vec::new(),
@@ -467,6 +477,9 @@ fn heard(listener: &Leg, other: &Leg, stream: StreamId, codec: Codec) -> (Option
     };
     if listener.is_holding || other.is_holding {
         return (None, if other.is_holding { music } else { Program::Silence });
+    }
+    if listener.is_muted || other.is_muted {
+        return (None, Program::Silence);
     }
     match other.application {
         Some(Application::Echo) => return (Some(stream), Program::Silence),

@@ -318,6 +318,7 @@ impl MediaPort for Port {
             | MediaCommand::Name(leg, _)
             | MediaCommand::Run(leg, _)
             | MediaCommand::Hold(leg, _)
+            | MediaCommand::Mute(leg, _)
             | MediaCommand::SendDtmf(leg, _)
             | MediaCommand::Bridge(leg, _)
             | MediaCommand::FreeCodec(leg, _)
