@@ -103,11 +103,11 @@ const fn status_of(cause: Cause) -> u16 {
         Cause::Moved => 410,
         Cause::Forbidden => 403,
         Cause::NoCommonCodec | Cause::BadMedia => 488,
-        Cause::Unreachable => 408,
         // what our own credentials failed at is no business of the caller's
         Cause::Unauthorized | Cause::RemoteFailure | Cause::IceFailed | Cause::DtlsFailed => 502,
         Cause::ConsentLost | Cause::MediaTimeout => 480,
-        Cause::Congestion | Cause::Shutdown => 503,
+        // 503 without Retry-After says no more than 500 does (RFC 3261 §21.5.4), and who calls by routes tries the next
+        Cause::Unreachable | Cause::Congestion | Cause::Shutdown => 503,
         Cause::NotImplemented => 501,
         Cause::Internal => 500,
     }
@@ -308,6 +308,16 @@ mod tests {
             let bye = from_end(&CallEnd::Remote { q850: Some(value), text: None });
             assert_eq!((bye.cause, reason(bye).q850_cause()), (Cause::Normal, Some(value)));
         }
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_503_and_who_was_reached_and_does_not_answer_480() {
+        let says = |end: End| (to_status(end), refusal_reason(end).q850_cause());
+        assert_eq!(says(Cause::Unreachable.into()), (503, Some(27)));
+        assert_eq!(says(Cause::NoAnswer.into()), (480, Some(19)));
+        // a proxy behind which nobody answered has said so itself
+        let silent = End { cause: from_status(408, false), status: Some(408), q850: None };
+        assert_eq!(says(silent), (408, Some(27)));
     }
 
     #[test]
