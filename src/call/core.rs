@@ -266,6 +266,11 @@ impl Call {
                     }
                 }
             }
+            LegEvent::Delayed(why) => {
+                if self.is_rung(leg) && self.transfer.is_none() {
+                    self.tell(self.caller.party.leg, LegCommand::Delayed(why));
+                }
+            }
             LegEvent::Progress { answer } => self.handle_progress(leg, answer),
             LegEvent::Answered { answer } => self.handle_answered(leg, answer),
             // the call began with it

@@ -142,6 +142,7 @@ impl OutgoingLeg {
             }
             // a called leg is neither rung nor answered, and its media is no news to SIP
             LegCommand::Ring
+            | LegCommand::Delayed(_)
             | LegCommand::Progress { .. }
             | LegCommand::Answer { .. }
             | LegCommand::Offer(_)
@@ -178,13 +179,16 @@ impl OutgoingLeg {
                 self.is_ringing = true;
                 LegEvent::Ringing
             }
-            SessionEvent::Progress { body, .. } => match read_sdp(body.as_ref()) {
-                Ok(answer) => {
-                    self.has_answer |= answer.is_some();
+            SessionEvent::Progress { status, body } => match read_sdp(body.as_ref()) {
+                // who is queued or forwarded hears so in it
+                Ok(answer @ Some(_)) => {
+                    self.has_answer = true;
                     LegEvent::Progress { answer }
                 }
                 // early media that cannot be read is no reason to fail a call that may yet be answered
-                Err(Unreadable) => LegEvent::Progress { answer: None },
+                Ok(None) | Err(Unreadable) => {
+                    cause::to_delay(status).map_or(LegEvent::Progress { answer: None }, LegEvent::Delayed)
+                }
             },
             SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {
                 Ok(Some(sdp)) => LegEvent::Answered { answer: Answered::Sdp(sdp) },
@@ -231,9 +235,9 @@ impl OutgoingLeg {
 
     fn failure_end(&self, failure: &CallFailure) -> End {
         let cause = match failure {
-            CallFailure::Status { status, q850, .. } => {
+            CallFailure::Status { status, q850, retry_after, .. } => {
                 let cause = cause::from_failure(status.code(), *q850, self.is_ringing);
-                return End { cause, status: Some(status.code()), q850: *q850 };
+                return End { cause, status: Some(status.code()), q850: *q850, retry_after: *retry_after };
             }
             CallFailure::Redirected { status, .. } => cause::from_status(status.code(), self.is_ringing),
             CallFailure::Credentials(_) => Cause::Unauthorized,

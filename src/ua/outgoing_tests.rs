@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::{External, Secret};
-use crate::call::leg::{Particulars, Party};
+use crate::call::leg::{Delay, Particulars, Party};
 use crate::call::port::MediaRefusal;
 use crate::call::route::{Source, Target};
 use crate::sdp::SessionDescription;
@@ -139,8 +139,12 @@ fn status(code: u16) -> SessionEvent {
 }
 
 fn ended(leg: &mut OutgoingLeg, event: SessionEvent) -> Cause {
+    end_of(leg, event).cause
+}
+
+fn end_of(leg: &mut OutgoingLeg, event: SessionEvent) -> End {
     match leg.handle_session(event) {
-        Action::Tell(LegEvent::Ended(end)) => end.cause,
+        Action::Tell(LegEvent::Ended(end)) => end,
         other => panic!("{other:?}"),
     }
 }
@@ -208,8 +212,29 @@ fn provisional_and_final_answers_become_the_words_of_a_leg() {
 }
 
 #[test]
+fn who_waits_or_is_forwarded_is_told_so_and_early_media_says_more_rfc_3261_21_1_3() {
+    let hears = |code, body| {
+        let status = StatusCode::new(code).unwrap();
+        leg().handle_session(SessionEvent::Progress { status, body })
+    };
+    assert!(matches!(hears(181, None), Action::Tell(LegEvent::Delayed(Delay::Forwarded))));
+    assert!(matches!(hears(182, None), Action::Tell(LegEvent::Delayed(Delay::Queued))));
+    for code in [183, 199] {
+        assert!(matches!(hears(code, None), Action::Tell(LegEvent::Progress { answer: None })), "{code}");
+    }
+    let early = hears(182, Some(Body::sdp(SDP)));
+    assert!(matches!(early, Action::Tell(LegEvent::Progress { answer: Some(_) })), "{early:?}");
+}
+
+#[test]
 fn every_way_to_fail_has_its_cause() {
     assert_eq!(ended(&mut leg(), status(486)), Cause::Busy);
+    let mut busy = status(486);
+    if let SessionEvent::Failed(CallFailure::Status { retry_after, .. }) = &mut busy {
+        *retry_after = Some(Duration::from_secs(30));
+    }
+    let end = end_of(&mut leg(), busy);
+    assert_eq!((end.status, end.retry_after), (Some(486), Some(Duration::from_secs(30))));
     assert_eq!(ended(&mut leg(), status(480)), Cause::Unavailable);
     let mut rang = leg();
     rang.handle_session(SessionEvent::Ringing);
