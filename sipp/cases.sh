@@ -318,6 +318,7 @@ dtmf = "info"'
   never called.messages 'telephone-event'
 }
 scenario_codec-change() { two_codecs; heard_call codec-change; heard "$first 0,$first 8"; }
+scenario_codec-refused() { two_codecs; common codec-refused; }
 # The caller has its media at the listener.
 scenario_codec-other() {
   two_codecs
