@@ -318,6 +318,7 @@ dtmf = "info"'
   never called.messages 'telephone-event'
 }
 scenario_codec-change() { two_codecs; heard_call codec-change; heard "$first 0,$first 8"; }
+scenario_codec-refused() { two_codecs; common codec-refused; }
 # The caller has its media at the listener.
 scenario_codec-other() {
   two_codecs
@@ -527,6 +528,35 @@ dial = "55*"'
   says sipedge.log 'not reached.*cause=no-common-codec'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
+# Nobody listens by UDP or by TCP, nobody has answered lately, and the name is none.
+scenario_unreachable() {
+  local tables='' way n=300
+  for way in udp tcp down name; do
+    tables+="
+[trunk.$way]
+inbound = \"off\"
+host = \"$([ $way = name ] && echo pbx.test || echo "$url:$shut")\"
+transport = \"$([ $way = tcp ] && echo tcp || echo udp)\"
+qualify = \"$([ $way = down ] && echo 1s || echo off)\"
+
+[[route]]
+number = \"$n\"
+to = \"trunk.$way\"
+"
+    n=$((n + 1))
+  done
+  configure '' "$tables"
+  name_server 'other.pbx.test 60 A 192.0.2.77'
+  edge
+  await 'the word that nobody answers' logs 'the trunk is down.*trunk="down"'
+  for n in 300 301 302 303; do
+    caller unreachable -s $n
+    wait_for_peers
+  done
+  finish
+  [ "$(grep -c 'call ended.*cause=unreachable' "$dir/sipedge.log")" = 4 ] || fault 'a call came to another end'
+  never caller.messages '^Retry-After:'
+}
 scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }
 scenario_srtp-only() {
   common srtp-only

@@ -1,6 +1,7 @@
 //! Why a leg ended, in words of no protocol. Every edge maps its own codes to these and back, once.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Why a leg ended.
 ///
@@ -68,12 +69,14 @@ pub struct End {
     pub status: Option<u16>,
     /// The Q.850 value that said so (RFC 3326, RFC 6432).
     pub q850: Option<u8>,
+    /// Who said so asks not to be called again before (RFC 3261 §20.33).
+    pub retry_after: Option<Duration>,
 }
 
 impl From<Cause> for End {
     /// Nobody said anything but this.
     fn from(cause: Cause) -> Self {
-        Self { cause, status: None, q850: None }
+        Self { cause, status: None, q850: None, retry_after: None }
     }
 }
 
@@ -81,7 +84,8 @@ impl fmt::Debug for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.cause)?;
         self.status.map_or(Ok(()), |status| write!(f, " {status}"))?;
-        self.q850.map_or(Ok(()), |value| write!(f, " Q.850 {value}"))
+        self.q850.map_or(Ok(()), |value| write!(f, " Q.850 {value}"))?;
+        self.retry_after.map_or(Ok(()), |wait| write!(f, " again in {} s", wait.as_secs()))
     }
 }
 

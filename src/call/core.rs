@@ -64,6 +64,7 @@ pub struct Call {
     transfer: Option<Transfer>,
     /// A leg that is to take the place of the partner.
     joining: Option<Party>,
+    change: Option<Change>,
     attempts: VecDeque<Attempt>,
     next_leg: u64,
     /// What says most of why the attempts so far failed.
@@ -107,6 +108,7 @@ impl Call {
             callees: Vec::new(),
             transfer: None,
             joining: None,
+            change: None,
             attempts: VecDeque::new(),
             next_leg: 1,
             failure: None,
@@ -226,6 +228,7 @@ impl Call {
                     && std::mem::take(&mut party.is_asked)
                 {
                     self.media(MediaCommand::AcceptAnswer { leg, sdp });
+                    self.make_change(leg);
                     self.offer_if_due(leg);
                 }
             }
@@ -233,10 +236,7 @@ impl Call {
                 if let Some(party) = self.party_mut(leg)
                     && std::mem::take(&mut party.is_asked)
                 {
-                    if self.keeps_codec(leg) {
-                        return;
-                    }
-                    if self.put_off(leg) {
+                    if self.refuse_change(leg, cause) || self.keeps_codec(leg) || self.put_off(leg) {
                         return;
                     }
                     self.outputs.push_back(Output::Note(Note::OfferRefused(leg, cause)));
@@ -267,6 +267,11 @@ impl Call {
                             self.offer_early(EarlyOffer::Needed);
                         }
                     }
+                }
+            }
+            LegEvent::Delayed(why) => {
+                if self.is_rung(leg) && self.transfer.is_none() {
+                    self.tell(self.caller.party.leg, LegCommand::Delayed(why));
                 }
             }
             LegEvent::Progress { answer } => self.handle_progress(leg, answer),
@@ -517,6 +522,7 @@ mod party;
 mod transfer;
 mod words;
 
+use codec::Change;
 use parting::Parting;
 use party::{Callee, Caller, Party, Progress};
 use transfer::Transfer;

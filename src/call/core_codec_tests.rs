@@ -54,24 +54,96 @@ fn a_party_that_offers_another_codec_within_the_call_has_the_other_one_offered_i
         drain(&mut call);
         call.handle_leg(t0, offers, LegEvent::Offer(sdp(5)));
         call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
-        let words = drain(&mut call);
-        let again = [format!("media free-codec {other} true"), format!("media accept-offer {offers} v5")];
-        assert!(words.ends_with(&again), "{words:?}");
+        call.handle_media(t0, MediaEvent::OfferGood { leg: offers });
+        call.handle_media(t0, MediaEvent::Offer { leg: other, sdp: sdp(8) });
+        let words = [
+            format!("media accept-offer {offers} v5"),
+            format!("media check-offer {offers} v5"),
+            format!("media create-offer {other}"),
+            format!("{other} offer v8"),
+        ];
+        assert_eq!(drain(&mut call), words, "it is answered when the other one has");
+        call.handle_leg(t0, other, LegEvent::OfferAnswered(sdp(9)));
+        let words = [
+            format!("media accept-answer {other} v9"),
+            format!("media free-codec {offers} false"),
+            format!("media accept-offer {offers} v5"),
+        ];
+        assert_eq!(drain(&mut call), words);
+        call.handle_media(t0, MediaEvent::Connected { leg: other, codec: Codec::Pcma });
         call.handle_media(t0, MediaEvent::Answer { leg: offers, sdp: sdp(6) });
         call.handle_media(t0, MediaEvent::Connected { leg: offers, codec: Codec::Pcma });
-        let words = drain(&mut call);
-        let then = [format!("media free-codec {other} false"), format!("media create-offer {other}")];
-        assert_eq!(words[1..3], then);
-        call.handle_media(t0, MediaEvent::Offer { leg: other, sdp: sdp(8) });
-        call.handle_leg(t0, other, LegEvent::OfferAnswered(sdp(9)));
-        call.handle_media(t0, MediaEvent::Connected { leg: other, codec: Codec::Pcma });
-        // once: a codec that neither speaks is refused
+        assert!(drain(&mut call).contains(&format!("{offers} answer-offer v6")));
+        // a codec that neither speaks is refused
         call.handle_leg(t0, offers, LegEvent::Offer(sdp(7)));
         drain(&mut call);
         call.party_mut(other).unwrap().profile.takes_reoffer = false;
         call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
         assert_eq!(drain(&mut call), [format!("{offers} refuse-offer")]);
         assert!(call.is_active());
+    }
+}
+
+#[test]
+fn a_codec_that_the_other_party_refuses_is_refused_and_the_call_stays_as_it_was_rfc_3261_14_2() {
+    let t0 = now();
+    for (offers, other) in [(A, B), (B, A)] {
+        let asked = || {
+            let mut call = active(t0);
+            for leg in [A, B] {
+                call.party_mut(leg).unwrap().profile = plain();
+                call.handle_media(t0, MediaEvent::Connected { leg, codec: Codec::Pcmu });
+            }
+            call.handle_leg(t0, offers, LegEvent::Offer(sdp(5)));
+            call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
+            drain(&mut call);
+            call
+        };
+        let refused = [format!("media free-codec {offers} false"), format!("{offers} refuse-offer")];
+        let stays = |mut call: Call| {
+            assert_eq!(drain(&mut call), refused);
+            assert!(call.is_active());
+            // and the next offer of either is served
+            call.handle_leg(t0, offers, LegEvent::Offer(sdp(9)));
+            call.handle_media(t0, MediaEvent::Answer { leg: offers, sdp: sdp(10) });
+            call.handle_leg(t0, other, LegEvent::Offer(sdp(11)));
+            let words = [
+                format!("media accept-offer {offers} v9"),
+                format!("{offers} answer-offer v10"),
+                format!("media accept-offer {other} v11"),
+            ];
+            assert_eq!(drain(&mut call), words);
+        };
+        // by its far side, whatever it says
+        for cause in [Cause::NoCommonCodec, Cause::RemoteFailure] {
+            let mut call = asked();
+            call.handle_media(t0, MediaEvent::OfferGood { leg: offers });
+            call.handle_media(t0, MediaEvent::Offer { leg: other, sdp: sdp(8) });
+            drain(&mut call);
+            call.handle_leg(t0, other, LegEvent::OfferRefused(cause));
+            stays(call);
+        }
+        // because its trunk shall not speak it
+        let mut call = asked();
+        call.handle_media(t0, MediaEvent::OfferGood { leg: offers });
+        drain(&mut call);
+        call.handle_media(t0, MediaEvent::Refused { leg: other, refusal: no_codec() });
+        stays(call);
+        // because what is offered can be served nowhere
+        let mut call = asked();
+        call.handle_media(t0, MediaEvent::Refused { leg: offers, refusal: no_codec() });
+        stays(call);
+        // an offer of its own has come first
+        let mut call = asked();
+        call.handle_leg(t0, other, LegEvent::Offer(sdp(6)));
+        call.handle_media(t0, MediaEvent::OfferGood { leg: offers });
+        let words = [&[format!("media accept-offer {other} v6")][..], &refused].concat();
+        assert_eq!(drain(&mut call), words);
+        // and one that comes while it is asked is refused
+        let mut call = asked();
+        call.handle_media(t0, MediaEvent::OfferGood { leg: offers });
+        call.handle_leg(t0, other, LegEvent::Offer(sdp(6)));
+        assert_eq!(drain(&mut call).last().unwrap(), &format!("{other} refuse-offer"));
     }
 }
 

@@ -109,32 +109,50 @@ fn who_holds_before_the_answer_has_the_other_told_at_once_or_with_the_answer() {
 fn a_party_that_rings_and_offers_another_codec_has_the_caller_offered_it_now_or_with_the_answer() {
     let t0 = Instant::now();
     let no_codec = || MediaRefusal::NoCommonCodec { offered: vec![], wanted: vec![] };
-    for takes_it in [true, false] {
+    let asked = || {
         let mut call = early(t0);
         call.handle_leg(t0, B, LegEvent::Offer(sdp(4)));
         call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
-        let told = drain(&mut call);
-        assert_eq!(told[1..], ["media free-codec L1 true", "media accept-offer L2 v4"]);
-        call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
-        call.handle_media(t0, MediaEvent::Answer { leg: B, sdp: sdp(5) });
-        let told = drain(&mut call);
-        assert!(told.contains(&"media create-offer L1".to_owned()), "{told:?}");
-        assert_eq!(told.last().unwrap(), "L2 answer-offer v5");
+        call.handle_media(t0, MediaEvent::OfferGood { leg: B });
         call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(6) });
-        assert_eq!(drain(&mut call), ["L1 offer v6"]);
-        if takes_it {
-            call.handle_leg(t0, A, LegEvent::OfferAnswered(sdp(7)));
-            call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcma });
-            drain(&mut call);
-        } else {
-            call.handle_leg(t0, A, LegEvent::OfferRefused(Cause::Congestion));
-            assert_eq!(drain(&mut call).len(), 0);
-        }
+        assert_eq!(
+            drain(&mut call)[1..],
+            ["media check-offer L2 v4", "media create-offer L1", "L1 offer v6"]
+        );
+        call
+    };
+    let answers = |call: &mut Call| {
         call.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Nothing });
-        let told = drain(&mut call).join(", ");
-        assert!(told.contains("L1 answer v3"), "{told}");
-        assert_eq!(told.contains("media create-offer L1"), !takes_it, "{told}");
-    }
+        drain(call).join(", ")
+    };
+    let mut call = asked();
+    call.handle_leg(t0, A, LegEvent::OfferAnswered(sdp(7)));
+    call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcma });
+    call.handle_media(t0, MediaEvent::Answer { leg: B, sdp: sdp(5) });
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    let told = drain(&mut call).join(", ");
+    let change = "media accept-answer L1 v7, media free-codec L2 false, media accept-offer L2 v4";
+    assert!(told.starts_with(change) && told.contains("L2 answer-offer v5"), "{told}");
+    let told = answers(&mut call);
+    assert!(told.contains("L1 answer v3") && !told.contains("create-offer"), "{told}");
+    // a caller that takes no offers before the answer gets it with that
+    let mut call = asked();
+    call.handle_leg(t0, A, LegEvent::OfferRefused(Cause::RemoteFailure));
+    let later = ["media free-codec L1 true", "media free-codec L2 false", "media accept-offer L2 v4"];
+    assert_eq!(drain(&mut call), later);
+    call.handle_media(t0, MediaEvent::Answer { leg: B, sdp: sdp(5) });
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(6) });
+    call.handle_leg(t0, A, LegEvent::OfferRefused(Cause::RemoteFailure));
+    drain(&mut call);
+    let told = answers(&mut call);
+    assert!(told.contains("L1 answer v3") && told.contains("media create-offer L1"), "{told}");
+    // one that refuses the codec is left with its own, and so is who rings
+    let mut call = asked();
+    call.handle_leg(t0, A, LegEvent::OfferRefused(Cause::NoCommonCodec));
+    assert_eq!(drain(&mut call), ["media free-codec L2 false", "L2 refuse-offer"]);
+    let told = answers(&mut call);
+    assert!(told.contains("L1 answer v3") && !told.contains("create-offer"), "{told}");
     // and one that the caller cannot speak either is refused
     let mut call = early(t0);
     call.handle_leg(t0, B, LegEvent::Offer(sdp(4)));

@@ -3,6 +3,7 @@
 use super::core_tests::*;
 use super::*;
 use crate::base::Digit;
+use crate::call::leg::Delay;
 use crate::call::port::DtmfDigit;
 
 type Make = fn(Instant) -> Call;
@@ -10,24 +11,24 @@ type Act = fn(&mut Call, Instant);
 
 /// State → what each input brings about.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 12]); 5] = [
-    // callee: rings, early media, answers, offers, is busy
+const TABLE: [(&str, [&str; 13]); 5] = [
+    // callee: rings, is queued, early media, answers, offers, is busy
     // caller: offers, holds, presses a key, detaches, ends
     // a minute, shutdown
-    ("routing", ["—", "—", "—", "—", "—",
+    ("routing", ["—", "—", "—", "—", "—", "—",
         "—", "media hold L1 true", "—", "media detach L1", "media release L1, ended cancelled",
         "—", "L1 hangup shutdown, media release L1, ended shutdown"]),
-    ("dialing", ["L1 ring", "media accept-answer L2 v8, L1 progress", ANSWERED, "L2 refuse-offer", BUSY,
+    ("dialing", ["L1 ring", "L1 queued", "media accept-answer L2 v8, L1 progress", ANSWERED, "L2 refuse-offer", BUSY,
         "media accept-offer L1 v1", "media hold L1 true", "media send L2 5, L2 dtmf 5", "media detach L1", CANCELLED,
         NO_ANSWER, SHUTDOWN]),
-    ("ringing", ["—", "media accept-answer L2 v8, L1 progress", ANSWERED, "L2 refuse-offer", BUSY,
+    ("ringing", ["—", "L1 queued", "media accept-answer L2 v8, L1 progress", ANSWERED, "L2 refuse-offer", BUSY,
         "media accept-offer L1 v1", "media hold L1 true", "media send L2 5, L2 dtmf 5", "media detach L1", CANCELLED,
         NO_ANSWER, SHUTDOWN]),
-    ("active", ["—", "—", "—", "media accept-offer L2 v9", "L1 hangup busy, media release L2, media release L1, ended busy",
+    ("active", ["—", "—", "—", "—", "media accept-offer L2 v9", "L1 hangup busy, media release L2, media release L1, ended busy",
         "media accept-offer L1 v1", "media hold L1 true, media create-offer L2", "media send L2 5, L2 dtmf 5", "media detach L1",
         "L2 hangup normal, media release L2, media release L1, ended normal",
         "—", SHUTDOWN]),
-    ("ended", ["—", "—", "—", "—", "—", "—", "—", "—", "—", "—", "—", "—"]),
+    ("ended", ["—", "—", "—", "—", "—", "—", "—", "—", "—", "—", "—", "—", "—"]),
 ];
 
 const ANSWERED: &str = "media accept-answer L2 v8, media expect L2, media expect L1, L1 answer";
@@ -59,8 +60,9 @@ fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
             call
         }),
     ];
-    let inputs: [(&str, Act); 12] = [
+    let inputs: [(&str, Act); 13] = [
         ("callee rings", |c, t0| c.handle_leg(t0, B, LegEvent::Ringing)),
+        ("callee is queued", |c, t0| c.handle_leg(t0, B, LegEvent::Delayed(Delay::Queued))),
         ("early media", |c, t0| c.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(8)) })),
         ("callee answers", |c, t0| {
             c.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });

@@ -116,6 +116,7 @@ fn word(command: &LegCommand) -> String {
             format!("dial{}", version(&dial.offer))
         }
         LegCommand::Ring => "ring".into(),
+        LegCommand::Delayed(why) => format!("{why:?}").to_lowercase(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),

@@ -104,6 +104,15 @@ pub struct Incoming {
 /// Systems that a call may pass through (RFC 3261 §8.1.1.6).
 pub const HOPS: u8 = 70;
 
+/// Why a called party does not ring yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delay {
+    /// Its system forwards the call.
+    Forwarded,
+    /// It is busy, and the call waits in a queue.
+    Queued,
+}
+
 /// From an edge to the call.
 #[derive(Debug)]
 pub enum LegEvent {
@@ -111,6 +120,8 @@ pub enum LegEvent {
     Incoming(Box<Incoming>),
     /// The called party is being alerted.
     Ringing,
+    /// It is not, as yet, for a reason that the caller may be told.
+    Delayed(Delay),
     /// Early media (a provisional answer), or progress without any.
     Progress {
         /// Provisional answer to our offer.
@@ -219,6 +230,8 @@ pub enum LegCommand {
     Dial(Box<Dial>),
     /// The other side rings.
     Ring,
+    /// It does not as yet.
+    Delayed(Delay),
     /// Early media for the caller.
     Progress {
         /// Provisional answer to its offer, or our offer when it made none and takes one now.

@@ -305,9 +305,10 @@ pub enum MediaCommand {
         sdp: Box<SessionDescription>,
     },
     /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::OfferGood`], or by
-    /// [`MediaEvent::Refused`] when nothing of it can be served whoever answers.
+    /// [`MediaEvent::Refused`] when nothing of it can be served whoever answers. Within the call: what the other leg is
+    /// offered next is what this one names, until [`MediaCommand::FreeCodec`] says otherwise.
     CheckOffer {
-        /// The leg, new.
+        /// The leg, new or known.
         leg: LegId,
         /// What it speaks.
         profile: MediaProfile,

@@ -135,6 +135,10 @@ codes! {
     TRYING = 100,
     /// 180 Ringing
     RINGING = 180,
+    /// 181 Call Is Being Forwarded
+    CALL_IS_BEING_FORWARDED = 181,
+    /// 182 Queued
+    QUEUED = 182,
     /// 183 Session Progress
     SESSION_PROGRESS = 183,
     /// 200 OK

@@ -3,7 +3,7 @@
 //! `message`, `uri`, `header`, `value`, `lex` are the wire, `frame` cuts a stream into messages; `transaction` the
 //! machines of RFC 3261 §17 and RFC 6026; `dialog` and `session` a call, ours or to us; `digest` the credentials,
 //! `digest_server` their check; `register` keeps an address-of-record registered, `registrar` is where others do; `qualify` watches a peer;
-//! `wire` shows messages in the log, `answer` what every UAS must say, `multipart` the session description in a body of several parts; `admission` the budget of strangers. Nothing of it reads a clock, opens a
+//! `idle` says which sockets are given back, `wire` shows messages in the log, `answer` what every UAS must say, `multipart` the session description in a body of several parts; `admission` the budget of strangers. Nothing of it reads a clock, opens a
 //! socket or asks for entropy: [`io`] does, and drives them. A transport is a [`Transport`] and a flow: UDP and
 //! TCP, and others are added beside them. rsip is named in `code` alone.
 
@@ -19,6 +19,7 @@ mod flow;
 pub mod frame;
 mod handler;
 mod header;
+mod idle;
 mod info;
 pub mod io;
 mod lex;

@@ -1,8 +1,10 @@
 //! Causes and SIP, both ways. Every edge that speaks SIP uses this one table.
 
 use crate::base::{Cause, End};
-use crate::sip::Reason;
+use crate::call::leg::Delay;
 use crate::sip::session::CallEnd;
+use crate::sip::{Reason, StatusCode};
+use std::time::Duration;
 
 /// What a final status says (RFC 3261 §21). After ringing, 408 and 480 mean that nobody answered.
 #[must_use]
@@ -103,14 +105,29 @@ const fn status_of(cause: Cause) -> u16 {
         Cause::Moved => 410,
         Cause::Forbidden => 403,
         Cause::NoCommonCodec | Cause::BadMedia => 488,
-        Cause::Unreachable => 408,
         // what our own credentials failed at is no business of the caller's
         Cause::Unauthorized | Cause::RemoteFailure | Cause::IceFailed | Cause::DtlsFailed => 502,
         Cause::ConsentLost | Cause::MediaTimeout => 480,
-        Cause::Congestion | Cause::Shutdown => 503,
+        // 503 without Retry-After says no more than 500 does (RFC 3261 §21.5.4), and who calls by routes tries the next
+        Cause::Unreachable | Cause::Congestion | Cause::Shutdown => 503,
         Cause::NotImplemented => 501,
         Cause::Internal => 500,
     }
+}
+
+/// The provisional status that says why a call does not ring as yet (RFC 3261 §21.1.3, §21.1.4).
+#[must_use]
+pub const fn of_delay(why: Delay) -> StatusCode {
+    match why {
+        Delay::Forwarded => StatusCode::CALL_IS_BEING_FORWARDED,
+        Delay::Queued => StatusCode::QUEUED,
+    }
+}
+
+/// What it says; none for every other.
+#[must_use]
+pub fn to_delay(status: StatusCode) -> Option<Delay> {
+    [Delay::Forwarded, Delay::Queued].into_iter().find(|why| of_delay(*why) == status)
 }
 
 /// What the end of a session says.
@@ -120,7 +137,7 @@ pub const fn from_end(end: &CallEnd) -> End {
         CallEnd::Remote { q850, .. } | CallEnd::Cancelled { q850, .. } => *q850,
         CallEnd::Local | CallEnd::Lost => None,
     };
-    End { cause: cause_of_end(end), status: None, q850 }
+    End { cause: cause_of_end(end), status: None, q850, retry_after: None }
 }
 
 const fn cause_of_end(end: &CallEnd) -> Cause {
@@ -133,6 +150,17 @@ const fn cause_of_end(end: &CallEnd) -> Cause {
         }
         CallEnd::Cancelled { .. } => Cause::Cancelled,
         CallEnd::Lost => Cause::Unreachable,
+    }
+}
+
+/// How long the caller is asked to wait before it calls again: what the far side said with a status that goes across, and
+/// that may say so (RFC 3261 §20.33). With 503 it would be said of us, and the caller would bring us no call at all
+/// meanwhile (§21.5.4).
+#[must_use]
+pub const fn retry_after(end: End) -> Option<Duration> {
+    match end.status {
+        Some(404 | 480 | 486 | 500 | 600 | 603) => end.retry_after,
+        _ => None,
     }
 }
 
@@ -287,7 +315,8 @@ mod tests {
 
     #[test]
     fn what_the_far_side_said_goes_across_as_it_was_unless_it_is_of_our_request_alone() {
-        let end = |status, q850| End { cause: from_failure(status, q850, false), status: Some(status), q850 };
+        let end =
+            |status, q850| End { status: Some(status), q850, ..from_failure(status, q850, false).into() };
         for status in [404, 408, 410, 480, 482, 483, 484, 486, 500, 502, 503, 504, 600, 603, 604, 606] {
             assert_eq!(to_status(end(status, None)), status);
         }
@@ -308,6 +337,36 @@ mod tests {
             let bye = from_end(&CallEnd::Remote { q850: Some(value), text: None });
             assert_eq!((bye.cause, reason(bye).q850_cause()), (Cause::Normal, Some(value)));
         }
+    }
+
+    #[test]
+    fn who_cannot_be_reached_is_503_and_who_was_reached_and_does_not_answer_480() {
+        let says = |end: End| (to_status(end), refusal_reason(end).q850_cause());
+        assert_eq!(says(Cause::Unreachable.into()), (503, Some(27)));
+        assert_eq!(says(Cause::NoAnswer.into()), (480, Some(19)));
+        // a proxy behind which nobody answered has said so itself
+        let silent = End { status: Some(408), ..from_status(408, false).into() };
+        assert_eq!(says(silent), (408, Some(27)));
+    }
+
+    #[test]
+    fn when_to_call_again_goes_across_with_the_status_that_said_so_and_not_with_503_rfc_3261_20_33() {
+        let wait = Some(Duration::from_secs(30));
+        let end = |status| End {
+            status: Some(status),
+            retry_after: wait,
+            ..from_failure(status, None, false).into()
+        };
+        for status in [404, 480, 486, 500, 600, 603] {
+            assert_eq!(retry_after(end(status)), wait, "{status}");
+        }
+        // it would be said of us, and of all calls; with the others the RFC knows none
+        for status in [503, 403, 408, 484] {
+            assert_eq!(retry_after(end(status)), None, "{status}");
+        }
+        // the caller hears another status: it was said of our request
+        assert_eq!(retry_after(end(400)), None);
+        assert_eq!(retry_after(Cause::Busy.into()), None);
     }
 
     #[test]

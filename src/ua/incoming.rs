@@ -85,6 +85,7 @@ impl IncomingLeg {
         }
         match command {
             LegCommand::Ring => Action::Session(SessionCommand::Ring),
+            LegCommand::Delayed(why) => Action::Session(SessionCommand::Provisional(cause::of_delay(why))),
             LegCommand::Progress { answer: Some(answer) } => {
                 self.is_offered |= self.offered.is_none();
                 Action::Session(SessionCommand::Progress(Some(body_of(&answer))))
@@ -185,7 +186,10 @@ impl IncomingLeg {
             return SessionCommand::Hangup(Some(cause::reason(why)));
         }
         let status = StatusCode::new(cause::to_status(why)).unwrap_or(StatusCode::TEMPORARILY_UNAVAILABLE);
-        let answer = Answer::new(status).with(HeaderName::Reason, cause::refusal_reason(why).to_string());
+        let mut answer = Answer::new(status).with(HeaderName::Reason, cause::refusal_reason(why).to_string());
+        if let Some(wait) = cause::retry_after(why) {
+            answer = answer.with(HeaderName::RetryAfter, wait.as_secs().to_string());
+        }
         if let Some(refusal) = self.refusal.as_ref().filter(|r| r.cause() == why.cause) {
             return SessionCommand::Refuse(with_words(answer, refusal));
         }
@@ -218,7 +222,7 @@ fn codecs_of(sdp: &SessionDescription) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::leg::Party;
+    use crate::call::leg::{Delay, Party};
     use crate::call::port::{Codec, Encryption, HoldMusic, MediaProfile, MediaRefusal};
     use crate::call::route::{Source, Target};
     use crate::sip::NameAddr;
@@ -227,6 +231,7 @@ mod tests {
     use crate::sip::{Flow, Host, Uri};
     use crate::ua::Policy;
     use std::sync::Arc;
+    use std::time::Duration;
 
     const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n";
 
@@ -414,6 +419,21 @@ mod tests {
         }
         let answer = refusal(leg().handle_command(LegCommand::Hangup(Cause::NoCommonCodec.into())));
         assert_eq!(answer.headers[1].value(), "305 sipedge \"no common codec: PCMU PCMA offered\"");
+    }
+
+    #[test]
+    fn a_caller_is_told_of_a_delay_and_when_to_call_again() {
+        let told = |why| match leg().handle_command(LegCommand::Delayed(why)) {
+            Action::Session(SessionCommand::Provisional(status)) => status.code(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((told(Delay::Forwarded), told(Delay::Queued)), (181, 182));
+        let wait = Some(Duration::from_secs(30));
+        let busy = End { status: Some(486), retry_after: wait, ..Cause::Busy.into() };
+        let answer = refusal(leg().handle_command(LegCommand::Hangup(busy)));
+        let after: Vec<_> = answer.headers.iter().filter(|h| *h.name() == HeaderName::RetryAfter).collect();
+        assert_eq!((answer.status.code(), after.len()), (486, 1));
+        assert_eq!(after[0].value(), "30");
     }
 
     #[test]

@@ -45,7 +45,8 @@ impl Call {
 
     /// The caller's offer can be served: those are rung that get no offer of ours, which would have waited as well.
     fn handle_offer_good(&mut self, leg: LegId) {
-        if leg != self.caller.party.leg || !std::mem::take(&mut self.caller.is_unchecked) {
+        let is_first = leg == self.caller.party.leg && std::mem::take(&mut self.caller.is_unchecked);
+        if self.ask_other(leg) || !is_first {
             return;
         }
         let waits = |c: &&Callee| {

@@ -95,7 +95,7 @@ impl Call {
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
-        if self.free_codec(leg, &refusal) || self.free_other(leg, &refusal) {
+        if self.give_up_change(leg) || self.free_codec(leg, &refusal) || self.free_other(leg, &refusal) {
             return;
         }
         if self.callee(leg).is_some() {
@@ -167,7 +167,7 @@ impl Call {
     }
 
     /// Whether a leg is beyond its ringing.
-    fn is_answered(&self, leg: LegId) -> bool {
+    pub(super) fn is_answered(&self, leg: LegId) -> bool {
         self.state == State::Active && (leg != self.caller.party.leg || self.caller.is_answered)
     }
 

@@ -221,6 +221,7 @@ impl Call {
             && self.parting.is_none()
             && self.transfer.is_none()
             && self.joining.is_none()
+            && self.change.is_none()
     }
 
     /// Makes this leg the partner, and the other party the one that others are rung for. False when it is neither.

@@ -110,6 +110,7 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::Hangup(end) => LegEvent::Ended(end),
         // of a call that nobody has answered yet
         LegCommand::Ring => LegEvent::Ringing,
+        LegCommand::Delayed(why) => LegEvent::Delayed(why),
         LegCommand::Progress { answer } => LegEvent::Progress { answer },
         // keys go with the media, and its state is that of a loop
         LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {

@@ -108,7 +108,7 @@ impl WagoCall {
     /// What the call core says; the outcome of the oldest open offer, if this is it.
     pub(super) fn handle_command(&mut self, command: LegCommand, now: SystemTime) -> Option<OfferOutcome> {
         match command {
-            LegCommand::Ring | LegCommand::Progress { .. } => {
+            LegCommand::Ring | LegCommand::Delayed(_) | LegCommand::Progress { .. } => {
                 if self.state == State::Starting {
                     self.enter(State::Ringing);
                 }

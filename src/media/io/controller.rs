@@ -70,7 +70,8 @@ struct Leg {
     ptime: Option<u16>,
     /// It should send, now or once it has media (see [`MediaCommand::Expect`]).
     is_expected: bool,
-    /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]).
+    /// Codecs that it may be offered in the place of its own (see [`MediaCommand::FreeCodec`]), or that it offers itself
+    /// (see [`MediaCommand::CheckOffer`]).
     free: Option<Vec<Codec>>,
     /// Codecs that it may speak.
     codecs: Vec<Codec>,

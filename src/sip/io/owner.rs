@@ -13,7 +13,8 @@ use super::feed::{Feed, Inbound, Known, ReaderStats, read};
 use super::served::Served;
 use super::tcp::Streams;
 use super::tls::Peers;
-use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound, udp};
+use super::udp::Ways;
+use super::{Bound, Dial, EVENT_QUEUE, IncomingSession, SessionHandle, StackStats, TlsBound};
 use crate::base::{External, Fresh, Path, Seed, Seldom};
 use crate::net::io::source_towards;
 use bytes::Bytes;
@@ -26,11 +27,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
-/// Most connected sockets; further targets are reached by the main socket, without news of closed ports.
-const MAX_CONNECTED: usize = 256;
 /// Turns in a row that known sources are served first.
 const TRUSTED_RUN: u32 = 64;
 /// Free places in a queue of events below which provisional events are dropped.
@@ -102,12 +101,6 @@ pub(super) enum Command {
 
 type Reply = oneshot::Sender<Result<Box<Response>, Failure>>;
 
-struct Connected {
-    socket: Arc<UdpSocket>,
-    local: SocketAddr,
-    reader: AbortHandle,
-}
-
 struct Call {
     token: u64,
     events: mpsc::Sender<SessionEvent>,
@@ -160,7 +153,7 @@ pub(super) struct Owner {
     mains: Vec<(SocketAddr, Arc<UdpSocket>)>,
     /// Where we listen for TLS.
     tls_mains: Vec<SocketAddr>,
-    connected: BTreeMap<SocketAddr, Connected>,
+    ways: Ways,
     streams: Streams,
     readers: JoinSet<()>,
     feed: Feed,
@@ -205,7 +198,7 @@ impl Owner {
             endpoint: Endpoint::new(config, seed),
             mains,
             tls_mains,
-            connected: BTreeMap::new(),
+            ways: Ways::default(),
             streams,
             readers: JoinSet::new(),
             feed,
@@ -247,8 +240,9 @@ impl Owner {
                 return self.end_all().await;
             }
             self.check_unread(now);
-            let wake =
-                [self.endpoint.poll_timeout(), self.deadline, self.unread_check].into_iter().flatten().min();
+            self.ways.close_idle(now);
+            let ours = [self.deadline, self.unread_check, self.ways.poll_timeout()];
+            let wake = ours.into_iter().chain([self.endpoint.poll_timeout()]).flatten().min();
             let sleep = async {
                 match wake {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -300,6 +294,9 @@ impl Owner {
                     && let Ok(ip) = self.source_towards(now, flow.path.remote)
                 {
                     flow.path.local.set_ip(ip);
+                }
+                if !flow.transport.is_reliable() {
+                    self.ways.heard(now, flow.path.remote);
                 }
                 wire::received(&flow, &bytes);
                 if is_stranger {
@@ -357,6 +354,9 @@ impl Owner {
             Command::Meet { target } => {
                 self.streams.meet(target);
                 let _ = self.flow_to(target);
+                if target.transport == Transport::Udp {
+                    self.ways.keep(target.address);
+                }
             }
             Command::Source { target, reply } => {
                 // a socket that is connected there may have lost its route since
@@ -456,10 +456,13 @@ impl Owner {
     /// The flow towards a target. By UDP from its connected socket, made when there is none.
     fn flow_to(&mut self, target: Hop) -> Option<Flow> {
         let Hop { transport, address } = target;
-        if let Some(known) = self.connected.get(&address).filter(|_| transport == Transport::Udp) {
-            return Some(Flow::udp(known.local, address));
+        let now = Instant::now();
+        if transport == Transport::Udp
+            && let Some(local) = self.ways.local(now, address)
+        {
+            return Some(Flow::udp(local, address));
         }
-        let preferred = self.source_towards(Instant::now(), address).ok();
+        let preferred = self.source_towards(now, address).ok();
         // readers of sockets that were given up
         while self.readers.try_join_next().is_some() {}
         let mains = match transport {
@@ -467,15 +470,13 @@ impl Owner {
             Transport::Tls(_) => self.tls_mains.clone(),
         };
         let fit = fitting(mains, address, preferred);
-        if transport == Transport::Udp && self.connected.len() < MAX_CONNECTED {
+        if transport == Transport::Udp {
             for main in &fit {
-                let Some((_, socket)) = self.mains.iter().find(|(local, _)| local == main) else { continue };
-                let Ok(socket) = udp::connect(socket, address) else { continue };
-                let Ok(local) = socket.local_addr() else { continue };
-                let reader =
-                    self.readers.spawn(read(Arc::clone(&socket), local, Some(address), self.feed.clone()));
-                self.connected.insert(address, Connected { socket, local, reader });
-                return Some(Flow::udp(local, address));
+                let Some((_, main)) = self.mains.iter().find(|(local, _)| local == main) else { continue };
+                let made = self.ways.connect(now, main, address, &mut self.readers, &self.feed);
+                if let Some(local) = made {
+                    return Some(Flow::udp(local, address));
+                }
             }
         }
         // a connection's own port is nothing to name; and by UDP there was no room for one more socket: by the
@@ -578,8 +579,7 @@ impl Owner {
             }
             return;
         }
-        if let Some(known) = self.connected.get(&remote) {
-            let socket = SockRef::from(&*known.socket);
+        if let Some(socket) = self.ways.socket(now, remote) {
             let sent = match socket.send(bytes) {
                 // the error of an earlier datagram, told and forgotten by the kernel: this one has not left
                 Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => socket.send(bytes),
@@ -597,10 +597,7 @@ impl Owner {
                     return;
                 }
                 // our address may have changed: the next call makes a new socket
-                Err(_) => {
-                    known.reader.abort();
-                    self.connected.remove(&remote);
-                }
+                Err(_) => self.ways.close(remote),
             }
         }
         let local = flow.path.local;

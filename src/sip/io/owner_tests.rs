@@ -3,6 +3,7 @@
 use super::*;
 use crate::sip::Limits;
 use crate::sip::endpoint::{Acceptance, RequestHandler, Verdict};
+use crate::sip::idle::LIMIT;
 use crate::sip::transaction::LayerConfig;
 use crate::sip::{Message, parse};
 
@@ -119,6 +120,40 @@ async fn the_last_word_of_a_taker_is_heard_before_it_is_found_gone() {
     // its command waits still: the network was served first
     world.owner.check_unread(later);
     assert_eq!(world.refusal(), StatusCode::BUSY_HERE);
+}
+
+#[tokio::test]
+async fn a_socket_that_nobody_uses_is_closed_and_its_peer_is_reached_and_heard_by_the_main_one() {
+    let World { mut owner, peer, .. } = world();
+    let hop = Hop::from(peer.local_addr().unwrap());
+    let flow = owner.flow_to(hop).unwrap();
+    let is_connected = |owner: &mut Owner| owner.ways.socket(Instant::now(), hop.address).is_some();
+    let end = owner.ways.poll_timeout().unwrap();
+    owner.ways.close_idle(end - Duration::from_secs(1));
+    assert!(is_connected(&mut owner));
+    // the last word of it was just now
+    owner.ways.close_idle(end);
+    assert!(is_connected(&mut owner));
+    owner.ways.close_idle(Instant::now() + LIMIT);
+    assert!(!is_connected(&mut owner));
+    while owner.readers.join_next().await.is_some() {}
+    owner.send(Instant::now(), flow, &Bytes::from_static(b"still there?"));
+    let mut buffer = [0; 2_000];
+    let (n, from) = loop {
+        match peer.recv_from(&mut buffer).unwrap() {
+            (n, _) if buffer[..n].starts_with(b"SIP/2.0") => {}
+            other => break other,
+        }
+    };
+    assert_eq!((&buffer[..n], from), (&b"still there?"[..], flow.path.local));
+    peer.send_to(b"yes", from).unwrap();
+    let main = owner.mains[0].1.clone();
+    let (n, from) = main.recv_from(&mut buffer).await.unwrap();
+    assert_eq!((&buffer[..n], from), (&b"yes"[..], hop.address));
+    // a trunk's stays
+    owner.handle_command(Command::Meet { target: hop });
+    owner.ways.close_idle(Instant::now() + LIMIT * 9);
+    assert!(is_connected(&mut owner));
 }
 
 #[test]

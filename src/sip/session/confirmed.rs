@@ -296,7 +296,7 @@ impl Confirmed {
         } else if self.is_ours(ticket) {
             self.ours = None;
             self.lost(now, line, "no answer to an offer");
-        } else if !self.handle_errand_failure(now, line, ticket) {
+        } else if !self.handle_errand_failure(now, line, ticket, failure) {
             self.handle_update_timeout(now, line, ticket);
         }
     }

@@ -3,9 +3,11 @@
 use super::bench_tests::*;
 use crate::base::Digit;
 use crate::sip::answer::Answer;
-use crate::sip::session::{SessionCommand, SessionEvent};
+use crate::sip::session::{CallEnd, SessionCommand, SessionEvent};
 use crate::sip::{HeaderName as H, Key, Method, Request, StatusCode};
 use std::time::Duration;
+
+const LOST: [SessionEvent; 1] = [SessionEvent::Ended(CallEnd::Lost)];
 
 const TO_600: (&str, &str) = ("Refer-To", "<sip:600@192.0.2.4>");
 
@@ -200,6 +202,54 @@ fn keys_go_by_info_one_after_the_other() {
     assert!(b.requests[2].body.starts_with(b"Signal=#"));
     b.answer(Method::INFO, 200, &[], "");
     assert!(b.events.is_empty());
+}
+
+#[test]
+fn who_hears_a_key_and_knows_nothing_of_the_call_or_says_nothing_is_gone_rfc_3261_12_2_1_2_and_rfc_5057_5_1()
+{
+    let told = || {
+        let mut b = Bench::talking();
+        b.command(SessionCommand::Keys(vec![key('1'), key('2')]));
+        b
+    };
+    for code in [481, 408] {
+        let mut b = told();
+        b.answer(Method::INFO, code, &[], "");
+        assert_eq!((b.methods(), &b.events[..]), (vec!["INFO", "BYE"], &LOST[..]), "{code}");
+        let reason = b.requests[1].headers.get(&H::Reason).unwrap();
+        assert_eq!(reason, "Q.850;cause=102;text=\"the far side knows nothing of the call\"");
+        b.answer(Method::BYE, 481, &[], "");
+        b.rest();
+    }
+    let mut b = told();
+    b.pass(T1 * 64);
+    assert_eq!((b.methods().last(), &b.events[..]), (Some(&"BYE"), &LOST[..]));
+    let reason = b.requests.last().unwrap().headers.get(&H::Reason).unwrap();
+    assert_eq!(reason, "Q.850;cause=102;text=\"no answer within the call\"");
+    b.rest();
+    // who takes no INFO, or cannot at the moment, may be talking all the same
+    for code in [405, 415, 469, 488, 500, 501, 503] {
+        let mut b = told();
+        b.answer(Method::INFO, code, &[], "");
+        assert_eq!((b.methods(), b.events.len()), (vec!["INFO", "INFO"], 0), "{code}");
+    }
+    // what could not leave says nothing of the far side: a proxy on the way may be starting anew
+    let mut b = told();
+    b.endpoint.handle_transport_error(b.now, std::net::SocketAddr::from(([192, 0, 2, 4], 5070)));
+    b.drain();
+    assert_eq!((b.methods(), b.events.len()), (vec!["INFO", "INFO"], 0));
+}
+
+#[test]
+fn a_notify_that_nobody_wants_is_no_end_of_the_call_rfc_5057_5_1() {
+    for code in [481, 408] {
+        let mut b = Bench::talking();
+        b.ask("REFER", 2, &[TO_600], "");
+        b.command(accept());
+        b.events.clear();
+        b.answer(Method::NOTIFY, code, &[], "");
+        assert_eq!((b.methods(), b.events.len()), (vec!["NOTIFY"], 0), "{code}");
+    }
 }
 
 #[test]

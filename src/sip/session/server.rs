@@ -99,6 +99,11 @@ impl Server {
         }
     }
 
+    /// What is neither ringing nor early media (RFC 3261 §21.1.3, §21.1.4).
+    pub(super) fn provisional(&mut self, now: Instant, line: &mut Line, status: StatusCode) {
+        self.send_provisional(now, line, Answer::new(status));
+    }
+
     /// 183, with the answer to the caller's offer. Without an offer of the caller's, the first reliable one brings ours
     /// (RFC 3262 §5), and one that is not carries none: it might be lost (RFC 3261 §13.2.1).
     pub(super) fn progress(&mut self, now: Instant, line: &mut Line, body: Option<Body>) {

@@ -10,17 +10,17 @@ type Act = fn(&mut Bench);
 
 /// State → what each input brings about, in the order of the inputs. Answers to INVITE stand as their number alone.
 #[rustfmt::skip]
-const TABLE: [(&str, [&str; 15]); 9] = [
-    // ring, progress, answer, refuse, offer, answer offer, refuse offer, hangup, CANCEL, ACK, INVITE, BYE, UPDATE, UPDATE with an offer, PRACK
-    ("asked", ["180", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "—", "481 BYE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
-    ("ringing", ["—", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
-    ("reliable", ["—", "—", "—", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED", "200 UPDATE", "500 UPDATE", "200 PRACK"]),
-    ("answered", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "confirmed", "confirmed offer", "200 BYE REMOTE", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
-    ("talking", ["—", "—", "—", "—", "INVITE", "—", "—", "BYE", "200 CANCEL", "—", "offer", "200 BYE REMOTE", "200 UPDATE", "offer", "481 PRACK"]),
-    ("offered", ["—", "—", "—", "—", "—", "200", "488", "487 BYE", "200 CANCEL", "—", "500", "200 BYE 487 REMOTE", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
-    ("offering", ["—", "—", "—", "—", "refused 491", "—", "—", "BYE", "200 CANCEL", "—", "491", "200 BYE REMOTE", "200 UPDATE", "491 UPDATE", "481 PRACK"]),
-    ("ending", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "200 BYE REMOTE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
-    ("over", ["—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "481 BYE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
+const TABLE: [(&str, [&str; 16]); 9] = [
+    // ring, queued, progress, answer, refuse, offer, answer offer, refuse offer, hangup, CANCEL, ACK, INVITE, BYE, UPDATE, UPDATE with an offer, PRACK
+    ("asked", ["180", "182", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "—", "481 BYE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
+    ("ringing", ["—", "182", "183", "200", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
+    ("reliable", ["—", "—", "—", "—", "486 LOCAL", "refused 491", "—", "—", "480 LOCAL", "200 CANCEL 487 CANCELLED", "—", "500", "200 BYE 487 CANCELLED", "200 UPDATE", "500 UPDATE", "200 PRACK"]),
+    ("answered", ["—", "—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "confirmed", "confirmed offer", "200 BYE REMOTE", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
+    ("talking", ["—", "—", "—", "—", "—", "INVITE", "—", "—", "BYE", "200 CANCEL", "—", "offer", "200 BYE REMOTE", "200 UPDATE", "offer", "481 PRACK"]),
+    ("offered", ["—", "—", "—", "—", "—", "—", "200", "488", "487 BYE", "200 CANCEL", "—", "500", "200 BYE 487 REMOTE", "200 UPDATE", "500 UPDATE", "481 PRACK"]),
+    ("offering", ["—", "—", "—", "—", "—", "refused 491", "—", "—", "BYE", "200 CANCEL", "—", "491", "200 BYE REMOTE", "200 UPDATE", "491 UPDATE", "481 PRACK"]),
+    ("ending", ["—", "—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "200 BYE REMOTE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
+    ("over", ["—", "—", "—", "—", "—", "—", "—", "—", "—", "200 CANCEL", "—", "481", "481 BYE", "481 UPDATE", "481 UPDATE", "481 PRACK"]),
 ];
 
 /// What came out since the last look, in short: answers by status, requests by method, events by name.
@@ -77,8 +77,9 @@ fn every_input_in_every_state_of_a_call_to_us_does_what_the_table_says() {
             b
         }),
     ];
-    let inputs: [(&str, Act); 15] = [
+    let inputs: [(&str, Act); 16] = [
         ("ring", |b| b.command(SessionCommand::Ring)),
+        ("queued", |b| b.command(SessionCommand::Provisional(StatusCode::QUEUED))),
         ("progress", |b| b.command(SessionCommand::Progress(sdp()))),
         ("answer", |b| b.command(SessionCommand::Answer(sdp()))),
         ("refuse", |b| b.command(SessionCommand::Refuse(Answer::new(StatusCode::BUSY_HERE)))),

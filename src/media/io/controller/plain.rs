@@ -115,7 +115,8 @@ impl Controller {
         Ok(sdp)
     }
 
-    /// Looks at a caller's offer before anybody is rung; what it has is what those who are rung will be offered.
+    /// Looks at a caller's offer before anybody is rung, or at one within the call; what it has is what those beside it will be
+    /// offered.
     pub(super) fn check_offer(
         &mut self,
         leg: LegId,
@@ -128,9 +129,14 @@ impl Controller {
         let profiles = self.shared.config.sdes_profiles();
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, codecs, rules)?;
-        self.check_reach(&remote, *towards, *own_address)?;
+        match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
+            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            None => self.check_reach(&remote, *towards, *own_address)?,
+        }
         let at = self.leg(leg);
-        if let Some(leg) = self.legs.get_mut(at) {
+        if let Some(leg) = self.legs.get_mut(at).filter(|l| l.codec().is_some()) {
+            leg.free = Some(remote.codecs);
+        } else if let Some(leg) = self.legs.get_mut(at) {
             leg.described = remote.codecs;
             leg.ptime = remote.ptime;
         }

@@ -6,6 +6,7 @@ use super::super::line::{Line, is_challenge};
 use super::super::{SessionTimer, Ticket};
 use super::{Bye, Confirmed};
 use crate::sip::answer::{self, Body};
+use crate::sip::transaction::Failure;
 use crate::sip::{Header, HeaderName, Key, Method, NameAddr, Request, Response, StatusCode};
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -100,8 +101,9 @@ impl Confirmed {
         self.errands.out = Some(Out { ticket, request: Box::new(r), errand });
     }
 
-    /// A response to one of them; false when it is to none. Neither a key nor a NOTIFY that is refused is a reason to end
-    /// the call.
+    /// A response to one of them; false when it is to none. A refusal is no reason to end the call, but that the far side
+    /// does not know it any more is (RFC 3261 §12.2.1.2). Of a NOTIFY it says no more than that the transfer is of no
+    /// interest: that is a usage of its own (RFC 5057 §5.1).
     pub(super) fn handle_errand_response(
         &mut self,
         now: Instant,
@@ -124,23 +126,35 @@ impl Confirmed {
         line.timer.heard(now);
         self.errands.unanswered = 0;
         let is_unknown = matches!(response.status, StatusCode::REQUEST_TIMEOUT | StatusCode::NO_SUCH_CALL);
-        if is_unknown && out.errand.method == Method::OPTIONS {
+        if is_unknown && out.errand.method != Method::NOTIFY {
             self.lost(now, line, "the far side knows nothing of the call");
         }
         self.next_errand(now, line);
         true
     }
 
-    /// One of them got no answer; false when it was none. One question may be lost.
-    pub(super) fn handle_errand_failure(&mut self, now: Instant, line: &mut Line, ticket: Ticket) -> bool {
+    /// One of them got no answer; false when it was none. One question may be lost, and what could not leave says nothing
+    /// of the far side.
+    pub(super) fn handle_errand_failure(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        ticket: Ticket,
+        failure: Failure,
+    ) -> bool {
         let Some(out) = self.errands.take(ticket) else { return false };
-        if out.errand.method == Method::OPTIONS {
-            self.errands.unanswered += 1;
-            if self.errands.unanswered < MAX_UNANSWERED {
-                line.timer.ask_soon(now);
-            } else {
-                self.lost(now, line, "no answer within the call");
+        let is_gone = match out.errand.method {
+            Method::OPTIONS => {
+                self.errands.unanswered += 1;
+                self.errands.unanswered >= MAX_UNANSWERED
             }
+            Method::INFO => failure == Failure::Timeout,
+            _ => false,
+        };
+        if is_gone {
+            self.lost(now, line, "no answer within the call");
+        } else if out.errand.method == Method::OPTIONS {
+            line.timer.ask_soon(now);
         }
         self.next_errand(now, line);
         true
