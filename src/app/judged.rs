@@ -251,7 +251,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
             Some(accounts),
             Some(routes),
         ) if faults.is_empty() => {
-            let registry = Registry::new(accounts, routes, &mut seed);
+            let registry = Registry::new(accounts, routes, &mut seed).with_places(media.calls());
             let sip_timings = Timings::default();
             Ok(Configured {
                 file: None,
