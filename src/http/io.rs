@@ -70,11 +70,12 @@ pub enum StartError {
 
 /// The guard of this listener, shared by its connections.
 #[derive(Clone)]
-pub(super) struct SharedGuard(Arc<Mutex<Guard>>);
+pub(super) struct SharedGuard(Arc<Mutex<Guard>>, Arc<Mutex<Seldom>>);
 
 impl SharedGuard {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Guard::new(GuardConfig::default()))))
+        let told = Seldom::new(FAILURE_INTERVAL);
+        Self(Arc::new(Mutex::new(Guard::new(GuardConfig::default()))), Arc::new(Mutex::new(told)))
     }
 
     pub(super) fn good_login(&self, source: IpAddr) {
@@ -82,7 +83,13 @@ impl SharedGuard {
     }
 
     pub(super) fn may_fail(&self, source: IpAddr) -> bool {
-        self.lock().may_fail(Instant::now(), source)
+        let now = Instant::now();
+        let may_fail = self.lock().may_fail(now, source);
+        let is_told = || self.1.lock().unwrap_or_else(PoisonError::into_inner).happened(now);
+        if !may_fail && let Some(times) = is_told() {
+            warn!(last = %source, times, "wrong tokens get 429: too many came from one address");
+        }
+        may_fail
     }
 
     fn lock(&self) -> MutexGuard<'_, Guard> {

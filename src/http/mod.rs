@@ -45,11 +45,7 @@ impl Visitor {
     /// taken even then: who shares an address with a guesser is not shut out.
     #[must_use]
     pub fn may_fail(&self) -> bool {
-        let may_fail = self.guard.may_fail(self.source);
-        if !may_fail {
-            tracing::debug!(source = %self.source, "too many wrong tokens");
-        }
-        may_fail
+        self.guard.may_fail(self.source)
     }
 }
 
