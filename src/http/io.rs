@@ -2,9 +2,10 @@
 
 mod stall;
 
+use super::places::Places;
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
-use crate::net::guard::{Guard, GuardConfig, Refusal};
+use crate::net::guard::{GuardConfig, Refusal};
 use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -68,51 +69,68 @@ pub enum StartError {
     },
 }
 
-/// The guard of this listener, shared by its connections.
+/// The places of all listeners, and when the log heard last of wrong tokens.
+struct Doors {
+    places: Places<CancellationToken>,
+    wrong_tokens: Seldom,
+}
+
+/// The same, shared by the connections.
 #[derive(Clone)]
-pub(super) struct SharedGuard(Arc<Mutex<Guard>>, Arc<Mutex<Seldom>>);
+struct SharedDoors(Arc<Mutex<Doors>>);
 
-impl SharedGuard {
-    pub(super) fn new() -> Self {
-        let told = Seldom::new(FAILURE_INTERVAL);
-        Self(Arc::new(Mutex::new(Guard::new(GuardConfig::default()))), Arc::new(Mutex::new(told)))
+impl SharedDoors {
+    fn new() -> Self {
+        let places = Places::new(GuardConfig::default());
+        Self(Arc::new(Mutex::new(Doors { places, wrong_tokens: Seldom::new(FAILURE_INTERVAL) })))
     }
 
-    pub(super) fn good_login(&self, source: IpAddr) {
-        self.lock().good_login(Instant::now(), source);
-    }
-
-    pub(super) fn may_fail(&self, source: IpAddr) -> bool {
-        let now = Instant::now();
-        let may_fail = self.lock().may_fail(now, source);
-        let is_told = || self.1.lock().unwrap_or_else(PoisonError::into_inner).happened(now);
-        if !may_fail && let Some(times) = is_told() {
-            warn!(last = %source, times, "wrong tokens get 429: too many came from one address");
-        }
-        may_fail
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Guard> {
+    fn lock(&self) -> MutexGuard<'_, Doors> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection's place; dropping it gives the place back.
-struct Place {
-    guard: SharedGuard,
+pub(super) struct Place {
+    doors: SharedDoors,
+    id: u64,
     source: IpAddr,
+    /// The connection goes, for another one to have its place.
+    cut: CancellationToken,
 }
 
 impl Place {
-    fn take(guard: &SharedGuard, source: IpAddr) -> Result<Self, Refusal> {
-        guard.lock().enter(Instant::now(), source)?;
-        Ok(Self { guard: guard.clone(), source })
+    /// A place; true when another connection goes for it.
+    fn take(doors: &SharedDoors, source: IpAddr) -> Result<(Self, bool), Refusal> {
+        let cut = CancellationToken::new();
+        let (id, closed) = doors.lock().places.enter(Instant::now(), source, cut.clone())?;
+        let is_anothers = closed.is_some();
+        closed.into_iter().for_each(|other| other.cancel());
+        Ok((Self { doors: doors.clone(), id, source, cut }, is_anothers))
+    }
+
+    fn asked(&self) {
+        self.doors.lock().places.asked(self.id);
+    }
+
+    pub(super) fn good_login(&self) {
+        self.doors.lock().places.good_login(Instant::now(), self.id, self.source);
+    }
+
+    pub(super) fn may_fail(&self) -> bool {
+        let now = Instant::now();
+        let mut doors = self.doors.lock();
+        let may_fail = doors.places.may_fail(now, self.source);
+        if !may_fail && let Some(times) = doors.wrong_tokens.happened(now) {
+            warn!(last = %self.source, times, "wrong tokens get 429: too many came from one address");
+        }
+        may_fail
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.guard.lock().leave(self.source);
+        self.doors.lock().places.leave(self.id);
     }
 }
 
@@ -146,12 +164,12 @@ impl HttpServer {
         let (addresses, tls_addresses) = (addresses(&plain), addresses(&secure));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let guard = SharedGuard::new();
+        let doors = SharedDoors::new();
         let acceptor = config.tls().map(|tls| tls.acceptor.clone());
         let plain = plain.into_iter().map(|listener| (listener, None));
         for (listener, acceptor) in plain.chain(secure.into_iter().map(|l| (l, acceptor.clone()))) {
-            let (guard, stop, tasks) = (guard.clone(), stop.clone(), tasks.clone());
-            let desk = Desk { router: router.clone(), acceptor, guard, stop, tasks };
+            let (doors, stop, tasks) = (doors.clone(), stop.clone(), tasks.clone());
+            let desk = Desk { router: router.clone(), acceptor, doors, stop, tasks };
             desk.tasks.clone().spawn(desk.accept(listener));
         }
         Ok(Self { addresses, tls_addresses, stop, tasks })
@@ -221,7 +239,7 @@ async fn accept_tls(
 struct Desk {
     router: Router,
     acceptor: Option<Acceptor>,
-    guard: SharedGuard,
+    doors: SharedDoors,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -229,18 +247,24 @@ struct Desk {
 impl Desk {
     async fn accept(self, listener: TcpListener) {
         let mut failures = Seldom::new(FAILURE_INTERVAL);
-        let mut refusals = Seldom::new(FAILURE_INTERVAL);
+        let mut shortages = Seldom::new(FAILURE_INTERVAL);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => match accepted {
                     // without a place the connection is closed at once, so that who waits behind it is seen
-                    Ok((stream, remote)) => match Place::take(&self.guard, remote.ip()) {
-                        Ok(place) => drop(self.tasks.spawn(self.clone().greet(stream, remote, place))),
-                        Err(refusal) => if let Some(times) = refusals.happened(Instant::now()) {
-                            warn!(last = %remote.ip(), why = %refusal, times, "HTTP connections were closed for want of a place");
-                        },
-                    },
+                    Ok((stream, remote)) => {
+                        let why = match Place::take(&self.doors, remote.ip()) {
+                            Ok((place, is_anothers)) => {
+                                self.tasks.spawn(self.clone().greet(stream, remote, Arc::new(place)));
+                                is_anothers.then(|| "others without a token made room for new ones".to_owned())
+                            }
+                            Err(refusal) => Some(refusal.to_string()),
+                        };
+                        if let Some(why) = why && let Some(times) = shortages.happened(Instant::now()) {
+                            warn!(last = %remote.ip(), why, times, "HTTP connections were closed for want of a place");
+                        }
+                    }
                     Err(error) => {
                         if let Some(times) = failures.happened(Instant::now()) {
                             warn!(%error, times, "cannot take an HTTP connection");
@@ -252,7 +276,7 @@ impl Desk {
         }
     }
 
-    async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Place) {
+    async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Arc<Place>) {
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = self.acceptor.clone() else {
             return self.serve(Stall::new(stream, WRITE_TIMEOUT), remote, place).await;
@@ -260,6 +284,7 @@ impl Desk {
         let handshake = tokio::time::timeout(TLS_TIMEOUT, accept_tls(acceptor, stream));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
+            () = place.cut.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         match accepted {
@@ -269,14 +294,15 @@ impl Desk {
         }
     }
 
-    async fn serve<S>(self, stream: S, remote: SocketAddr, _place: Place)
+    async fn serve<S>(self, stream: S, remote: SocketAddr, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let visitor = Visitor::new(remote.ip(), self.guard.clone(), self.stop.clone());
+        let visitor = Visitor::new(place.clone(), self.stop.clone());
         let routes = TowerToHyperService::new(self.router);
         // with the request, and not as a layer: that would make all routes anew for each connection
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            visitor.place.asked();
             request.extensions_mut().insert(visitor.clone());
             let is_addressed = has_one_host(&request);
             let answer = routes.call(request);
@@ -293,6 +319,7 @@ impl Desk {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = place.cut.cancelled() => return,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -148,9 +148,20 @@ impl Guard {
         if self.taken >= all {
             return Err(Refusal::Full);
         }
-        self.connections.insert(source, own.saturating_add(1));
-        self.taken = self.taken.saturating_add(1);
+        self.take(source);
         Ok(())
+    }
+
+    /// The place of a connection of `other` for one of `source`, which found none: nobody has fewer by it.
+    pub fn take_over(&mut self, source: IpAddr, other: IpAddr) {
+        self.leave(other);
+        self.take(network(source));
+    }
+
+    fn take(&mut self, source: IpAddr) {
+        let own = self.connections.entry(source).or_default();
+        *own = own.saturating_add(1);
+        self.taken = self.taken.saturating_add(1);
     }
 
     /// A connection that had entered is over.
@@ -189,7 +200,10 @@ impl Guard {
         self.failing.get(&network(source)).is_some_and(|f| f.are_too_many(now, &self.config))
     }
 
-    fn is_known(&self, now: Instant, source: IpAddr) -> bool {
+    /// Whether somebody there has logged in lately.
+    #[must_use]
+    pub fn is_known(&self, now: Instant, source: IpAddr) -> bool {
+        let source = network(source);
         source == IpAddr::V4(Ipv4Addr::LOCALHOST)
             || source == network(Ipv6Addr::LOCALHOST.into())
             || self.known.get(&source).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN_FOR)
