@@ -272,7 +272,7 @@ impl Running {
             .with(registry.clone())
             .with(certificates.clone());
         if let Some(state) = state {
-            services = services.with(Arc::new(state));
+            services = services.with(Arc::new(state.directory));
         }
 
         let mut dialers = BTreeMap::new();

@@ -3,8 +3,8 @@
 use super::demo::{self, Demo};
 use super::io;
 use super::log::LogConfig;
-use super::state;
-use crate::base::{Fault, Section, Seed, StateDirectory, parse_duration};
+use super::state::{self, State};
+use crate::base::{Fault, Section, Seed, parse_duration};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
@@ -41,7 +41,7 @@ pub struct Configured {
     pub(super) media: MediaConfig,
     pub(super) drain: Duration,
     pub(super) client: ClientConfig,
-    pub(super) state: Option<StateDirectory>,
+    pub(super) state: Option<State>,
     pub(super) edges: Vec<(&'static str, Box<dyn Prepared>)>,
     pub(super) registry: Registry,
     pub(super) demo: Option<Demo>,
@@ -61,6 +61,13 @@ impl Configured {
     #[must_use]
     pub fn origin(&self) -> String {
         self.file.as_ref().map_or_else(|| "the built-in demo".to_owned(), |file| file.display().to_string())
+    }
+
+    /// What is wrong with the folder of the state, where that can be known only by a trial: only who runs the program, or asks
+    /// whether it would run, needs to write there.
+    #[must_use]
+    pub fn state_fault(&self) -> Option<Fault> {
+        self.state.as_ref()?.fault()
     }
 
     /// Everybody whose calls can be routed.

@@ -88,6 +88,14 @@ to = "trunk.pbc"
   const all = await say(['check-config', '--config', hides]);
   const keys = all.said.split('\n').filter(Boolean).map((line) => line.replace(`sipedge: ${hides}: `, '').split(':')[0]);
   report.equal('nothing hides behind an unknown key or a wrong type', keys.join(' '), 'account.a.max_calls account.a.token http.listen http.pgae log.colour log.format media.timeout media.workers trunk.pbx.host trunk.pbx.pasword trunk.pbx.transport');
+  // ---- a folder that nothing can be written to
+  const readOnly = path.join(out, 'read-only.toml');
+  writeFileSync(readOnly, '[state]\ndirectory = "/sys"\n');
+  for (const args of [['check-config'], []]) {
+    const { code, said } = await say([...args, '--config', readOnly]);
+    const names = said.includes(`${readOnly}: state.directory: nothing can be written to /sys: `) && said.includes('make it a folder');
+    report.check(`a state directory that cannot be written stops ${args[0] ?? 'the start'}`, code === 78 && names, said);
+  }
   const words = /invalid type|expected (usize|u16|a sequence)|untagged|missing field|TOML parse/;
   report.check('no message is a parser\'s', !words.test(all.said + wrong.said), all.said);
   writeFileSync(bad, '[log]\n\n[http]\nlisten = 127.0.0.1:1337\n');
