@@ -70,6 +70,13 @@ impl Configured {
         self.state.as_ref()?.fault()
     }
 
+    /// What is good to start, and likely not what is meant; for people.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let shortage = self.media.port_shortage().filter(|_| !self.trunks().is_empty());
+        shortage.into_iter().collect()
+    }
+
     /// Everybody whose calls can be routed.
     #[must_use]
     pub fn sources(&self) -> Vec<Source> {
@@ -370,6 +377,17 @@ mod tests {
             serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
         let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
         assert_eq!(faults, ["sip.tls_certificate"]);
+    }
+
+    #[test]
+    fn ports_towards_pbxs_are_noted_where_there_are_pbxs() {
+        let notes = |trunk: serde_json::Value| {
+            let media = serde_json::json!({"rtp_ports": "30000-30099"});
+            judged(serde_json::json!({"media": media, "trunk": trunk})).unwrap().notes()
+        };
+        assert_eq!(notes(serde_json::json!({})), Vec::<String>::new());
+        let notes = notes(serde_json::json!({"pbx": {"host": "192.0.2.1"}}));
+        assert!(notes.len() == 1 && notes[0].contains("media.calls"), "{notes:?}");
     }
 
     fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {
