@@ -6,6 +6,7 @@ use super::places::Places;
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
 use crate::net::guard::{GuardConfig, Refusal};
+use crate::net::io::bind_listener;
 use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -14,17 +15,20 @@ use hyper::header::HOST;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use stall::Stall;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1_024;
 /// A TLS handshake must be done by then.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's header section must be there by then; slow senders cannot hold places.
@@ -55,7 +59,11 @@ pub enum StartError {
     #[error("http.{0}: {1} is taken by another program; stop it or choose another port")]
     Taken(&'static str, SocketAddr),
     /// The address is none of this machine.
-    #[error("http.{0}: {ip} is no address of this machine; name one that `ip address` shows", ip = .1.ip())]
+    #[error(
+        "http.{0}: {ip} is no address of this machine; name one that `ip address` shows, or have sipedge start when it is \
+         there (in its systemd unit: Wants= and After=network-online.target)",
+        ip = .1.ip()
+    )]
     NotLocal(&'static str, SocketAddr),
     /// Anything else.
     #[error("http.{key}: cannot listen on {address}: {reason}")]
@@ -205,7 +213,7 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
 async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
+        let listener = bind(*address).map_err(|reason| match reason.kind() {
             ErrorKind::AddrInUse => StartError::Taken(key, *address),
             ErrorKind::AddrNotAvailable => StartError::NotLocal(key, *address),
             _ => StartError::Listen { key, address: *address, reason },
@@ -213,6 +221,14 @@ async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpLi
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // connections of a process that has ended do not hold the address
+    socket.set_reuseaddr(true)?;
+    bind_listener(&SockRef::from(&socket), address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A connection by TLS. Who writes a request without it is told so, for a browser shows an empty page otherwise.

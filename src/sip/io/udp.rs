@@ -10,6 +10,7 @@
 //! which of our addresses reaches the target. Datagrams that arrive between its bind and its connect are
 //! read from it like any other.
 
+use crate::net::io::bind_listener;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
@@ -41,7 +42,7 @@ pub(super) fn narrow_buffer(socket: &UdpSocket) -> Option<(usize, usize)> {
 /// Binds a listen address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<UdpSocket>> {
     let socket = open(address)?;
-    socket.bind(&address.into())?;
+    bind_listener(&socket, address)?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
 }
 
