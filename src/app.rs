@@ -98,6 +98,7 @@ impl RunError {
 pub fn run(configured: Configured) -> Result<(), RunError> {
     // held to the end: what it still has to write goes with it
     let _log = configured.log.start();
+    configured.notes().iter().for_each(|note| warn!("{note}"));
     raise_descriptor_limit(configured.media.calls());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(signalling_threads())
@@ -272,7 +273,7 @@ impl Running {
             .with(registry.clone())
             .with(certificates.clone());
         if let Some(state) = state {
-            services = services.with(Arc::new(state));
+            services = services.with(Arc::new(state.directory));
         }
 
         let mut dialers = BTreeMap::new();

@@ -3,8 +3,8 @@
 use super::demo::{self, Demo};
 use super::io;
 use super::log::LogConfig;
-use super::state;
-use crate::base::{Fault, Section, Seed, StateDirectory, parse_duration};
+use super::state::{self, State};
+use crate::base::{Fault, Section, Seed, parse_duration};
 use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
@@ -41,7 +41,7 @@ pub struct Configured {
     pub(super) media: MediaConfig,
     pub(super) drain: Duration,
     pub(super) client: ClientConfig,
-    pub(super) state: Option<StateDirectory>,
+    pub(super) state: Option<State>,
     pub(super) edges: Vec<(&'static str, Box<dyn Prepared>)>,
     pub(super) registry: Registry,
     pub(super) demo: Option<Demo>,
@@ -61,6 +61,20 @@ impl Configured {
     #[must_use]
     pub fn origin(&self) -> String {
         self.file.as_ref().map_or_else(|| "the built-in demo".to_owned(), |file| file.display().to_string())
+    }
+
+    /// What is wrong with the folder of the state, where that can be known only by a trial: only who runs the program, or asks
+    /// whether it would run, needs to write there.
+    #[must_use]
+    pub fn state_fault(&self) -> Option<Fault> {
+        self.state.as_ref()?.fault()
+    }
+
+    /// What is good to start, and likely not what is meant; for people.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let shortage = self.media.port_shortage().filter(|_| !self.trunks().is_empty());
+        shortage.into_iter().collect()
     }
 
     /// Everybody whose calls can be routed.
@@ -251,7 +265,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
             Some(accounts),
             Some(routes),
         ) if faults.is_empty() => {
-            let registry = Registry::new(accounts, routes, &mut seed);
+            let registry = Registry::new(accounts, routes, &mut seed).with_places(media.calls());
             let sip_timings = Timings::default();
             Ok(Configured {
                 file: None,
@@ -363,6 +377,17 @@ mod tests {
             serde_json::json!({"tls_certificate": "/nonexistent/c.pem", "tls_key": "/nonexistent/k.pem"});
         let faults = identity(serde_json::json!({ "sip": files })).err().unwrap();
         assert_eq!(faults, ["sip.tls_certificate"]);
+    }
+
+    #[test]
+    fn ports_towards_pbxs_are_noted_where_there_are_pbxs() {
+        let notes = |trunk: serde_json::Value| {
+            let media = serde_json::json!({"rtp_ports": "30000-30099"});
+            judged(serde_json::json!({"media": media, "trunk": trunk})).unwrap().notes()
+        };
+        assert_eq!(notes(serde_json::json!({})), Vec::<String>::new());
+        let notes = notes(serde_json::json!({"pbx": {"host": "192.0.2.1"}}));
+        assert!(notes.len() == 1 && notes[0].contains("media.calls"), "{notes:?}");
     }
 
     fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {

@@ -203,6 +203,8 @@ pub enum NoSocket {
     },
     /// This machine has not the address (any more, or not yet).
     NotOurs(IpAddr),
+    /// This machine has no address that a browser could reach, yet.
+    NoAddress,
     /// All ports of the range are in use.
     NoPort,
     /// Other programs hold the ports of the range.
@@ -228,6 +230,9 @@ impl std::fmt::Display for NoSocket {
             Self::NotOurs(ip) => {
                 write!(f, "{ip} is no address of this machine now; media needs one that `ip address` shows")
             }
+            Self::NoAddress => f.write_str(
+                "this machine has no address yet that browsers could reach; see what `ip address` says, or set ice.loopback",
+            ),
             Self::NoPort => f.write_str("all ports of media.rtp_ports are in use; widen that range"),
             Self::Taken => {
                 f.write_str("other programs hold the ports of media.rtp_ports; choose another range")

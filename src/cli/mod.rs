@@ -66,7 +66,10 @@ pub fn main() -> ExitCode {
     crate::net::install_crypto();
     match command {
         None => run(config, lan),
-        Some(Command::CheckConfig) => with(config, |configured| check_config::run(&configured)),
+        Some(Command::CheckConfig) => with(config, |configured| match configured.state_fault() {
+            Some(fault) => refuse(&[fault]),
+            None => check_config::run(&configured),
+        }),
         Some(Command::Route(arguments)) => with(config, |configured| route::run(&arguments, &configured)),
         Some(Command::Config(arguments)) => with(config, |configured| config::run(&arguments, &configured)),
         Some(Command::HashSecret(arguments)) => hash_secret::run(&arguments),
@@ -89,6 +92,9 @@ fn run(config: Option<PathBuf>, lan: bool) -> ExitCode {
         Ok(configured) => configured,
         Err(faults) => return refuse(&faults),
     };
+    if let Some(fault) = configured.state_fault() {
+        return refuse(&[fault]);
+    }
     match app::run(configured) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -2,9 +2,11 @@
 
 mod stall;
 
+use super::places::Places;
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
-use crate::net::guard::{Guard, GuardConfig, Refusal};
+use crate::net::guard::{GuardConfig, Refusal};
+use crate::net::io::bind_listener;
 use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -13,17 +15,20 @@ use hyper::header::HOST;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use stall::Stall;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 1_024;
 /// A TLS handshake must be done by then.
 const TLS_TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's header section must be there by then; slow senders cannot hold places.
@@ -54,7 +59,11 @@ pub enum StartError {
     #[error("http.{0}: {1} is taken by another program; stop it or choose another port")]
     Taken(&'static str, SocketAddr),
     /// The address is none of this machine.
-    #[error("http.{0}: {ip} is no address of this machine; name one that `ip address` shows", ip = .1.ip())]
+    #[error(
+        "http.{0}: {ip} is no address of this machine; name one that `ip address` shows, or have sipedge start when it is \
+         there (in its systemd unit: Wants= and After=network-online.target)",
+        ip = .1.ip()
+    )]
     NotLocal(&'static str, SocketAddr),
     /// Anything else.
     #[error("http.{key}: cannot listen on {address}: {reason}")]
@@ -68,44 +77,68 @@ pub enum StartError {
     },
 }
 
-/// The guard of this listener, shared by its connections.
+/// The places of all listeners, and when the log heard last of wrong tokens.
+struct Doors {
+    places: Places<CancellationToken>,
+    wrong_tokens: Seldom,
+}
+
+/// The same, shared by the connections.
 #[derive(Clone)]
-pub(super) struct SharedGuard(Arc<Mutex<Guard>>);
+struct SharedDoors(Arc<Mutex<Doors>>);
 
-impl SharedGuard {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Mutex::new(Guard::new(GuardConfig::default()))))
+impl SharedDoors {
+    fn new() -> Self {
+        let places = Places::new(GuardConfig::default());
+        Self(Arc::new(Mutex::new(Doors { places, wrong_tokens: Seldom::new(FAILURE_INTERVAL) })))
     }
 
-    pub(super) fn good_login(&self, source: IpAddr) {
-        self.lock().good_login(Instant::now(), source);
-    }
-
-    pub(super) fn may_fail(&self, source: IpAddr) -> bool {
-        self.lock().may_fail(Instant::now(), source)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Guard> {
+    fn lock(&self) -> MutexGuard<'_, Doors> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection's place; dropping it gives the place back.
-struct Place {
-    guard: SharedGuard,
+pub(super) struct Place {
+    doors: SharedDoors,
+    id: u64,
     source: IpAddr,
+    /// The connection goes, for another one to have its place.
+    cut: CancellationToken,
 }
 
 impl Place {
-    fn take(guard: &SharedGuard, source: IpAddr) -> Result<Self, Refusal> {
-        guard.lock().enter(Instant::now(), source)?;
-        Ok(Self { guard: guard.clone(), source })
+    /// A place; true when another connection goes for it.
+    fn take(doors: &SharedDoors, source: IpAddr) -> Result<(Self, bool), Refusal> {
+        let cut = CancellationToken::new();
+        let (id, closed) = doors.lock().places.enter(Instant::now(), source, cut.clone())?;
+        let is_anothers = closed.is_some();
+        closed.into_iter().for_each(|other| other.cancel());
+        Ok((Self { doors: doors.clone(), id, source, cut }, is_anothers))
+    }
+
+    fn asked(&self) {
+        self.doors.lock().places.asked(self.id);
+    }
+
+    pub(super) fn good_login(&self) {
+        self.doors.lock().places.good_login(Instant::now(), self.id, self.source);
+    }
+
+    pub(super) fn may_fail(&self) -> bool {
+        let now = Instant::now();
+        let mut doors = self.doors.lock();
+        let may_fail = doors.places.may_fail(now, self.source);
+        if !may_fail && let Some(times) = doors.wrong_tokens.happened(now) {
+            warn!(last = %self.source, times, "wrong tokens get 429: too many came from one address");
+        }
+        may_fail
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.guard.lock().leave(self.source);
+        self.doors.lock().places.leave(self.id);
     }
 }
 
@@ -139,12 +172,12 @@ impl HttpServer {
         let (addresses, tls_addresses) = (addresses(&plain), addresses(&secure));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let guard = SharedGuard::new();
+        let doors = SharedDoors::new();
         let acceptor = config.tls().map(|tls| tls.acceptor.clone());
         let plain = plain.into_iter().map(|listener| (listener, None));
         for (listener, acceptor) in plain.chain(secure.into_iter().map(|l| (l, acceptor.clone()))) {
-            let (guard, stop, tasks) = (guard.clone(), stop.clone(), tasks.clone());
-            let desk = Desk { router: router.clone(), acceptor, guard, stop, tasks };
+            let (doors, stop, tasks) = (doors.clone(), stop.clone(), tasks.clone());
+            let desk = Desk { router: router.clone(), acceptor, doors, stop, tasks };
             desk.tasks.clone().spawn(desk.accept(listener));
         }
         Ok(Self { addresses, tls_addresses, stop, tasks })
@@ -180,7 +213,7 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
 async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await.map_err(|reason| match reason.kind() {
+        let listener = bind(*address).map_err(|reason| match reason.kind() {
             ErrorKind::AddrInUse => StartError::Taken(key, *address),
             ErrorKind::AddrNotAvailable => StartError::NotLocal(key, *address),
             _ => StartError::Listen { key, address: *address, reason },
@@ -188,6 +221,14 @@ async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpLi
         listeners.push(listener);
     }
     Ok(listeners)
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // connections of a process that has ended do not hold the address
+    socket.set_reuseaddr(true)?;
+    bind_listener(&SockRef::from(&socket), address)?;
+    socket.listen(BACKLOG)
 }
 
 /// A connection by TLS. Who writes a request without it is told so, for a browser shows an empty page otherwise.
@@ -214,7 +255,7 @@ async fn accept_tls(
 struct Desk {
     router: Router,
     acceptor: Option<Acceptor>,
-    guard: SharedGuard,
+    doors: SharedDoors,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -222,18 +263,24 @@ struct Desk {
 impl Desk {
     async fn accept(self, listener: TcpListener) {
         let mut failures = Seldom::new(FAILURE_INTERVAL);
-        let mut refusals = Seldom::new(FAILURE_INTERVAL);
+        let mut shortages = Seldom::new(FAILURE_INTERVAL);
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => match accepted {
                     // without a place the connection is closed at once, so that who waits behind it is seen
-                    Ok((stream, remote)) => match Place::take(&self.guard, remote.ip()) {
-                        Ok(place) => drop(self.tasks.spawn(self.clone().greet(stream, remote, place))),
-                        Err(refusal) => if let Some(times) = refusals.happened(Instant::now()) {
-                            warn!(last = %remote.ip(), why = %refusal, times, "HTTP connections were closed for want of a place");
-                        },
-                    },
+                    Ok((stream, remote)) => {
+                        let why = match Place::take(&self.doors, remote.ip()) {
+                            Ok((place, is_anothers)) => {
+                                self.tasks.spawn(self.clone().greet(stream, remote, Arc::new(place)));
+                                is_anothers.then(|| "others without a token made room for new ones".to_owned())
+                            }
+                            Err(refusal) => Some(refusal.to_string()),
+                        };
+                        if let Some(why) = why && let Some(times) = shortages.happened(Instant::now()) {
+                            warn!(last = %remote.ip(), why, times, "HTTP connections were closed for want of a place");
+                        }
+                    }
                     Err(error) => {
                         if let Some(times) = failures.happened(Instant::now()) {
                             warn!(%error, times, "cannot take an HTTP connection");
@@ -245,7 +292,7 @@ impl Desk {
         }
     }
 
-    async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Place) {
+    async fn greet(self, stream: TcpStream, remote: SocketAddr, place: Arc<Place>) {
         let _ = stream.set_nodelay(true);
         let Some(acceptor) = self.acceptor.clone() else {
             return self.serve(Stall::new(stream, WRITE_TIMEOUT), remote, place).await;
@@ -253,6 +300,7 @@ impl Desk {
         let handshake = tokio::time::timeout(TLS_TIMEOUT, accept_tls(acceptor, stream));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
+            () = place.cut.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         match accepted {
@@ -262,14 +310,15 @@ impl Desk {
         }
     }
 
-    async fn serve<S>(self, stream: S, remote: SocketAddr, _place: Place)
+    async fn serve<S>(self, stream: S, remote: SocketAddr, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let visitor = Visitor::new(remote.ip(), self.guard.clone(), self.stop.clone());
+        let visitor = Visitor::new(place.clone(), self.stop.clone());
         let routes = TowerToHyperService::new(self.router);
         // with the request, and not as a layer: that would make all routes anew for each connection
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            visitor.place.asked();
             request.extensions_mut().insert(visitor.clone());
             let is_addressed = has_one_host(&request);
             let answer = routes.call(request);
@@ -286,6 +335,7 @@ impl Desk {
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
+            () = place.cut.cancelled() => return,
             () = self.stop.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 connection.await

@@ -6,6 +6,7 @@ mod cors;
 pub mod io;
 pub mod openapi;
 pub mod page;
+mod places;
 
 pub use config::HttpConfig;
 pub use cors::Origins;
@@ -14,20 +15,19 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Who asks, as the listener sees them; an extension of every request.
 #[derive(Clone)]
 pub struct Visitor {
-    source: IpAddr,
-    guard: io::SharedGuard,
+    place: Arc<io::Place>,
     closing: CancellationToken,
 }
 
 impl Visitor {
-    const fn new(source: IpAddr, guard: io::SharedGuard, closing: CancellationToken) -> Self {
-        Self { source, guard, closing }
+    const fn new(place: Arc<io::Place>, closing: CancellationToken) -> Self {
+        Self { place, closing }
     }
 
     /// Ends when the listener does: an answer that would go on for ever ends then too.
@@ -36,20 +36,17 @@ impl Visitor {
         self.closing.clone()
     }
 
-    /// Good credentials: from now on there is room for this source, whatever strangers do.
+    /// Good credentials: this connection makes room for no other, and from now on there is room for its source, whatever
+    /// strangers do.
     pub fn good_login(&self) {
-        self.guard.good_login(self.source);
+        self.place.good_login();
     }
 
     /// Wrong credentials; false when this source has tried too often and shall be told to wait. Good ones are
     /// taken even then: who shares an address with a guesser is not shut out.
     #[must_use]
     pub fn may_fail(&self) -> bool {
-        let may_fail = self.guard.may_fail(self.source);
-        if !may_fail {
-            tracing::debug!(source = %self.source, "too many wrong tokens");
-        }
-        may_fail
+        self.place.may_fail()
     }
 }
 

@@ -26,6 +26,8 @@ const WORKERS_MAX: usize = 256;
 const WEBRTC_PORT: u16 = 7_000;
 /// A party that sends nothing for so long is gone.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// Pairs of ports that a call has at most while nobody is transferred.
+const PAIRS_OF_A_CALL: usize = 2;
 /// What one machine carries with room to spare.
 const CALLS: usize = 2_000;
 
@@ -194,6 +196,22 @@ impl MediaConfig {
         self.rtp_ports
     }
 
+    /// What is wrong when the ports towards PBXs are too few for the calls at once; a call from trunk to trunk has two pairs.
+    #[must_use]
+    pub fn port_shortage(&self) -> Option<String> {
+        let (range, calls) = (self.rtp_ports, self.calls);
+        let pairs = range.pairs().count();
+        let needed = calls.saturating_mul(PAIRS_OF_A_CALL);
+        let enough_for = (pairs / PAIRS_OF_A_CALL).max(1);
+        (pairs < needed).then(|| {
+            format!(
+                "media.rtp_ports = \"{range}\" has {pairs} pairs of ports, and the {calls} calls of media.calls need {needed} \
+                 where both sides are PBXs: write a range of {} ports, or media.calls = {enough_for}",
+                needed.saturating_mul(2)
+            )
+        })
+    }
+
     /// How long a leg that should send media may send none (30 s).
     #[must_use]
     pub const fn timeout(&self) -> Duration {
@@ -295,6 +313,20 @@ mod tests {
         }
         assert!(faults.contains(&"a.toml: ice.lopback: unknown key; did you mean `loopback`?".to_owned()));
         assert_eq!(faults.iter().filter(|f| f.contains("srtp.profiles")).count(), 2);
+    }
+
+    #[test]
+    fn ports_that_are_too_few_for_the_calls_are_told_with_both_keys_and_the_number_needed() {
+        let shortage =
+            |media| read(media, serde_json::json!(null), serde_json::json!(null)).unwrap().port_shortage();
+        assert_eq!(shortage(serde_json::json!({})), None);
+        assert_eq!(shortage(serde_json::json!({"rtp_ports": "30000-30099", "calls": 25})), None);
+        let said = shortage(serde_json::json!({"rtp_ports": "30000-30099"})).unwrap();
+        assert_eq!(
+            said,
+            "media.rtp_ports = \"30000-30099\" has 50 pairs of ports, and the 2000 calls of media.calls need 4000 where both \
+             sides are PBXs: write a range of 8000 ports, or media.calls = 25"
+        );
     }
 
     #[test]

@@ -161,6 +161,11 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The shared sockets, in order of their index, of a worker that was made without.
+    pub fn set_sockets(&mut self, sockets: Vec<SocketAddr>) {
+        self.sockets = sockets;
+    }
+
     /// A worker with these shared sockets (in order of their index), started at `now`, which is `wall` after
     /// 1970 by the machine's clock.
     #[must_use]

@@ -61,13 +61,40 @@ pub enum Refusal {
     Full,
 }
 
+/// Failed logins of somebody, of which one is forgiven each interval.
 #[derive(Debug, Clone, Copy)]
-struct Failures {
+pub struct Failures {
     count: u32,
     counted_at: Instant,
 }
 
 impl Failures {
+    /// None so far.
+    #[must_use]
+    pub const fn none(now: Instant) -> Self {
+        Self { count: 0, counted_at: now }
+    }
+
+    /// One more. False when there are as many already as the budget allows, and this one does not count.
+    pub fn add(&mut self, now: Instant, budget: &GuardConfig) -> bool {
+        let less = self.forgiven(now, budget.failure_interval);
+        if less > 0 {
+            self.count = self.count.saturating_sub(less);
+            self.counted_at += budget.failure_interval.saturating_mul(less);
+        }
+        if self.count >= budget.failures {
+            return false;
+        }
+        self.count = self.count.saturating_add(1);
+        true
+    }
+
+    /// Whether there are as many as the budget allows. Counts nothing.
+    #[must_use]
+    pub fn are_too_many(&self, now: Instant, budget: &GuardConfig) -> bool {
+        self.count.saturating_sub(self.forgiven(now, budget.failure_interval)) >= budget.failures
+    }
+
     /// How many of them count no more.
     fn forgiven(&self, now: Instant, interval: Duration) -> u32 {
         let intervals = now
@@ -121,9 +148,20 @@ impl Guard {
         if self.taken >= all {
             return Err(Refusal::Full);
         }
-        self.connections.insert(source, own.saturating_add(1));
-        self.taken = self.taken.saturating_add(1);
+        self.take(source);
         Ok(())
+    }
+
+    /// The place of a connection of `other` for one of `source`, which found none: nobody has fewer by it.
+    pub fn take_over(&mut self, source: IpAddr, other: IpAddr) {
+        self.leave(other);
+        self.take(network(source));
+    }
+
+    fn take(&mut self, source: IpAddr) {
+        let own = self.connections.entry(source).or_default();
+        *own = own.saturating_add(1);
+        self.taken = self.taken.saturating_add(1);
     }
 
     /// A connection that had entered is over.
@@ -138,10 +176,10 @@ impl Guard {
         }
     }
 
-    /// Somebody there has good credentials: the source is known now, and its failures are forgiven.
+    /// Somebody there has good credentials: the source is known now. Its failures are not forgiven: whoever has credentials
+    /// of his own could guess at others for ever, with a good login in between.
     pub fn good_login(&mut self, now: Instant, source: IpAddr) {
         let source = network(source);
-        self.failing.remove(&source);
         make_room(&mut self.known, source, self.config.sources, |at| {
             now.saturating_duration_since(*at) < KNOWN_FOR
         });
@@ -151,30 +189,21 @@ impl Guard {
     /// Credentials were wrong. False when this source has failed too often lately, and shall wait.
     pub fn may_fail(&mut self, now: Instant, source: IpAddr) -> bool {
         let source = network(source);
-        let GuardConfig { failures, failure_interval, sources, .. } = self.config;
+        let GuardConfig { failure_interval, sources, .. } = self.config;
         make_room(&mut self.failing, source, sources, |f| f.forgiven(now, failure_interval) < f.count);
-        let entry = self.failing.entry(source).or_insert(Failures { count: 0, counted_at: now });
-        let less = entry.forgiven(now, failure_interval);
-        if less > 0 {
-            entry.count = entry.count.saturating_sub(less);
-            entry.counted_at += failure_interval.saturating_mul(less);
-        }
-        if entry.count >= failures {
-            return false;
-        }
-        entry.count = entry.count.saturating_add(1);
-        true
+        self.failing.entry(source).or_insert_with(|| Failures::none(now)).add(now, &self.config)
     }
 
     /// Whether this source has failed too often lately. Counts nothing.
     #[must_use]
     pub fn must_wait(&self, now: Instant, source: IpAddr) -> bool {
-        let GuardConfig { failures, failure_interval, .. } = self.config;
-        let failing = self.failing.get(&network(source));
-        failing.is_some_and(|f| f.count.saturating_sub(f.forgiven(now, failure_interval)) >= failures)
+        self.failing.get(&network(source)).is_some_and(|f| f.are_too_many(now, &self.config))
     }
 
-    fn is_known(&self, now: Instant, source: IpAddr) -> bool {
+    /// Whether somebody there has logged in lately.
+    #[must_use]
+    pub fn is_known(&self, now: Instant, source: IpAddr) -> bool {
+        let source = network(source);
         source == IpAddr::V4(Ipv4Addr::LOCALHOST)
             || source == network(Ipv6Addr::LOCALHOST.into())
             || self.known.get(&source).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN_FOR)
@@ -257,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_tokens_are_answered_a_while_then_slowly_and_a_good_one_forgives() {
+    fn wrong_tokens_are_answered_a_while_then_slowly_and_a_good_one_forgives_none() {
         let (t0, mut guard) = (Instant::now(), Guard::new(GuardConfig::default()));
         assert_eq!((0..10_000).filter(|_| guard.may_fail(t0, ip(1))).count(), 200);
         assert!(guard.may_fail(t0, ip(2)));
@@ -265,8 +294,10 @@ mod tests {
         assert!(!guard.must_wait(t0 + Duration::from_secs(1), ip(1)));
         let in_a_minute = (0..60_000).filter(|ms| guard.may_fail(t0 + Duration::from_millis(*ms), ip(1)));
         assert_eq!(in_a_minute.count(), 59);
-        guard.good_login(t0, ip(1));
-        assert_eq!((0..10_000).filter(|_| guard.may_fail(t0, ip(1))).count(), 200);
+        // whoever guesses may have a token of his own
+        let minute = t0 + Duration::from_secs(60);
+        guard.good_login(minute, ip(1));
+        assert_eq!((0..10_000).filter(|_| guard.may_fail(minute, ip(1))).count(), 1);
     }
 
     #[test]

@@ -198,8 +198,8 @@ fn read_account(section: &Section) -> Result<(Account, Vec<Fault>), Vec<Fault>> 
         faults.push(section.fault("numbers", "write numbers or names of 1 to 64 printable characters"));
     }
     let max_calls = raw.max_calls.unwrap_or(DEFAULT_MAX_CALLS);
-    if !(1..=super::MAX_CALLS).contains(&max_calls) {
-        faults.push(section.fault("max_calls", format!("must be 1 to {}", super::MAX_CALLS)));
+    if max_calls == 0 {
+        faults.push(section.fault("max_calls", "write 1 or more"));
     }
     let webhook_secret = section
         .secret("webhook_secret", raw.webhook_secret, raw.webhook_secret_file.as_deref())

@@ -17,8 +17,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-/// Calls at once, of all accounts and trunks together.
-pub const MAX_CALLS: usize = 2_000;
+/// Calls at once, of all accounts and trunks together, unless it is configured; see [`Registry::with_places`].
+const MAX_CALLS: usize = 2_000;
+/// A trunk's calls that nobody has answered may be so many for each place that is free.
+const UNANSWERED_FOR_A_FREE_PLACE: usize = 4;
 
 /// Accounts, routes, and what they use now.
 pub struct Registry {
@@ -27,6 +29,7 @@ pub struct Registry {
     /// Keyed digest of a token → account. A key of this process makes what a timing could tell worthless.
     tokens: BTreeMap<[u8; 32], Arc<Account>>,
     token_key: [u8; 32],
+    places: usize,
     live: Arc<Live>,
 }
 
@@ -35,6 +38,17 @@ struct Live {
     requests: DashMap<String, limits::Bucket>,
     all: AtomicUsize,
     by_account: DashMap<String, usize>,
+    /// Calls of each trunk that it has not seen answered.
+    unanswered: DashMap<String, usize>,
+}
+
+/// Why a trunk's call has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoPlace {
+    /// All are taken.
+    Full,
+    /// The trunk's calls that nobody has answered have as many as they may.
+    Unanswered,
 }
 
 /// A place among the calls at once; dropping it gives the place back.
@@ -42,6 +56,12 @@ pub struct CallPermit {
     live: Arc<Live>,
     /// None for a call of nobody's in particular.
     account: Option<String>,
+}
+
+/// A trunk's call that it has not seen answered; dropping it says that it has, or that the call is over.
+pub struct Unanswered {
+    live: Arc<Live>,
+    trunk: String,
 }
 
 impl Registry {
@@ -57,7 +77,14 @@ impl Registry {
             a.tokens().iter().map(digest).collect::<Vec<_>>()
         };
         let tokens = accounts.values().flat_map(digests).collect();
-        Self { accounts, routes, tokens, token_key, live: Arc::default() }
+        Self { accounts, routes, tokens, token_key, places: MAX_CALLS, live: Arc::default() }
+    }
+
+    /// The same with so many places for calls at once.
+    #[must_use]
+    pub const fn with_places(mut self, places: usize) -> Self {
+        self.places = places;
+        self
     }
 
     /// The account that a token belongs to.
@@ -96,12 +123,28 @@ impl Registry {
         if is_over { Err(Cause::Congestion) } else { Ok(permit) }
     }
 
-    /// A place for one more call that is no account's: of a trunk, of an extension.
+    /// A place for one more call of a trunk; it counts as unanswered until the second one is dropped.
     ///
     /// # Errors
-    /// [`Cause::Congestion`] when the process's limit is reached.
-    pub fn admit_any(&self) -> Result<CallPermit, Cause> {
-        let is_free = |n: usize| (n < MAX_CALLS).then_some(n + 1);
+    /// Why there is none: whoever writes a trunk's address on datagrams gets no answer and cannot talk, so what rings
+    /// leaves room for others, who leave room in their turn.
+    pub fn admit_trunk(&self, trunk: &str) -> Result<(CallPermit, Unanswered), NoPlace> {
+        let mut count = self.live.unanswered.entry(trunk.to_owned()).or_default();
+        let free = self.places.saturating_sub(self.live_calls());
+        if free > 0 && *count >= free.saturating_mul(UNANSWERED_FOR_A_FREE_PLACE) {
+            return Err(NoPlace::Unanswered);
+        }
+        let permit = self.admit_any();
+        // before its place is, so that the entry is forgotten again
+        *count += 1;
+        drop(count);
+        let unanswered = Unanswered { live: self.live.clone(), trunk: trunk.to_owned() };
+        permit.map(|permit| (permit, unanswered)).map_err(|_| NoPlace::Full)
+    }
+
+    /// A place for one more call.
+    fn admit_any(&self) -> Result<CallPermit, Cause> {
+        let is_free = |n: usize| (n < self.places).then_some(n + 1);
         if self.live.all.fetch_update(Ordering::AcqRel, Ordering::Acquire, is_free).is_err() {
             return Err(Cause::Congestion);
         }
@@ -132,6 +175,15 @@ impl Drop for CallPermit {
             *count = count.saturating_sub(1);
         }
         self.live.by_account.remove_if(account, |_, count| *count == 0);
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if let Some(mut count) = self.live.unanswered.get_mut(&self.trunk) {
+            *count = count.saturating_sub(1);
+        }
+        self.live.unanswered.remove_if(&self.trunk, |_, count| *count == 0);
     }
 }
 
@@ -307,5 +359,41 @@ mod tests {
         drop(second);
         assert_eq!(r.live_calls(), 0);
         assert!(r.live.by_account.is_empty());
+    }
+
+    #[test]
+    fn calls_that_nobody_has_answered_leave_places_for_others_who_leave_some_in_turn() {
+        let r = registry().with_places(1_000);
+        let flood = |trunk: &str| {
+            let mut held = Vec::new();
+            while let Ok(call) = r.admit_trunk(trunk) {
+                held.push(call);
+            }
+            held
+        };
+        let (first, second) = (flood("a"), flood("b"));
+        assert_eq!((first.len(), second.len()), (800, 160));
+        assert!(r.admit(&r.account("anna").unwrap()).is_ok());
+        assert_eq!(r.admit_trunk("a").err(), Some(NoPlace::Unanswered));
+        // an answered call keeps its place, and makes room for another that rings
+        let (answered, unanswered): (Vec<_>, Vec<_>) = first.into_iter().unzip();
+        drop(unanswered);
+        let more = flood("a");
+        assert_eq!((more.len(), r.live_calls()), (32, 992));
+        drop((answered, more, second));
+        assert_eq!(r.live_calls(), 0);
+        assert!(r.live.unanswered.is_empty());
+    }
+
+    #[test]
+    fn the_last_place_may_be_a_trunks_and_one_beyond_it_is_nobodys() {
+        let r = registry().with_places(1);
+        let only = r.admit_trunk("a").ok();
+        assert!(only.is_some());
+        assert_eq!(r.admit_trunk("a").err(), Some(NoPlace::Full));
+        assert_eq!(r.admit_trunk("b").err(), Some(NoPlace::Full));
+        assert!(r.admit(&r.account("anna").unwrap()).is_err());
+        drop(only);
+        assert!(r.live.unanswered.is_empty() && r.admit_trunk("b").is_ok());
     }
 }

@@ -88,6 +88,24 @@ to = "trunk.pbc"
   const all = await say(['check-config', '--config', hides]);
   const keys = all.said.split('\n').filter(Boolean).map((line) => line.replace(`sipedge: ${hides}: `, '').split(':')[0]);
   report.equal('nothing hides behind an unknown key or a wrong type', keys.join(' '), 'account.a.max_calls account.a.token http.listen http.pgae log.colour log.format media.timeout media.workers trunk.pbx.host trunk.pbx.pasword trunk.pbx.transport');
+  // ---- a folder that nothing can be written to, and ports that are too few
+  const readOnly = path.join(out, 'read-only.toml');
+  writeFileSync(readOnly, '[state]\ndirectory = "/sys"\n');
+  for (const args of [['check-config'], []]) {
+    const { code, said } = await say([...args, '--config', readOnly]);
+    const names = said.includes(`${readOnly}: state.directory: nothing can be written to /sys: `) && said.includes('make it a folder');
+    report.check(`a state directory that cannot be written stops ${args[0] ?? 'the start'}`, code === 78 && names, said);
+  }
+  const narrow = path.join(out, 'narrow.toml');
+  writeFileSync(narrow, `${base(25091, 21391)}[trunk.pbx]\nhost = "127.0.0.1:25092"\nqualify = "off"\n`.replace('[ice]', 'rtp_ports = "27952-27999"\n[ice]'));
+  const shortage = /media\.rtp_ports = "27952-27999" has 24 pairs of ports, and the 2000 calls of media\.calls need 4000 .*8000 ports, or media\.calls = 12/;
+  const noted = await say(['check-config', '--config', narrow]);
+  report.check('too few ports are a note of check-config', noted.code === 0 && shortage.test(noted.said) && noted.said.includes(`${narrow}: valid`), noted.said);
+  const tight = new Child(binary, ['--config', narrow]);
+  await tight.says('sipedge is ready');
+  await tight.stop();
+  const told = tight.output.split('\n').filter((line) => shortage.test(line));
+  report.check('and a warning at the start', told.length === 1 && told[0].includes('WARN'), told.join());
   const words = /invalid type|expected (usize|u16|a sequence)|untagged|missing field|TOML parse/;
   report.check('no message is a parser\'s', !words.test(all.said + wrong.said), all.said);
   writeFileSync(bad, '[log]\n\n[http]\nlisten = 127.0.0.1:1337\n');

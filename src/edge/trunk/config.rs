@@ -20,6 +20,7 @@ use super::branches::Ring;
 use super::inbound::Bindings;
 use super::io::{Legs, TrunkDialer};
 use super::lookups::Lookups;
+use super::occupancy::Occupancy;
 use super::pbx_end;
 use super::refusals::Refusals;
 use super::targets::Targets;
@@ -92,6 +93,8 @@ pub(super) struct Trunk {
     pub(super) may_transfer: bool,
     /// Redirects (3xx) to numbers of its own are followed.
     pub(super) follows_redirects: bool,
+    /// Its calls at once.
+    pub(super) occupancy: Occupancy,
     /// Nobody answered lately. Clones share it.
     is_down: Arc<AtomicBool>,
     /// Where it was found, and who failed there. Clones share it.
@@ -280,6 +283,10 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
     if takes_registration {
         check_registrar(section, &raw, &mut faults);
     }
+    if raw.max_calls == Some(0) {
+        faults
+            .push(section.fault("max_calls", "write 1 or more, or leave it out for as many as media.calls"));
+    }
     let access = access::read(section, &mut raw, &places, &mut faults);
     if faults.is_empty() {
         Ok(Trunk {
@@ -309,6 +316,7 @@ pub(super) fn read(section: &Section) -> Result<Trunk, Vec<Fault>> {
             keys_by_info,
             may_transfer,
             follows_redirects,
+            occupancy: Occupancy::new(raw.max_calls),
             is_down: Arc::default(),
             targets: Arc::default(),
             lookups: Arc::default(),
@@ -477,6 +485,7 @@ mod tests {
             (json!({"dialog_keepalive": "never"}), "dialog_keepalive"),
             (json!({"qualify": "0s"}), "qualify"),
             (json!({"qualify": "never"}), "qualify"),
+            (json!({"max_calls": 0}), "max_calls"),
             (json!({"transport": "sctp"}), "transport"),
             (json!({"transport": "tls", "tls_ca": "/nonexistent/ca.pem"}), "tls_ca"),
             (json!({"transport": "tls", "tls_name": "no name"}), "tls_name"),

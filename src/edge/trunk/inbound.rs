@@ -12,7 +12,7 @@ use crate::sip::endpoint::{Acceptance, Verdict};
 use crate::sip::registrar::Registrar;
 use crate::sip::{Answer, Flow, HeaderName, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -87,6 +87,7 @@ impl Inbound {
         flow: &Flow,
     ) -> (Verdict, Option<FailedLogins>) {
         let source = flow.path.remote.ip().to_canonical();
+        let remote = SocketAddr::new(source, flow.path.remote.port());
         // an address is no user whose contact could be bound
         let needs_login = request.method == Method::REGISTER && self.is_registrar();
         let admitted = self.doors.iter().filter(|d| !needs_login && d.trunk.admits(source));
@@ -95,7 +96,7 @@ impl Inbound {
         let by_address = admitted.min_by_key(|d| d.trunk.user.is_none() || d.trunk.user != called);
         let door = match by_address {
             Some(door) => door,
-            None => match self.logged_in(now, request, source, &self.offered(flow)) {
+            None => match self.logged_in(now, request, remote, &self.offered(flow)) {
                 Ok(user) => match self.users.get(&user).and_then(|(_, at)| self.doors.get(*at)) {
                     Some(door) => door,
                     None => return (Verdict::Answer(Answer::new(StatusCode::SERVER_ERROR)), None),
@@ -138,20 +139,21 @@ impl Inbound {
         &mut self,
         now: Instant,
         request: &Request,
-        source: IpAddr,
+        remote: SocketAddr,
         offered: &[Algorithm],
     ) -> Result<String, Box<Refused>> {
+        let source = remote.ip();
         if self.logins.is_suspect(now, source)
             && let Some(named) = self.digest.named(request, source, offered)
         {
-            let answer = match self.logins.look(now, source, &named) {
+            let answer = match self.logins.look(now, remote, &named) {
                 Look::Check => None,
                 Look::Challenge => Some(self.digest.challenge(now, source, offered)),
                 Look::Refuse => Some(Answer::new(StatusCode::FORBIDDEN)),
             };
             if let Some(answer) = answer {
                 let user = Excerpt(&named.user).to_string();
-                let log = self.logins.failed(now, source, user, named.is_source_proved);
+                let log = self.logins.failed(now, remote, user, named.is_source_proved);
                 return Err(Box::new(Refused { answer, log }));
             }
         }
@@ -159,12 +161,12 @@ impl Inbound {
         let secrets = |user: &str| users.get(user).map(|(hashes, _)| hashes);
         match self.digest.check(now, request, source, offered, secrets) {
             Ok(user) => {
-                self.logins.succeeded(now, source, &user);
+                self.logins.succeeded(now, remote, &user);
                 Ok(user)
             }
             Err(denied) if denied.is_failed_login => {
                 let user = denied.user.unwrap_or_default();
-                let log = self.logins.failed(now, source, user, denied.is_source_proved);
+                let log = self.logins.failed(now, remote, user, denied.is_source_proved);
                 Err(Box::new(Refused { answer: denied.answer, log }))
             }
             Err(denied) => Err(Box::new(Refused { answer: denied.answer, log: None })),
@@ -385,7 +387,7 @@ mod tests {
         let named = trunk(json!({"host": "pbx.example", "inbound": "address"}));
         let silent = trunk(json!({"host": "pbx.example"}));
         let found = |ip: &str| super::super::targets::Target {
-            hop: std::net::SocketAddr::new(ip.parse().unwrap(), 5060).into(),
+            hop: SocketAddr::new(ip.parse().unwrap(), 5060).into(),
             place: 0,
         };
         let mut i = Inbound::new(std::slice::from_ref(&named), Instant::now(), Seed::from_number(1));
@@ -432,6 +434,32 @@ mod tests {
         assert_eq!(i.digest.work().hashes - before.hashes, 2);
         assert_eq!(owner(&login(&mut i, here, "pbx", "pbx-secret").0), Ok("pbx"));
         assert_eq!(owner(&login(&mut i, "203.0.113.6:5060", "pbx", "pbx-secret").0), Ok("pbx"));
+    }
+
+    #[test]
+    fn who_has_logged_in_well_may_not_guess_at_others_from_there_for_ever_and_shuts_none_of_them_out() {
+        let login_of =
+            |name: &str| json!({"host": "192.0.2.1", "inbound_user": name, "inbound_password": name});
+        let trunk = |name: &str| {
+            let section = Section::new(format!("trunk.{name}"), "t", login_of(name));
+            Arc::new(super::super::config::read(&section).unwrap())
+        };
+        let mut i = Inbound::new(&[trunk("pbx"), trunk("bad")], Instant::now(), Seed::from_number(1));
+        let (pbx, bad) = ("203.0.113.5:5060", "203.0.113.5:40000");
+        assert_eq!(owner(&login(&mut i, pbx, "pbx", "pbx").0), Ok("pbx"));
+        let statuses: Vec<u16> = (0..40)
+            .map(|_| {
+                assert_eq!(owner(&login(&mut i, bad, "bad", "bad").0), Ok("bad"));
+                owner(&login(&mut i, bad, "pbx", "guess").0).unwrap_err()
+            })
+            .collect();
+        assert_eq!(statuses.iter().position(|status| *status == 403), Some(30));
+        // a right guess tells nothing then, and costs a look at the nonce alone
+        let before = i.digest.work();
+        assert_eq!(owner(&login(&mut i, bad, "pbx", "pbx").0), Err(403));
+        assert_eq!(i.digest.work().hashes - before.hashes, 2);
+        assert_eq!(owner(&login(&mut i, pbx, "pbx", "pbx").0), Ok("pbx"), "by the way that it came");
+        assert_eq!(owner(&login(&mut i, "203.0.113.6:5060", "pbx", "pbx").0), Ok("pbx"));
     }
 
     #[test]

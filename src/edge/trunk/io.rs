@@ -1,6 +1,7 @@
 //! Dials and is dialled: finds the trunk's address, starts a SIP session or takes one, and carries words between it
 //! and the call.
 
+mod admission;
 mod finder;
 mod kept;
 mod legs;
@@ -13,6 +14,7 @@ use super::branches::Ring;
 use super::config::{Place, Trunk};
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
+use super::occupancy::Occupied;
 use super::refusals;
 use super::targets::Target as Found;
 use crate::base::{CallId, Cause, Excerpt, LegId, Path, Seed, Services, StateDirectory};
@@ -32,6 +34,7 @@ use crate::sip::{Answer, Flow, Hop, Host, Method, NameAddr, Refer, Replaces, Req
 use crate::ua::{
     Action, Destination, Identity, IncomingLeg, Login, Logins, Others, OutgoingLeg, Terms, cause,
 };
+use admission::{Held, no_place};
 use async_trait::async_trait;
 use finder::{Finder, Lost};
 use kept::Kept;
@@ -143,6 +146,7 @@ impl TrunkDialer {
 impl Dialer for TrunkDialer {
     async fn open(&self, leg: LegRef, target: &Target) -> Result<OpenedLeg, Cause> {
         let trunk = self.trunks.get(&target.name).ok_or(Cause::Unavailable)?.clone();
+        let occupied = trunk.admit_dialled(leg.call).ok_or(Cause::Congestion)?;
         let (destination, source, others) = self.destinations(leg.call, &trunk, target.place).await?;
         let Destination { hop, identity } = &destination;
         if let (Some(_), Some(contact)) = (target.place, &identity.contact) {
@@ -158,7 +162,7 @@ impl Dialer for TrunkDialer {
         let logins = Logins { own: trunk.credentials(), of_accounts, service_routes };
         let outgoing = OutgoingLeg::new(destination, others, logins, trunk.is_symmetric, trunk.timers, terms);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
-        tokio::spawn(run(here, trunk, outgoing, leg, inbox));
+        tokio::spawn(run(here, trunk, outgoing, leg, inbox, occupied));
         Ok(OpenedLeg { profile, commands })
     }
 
@@ -288,9 +292,9 @@ impl Here {
 async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, context: &EdgeContext) {
     let IncomingSession { invite, handle, events } = incoming;
     let refuse = |answer: Answer| handle.command(SessionCommand::Refuse(answer));
-    let answer_to = |cause| {
-        let status = StatusCode::new(cause::to_status(cause)).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-        Answer::new(status)
+    let answer_to = |cause| match StatusCode::new(cause::to_status(cause)) {
+        None | Some(StatusCode::SERVICE_UNAVAILABLE) => no_place(),
+        Some(status) => Answer::new(status),
     };
     let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path);
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
@@ -310,21 +314,20 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     };
     let (commands, inbox) = mpsc::channel(LEG_COMMANDS);
     let from = invite.flow.hop();
+    let run = |held, call| {
+        let session = (handle.clone(), events);
+        drop(tokio::spawn(run_incoming(here.clone(), leg, from, session, call, inbox, held)));
+    };
     if let Some((call, old)) = old {
-        // the place of its call is taken already
+        let held = trunk.admit_replacing();
         return match context.switch.replace(call, old, told, commands).await {
-            Ok(call) => {
-                drop(tokio::spawn(run_incoming(here.clone(), leg, from, handle, events, call, inbox)))
-            }
+            Ok(call) => run(held, call),
             Err(_) => refuse(Answer::new(StatusCode::NO_SUCH_CALL)).await,
         };
     }
-    let permit = match context.registry.admit_any() {
-        Ok(permit) => permit,
-        Err(cause) => return refuse(answer_to(cause.into())).await,
-    };
+    let Some((held, permit)) = trunk.admit(&context.registry) else { return refuse(no_place()).await };
     match context.switch.incoming(told, commands, Box::new(permit)) {
-        Ok(call) => drop(tokio::spawn(run_incoming(here.clone(), leg, from, handle, events, call, inbox))),
+        Ok(call) => run(held, call),
         Err(cause) => refuse(answer_to(cause.into())).await,
     }
 }
@@ -340,10 +343,10 @@ async fn run_incoming(
     here: Here,
     mut leg: IncomingLeg,
     from: Hop,
-    session: SessionHandle,
-    mut events: mpsc::Receiver<SessionEvent>,
+    (session, mut events): (SessionHandle, mpsc::Receiver<SessionEvent>),
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
+    mut held: Held,
 ) {
     let _known = here.legs.add(session.token(), &here.trunk, &call);
     name_leg(&call, &here.trunk, from, &session);
@@ -353,7 +356,10 @@ async fn run_incoming(
                 leg.handle_command(command.unwrap_or(LegCommand::Hangup(Cause::Internal.into())))
             }
             event = events.recv() => match event {
-                Some(event) => leg.handle_session(event),
+                Some(event) => {
+                    held.hear(&event);
+                    leg.handle_session(event)
+                }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
         };
@@ -507,6 +513,7 @@ async fn run(
     mut leg: OutgoingLeg,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
+    _occupied: Occupied,
 ) {
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
     let mut _known = None;

@@ -2,8 +2,10 @@
 //!
 //! Failures that answer a challenge of ours prove where they come from. A source with too many is **shut**: its
 //! logins get 403 unread until some are forgiven. Not so the users that logged in from there within the last
-//! hour: a PBX is not shut out by its neighbour behind the same address. Guesses at their passwords are looked
-//! at all the same, which costs two hashes each and is what the log lines are for.
+//! hour: a PBX is not shut out by its neighbour's failures behind the same address. Each of them has a budget of its own
+//! there, which guesses at its password use up, so that who has logged in well may guess at nobody else for ever; and
+//! another one for the address and port that it logged in from last, which no neighbour can send from, so that those
+//! guesses do not shut it out. From other sources it is let in whatever happens here.
 //!
 //! Failures with a nonce that is not ours may be anybody's who writes the address on datagrams, so they shut nobody
 //! out. They count apart: with too many, such credentials are challenged anew unread, and a guess tells nothing.
@@ -11,10 +13,10 @@
 //! The log hears of the first failure of a source, of its being shut, and once a minute of how many there were
 //! since; of all sources together a few lines a second at most.
 
-use crate::net::guard::{Guard, GuardConfig, network};
+use crate::net::guard::{Failures, Guard, GuardConfig, network};
 use crate::sip::digest_server::Named;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A PBX with a wrong password fails once a call: 30 at once are a busy minute of it, and one in ten seconds
@@ -63,6 +65,33 @@ pub(super) enum Look {
     Refuse,
 }
 
+/// A user that has logged in from a source.
+struct Known {
+    /// When it last did.
+    at: Instant,
+    /// From where exactly.
+    from: SocketAddr,
+    /// Its failures from there.
+    own: Failures,
+    /// Those from elsewhere at the source.
+    others: Failures,
+}
+
+impl Known {
+    fn is_known(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < KNOWN_FOR
+    }
+
+    /// The failures that count for who sends from there.
+    fn failures(&self, remote: SocketAddr) -> &Failures {
+        if remote == self.from { &self.own } else { &self.others }
+    }
+
+    fn failures_mut(&mut self, remote: SocketAddr) -> &mut Failures {
+        if remote == self.from { &mut self.own } else { &mut self.others }
+    }
+}
+
 struct Noted {
     told_at: Option<Instant>,
     attempts: u64,
@@ -73,8 +102,8 @@ struct Noted {
 pub(super) struct Logins {
     proved: Guard,
     unproved: Guard,
-    /// When each user logged in last from a source.
-    known: BTreeMap<(IpAddr, String), Instant>,
+    /// The users that logged in from a source.
+    known: BTreeMap<(IpAddr, String), Known>,
     noted: BTreeMap<IpAddr, Noted>,
     /// The second that began then, and its lines.
     second: Option<(Instant, u32)>,
@@ -97,21 +126,32 @@ impl Logins {
         self.proved.must_wait(now, source) || self.unproved.must_wait(now, source)
     }
 
-    /// What becomes of credentials from a source.
-    pub(super) fn look(&self, now: Instant, source: IpAddr, named: &Named) -> Look {
+    /// What becomes of credentials from there.
+    pub(super) fn look(&self, now: Instant, remote: SocketAddr, named: &Named) -> Look {
+        let source = remote.ip();
         if !named.is_source_proved {
             return if self.is_suspect(now, source) { Look::Challenge } else { Look::Check };
         }
-        let last = self.known.get(&(network(source), named.user.clone()));
-        let is_known = last.is_some_and(|at| now.saturating_duration_since(*at) < KNOWN_FOR);
-        if self.proved.must_wait(now, source) && !is_known { Look::Refuse } else { Look::Check }
+        let known = self.known.get(&(network(source), named.user.clone()));
+        let must_wait = match known.filter(|known| known.is_known(now)) {
+            Some(known) => known.failures(remote).are_too_many(now, &BUDGET),
+            None => self.proved.must_wait(now, source),
+        };
+        if must_wait { Look::Refuse } else { Look::Check }
     }
 
-    /// A user logged in. Failures of its source are not forgiven: they may be its neighbour's.
-    pub(super) fn succeeded(&mut self, now: Instant, source: IpAddr, user: &str) {
-        let is_new = self.known.insert((network(source), user.to_owned()), now).is_none();
-        if is_new && self.known.len() > MOST_KNOWN {
-            self.known.retain(|_, at| now.saturating_duration_since(*at) < KNOWN_FOR);
+    /// A user logged in. Failures of its source are not forgiven: they may be its neighbour's; nor are those at its own
+    /// password, which may be so, too.
+    pub(super) fn succeeded(&mut self, now: Instant, remote: SocketAddr, user: &str) {
+        let key = (network(remote.ip()), user.to_owned());
+        if let Some(known) = self.known.get_mut(&key) {
+            (known.at, known.from) = (now, remote);
+            return;
+        }
+        let (own, others) = (Failures::none(now), Failures::none(now));
+        self.known.insert(key, Known { at: now, from: remote, own, others });
+        if self.known.len() > MOST_KNOWN {
+            self.known.retain(|_, known| known.is_known(now));
             while self.known.len() > MOST_KNOWN {
                 self.known.pop_first();
             }
@@ -122,12 +162,16 @@ impl Logins {
     pub(super) fn failed(
         &mut self,
         now: Instant,
-        source: IpAddr,
+        remote: SocketAddr,
         user: String,
         is_source_proved: bool,
     ) -> Option<FailedLogins> {
+        let source = remote.ip();
         let guard = if is_source_proved { &mut self.proved } else { &mut self.unproved };
         guard.may_fail(now, source);
+        if is_source_proved && let Some(known) = self.known.get_mut(&(network(source), user.clone())) {
+            known.failures_mut(remote).add(now, &BUDGET);
+        }
         let is_shut = self.proved.must_wait(now, source);
         let key = network(source);
         if !self.noted.contains_key(&key) && self.noted.len() >= MOST_NOTED {
@@ -164,8 +208,12 @@ impl Logins {
 mod tests {
     use super::*;
 
-    fn ip(n: u32) -> IpAddr {
-        IpAddr::from((0xC633_0000 + n).to_be_bytes())
+    fn ip(n: u32) -> SocketAddr {
+        by_port(n, 5060)
+    }
+
+    fn by_port(n: u32, port: u16) -> SocketAddr {
+        (IpAddr::from((0xC633_0000 + n).to_be_bytes()), port).into()
     }
 
     fn line(logins: &mut Logins, at: Instant, n: u32) -> Option<(u64, bool)> {
@@ -208,6 +256,40 @@ mod tests {
             Look::Refuse,
             "an hour later it is a stranger again"
         );
+    }
+
+    #[test]
+    fn guesses_at_a_user_who_is_known_there_are_limited_and_shut_out_neither_him_nor_him_elsewhere() {
+        let (t0, mut logins) = (Instant::now(), Logins::new());
+        let users = ["pbx", "other"];
+        users.iter().for_each(|user| logins.succeeded(t0, ip(1), user));
+        logins.succeeded(t0, ip(2), "pbx");
+        let named = || Named { user: "pbx".to_owned(), is_source_proved: true };
+        let neighbour = by_port(1, 6000);
+        let guess = |logins: &mut Logins, at| {
+            let is_read = logins.look(at, neighbour, &named()) == Look::Check;
+            if is_read {
+                logins.failed(at, neighbour, "pbx".to_owned(), true);
+            }
+            is_read
+        };
+        // a good login in between forgives nothing
+        let read = (0..1_000).filter(|_| {
+            users.iter().for_each(|user| logins.succeeded(t0, ip(1), user));
+            guess(&mut logins, t0)
+        });
+        assert_eq!(read.count(), 30);
+        for (n, user) in [(1, "pbx"), (1, "other"), (2, "pbx")] {
+            assert_eq!(look(&logins, t0, n, user, true), Look::Check, "{user} from {n}");
+        }
+        let in_a_minute = (0..60_000).filter(|ms| guess(&mut logins, t0 + Duration::from_millis(*ms)));
+        assert_eq!(in_a_minute.count(), 5);
+        // by a proxy all come from one port: those guesses are limited likewise
+        let (t0, mut logins) = (t0 + Duration::from_secs(3_000), Logins::new());
+        logins.succeeded(t0, ip(1), "pbx");
+        (0..30).for_each(|_| drop(logins.failed(t0, ip(1), "pbx".to_owned(), true)));
+        assert_eq!(look(&logins, t0, 1, "pbx", true), Look::Refuse);
+        assert_eq!(look(&logins, t0 + Duration::from_secs(10), 1, "pbx", true), Look::Check);
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! digest or from their network.
 //!
 //! `config` reads `[trunk.…]`, `branches` says which of a PBX's places ring, `inbound` decides who may call, `logins` who failed
-//! too often, `targets` which of a PBX's places failed lately, `lookups` which of its names lead nowhere, `refusals` which of our
-//! logins it refuses, `io` finds these places, dials, takes calls,
-//! keeps the trunk registered and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
+//! too often, `occupancy` who finds a place, `targets` which of a PBX's places failed lately, `lookups` which of its names lead
+//! nowhere, `refusals` which of our logins it refuses, `io` finds these places, dials, takes calls, keeps the trunk registered
+//! and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
 
 mod branches;
 mod config;
@@ -12,6 +12,7 @@ mod inbound;
 mod io;
 mod logins;
 mod lookups;
+mod occupancy;
 mod pbx_end;
 mod refusals;
 mod targets;

@@ -5,7 +5,7 @@
 //! plain legs at once and what goes to the shared sockets in one call at the end.
 
 use super::sys::{BATCH, Batch, Epoll, Waker};
-use super::thread::{Command, Gauges, News, PlainSockets, StreamNews};
+use super::thread::{Command, Gauges, News, PlainSockets, SharedSockets, StreamNews, bound};
 use super::transactions::Transactions;
 use crate::base::StreamId;
 use crate::media::demux::{Class, StunKind, classify, peek_stun};
@@ -45,7 +45,7 @@ struct PlainIo {
 /// Waits for datagrams, time and commands, and has the worker judge each.
 pub(super) struct Driver {
     worker: Worker,
-    shared: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    shared: SharedSockets,
     plain: Vec<Option<PlainIo>>,
     news: Vec<Option<StreamNews>>,
     resting: VecDeque<(Instant, PlainSockets)>,
@@ -68,7 +68,7 @@ impl Driver {
     /// With these sockets, which it waits at from now on.
     pub(super) fn new(
         worker: Worker,
-        shared: Arc<Vec<(SocketAddr, UdpSocket)>>,
+        shared: SharedSockets,
         waker: Arc<Waker>,
         commands: Receiver<Command>,
         transactions: Arc<Mutex<Transactions>>,
@@ -76,11 +76,7 @@ impl Driver {
     ) -> io::Result<Self> {
         let epoll = Epoll::new(EVENTS)?;
         epoll.add(waker.as_fd(), WAKE_TOKEN)?;
-        for (token, (_, socket)) in (SHARED_TOKENS..).zip(shared.iter()) {
-            epoll.add(socket.as_fd(), token)?;
-        }
-        let queues = shared.iter().map(|_| Vec::with_capacity(ARENA)).collect();
-        Ok(Self {
+        let mut driver = Self {
             worker,
             shared,
             plain: Vec::new(),
@@ -96,9 +92,22 @@ impl Driver {
             arena: (0..ARENA).map(|_| PacketBuf::default()).collect(),
             used: 0,
             waiting: vec![None; ARENA],
-            queues,
+            queues: Vec::new(),
             scratch: PacketBuf::default(),
-        })
+        };
+        driver.listen()?;
+        Ok(driver)
+    }
+
+    /// Waits at the shared sockets, once they are bound.
+    fn listen(&mut self) -> io::Result<()> {
+        let shared = bound(&self.shared);
+        for (token, (_, socket)) in (SHARED_TOKENS..).zip(shared) {
+            self.epoll.add(socket.as_fd(), token)?;
+        }
+        self.queues = shared.iter().map(|_| Vec::with_capacity(ARENA)).collect();
+        self.worker.set_sockets(shared.iter().map(|(address, _)| *address).collect());
+        Ok(())
     }
 
     /// Runs until it is told to stop, or nobody can tell it anything any more.
@@ -137,7 +146,7 @@ impl Driver {
         let slot = usize::try_from(token >> 1).unwrap_or(usize::MAX);
         let is_rtcp = token & 1 == 1;
         let (fd, wanted) = match shared {
-            Some(at) => (self.shared.get(usize::from(at)).map(|(_, s)| s.as_raw_fd()), BATCH),
+            Some(at) => (bound(&self.shared).get(usize::from(at)).map(|(_, s)| s.as_raw_fd()), BATCH),
             None => match self.plain.get(slot).and_then(Option::as_ref) {
                 Some(plain) if is_rtcp => (Some(plain.sockets.rtcp.as_raw_fd()), 1),
                 Some(plain) => (Some(plain.sockets.rtp.as_raw_fd()), plain.burst),
@@ -213,7 +222,7 @@ impl Driver {
             return;
         }
         let Some(buf) = self.arena.get(at) else { return };
-        let sent = send_now(&self.plain, &self.shared, transmit, buf);
+        let sent = send_now(&self.plain, bound(&self.shared), transmit, buf);
         if let Some(errno) = sent.bounced.filter(|_| matches!(transmit.via, Via::Rtp(_))) {
             self.worker.handle_bounce(transmit.slot, errno);
         }
@@ -224,7 +233,7 @@ impl Driver {
 
     /// Sends all that waits for the shared sockets and frees the arena.
     fn flush(&mut self) {
-        for (queue, (_, shared)) in self.queues.iter_mut().zip(self.shared.iter()) {
+        for (queue, (_, shared)) in self.queues.iter_mut().zip(bound(&self.shared)) {
             let mut rest = queue.as_slice();
             while !rest.is_empty() {
                 // a packet the kernel refuses (no buffer, no route) is dropped, the others go on
@@ -341,6 +350,12 @@ impl Driver {
                 self.remove(now, id);
                 Ok(())
             }
+            Command::Listen => {
+                if let Err(error) = self.listen() {
+                    tracing::error!(%error, "the WebRTC ports cannot be heard");
+                }
+                Ok(())
+            }
             Command::Stop => Ok(()),
         };
         // a stream that ended meanwhile is the usual reason, and no fault
@@ -398,7 +413,7 @@ impl Driver {
         let slot = self.worker.slot_of(id);
         let goodbye = self.worker.remove(now, id, &mut self.scratch);
         if let Some(transmit) = goodbye {
-            let _ = send_now(&self.plain, &self.shared, transmit, &self.scratch);
+            let _ = send_now(&self.plain, bound(&self.shared), transmit, &self.scratch);
         }
         let Some(slot) = slot else { return };
         if let Some(news) = self.news.get_mut(slot) {

@@ -16,6 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tracing::warn;
+
+mod late;
 
 /// Commands of one call that may wait for its controller: far more than a call has at once.
 const COMMAND_LIMIT: usize = 64;
@@ -31,14 +34,15 @@ pub enum StartError {
     #[error("media.webrtc_port: UDP {0} is taken by another program; stop it or choose another port")]
     Taken(SocketAddr),
     /// The address is none of this machine, so that it cannot be listened on.
-    #[error("media.addresses: {} is no address of this machine; name one that `ip address` shows", .0.ip())]
+    #[error(
+        "media.addresses: {} is no address of this machine; name one that `ip address` shows, or have sipedge start when it \
+         is there (in its systemd unit: Wants= and After=network-online.target)",
+        .0.ip()
+    )]
     NotLocal(SocketAddr),
     /// A socket or thread was refused.
     #[error("media cannot start: {0}")]
     Io(#[from] std::io::Error),
-    /// The machine has no address to announce.
-    #[error("no address for media: set media.addresses, or ice.loopback for a test on this machine alone")]
-    NoAddress,
     /// Not called within a tokio runtime.
     #[error("media must be started within the runtime")]
     NoRuntime,
@@ -181,9 +185,6 @@ impl Engine {
     ) -> Result<Self, StartError> {
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let ips = addresses(&config)?;
-        if ips.is_empty() {
-            return Err(StartError::NoAddress);
-        }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let workers = config.workers().unwrap_or(cores.saturating_sub(1).max(1));
         let mut threads = Vec::new();
@@ -207,14 +208,23 @@ impl Engine {
             totals: Totals::default(),
             load,
         };
-        Ok(Self { shared: Arc::new(shared), runtime })
+        let shared = Arc::new(shared);
+        if ips.is_empty() {
+            warn!(
+                "this machine has no address yet that browsers could reach; calls of browsers fail until it has one (for a test \
+                 on this machine alone, set ice.loopback)"
+            );
+            runtime.spawn(late::open(Arc::clone(&shared)));
+        }
+        Ok(Self { shared, runtime })
     }
 
     /// First and last WebRTC port.
     #[must_use]
     pub fn webrtc_ports(&self) -> (u16, u16) {
-        let ports = || self.shared.threads.iter().flat_map(MediaThread::addresses).map(|a| a.port());
-        (ports().min().unwrap_or(0), ports().max().unwrap_or(0))
+        let first = self.shared.config.webrtc_port();
+        let more = u16::try_from(self.shared.threads.len().saturating_sub(1)).unwrap_or(u16::MAX);
+        (first, first.saturating_add(more))
     }
 
     /// Addresses media is bound to, the first thread's.

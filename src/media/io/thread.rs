@@ -19,7 +19,7 @@ use crate::peer::SrtpKeys;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
@@ -127,6 +127,8 @@ pub enum Command {
     SendKeys(StreamId, Vec<DtmfDigit>),
     /// See [`Worker::remove`].
     Remove(StreamId),
+    /// The shared sockets are bound.
+    Listen,
     /// End the thread.
     Stop,
 }
@@ -140,11 +142,29 @@ pub(super) struct Gauges {
     pub(super) is_over: AtomicBool,
 }
 
+/// The sockets that WebRTC streams share, with their addresses: bound at the start, or once the machine has an address.
+pub(super) type SharedSockets = Arc<OnceLock<Vec<(SocketAddr, UdpSocket)>>>;
+
+/// They; none before they are bound.
+pub(super) fn bound(sockets: &SharedSockets) -> &[(SocketAddr, UdpSocket)] {
+    sockets.get().map_or(&[], Vec::as_slice)
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, UdpSocket)>, StartError> {
+    let mut sockets = Vec::new();
+    for address in addresses.iter().take(usize::from(u8::MAX)) {
+        let socket = super::sockets::bind(*address, super::sockets::SHARED_BUFFER)
+            .map_err(|reason| StartError::of_bind(*address, reason))?;
+        sockets.push((socket.local_addr()?, socket));
+    }
+    Ok(sockets)
+}
+
 /// The way to a media thread. Dropping the last one ends the thread.
 pub struct MediaThread {
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
-    sockets: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    sockets: SharedSockets,
     transactions: Arc<Mutex<Transactions>>,
     strays: Arc<Drops>,
     pub(super) gauges: Arc<Gauges>,
@@ -152,7 +172,7 @@ pub struct MediaThread {
 }
 
 impl MediaThread {
-    /// Starts a thread with shared sockets bound to these addresses.
+    /// Starts a thread with shared sockets bound to these addresses; without any, [`Self::open`] may bind some later.
     ///
     /// # Errors
     /// When a socket cannot be bound or the system refuses a thread.
@@ -162,20 +182,16 @@ impl MediaThread {
         media_timeout: Duration,
         seed: Seed,
     ) -> Result<Self, StartError> {
-        let mut sockets = Vec::new();
-        for address in addresses.iter().take(usize::from(u8::MAX)) {
-            let socket = super::sockets::bind(*address, super::sockets::SHARED_BUFFER)
-                .map_err(|reason| StartError::of_bind(*address, reason))?;
-            sockets.push((socket.local_addr()?, socket));
+        let sockets = SharedSockets::default();
+        if !addresses.is_empty() {
+            let _ = sockets.set(bind(addresses)?);
         }
-        let sockets = Arc::new(sockets);
         let waker = Arc::new(Waker::new()?);
         let (commands, queue) = sync_channel(COMMAND_LIMIT);
         let transactions: Arc<Mutex<Transactions>> = Arc::default();
         let gauges: Arc<Gauges> = Arc::default();
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let locals = sockets.iter().map(|(address, _)| *address).collect();
-        let worker = Worker::new(locals, media_timeout, Instant::now(), wall, seed);
+        let worker = Worker::new(Vec::new(), media_timeout, Instant::now(), wall, seed);
         let strays = worker.strays();
         let driver = Driver::new(
             worker,
@@ -191,6 +207,17 @@ impl MediaThread {
             over.is_over.store(true, Ordering::Release);
         })?;
         Ok(Self { commands, waker, sockets, transactions, strays, gauges, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Binds the shared sockets of a thread that was started without; harmless when it has some.
+    ///
+    /// # Errors
+    /// When one cannot be bound.
+    pub(super) fn open(&self, addresses: &[SocketAddr]) -> Result<(), StartError> {
+        if self.sockets.get().is_none() && self.sockets.set(bind(addresses)?).is_ok() {
+            self.send(Command::Listen);
+        }
+        Ok(())
     }
 
     /// Hands over a command; false when the queue is full or the thread has ended.
@@ -212,7 +239,7 @@ impl MediaThread {
 
     /// The addresses of the shared sockets.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.sockets.iter().map(|(address, _)| *address)
+        bound(&self.sockets).iter().map(|(address, _)| *address)
     }
 
     /// The way out for an association's STUN and DTLS.
@@ -256,13 +283,14 @@ impl Drop for MediaThread {
 /// answers from addresses not yet proved find it.
 pub struct PeerSink {
     id: StreamId,
-    sockets: Arc<Vec<(SocketAddr, UdpSocket)>>,
+    sockets: SharedSockets,
     transactions: Arc<Mutex<Transactions>>,
 }
 
 impl crate::peer::DatagramSink for PeerSink {
     fn send(&self, path: Path, bytes: &[u8]) {
-        let Some((_, socket)) = self.sockets.iter().find(|(address, _)| *address == path.local) else {
+        let Some((_, socket)) = bound(&self.sockets).iter().find(|(address, _)| *address == path.local)
+        else {
             return;
         };
         if classify(bytes) == Some(Class::Stun)

@@ -104,7 +104,12 @@ pub enum StartError {
         transport: Transport,
     },
     /// The address is none of this machine.
-    #[error("{}: {} is no address of this machine; name one that `ip address` shows", key(*.0), .1.ip())]
+    #[error(
+        "{}: {} is no address of this machine; name one that `ip address` shows, or have sipedge start when it is there (in \
+         its systemd unit: Wants= and After=network-online.target)",
+        key(*.0),
+        .1.ip()
+    )]
     NotLocal(Transport, SocketAddr),
     /// Anything else.
     #[error("{}: cannot listen on {address}: {reason}", key(*transport))]

@@ -20,6 +20,7 @@ use super::outbox::{Outbox, Refused, WRITE_TIMEOUT, Waiting, outbox, write_all};
 use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::base::Seldom;
 use crate::net::guard::{Guard, GuardConfig};
+use crate::net::io::bind_listener;
 use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -74,7 +75,7 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     // connections of a process that has ended do not hold the address
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
+    bind_listener(&socket, address)?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
 }

@@ -15,6 +15,7 @@
 
 use super::super::idle::Idle;
 use super::feed::{Feed, read};
+use crate::net::io::bind_listener;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::collections::BTreeMap;
 use std::io;
@@ -52,7 +53,7 @@ pub(super) fn narrow_buffer(socket: &UdpSocket) -> Option<(usize, usize)> {
 /// Binds a listen address.
 pub(super) fn bind(address: SocketAddr) -> io::Result<Arc<UdpSocket>> {
     let socket = open(address)?;
-    socket.bind(&address.into())?;
+    bind_listener(&socket, address)?;
     UdpSocket::from_std(socket.into()).map(Arc::new)
 }
 

@@ -1,6 +1,7 @@
 //! WebRTC legs: their transports, the offers that make, restart and replace them, and the news of their associations.
 
 use super::*;
+use crate::call::port::NoSocket;
 use crate::media::relay::Format;
 use crate::media::session::{LocalTransport, TransportKey, WebRtcOffer, answer_webrtc, read_webrtc_offer};
 use crate::peer::{IceCredentials, LocalParameters};
@@ -102,6 +103,9 @@ impl Controller {
         let thread = self.media_thread().ok_or(MediaRefusal::Congestion)?;
         let stream = self.shared.stream_id();
         let addresses: Vec<SocketAddr> = thread.addresses().collect();
+        if addresses.is_empty() {
+            return Err(MediaRefusal::NoSocket(NoSocket::NoAddress));
+        }
         let sink = Arc::new(thread.sink(stream));
         let credentials = self.credentials();
         let config = &self.shared.config;
