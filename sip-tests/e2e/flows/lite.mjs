@@ -114,8 +114,8 @@ async function killed({ report, client, browser, pbx, edge }) {
   const seconds = (Date.now() - died) / 1000;
   report.equal('a tab that is killed: the call ended', ended.endReason, 'failed');
   report.check('after consent was lost', seconds > CONSENT_MS / 1000 - 6 && seconds < CONSENT_MS / 1000 + 1, `${seconds.toFixed(1)} s`);
-  await edge.child.says('cause=consent-lost'); // the log may come after the API's answer
-  report.check('for that cause', /call ended.*cause=consent-lost/.test(edge.output), edge.output.match(/call ended.*consent.*/)?.[0]);
+  const line = await until('the end in the log', () => edge.output.match(new RegExp(`call ended call=${callID} .*`))?.[0]); // which may come after the API's answer
+  report.check('for that cause', line.includes('cause=consent-lost'), line);
   const figures = await pbx.callEnd(since);
   report.check('the PBX is hung up', figures.rtp_in > 100, `in ${figures.rtp_in}`);
 }

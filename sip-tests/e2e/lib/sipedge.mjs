@@ -120,6 +120,8 @@ export class Api {
   }
 
   async ask(method, route, body, headers = {}) {
+    // a connection that was closed while this process looked for a tone is noticed before it is used again
+    await new Promise((done) => setImmediate(done));
     const response = await fetch(this.base + route, {
       method,
       headers: { ...(this.token ? { token: this.token } : {}), 'content-type': 'application/json', ...headers },
