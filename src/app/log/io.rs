@@ -6,7 +6,7 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -14,6 +14,11 @@ use tracing_subscriber::fmt::MakeWriter;
 const PAUSE: Duration = Duration::from_millis(5);
 /// Bytes that may wait: half a second of a burst that nobody would read anyway.
 const FULL: usize = 64 * 1024;
+
+/// When a line is written.
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
 
 struct State {
     out: Box<dyn Write + Send>,

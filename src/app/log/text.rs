@@ -1,6 +1,7 @@
 //! Log lines as text: when, how grave, what happened, then its fields as `key=value`, for people and for `grep` alike.
 //! A value that a reader could take for several is quoted, and nothing that came from outside begins a line of its own.
 
+use super::io;
 use std::fmt::{self, Debug, Write};
 use std::time::SystemTime;
 use tracing::field::{Field, Visit};
@@ -25,7 +26,7 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut line = Line { text: String::with_capacity(USUAL), below: String::new(), ..Line::default() };
-        line.begin(SystemTime::now(), *event.metadata().level(), self.has_colours);
+        line.begin(io::now(), *event.metadata().level(), self.has_colours);
         event.record(&mut line);
         line.end();
         out.write_str(&line.text)
