@@ -151,18 +151,7 @@ fn end_of(leg: &mut OutgoingLeg, event: SessionEvent) -> End {
 
 #[test]
 fn a_dial_becomes_an_invite_with_the_offer_and_the_asserted_identity() {
-    let dial = Dial {
-        particulars: Particulars::default(),
-        hops: 69,
-        target: Target { edge: "trunk", name: "pbx".into(), number: "600".into(), place: None },
-        source: Source::Account("anna".into()),
-        from: Party { user: "anna".into(), display: None },
-        offer: Some(Box::new(SessionDescription::parse(SDP).unwrap())),
-        transferred_by: None,
-        takes_over: None,
-        account: None,
-    };
-    let Action::Dial(call) = leg().handle_command(LegCommand::Dial(Box::new(dial))) else { panic!() };
+    let Action::Dial(call) = leg().handle_command(dial("600")) else { panic!() };
     assert_eq!(call.request_uri.to_string(), "sip:600@192.0.2.9:5060");
     assert_eq!(call.body.unwrap().bytes.as_ref(), SDP.as_bytes());
     assert_eq!((call.headers.len(), call.max_forwards), (1, 69));
