@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 pub use super::handler::{Acceptance, Refuse, RequestHandler, Verdict};
 
+/// When a timer is looked at again that did not end when its time came.
+const STUCK_TIMER_DELAY: Duration = Duration::from_secs(1);
+
 /// A session, unique for the life of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u64);
@@ -487,6 +490,25 @@ impl Endpoint {
             }
             self.settle(now, id);
             self.drain_layer(now);
+            self.put_off(now, (at, id));
+        }
+    }
+
+    /// A deadline that its handling leaves where it is would be handled for ever: such a fault shall cost a session its timers
+    /// and nobody else anything.
+    fn put_off(&mut self, now: Instant, stuck: (Instant, SessionId)) {
+        debug_assert_ne!(self.deadlines.first(), Some(&stuck), "a deadline that does not move");
+        if self.deadlines.first() != Some(&stuck) {
+            return;
+        }
+        self.deadlines.remove(&stuck);
+        let (_, id) = stuck;
+        if let Some(live) = self.sessions.get_mut(&id) {
+            let timer = live.session.poll_timeout().map(|(_, timer)| timer);
+            tracing::error!(?timer, "a timer of a SIP session does not end; please report this");
+            let later = now + STUCK_TIMER_DELAY;
+            live.deadline = Some(later);
+            self.deadlines.insert((later, id));
         }
     }
 

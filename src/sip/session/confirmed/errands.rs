@@ -52,6 +52,12 @@ impl Errands {
         self.until = Some(until);
     }
 
+    /// Nothing more is said, and no BYE waits for it.
+    pub(super) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+        self.until = None;
+    }
+
     pub(super) fn is_late(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| until <= now)
     }
@@ -171,7 +177,7 @@ impl Confirmed {
 
     fn next_errand(&mut self, now: Instant, line: &mut Line) {
         if line.is_over() {
-            self.errands.waiting.clear();
+            self.errands.drop_waiting();
         } else if let Some(errand) = self.errands.waiting.pop_front() {
             line.begin_digest();
             self.send_errand(line, errand, Vec::new());
