@@ -185,7 +185,8 @@ pub struct Endpoint {
     seed: Seed,
     layer: Layer,
     next_id: u64,
-    sessions: BTreeMap<SessionId, Live>,
+    /// In boxes: a session takes kilobytes, and a tree moves what is beside it when one comes or goes.
+    sessions: BTreeMap<SessionId, Box<Live>>,
     /// How many of these are over.
     over: usize,
     /// By Call-ID and our tag.
@@ -586,7 +587,8 @@ impl Endpoint {
         let id = SessionId(self.next_id);
         let key = (session.call_id().to_owned(), session.local_tag().to_owned());
         self.index.insert(key.clone(), id);
-        self.sessions.insert(id, Live { session, key, remote, deadline: None, is_over: false });
+        let live = Live { session, key, remote, deadline: None, is_over: false };
+        self.sessions.insert(id, Box::new(live));
         id
     }
 

@@ -171,6 +171,11 @@ impl Header {
 pub struct Headers(Vec<Header>);
 
 impl Headers {
+    /// No line yet, and room for some.
+    pub(super) fn with_capacity(lines: usize) -> Self {
+        Self(Vec::with_capacity(lines))
+    }
+
     /// Appends a line of ours.
     pub fn push(&mut self, name: HeaderName, value: impl Into<String>) {
         self.0.push(Header::new(name, value));

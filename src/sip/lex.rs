@@ -28,7 +28,16 @@ pub(super) fn print(value: &impl std::fmt::Display) -> String {
 
 /// Spaces and tabs off both ends.
 pub(super) fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t'])
+    let is_blank = |b: Option<&u8>| matches!(b, Some(b' ' | b'\t'));
+    let bytes = text.as_bytes();
+    if is_blank(bytes.first()) || is_blank(bytes.last()) { text.trim_matches([' ', '\t']) } else { text }
+}
+
+/// Splits at the first `separator`, an ASCII character, as `str::split_once` does in three times as many steps: the texts of
+/// a header are short.
+pub(super) fn cut(text: &str, separator: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b == separator)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
 }
 
 /// Splits at `separator` where it stands outside quoted strings and angle brackets. Pieces are trimmed.
@@ -36,33 +45,66 @@ pub(super) fn trim(text: &str) -> &str {
 /// # Errors
 /// A quoted string or bracket that never ends.
 pub(super) fn split_outside(text: &str, separator: u8) -> Result<Vec<&str>, Malformed> {
-    let mut pieces = Vec::new();
-    let mut start = 0;
-    let (mut in_quotes, mut in_brackets, mut is_escaped) = (false, false, false);
-    for (i, b) in text.bytes().enumerate() {
-        if in_quotes {
-            match b {
-                _ if is_escaped => is_escaped = false,
-                b'\\' => is_escaped = true,
-                b'"' => in_quotes = false,
-                _ => {}
+    Pieces::new(text, separator).collect()
+}
+
+/// The first of those pieces.
+///
+/// # Errors
+/// As of [`split_outside`], wherever it is.
+pub(super) fn first_outside(text: &str, separator: u8) -> Result<&str, Malformed> {
+    let mut pieces = Pieces::new(text, separator);
+    let first = pieces.next().unwrap_or(Ok(""))?;
+    pieces.try_for_each(|piece| piece.map(|_| ()))?;
+    Ok(first)
+}
+
+/// The pieces of [`split_outside`], one after another; an error is the last one.
+struct Pieces<'a> {
+    rest: Option<&'a str>,
+    separator: u8,
+}
+
+impl<'a> Pieces<'a> {
+    const fn new(text: &'a str, separator: u8) -> Self {
+        Self { rest: Some(text), separator }
+    }
+}
+
+impl<'a> Iterator for Pieces<'a> {
+    type Item = Result<&'a str, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let text = self.rest.take()?;
+        let mut bytes = text.bytes().enumerate();
+        while let Some((at, b)) = bytes.next() {
+            let is_whole = match b {
+                b'"' => skip_quoted(&mut bytes),
+                b'<' => bytes.any(|(_, b)| b == b'>'),
+                _ if b == self.separator => {
+                    self.rest = text.get(at + 1..);
+                    return Some(Ok(trim(text.get(..at).unwrap_or_default())));
+                }
+                _ => true,
+            };
+            if !is_whole {
+                return Some(Err(Malformed("Unbalanced Quotes")));
             }
-        } else if in_brackets {
-            in_brackets = b != b'>';
-        } else if b == b'"' {
-            in_quotes = true;
-        } else if b == b'<' {
-            in_brackets = true;
-        } else if b == separator {
-            pieces.push(trim(text.get(start..i).unwrap_or_default()));
-            start = i + 1;
+        }
+        Some(Ok(trim(text)))
+    }
+}
+
+/// Goes on behind the end of a quoted string that has begun; false when it has none.
+fn skip_quoted(bytes: &mut impl Iterator<Item = (usize, u8)>) -> bool {
+    while let Some((_, b)) = bytes.next() {
+        match b {
+            b'\\' => _ = bytes.next(),
+            b'"' => return true,
+            _ => {}
         }
     }
-    if in_quotes || in_brackets {
-        return Err(Malformed("Unbalanced Quotes"));
-    }
-    pieces.push(trim(text.get(start..).unwrap_or_default()));
-    Ok(pieces)
+    false
 }
 
 /// Reads a quoted string at the start: its text without escapes, and what follows it.
@@ -102,6 +144,9 @@ pub(super) fn unquote(raw: &str) -> String {
 
 /// `%41` → `A`; anything that is no escape stays. Bytes that are no UTF-8 are replaced.
 pub(super) fn percent_decode(text: &str) -> String {
+    if text.bytes().all(|b| b != b'%') {
+        return text.to_owned();
+    }
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&b, tail)) = rest.split_first() {
@@ -159,8 +204,9 @@ impl Params {
         let bad = Malformed("Bad Header Parameter");
         let text = text.strip_prefix(';').ok_or(bad)?;
         let mut out = Vec::new();
-        for piece in split_outside(text, b';')? {
-            let (name, value) = match piece.split_once('=') {
+        for piece in Pieces::new(text, b';') {
+            let piece = piece?;
+            let (name, value) = match cut(piece, b'=') {
                 Some((n, v)) => (trim(n), Some(trim(v))),
                 None => (piece, None),
             };
@@ -184,10 +230,13 @@ impl Params {
 
     /// Parameters of a URI: no spaces, no quotes; empty pieces are skipped.
     pub(super) fn parse_uri(text: &str) -> Self {
+        if text.is_empty() {
+            return Self::default();
+        }
         let pieces = text.split(';').filter(|p| !p.is_empty());
         Self(
             pieces
-                .map(|p| match p.split_once('=') {
+                .map(|p| match cut(p, b'=') {
                     Some((n, v)) => Param { name: n.to_owned(), value: Some(v.to_owned()) },
                     None => Param { name: p.to_owned(), value: None },
                 })
@@ -254,9 +303,13 @@ impl Params {
 
 impl std::fmt::Display for Params {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|p| match &p.value {
-            Some(v) => write!(f, ";{}={v}", p.name),
-            None => write!(f, ";{}", p.name),
+        self.0.iter().try_for_each(|p| {
+            f.write_str(";")?;
+            f.write_str(&p.name)?;
+            p.value.iter().try_for_each(|v| {
+                f.write_str("=")?;
+                f.write_str(v)
+            })
         })
     }
 }

@@ -383,7 +383,7 @@ impl<'a> Frame<'a> {
 
     /// The next line without its end (CRLF, or LF alone); none at the end of the bytes.
     fn next_line(&mut self) -> Option<&'a [u8]> {
-        let end = self.rest.iter().position(|b| *b == b'\n')?;
+        let end = memchr::memchr(b'\n', self.rest)?;
         let (line, tail) = self.rest.split_at_checked(end)?;
         self.rest = tail.get(1..).unwrap_or_default();
         Some(line.strip_suffix(b"\r").unwrap_or(line))
@@ -392,7 +392,7 @@ impl<'a> Frame<'a> {
     /// Header lines up to the empty one, and the Content-Length.
     fn headers(&mut self, limits: &Limits) -> (Headers, Option<usize>) {
         let mut lines = Lines::default();
-        let mut scratch: Vec<(HeaderName, String)> = Vec::new();
+        let mut scratch: Vec<(HeaderName, String)> = Vec::with_capacity(16);
         let mut is_left_out = false;
         loop {
             if self.whole.saturating_sub(self.rest.len()) > limits.header_section {
@@ -425,7 +425,7 @@ impl<'a> Frame<'a> {
                 None => self.note(bad("Bad Header Line")),
             }
         }
-        let mut headers = Headers::default();
+        let mut headers = Headers::with_capacity(scratch.len());
         let mut length = None;
         for (name, value) in scratch {
             if !lines.count(&name, limits.lines_of_a_kind) {
