@@ -1,5 +1,6 @@
 //! Small lexical pieces that every SIP header shares (RFC 3261 §25.1). All run in time linear in their input.
 
+use compact_str::CompactString;
 use std::fmt::Write as _;
 
 /// What is wrong with a text, in words fit for the reason phrase of a 400. It never carries input.
@@ -182,9 +183,9 @@ pub(super) fn percent_encode(text: &str, allowed: impl Fn(u8) -> bool) -> String
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Param {
     /// Name, in the case it came in.
-    pub name: String,
+    pub name: CompactString,
     /// Raw value.
-    pub value: Option<String>,
+    pub value: Option<CompactString>,
 }
 
 /// Parameters in order (RFC 3261 §7.3.1). Names compare without case.
@@ -223,7 +224,7 @@ impl Params {
                     return Err(bad);
                 }
             }
-            out.push(Param { name: name.to_owned(), value: value.map(str::to_owned) });
+            out.push(Param { name: name.into(), value: value.map(Into::into) });
         }
         Ok(Self(out))
     }
@@ -237,8 +238,8 @@ impl Params {
         Self(
             pieces
                 .map(|p| match cut(p, b'=') {
-                    Some((n, v)) => Param { name: n.to_owned(), value: Some(v.to_owned()) },
-                    None => Param { name: p.to_owned(), value: None },
+                    Some((n, v)) => Param { name: n.into(), value: Some(v.into()) },
+                    None => Param { name: p.into(), value: None },
                 })
                 .collect(),
         )
@@ -277,10 +278,10 @@ impl Params {
         let plain = |v: &str| {
             !v.is_empty() && v.bytes().all(|b| is_token_byte(b) || matches!(b, b'[' | b']' | b':' | b'/'))
         };
-        let value = value.map(|v| if plain(v) { v.to_owned() } else { quote(v) });
+        let value = value.map(|v| if plain(v) { v.into() } else { quote(v).into() });
         match self.0.iter_mut().find(|p| p.name.eq_ignore_ascii_case(name)) {
             Some(p) => p.value = value,
-            None => self.0.push(Param { name: name.to_owned(), value }),
+            None => self.0.push(Param { name: name.into(), value }),
         }
     }
 

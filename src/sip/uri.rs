@@ -3,6 +3,7 @@
 
 use super::flow::Transport;
 use super::lex::{Malformed, Params, cut, percent_decode, percent_encode, trim};
+use compact_str::CompactString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -118,8 +119,8 @@ pub(super) fn print_place(host: &Host, port: Option<u16>, f: &mut fmt::Formatter
 pub struct SipUri {
     /// `sips:`
     pub is_secure: bool,
-    user: Option<String>,
-    password: Option<String>,
+    user: Option<CompactString>,
+    password: Option<CompactString>,
     /// Host.
     pub host: Host,
     /// Port, when written.
@@ -144,7 +145,7 @@ impl SipUri {
     pub fn new(user: Option<&str>, host: Host, port: Option<u16>) -> Self {
         // `;` and `?` are legal in a user part and confuse enough parsers to be worth an escape
         let user = user.filter(|u| !u.is_empty());
-        let user = user.map(|u| percent_encode(u, |b| is_user_byte(b) && !matches!(b, b';' | b'?')));
+        let user = user.map(|u| percent_encode(u, |b| is_user_byte(b) && !matches!(b, b';' | b'?')).into());
         Self { is_secure: false, user, password: None, host, port, params: Params::default(), headers: None }
     }
 
@@ -243,7 +244,7 @@ impl SipUri {
     /// is no difference, so this is no `Eq`.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
-        let part = |text: &Option<String>| text.as_deref().map(percent_decode);
+        let part = |text: &Option<CompactString>| text.as_deref().map(percent_decode);
         self.is_secure == other.is_secure
             && part(&self.user) == part(&other.user)
             && part(&self.password) == part(&other.password)
@@ -301,8 +302,8 @@ impl SipUri {
         let (host, port) = Host::parse_with_port(hostport).map_err(|_| bad)?;
         Ok(Self {
             is_secure,
-            user: user.map(str::to_owned),
-            password: password.map(str::to_owned),
+            user: user.map(Into::into),
+            password: password.map(Into::into),
             host,
             port,
             params: Params::parse_uri(params),

@@ -3,6 +3,7 @@
 use super::lex::{Malformed, Params, cut, first_outside, is_token, quote, take_quoted, trim};
 use super::uri::{Host, Uri, print_place};
 use super::{HeaderName, Headers, Method};
+use compact_str::CompactString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -92,7 +93,7 @@ impl fmt::Display for NameAddr {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
     /// `UDP`, `TCP`, `TLS`, `WS`, … as written.
-    pub transport: String,
+    pub transport: CompactString,
     /// Host of sent-by.
     pub host: Host,
     /// Port of sent-by, when written.
@@ -111,12 +112,7 @@ impl Via {
         let mut params = Params::default();
         params.set("branch", Some(branch));
         params.set("rport", None);
-        Self {
-            transport: transport.to_owned(),
-            host: sent_by.ip().into(),
-            port: Some(sent_by.port()),
-            params,
-        }
+        Self { transport: transport.into(), host: sent_by.ip().into(), port: Some(sent_by.port()), params }
     }
 
     /// Parses one element; spaces around the slashes are allowed.
@@ -137,12 +133,7 @@ impl Via {
         if !is_token(transport) {
             return Err(bad);
         }
-        Ok(Self {
-            transport: transport.to_owned(),
-            host,
-            port,
-            params: Params::parse(params).map_err(|_| bad)?,
-        })
+        Ok(Self { transport: transport.into(), host, port, params: Params::parse(params).map_err(|_| bad)? })
     }
 
     /// The branch.
