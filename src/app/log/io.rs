@@ -1,88 +1,134 @@
-//! Log lines on their way out: one at once, many together.
+//! Log lines on their way out: one at once, many together, and nobody waits for whoever reads them.
 //!
-//! A line after a quiet moment is written as it comes, and so is a warning, with all that waits before it. Of a burst
-//! the lines wait for at most [`PAUSE`] and leave in one piece: under load a system call for each of a call's lines would
-//! cost more than making them. What a process that is killed outright has not said is of its last few milliseconds.
+//! A thread of its own writes: a line after a quiet moment as it comes, and so a warning, with all that waits before it. Of a
+//! burst the lines wait for at most [`PAUSE`] and leave in one piece: under load a system call for each of a call's lines
+//! would cost more than making them. Where the reader stalls (a pipe, a terminal that was stopped, a log driver), lines wait
+//! up to [`MOST_WAITING`]; those beyond are dropped and counted, and calls go on. What a process that is killed outright has
+//! not said is of its last few milliseconds.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// How long a line of a burst may wait.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Bytes that may wait: half a second of a burst that nobody would read anyway.
+/// Bytes that wait for no more: half a second of a burst that nobody would read anyway.
 const FULL: usize = 64 * 1024;
+/// Most bytes that wait for a reader.
+const MOST_WAITING: usize = 1024 * 1024;
+/// How long the end of the program waits for a reader.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// When a line is written.
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
 }
 
+/// What waits.
+#[derive(Default)]
 struct State {
-    out: Box<dyn Write + Send>,
     waiting: Vec<u8>,
-    written: Option<Instant>,
+    /// Lines that there was no room for.
+    lost: u64,
+    /// Something that waits shall not.
+    is_urgent: bool,
+    /// The program ends.
     is_over: bool,
+    /// The thread has ended: lines are written as they come.
+    is_alone: bool,
 }
 
 impl State {
-    /// A line. True when it waits and no other did before: the writer must come.
-    fn push(&mut self, now: Instant, line: &[u8], is_urgent: bool) -> bool {
-        let was_empty = self.waiting.is_empty();
-        self.waiting.extend_from_slice(line);
-        let is_quiet = self.written.is_none_or(|at| now.saturating_duration_since(at) >= PAUSE);
-        if is_urgent || self.is_over || (was_empty && is_quiet) || self.waiting.len() >= FULL {
-            self.write(now);
+    /// A line. True when the thread must be told.
+    fn push(&mut self, line: &[u8], is_urgent: bool) -> bool {
+        if self.waiting.len().saturating_add(line.len()) > MOST_WAITING {
+            self.lost += 1;
             return false;
         }
-        was_empty
+        let is_news = self.waiting.is_empty() || is_urgent && !self.is_urgent;
+        self.waiting.extend_from_slice(line);
+        self.is_urgent |= is_urgent;
+        is_news || self.waiting.len() >= FULL
     }
 
-    fn write(&mut self, now: Instant) {
-        // standard error may be closed; there is nowhere to say so
-        let _ = self.out.write_all(&self.waiting).and_then(|()| self.out.flush());
-        self.waiting.clear();
-        self.written = Some(now);
+    /// Whether lines wait for others to come.
+    const fn has_time(&self) -> bool {
+        !self.is_urgent && !self.is_over && self.waiting.len() < FULL
+    }
+
+    /// All that waits, and how many lines were lost; an empty buffer takes its place.
+    fn take(&mut self, empty: Vec<u8>) -> (Vec<u8>, u64) {
+        self.is_urgent = false;
+        (std::mem::replace(&mut self.waiting, empty), std::mem::take(&mut self.lost))
     }
 }
 
 struct Shared {
     state: Mutex<State>,
-    has_waiting: Condvar,
+    /// Something for the thread, or its end.
+    news: Condvar,
+    out: Mutex<Box<dyn Write + Send>>,
 }
 
 impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn push(&self, line: &[u8], is_urgent: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.push(Instant::now(), line, is_urgent) {
+        let mut state = self.state();
+        if state.is_alone {
             drop(state);
-            self.has_waiting.notify_one();
+            return self.write(line);
+        }
+        if state.push(line, is_urgent) {
+            drop(state);
+            self.news.notify_all();
         }
     }
 
+    fn write(&self, lines: &[u8]) {
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        // standard error may be closed; there is nowhere to say so
+        let _ = out.write_all(lines).and_then(|()| out.flush());
+    }
+
+    /// The end: what waits is written, if anybody reads it.
     fn close(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state();
         state.is_over = true;
-        state.write(Instant::now());
-        drop(state);
-        self.has_waiting.notify_one();
+        self.news.notify_all();
+        drop(self.news.wait_timeout_while(state, LAST_WAIT, |state| !state.is_alone));
     }
 
     /// Writes what waits, until the end.
     fn run(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.is_over {
+        let mut buffer = Vec::new();
+        let mut written: Option<Instant> = None;
+        loop {
+            let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_over;
+            let mut state =
+                self.news.wait_while(self.state(), is_idle).unwrap_or_else(PoisonError::into_inner);
             if state.waiting.is_empty() {
-                state = self.has_waiting.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+                state.is_alone = true;
+                drop(state);
+                return self.news.notify_all();
             }
+            if written.is_some_and(|at| at.elapsed() < PAUSE) {
+                let waited = self.news.wait_timeout_while(state, PAUSE, |state| state.has_time());
+                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
+            let (lines, lost) = state.take(std::mem::take(&mut buffer));
             drop(state);
-            std::thread::sleep(PAUSE);
-            state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            if !state.waiting.is_empty() {
-                state.write(Instant::now());
+            self.write(&lines);
+            written = Some(Instant::now());
+            buffer = lines;
+            buffer.clear();
+            buffer.shrink_to(FULL);
+            if lost > 0 {
+                warn!(lines = lost, "whoever reads the log was too slow: lines were dropped");
             }
         }
     }
@@ -94,17 +140,17 @@ pub(super) struct Batches(Arc<Shared>);
 impl Batches {
     /// Lines go to `out`.
     pub(super) fn start(out: impl Write + Send + 'static) -> Self {
-        let state = State { out: Box::new(out), waiting: Vec::new(), written: None, is_over: false };
-        let shared = Arc::new(Shared { state: Mutex::new(state), has_waiting: Condvar::new() });
+        let out: Box<dyn Write + Send> = Box::new(out);
+        let shared = Arc::new(Shared { state: Mutex::default(), news: Condvar::new(), out: Mutex::new(out) });
         let of_thread = Arc::clone(&shared);
         // without a thread nothing may wait
         if std::thread::Builder::new().name("log".into()).spawn(move || of_thread.run()).is_err() {
-            shared.close();
+            shared.state().is_alone = true;
         }
         Self(shared)
     }
 
-    /// Whoever holds it lets lines wait; once it is dropped, all are written as they come.
+    /// Once it is dropped, lines are written as they come.
     pub(super) fn last_lines(&self) -> LastLines {
         LastLines(Arc::clone(&self.0))
     }
@@ -167,40 +213,54 @@ mod tests {
         }
     }
 
-    fn state() -> (State, Pieces) {
-        let pieces = Pieces::default();
-        let state =
-            State { out: Box::new(pieces.clone()), waiting: Vec::new(), written: None, is_over: false };
-        (state, pieces)
+    /// Takes nothing until it is let.
+    #[derive(Clone)]
+    struct Stalled(Arc<Mutex<()>>, Pieces);
+
+    impl Write for Stalled {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _open = self.0.lock().unwrap();
+            self.1.write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
-    fn a_line_after_a_quiet_moment_leaves_at_once_and_those_of_a_burst_together() {
-        let (mut state, pieces) = state();
-        let t0 = Instant::now();
-        assert!(!state.push(t0, b"a\n", false));
-        assert!(state.push(t0 + PAUSE / 2, b"b\n", false), "the writer must be called");
-        assert!(!state.push(t0 + PAUSE / 2, b"c\n", false), "it was called");
-        assert!(!state.push(t0 + PAUSE, b"d\n", false), "order is kept: it waits behind the others");
-        assert_eq!(*pieces.0.lock().unwrap(), ["a\n"]);
-        state.write(t0 + PAUSE * 3 / 2);
-        assert!(!state.push(t0 + PAUSE * 3, b"e\n", false));
-        assert_eq!(*pieces.0.lock().unwrap(), ["a\n", "b\nc\nd\n", "e\n"]);
+    fn the_thread_hears_of_the_first_line_of_a_warning_and_of_a_full_buffer() {
+        let mut state = State::default();
+        assert!(state.push(b"a\n", false));
+        assert!(!state.push(b"b\n", false), "it was told");
+        assert!(state.has_time());
+        assert!(state.push(b"warning\n", true) && !state.push(b"another\n", true));
+        assert!(!state.has_time());
+        assert_eq!(state.take(Vec::new()), (b"a\nb\nwarning\nanother\n".to_vec(), 0));
+        state.push(b"c\n", false);
+        assert!(state.has_time());
+        assert!(state.push(&vec![b'x'; FULL], false) && !state.has_time());
     }
 
     #[test]
-    fn a_warning_a_full_buffer_and_the_end_do_not_wait() {
-        let (mut state, pieces) = state();
-        let t0 = Instant::now();
-        state.push(t0, b"a\n", false);
-        state.push(t0, b"b\n", false);
-        state.push(t0, b"warning\n", true);
-        assert_eq!(*pieces.0.lock().unwrap(), ["a\n", "b\nwarning\n"]);
-        state.push(t0, &vec![b'x'; FULL], false);
-        assert!(state.waiting.is_empty());
-        state.is_over = true;
-        state.push(t0, b"z\n", false);
-        assert_eq!(pieces.0.lock().unwrap().last().unwrap(), "z\n");
+    fn a_reader_that_stalls_holds_up_nobody_and_costs_the_lines_beyond_a_bound() {
+        let (closed, pieces) = (Arc::new(Mutex::new(())), Pieces::default());
+        let batches = Batches::start(Stalled(closed.clone(), pieces.clone()));
+        let last_lines = batches.last_lines();
+        let stalled = closed.lock().unwrap();
+        let line = [b'x'; 1_000];
+        for _ in 0..10_000 {
+            Line { shared: &batches.0, is_urgent: true }.write_all(&line).unwrap();
+        }
+        let (waits, lost) = {
+            let state = batches.0.state();
+            (state.waiting.len(), state.lost)
+        };
+        assert!(waits <= MOST_WAITING && lost > 8_000, "{waits} {lost}");
+        drop(stalled);
+        drop(last_lines);
+        let written = pieces.0.lock().unwrap().concat().len() / line.len();
+        assert_eq!(written as u64 + lost, 10_000);
     }
 
     #[test]
