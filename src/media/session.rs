@@ -10,8 +10,8 @@ mod plain;
 mod sdes;
 
 pub use plain::{
-    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
-    read_plain_answer, read_plain_offer,
+    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
+    offer_plain, read_plain_answer, read_plain_offer,
 };
 pub use sdes::{FarCrypto, OwnCrypto};
 
@@ -261,7 +261,7 @@ fn describe_fingerprint(media: &mut Media, fingerprint: Fingerprint, setup: Setu
 }
 
 fn audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
-    sdp.audio().filter(|(_, m)| m.port != 0).ok_or(MediaRefusal::Unusable("no audio section; offer audio"))
+    sdp.audio().filter(|(_, m)| m.port != 0).ok_or(MediaRefusal::NoAudio)
 }
 
 fn is_codec(line: &MediaCodec, codec: Codec) -> bool {

@@ -306,7 +306,7 @@ impl Controller {
                     self.say(MediaEvent::OtherCodec { leg }).await;
                 }
             }
-            News::Quiet { has_rtcp } => self.note_quiet(stream, has_rtcp),
+            News::Quiet(signs) => self.note_quiet(stream, signs),
             News::HeardAgain => self.note_heard_again(stream),
             News::Unsent(errno) => self.note_unsent(stream, errno),
             News::Pressed(digit) => {

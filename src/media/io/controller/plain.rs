@@ -6,8 +6,8 @@ use crate::call::port::OwnAddress;
 use crate::media::io::sockets::no_socket;
 use crate::media::relay::Format;
 use crate::media::session::{
-    OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
-    read_plain_answer, read_plain_offer,
+    OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
+    offer_plain, read_plain_answer, read_plain_offer,
 };
 use crate::media::stream::Protection;
 use crate::peer::SrtpKeys;
@@ -27,6 +27,8 @@ pub(super) struct Plain {
     pub(super) format: Option<Format>,
     /// What the far side says of itself.
     pub(super) far: Direction,
+    /// What the far side may wait for in vain.
+    pub(super) unserved: Unserved,
     /// What we describe of protection, as the last offer and answer settled it.
     security: OwnSecurity,
     /// The profile that they settled; further offers keep it.
@@ -211,6 +213,7 @@ impl Controller {
         let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
         let before = plain.format.replace(remote.format).map(|f| f.codec);
         plain.far = remote.direction;
+        plain.unserved = remote.unserved;
         plain.protocol = Some(remote.protocol.clone());
         plain.far_rtp = remote.rtp.or(plain.far_rtp);
         let stream = plain.stream;
@@ -319,6 +322,7 @@ impl Controller {
                 offer: None,
                 format: None,
                 far: Direction::SendRecv,
+                unserved: Unserved::default(),
                 security: OwnSecurity::Clear,
                 protocol: None,
                 is_protected: false,
