@@ -249,6 +249,7 @@ impl Call {
                     let refusal = MediaRefusal::Unusable("the offer was taken back before it was answered");
                     self.tell(leg, LegCommand::RefuseOffer(refusal));
                 }
+                self.take_back_change(leg);
                 if self.party_mut(leg).is_some() {
                     self.media(MediaCommand::Detach(leg));
                 }
@@ -437,7 +438,7 @@ impl Call {
         std::iter::once(&self.caller.party).chain(others)
     }
 
-    /// Keeps a description for a second look (see [`Call::free_other`]).
+    /// Keeps a description for a second look (see [`Call::follow`]).
     fn keep(&mut self, leg: LegId, sdp: &SessionDescription) {
         if let Some(party) = self.party_mut(leg) {
             party.description = Some(Box::new(sdp.clone()));

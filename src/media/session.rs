@@ -181,6 +181,16 @@ pub fn read_webrtc_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<W
     })
 }
 
+/// The codecs that a browser's offer names, best first, as far as it can be served at all.
+///
+/// # Errors
+/// Those of [`read_webrtc_offer`].
+pub fn webrtc_codecs(sdp: &SessionDescription) -> Result<Vec<Codec>, MediaRefusal> {
+    let offer = read_webrtc_offer(sdp, &Codec::ALL)?;
+    let lines = sdp.media.get(offer.section).map(Media::codecs).unwrap_or_default();
+    Ok(lines.iter().filter_map(|line| Codec::ALL.into_iter().find(|c| is_codec(line, *c))).collect())
+}
+
 /// Our answer to a browser's offer. `a=setup` says `offer.remote.dtls_role`: for a transport that is already
 /// there, the caller sets the role it has (RFC 8842 §5.5), whatever the offer would leave open.
 #[must_use]

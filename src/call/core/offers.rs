@@ -95,7 +95,7 @@ impl Call {
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
-        if self.give_up_change(leg) || self.free_codec(leg, &refusal) || self.free_other(leg, &refusal) {
+        if self.give_up_change(leg) || self.free_codec(leg, &refusal) || self.follow(leg, &refusal) {
             return;
         }
         if self.callee(leg).is_some() {

@@ -188,7 +188,7 @@ impl Controller {
             },
             MediaCommand::AcceptOffer { leg, profile, sdp } => {
                 let accepted = match &profile {
-                    MediaProfile::WebRtc => self.accept_webrtc(leg, &sdp).map(|answer| (answer, None)),
+                    MediaProfile::WebRtc => self.accept_webrtc(leg, &sdp),
                     MediaProfile::Application(_) => {
                         Err(MediaRefusal::Unusable("an application takes no offers"))
                     }
@@ -243,6 +243,9 @@ impl Controller {
             MediaCommand::FreeCodec(leg, is_free) => {
                 if let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg) {
                     leg.free = is_free.then(|| leg.codecs.clone());
+                    if !is_free {
+                        leg.described.clear();
+                    }
                 }
             }
             MediaCommand::Expect(leg) => self.expect(leg),
