@@ -17,7 +17,7 @@
 //! Left out as yet: candidates that trickle.
 
 use super::leg::{
-    Answered, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
+    Answered, Delay, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
     Party as Person, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
@@ -99,6 +99,7 @@ impl Call {
                 party,
                 offer,
                 answer: None,
+                delay: None,
                 early: None,
                 is_unchecked: false,
                 is_answered: false,
@@ -261,6 +262,7 @@ impl Call {
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
                     self.outputs.push_back(Output::Note(Note::Ringing(leg)));
+                    self.caller.delay = None;
                     match self.transfer {
                         Some(_) => self.notify(TransferState::Ringing),
                         None => {
@@ -275,17 +277,18 @@ impl Call {
                     self.tell(self.caller.party.leg, LegCommand::Delayed(why));
                 }
             }
-            LegEvent::Progress { answer } => self.handle_progress(leg, answer),
+            LegEvent::Progress { answer, delay } => self.handle_progress(leg, answer, delay),
             LegEvent::Answered { answer } => self.handle_answered(leg, answer),
             // the call began with it
             LegEvent::Incoming(_) => {}
         }
     }
 
-    fn handle_progress(&mut self, leg: LegId, answer: Option<Box<SessionDescription>>) {
+    fn handle_progress(&mut self, leg: LegId, answer: Option<Box<SessionDescription>>, delay: Option<Delay>) {
         if !self.is_rung(leg) {
             return;
         }
+        self.caller.delay = delay;
         match answer {
             Some(sdp) => {
                 self.close_first_offer(leg);
@@ -296,7 +299,7 @@ impl Call {
                 }
             }
             None if self.transfer.is_none() => {
-                self.tell(self.caller.party.leg, LegCommand::Progress { answer: None });
+                self.tell(self.caller.party.leg, LegCommand::Progress { answer: None, delay });
             }
             None => {}
         }

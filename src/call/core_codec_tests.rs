@@ -15,7 +15,7 @@ fn an_answer_with_another_codec_than_early_media_had_is_taken_and_the_caller_off
         let mut call = routed(Some(sdp(1)), t0, &[1]);
         call.caller.party.profile = profile;
         ring(&mut call, B);
-        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)) });
+        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)), delay: None });
         call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
         call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(2) });
         call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });

@@ -51,7 +51,7 @@ impl Call {
         }
         if is_first && self.state != State::Active {
             self.caller.answer = Some(sdp.clone());
-            self.tell(leg, LegCommand::Progress { answer: Some(sdp) });
+            self.tell(leg, LegCommand::Progress { answer: Some(sdp), delay: self.caller.delay });
         } else if is_first {
             self.caller.answer = Some(sdp.clone());
             self.answer_caller(Some(sdp));
@@ -73,7 +73,7 @@ impl Call {
             return if self.state == State::Active {
                 self.answer_caller(answer)
             } else {
-                self.tell(leg, LegCommand::Progress { answer })
+                self.tell(leg, LegCommand::Progress { answer, delay: self.caller.delay })
             };
         }
         if let Some(party) = self.party_mut(leg)
@@ -193,7 +193,7 @@ impl Call {
         } else {
             self.offer_early(EarlyOffer::Possible);
             let answer = self.caller.answer.clone();
-            self.tell(leg, LegCommand::Progress { answer });
+            self.tell(leg, LegCommand::Progress { answer, delay: self.caller.delay });
         }
     }
 
