@@ -227,6 +227,33 @@ fn a_browser_that_goes_while_its_offer_waits_has_taken_it_back() {
 }
 
 #[test]
+fn the_log_hears_of_a_description_that_cannot_be_served_and_of_none_that_is() {
+    let t0 = now();
+    let refusals = |call: &mut Call| {
+        let outputs = std::iter::from_fn(|| call.poll_output());
+        outputs.filter(|output| matches!(output, Output::Note(Note::MediaRefused(..)))).count()
+    };
+    let offered = || {
+        let mut call = active(t0);
+        call.handle_leg(t0, A, LegEvent::Offer(sdp(5)));
+        call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+        call
+    };
+    let mut call = offered();
+    assert_eq!(refusals(&mut call), 0, "the PBX is asked");
+    call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+    assert_eq!(refusals(&mut call), 1, "it can be served nowhere");
+    let mut call = offered();
+    call.party_mut(B).unwrap().profile.takes_reoffer = false;
+    call.change = None;
+    call.party_mut(A).unwrap().is_asking = false;
+    refusals(&mut call);
+    call.handle_leg(t0, A, LegEvent::Offer(sdp(6)));
+    call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+    assert_eq!(refusals(&mut call), 1, "nobody can be asked");
+}
+
+#[test]
 fn a_party_that_sends_another_codec_than_the_one_in_use_is_offered_that_one_alone() {
     let t0 = now();
     let mut call = active(t0);

@@ -3,8 +3,9 @@
 //!
 //! What a party **offers** waits until the other one was asked ([`Change`]): both stay as they were where that one refuses.
 //! What can wait no more is an answer that was given: of a party that answers with another codec than its early media had,
-//! and of the new party of a transfer, which is called while two others talk. There the party that is to follow is
-//! **free**: what is beside it is not held to its codec meanwhile, and the call ends if it does not follow.
+//! and of the new party of a transfer, which is called while two others talk. Nor can the offer of a party that rings wait
+//! for a caller who takes none before its answer. There the party that is to follow is **free**: what is beside it is not
+//! held to its codec meanwhile, and the call ends if it does not follow.
 
 use super::*;
 
@@ -120,6 +121,11 @@ impl Call {
         self.outputs.push_back(Output::Note(Note::OfferRefused(other, cause)));
         self.turn_down(change);
         true
+    }
+
+    /// Whether an offer of this leg waits, or one of the other's waits for it.
+    pub(super) fn awaits(&self, leg: LegId) -> bool {
+        self.change.as_ref().is_some_and(|change| [change.by, change.other].contains(&leg))
     }
 
     /// Media cannot make the offer for who is to be asked, or can serve nothing of what waits. True when an offer waited.

@@ -87,6 +87,12 @@ impl Call {
     }
 
     pub(super) fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
+        // a codec that the other party is asked to follow in is served yet
+        let is_joining = self.joining.as_ref().is_some_and(|j| j.leg == leg);
+        if !is_joining && !self.awaits(leg) && (self.free_codec(leg, &refusal) || self.follow(leg, &refusal))
+        {
+            return;
+        }
         self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
         if self.joining.take_if(|j| j.leg == leg).is_some() {
             let cause = refusal.cause();
@@ -95,7 +101,7 @@ impl Call {
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
-        if self.give_up_change(leg) || self.free_codec(leg, &refusal) || self.follow(leg, &refusal) {
+        if self.give_up_change(leg) {
             return;
         }
         if self.callee(leg).is_some() {
