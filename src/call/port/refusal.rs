@@ -110,7 +110,12 @@ impl std::fmt::Display for MediaRefusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NoCommonCodec { offered, wanted } => {
-                write!(f, "no common codec: {} described, {} possible", offered.join(" "), wanted.join(" "))
+                write!(
+                    f,
+                    "no common codec: {} described, {} possible; see codecs of the trunk, and allow in Asterisk",
+                    offered.join(" "),
+                    wanted.join(" ")
+                )
             }
             Self::Unusable(why) => f.write_str(why),
             Self::NoAudio => f.write_str("no audio section; offer audio"),
