@@ -502,3 +502,53 @@ async fn who_is_called_is_offered_what_the_caller_has_in_the_order_of_its_own_tr
     assert!(matches!(&event, MediaEvent::Refused { refusal, .. } if no_codec(refusal)), "{event:?}");
     call.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_at_a_browsers_offer_says_what_the_pbx_is_offered_and_leaves_its_transport_as_it_is() {
+    let mut call = call("42000-42099");
+    let mut pbx = Pbx::start();
+    call.set_up_pbx(&pbx).await;
+    call.port.command(MediaCommand::Bridge(BROWSER, PBX));
+    let first = Browser::start(b'a');
+    call.attach(&first).await;
+    tokio::task::block_in_place(|| pbx.hear(b'a'));
+
+    // another browser that speaks PCMA alone
+    let second = Browser::start(b'b');
+    let only = |codec: &str| {
+        let text = second.offer.to_string();
+        let others = ["opus", "PCMU", "PCMA"].into_iter().filter(|name| *name != codec);
+        let text = others.fold(text, |text, name| text.replace(name, "none"));
+        Box::new(sipedge::sdp::SessionDescription::parse(&text).unwrap())
+    };
+    let check = |sdp| MediaCommand::CheckOffer { leg: BROWSER, profile: MediaProfile::WebRtc, sdp };
+    call.port.command(check(only("PCMA")));
+    assert!(matches!(call.next().await, MediaEvent::OfferGood { leg: BROWSER }));
+    let profile = plain(&[Codec::Pcmu, Codec::Pcma]);
+    let offered = |event| match event {
+        MediaEvent::Offer { leg: PBX, sdp } => sdp.media[0].formats.clone(),
+        other => panic!("{other:?}"),
+    };
+    call.port.command(MediaCommand::CreateOffer { leg: PBX, profile: profile.clone() });
+    assert_eq!(offered(call.next().await), ["8", "101"]);
+    // the PBX refuses that: all is as it was
+    call.port.command(MediaCommand::FreeCodec(BROWSER, false));
+    call.port.command(MediaCommand::CreateOffer { leg: PBX, profile });
+    assert_eq!(offered(call.next().await), ["0", "101"]);
+    first.say(b'c');
+    tokio::task::block_in_place(|| pbx.hear(b'c'));
+
+    // what cannot be served is said at once
+    call.port.command(check(only("G729")));
+    let event = call.next().await;
+    assert!(
+        matches!(event, MediaEvent::Refused { refusal: MediaRefusal::NoCommonCodec { .. }, .. }),
+        "{event:?}"
+    );
+    let mut bare = only("PCMA");
+    bare.media[0].attributes.retain(|a| a.name != "ice-ufrag");
+    bare.attributes.retain(|a| a.name != "ice-ufrag");
+    call.port.command(check(bare));
+    assert!(matches!(call.next().await, MediaEvent::Refused { refusal: MediaRefusal::Unusable(_), .. }));
+    call.end().await;
+}

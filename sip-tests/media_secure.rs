@@ -14,9 +14,7 @@
 mod world;
 
 use sipedge::base::Path;
-use sipedge::call::port::{
-    Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile, MediaRefusal,
-};
+use sipedge::call::port::{Codec, Encryption, HoldMusic, MediaCommand, MediaEvent, MediaProfile};
 use sipedge::media::packet::{PacketBuf, RtcpParts, RtpHeader};
 use sipedge::media::srtp::Srtp;
 use sipedge::peer::{
@@ -298,14 +296,14 @@ async fn where_encryption_is_optional_both_are_served_and_where_it_is_not_clear_
     let sdp = Box::new(clear.clone());
     call.port.command(MediaCommand::AcceptOffer { leg, profile: strict.clone(), sdp });
     let event = call.next().await;
-    let MediaEvent::Refused { refusal: MediaRefusal::Unusable(why), .. } = event else { panic!("{event:?}") };
-    assert!(why.contains("not encrypted"), "{why}");
+    let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+    assert!(refusal.to_string().contains("not encrypted"), "{refusal}");
     call.port.command(MediaCommand::CreateOffer { leg, profile: strict });
     assert!(matches!(call.next().await, MediaEvent::Offer { .. }));
     call.port.command(MediaCommand::AcceptAnswer { leg, sdp: Box::new(clear) });
     let event = call.next().await;
-    let MediaEvent::Refused { refusal: MediaRefusal::Unusable(why), .. } = event else { panic!("{event:?}") };
-    assert!(why.contains("not encrypted"), "{why}");
+    let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+    assert!(refusal.to_string().contains("not encrypted"), "{refusal}");
     call.end().await;
 }
 

@@ -560,7 +560,7 @@ to = \"trunk.$way\"
 scenario_no-codec() { common no-codec; never sipedge.log ' dialing '; }
 scenario_srtp-only() {
   common srtp-only
-  says sipedge.log 'WARN.*switch SRTP off for this trunk'
+  says sipedge.log 'WARN.*trunk.NAME.media_encryption is off: make that sdes'
   never sipedge.log ' dialing '
 }
 

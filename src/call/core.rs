@@ -17,7 +17,7 @@
 //! Left out as yet: candidates that trickle.
 
 use super::leg::{
-    Answered, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
+    Answered, Delay, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
     Party as Person, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
@@ -99,6 +99,7 @@ impl Call {
                 party,
                 offer,
                 answer: None,
+                delay: None,
                 early: None,
                 is_unchecked: false,
                 is_answered: false,
@@ -249,6 +250,7 @@ impl Call {
                     let refusal = MediaRefusal::Unusable("the offer was taken back before it was answered");
                     self.tell(leg, LegCommand::RefuseOffer(refusal));
                 }
+                self.take_back_change(leg);
                 if self.party_mut(leg).is_some() {
                     self.media(MediaCommand::Detach(leg));
                 }
@@ -260,6 +262,7 @@ impl Call {
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
                     self.outputs.push_back(Output::Note(Note::Ringing(leg)));
+                    self.caller.delay = None;
                     match self.transfer {
                         Some(_) => self.notify(TransferState::Ringing),
                         None => {
@@ -274,17 +277,18 @@ impl Call {
                     self.tell(self.caller.party.leg, LegCommand::Delayed(why));
                 }
             }
-            LegEvent::Progress { answer } => self.handle_progress(leg, answer),
+            LegEvent::Progress { answer, delay } => self.handle_progress(leg, answer, delay),
             LegEvent::Answered { answer } => self.handle_answered(leg, answer),
             // the call began with it
             LegEvent::Incoming(_) => {}
         }
     }
 
-    fn handle_progress(&mut self, leg: LegId, answer: Option<Box<SessionDescription>>) {
+    fn handle_progress(&mut self, leg: LegId, answer: Option<Box<SessionDescription>>, delay: Option<Delay>) {
         if !self.is_rung(leg) {
             return;
         }
+        self.caller.delay = delay;
         match answer {
             Some(sdp) => {
                 self.close_first_offer(leg);
@@ -295,7 +299,7 @@ impl Call {
                 }
             }
             None if self.transfer.is_none() => {
-                self.tell(self.caller.party.leg, LegCommand::Progress { answer: None });
+                self.tell(self.caller.party.leg, LegCommand::Progress { answer: None, delay });
             }
             None => {}
         }
@@ -437,7 +441,7 @@ impl Call {
         std::iter::once(&self.caller.party).chain(others)
     }
 
-    /// Keeps a description for a second look (see [`Call::free_other`]).
+    /// Keeps a description for a second look (see [`Call::follow`]).
     fn keep(&mut self, leg: LegId, sdp: &SessionDescription) {
         if let Some(party) = self.party_mut(leg) {
             party.description = Some(Box::new(sdp.clone()));

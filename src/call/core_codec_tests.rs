@@ -15,7 +15,7 @@ fn an_answer_with_another_codec_than_early_media_had_is_taken_and_the_caller_off
         let mut call = routed(Some(sdp(1)), t0, &[1]);
         call.caller.party.profile = profile;
         ring(&mut call, B);
-        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)) });
+        call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(7)), delay: None });
         call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
         call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(2) });
         call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
@@ -145,6 +145,112 @@ fn a_codec_that_the_other_party_refuses_is_refused_and_the_call_stays_as_it_was_
         call.handle_leg(t0, other, LegEvent::Offer(sdp(6)));
         assert_eq!(drain(&mut call).last().unwrap(), &format!("{other} refuse-offer"));
     }
+}
+
+/// A browser and a PBX talk by PCMU, and the browser has offered another codec.
+fn offered_by_browser(t0: Instant) -> Call {
+    let mut call = active(t0);
+    for leg in [A, B] {
+        call.handle_media(t0, MediaEvent::Connected { leg, codec: Codec::Pcmu });
+    }
+    drain(&mut call);
+    call.handle_leg(t0, A, LegEvent::Offer(sdp(5)));
+    call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+    assert_eq!(drain(&mut call), ["media accept-offer L1 v5", "media check-offer L1 v5"]);
+    call.handle_media(t0, MediaEvent::OfferGood { leg: A });
+    call.handle_media(t0, MediaEvent::Offer { leg: B, sdp: sdp(8) });
+    assert_eq!(drain(&mut call), ["media create-offer L2", "L2 offer v8"]);
+    call
+}
+
+#[test]
+fn a_browsers_offer_of_another_codec_waits_for_the_pbx_and_is_refused_as_it_refuses() {
+    let t0 = now();
+    for cause in [Cause::NoCommonCodec, Cause::RemoteFailure] {
+        let mut call = offered_by_browser(t0);
+        call.handle_leg(t0, B, LegEvent::OfferRefused(cause));
+        assert_eq!(drain(&mut call), ["media free-codec L1 false", "L1 refuse-offer"]);
+        assert!(call.is_active(), "and the two go on as they were");
+        call.handle_leg(t0, A, LegEvent::Offer(sdp(9)));
+        assert_eq!(drain(&mut call), ["media accept-offer L1 v9"]);
+    }
+    let mut call = offered_by_browser(t0);
+    call.handle_leg(t0, B, LegEvent::OfferAnswered(sdp(6)));
+    let words = ["media accept-answer L2 v6", "media free-codec L1 false", "media accept-offer L1 v5"];
+    assert_eq!(drain(&mut call), words);
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(7) });
+    assert!(drain(&mut call).contains(&"L1 answer-offer v7".to_owned()));
+    call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcma });
+    assert!(!drain(&mut call).join(" ").contains("offer"), "nothing is left to be asked");
+    // a browser that is called, and changes; the PBX has called
+    let mut call = active(t0);
+    call.party_mut(A).unwrap().profile = plain();
+    call.party_mut(B).unwrap().profile = webrtc();
+    drain(&mut call);
+    call.handle_leg(t0, B, LegEvent::Offer(sdp(5)));
+    call.handle_media(t0, MediaEvent::Refused { leg: B, refusal: no_codec() });
+    call.handle_media(t0, MediaEvent::OfferGood { leg: B });
+    call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(8) });
+    call.handle_leg(t0, A, LegEvent::OfferRefused(Cause::NoCommonCodec));
+    assert_eq!(drain(&mut call)[4..], ["media free-codec L2 false", "L2 refuse-offer"]);
+    assert!(call.is_active());
+}
+
+#[test]
+fn a_browser_whose_new_transport_does_not_come_up_has_the_pbx_offered_the_codec_of_before() {
+    let t0 = now();
+    let mut call = offered_by_browser(t0);
+    call.handle_leg(t0, B, LegEvent::OfferAnswered(sdp(6)));
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcma });
+    call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(7) });
+    drain(&mut call);
+    call.handle_media(t0, MediaEvent::Failed { leg: A, cause: Cause::IceFailed });
+    assert_eq!(drain(&mut call).last().unwrap(), "media create-offer L2");
+    // and where nothing was changed nothing is offered
+    let mut call = active(t0);
+    for leg in [A, B] {
+        call.handle_media(t0, MediaEvent::Connected { leg, codec: Codec::Pcmu });
+    }
+    call.handle_media(t0, MediaEvent::Failed { leg: A, cause: Cause::IceFailed });
+    assert!(!drain(&mut call).join(" ").contains("create-offer"));
+}
+
+#[test]
+fn a_browser_that_goes_while_its_offer_waits_has_taken_it_back() {
+    let t0 = now();
+    let mut call = offered_by_browser(t0);
+    call.handle_leg(t0, A, LegEvent::Detached);
+    assert_eq!(drain(&mut call), ["media free-codec L1 false", "L1 refuse-offer", "media detach L1"]);
+    call.handle_leg(t0, B, LegEvent::OfferAnswered(sdp(6)));
+    assert_eq!(drain(&mut call), ["media accept-answer L2 v6"], "nothing is served that nobody waits for");
+}
+
+#[test]
+fn the_log_hears_of_a_description_that_cannot_be_served_and_of_none_that_is() {
+    let t0 = now();
+    let refusals = |call: &mut Call| {
+        let outputs = std::iter::from_fn(|| call.poll_output());
+        outputs.filter(|output| matches!(output, Output::Note(Note::MediaRefused(..)))).count()
+    };
+    let offered = || {
+        let mut call = active(t0);
+        call.handle_leg(t0, A, LegEvent::Offer(sdp(5)));
+        call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+        call
+    };
+    let mut call = offered();
+    assert_eq!(refusals(&mut call), 0, "the PBX is asked");
+    call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+    assert_eq!(refusals(&mut call), 1, "it can be served nowhere");
+    let mut call = offered();
+    call.party_mut(B).unwrap().profile.takes_reoffer = false;
+    call.change = None;
+    call.party_mut(A).unwrap().is_asking = false;
+    refusals(&mut call);
+    call.handle_leg(t0, A, LegEvent::Offer(sdp(6)));
+    call.handle_media(t0, MediaEvent::Refused { leg: A, refusal: no_codec() });
+    assert_eq!(refusals(&mut call), 1, "nobody can be asked");
 }
 
 #[test]

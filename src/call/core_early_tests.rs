@@ -22,12 +22,29 @@ fn trunks(offer: Option<Box<SessionDescription>>, early_offer: EarlyOffer, t0: I
 /// The same with early media both ways.
 fn early(t0: Instant) -> Call {
     let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
-    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)) });
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
     call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
     call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(3) });
     call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
     assert!(drain(&mut call).contains(&"L1 progress v3".to_owned()));
     call
+}
+
+#[test]
+fn who_is_queued_with_an_announcement_stays_queued_until_it_rings() {
+    let t0 = Instant::now();
+    let queued = Some(Delay::Queued);
+    let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: queued });
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+    call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(3) });
+    assert_eq!(drain(&mut call).last().unwrap(), "L1 progress v3 queued");
+    // its place in the queue changes
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: queued });
+    assert_eq!(drain(&mut call).last().unwrap(), "L1 progress v3 queued");
+    call.handle_leg(t0, B, LegEvent::Ringing);
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
+    assert_eq!(drain(&mut call).last().unwrap(), "L1 progress v3");
 }
 
 #[test]
@@ -53,7 +70,7 @@ fn a_caller_without_an_offer_gets_ours_with_early_media_and_the_answer_says_it_a
     let mut call = trunks(None, EarlyOffer::Possible, t0);
     call.handle_leg(t0, B, LegEvent::Ringing);
     assert_eq!(drain(&mut call), ["L1 ring"], "which needs none");
-    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)) });
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
     assert!(drain(&mut call).contains(&"media create-offer L1".to_owned()));
     call.handle_media(t0, MediaEvent::Offer { leg: A, sdp: sdp(3) });
     assert_eq!(drain(&mut call), ["L1 progress v3"]);
@@ -80,7 +97,7 @@ fn a_caller_who_needs_it_gets_it_when_it_rings_and_one_who_does_not_take_it_with
     assert_eq!(drain(&mut call), ["L1 answer v3"]);
     let mut call = trunks(None, EarlyOffer::No, t0);
     call.handle_leg(t0, B, LegEvent::Ringing);
-    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)) });
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
     assert!(!drain(&mut call).join(" ").contains("create-offer"));
 }
 

@@ -63,7 +63,9 @@ fn every_input_in_every_state_of_a_call_does_what_the_table_says() {
     let inputs: [(&str, Act); 13] = [
         ("callee rings", |c, t0| c.handle_leg(t0, B, LegEvent::Ringing)),
         ("callee is queued", |c, t0| c.handle_leg(t0, B, LegEvent::Delayed(Delay::Queued))),
-        ("early media", |c, t0| c.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(8)) })),
+        ("early media", |c, t0| {
+            c.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(8)), delay: None })
+        }),
         ("callee answers", |c, t0| {
             c.handle_leg(t0, B, LegEvent::Answered { answer: Answered::Sdp(sdp(8)) });
         }),

@@ -156,7 +156,7 @@ fn a_transfer_that_comes_to_nothing_leaves_the_call_as_it_was() {
     none.handle_route(t0, Err(Cause::NotFound));
     assert_eq!(drain(&mut none), ["L2 notify Trying", "route 700", "L2 notify Failed(NotFound)"]);
     let mut busy = transferring(t0);
-    busy.handle_leg(t0, C, LegEvent::Progress { answer: Some(sdp(21)) });
+    busy.handle_leg(t0, C, LegEvent::Progress { answer: Some(sdp(21)), delay: None });
     assert_eq!(drain(&mut busy), ["media accept-answer L3 v21", "media bridge L1 L3"]);
     busy.handle_leg(t0, C, LegEvent::Ended(Cause::Busy.into()));
     assert_eq!(drain(&mut busy), ["media release L3", "L2 notify Failed(Busy)", "media bridge L1 L2"]);
@@ -540,7 +540,7 @@ fn random_events_around_transfers_end_a_call_at_most_once_and_release_every_leg(
                 4 => call.handle_opened(t0, leg, Ok(webrtc())),
                 5 | 6 => call.handle_media(t0, MediaEvent::Offer { leg, sdp: sdp(step) }),
                 7 => call.handle_leg(t0, leg, LegEvent::Answered { answer: Answered::Sdp(sdp(step)) }),
-                8 => call.handle_leg(t0, leg, LegEvent::Progress { answer: Some(sdp(step)) }),
+                8 => call.handle_leg(t0, leg, LegEvent::Progress { answer: Some(sdp(step)), delay: None }),
                 9 if random.below(4) == 0 => call.handle_leg(t0, leg, LegEvent::Ended(Cause::Busy.into())),
                 10 => drop(call.replace(leg, newcomer((step % 2 == 0).then(|| sdp(step))))),
                 11 => call.handle_media(t0, MediaEvent::Answer { leg, sdp: sdp(step) }),

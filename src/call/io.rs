@@ -204,6 +204,7 @@ impl Switch {
             caller: (caller, incoming.source.to_string()),
             call: Box::new(Call::new(caller, incoming)),
             legs: BTreeMap::from([(caller, commands)]),
+            parties: BTreeMap::new(),
             openings: JoinSet::new(),
             mail,
             media,
@@ -283,6 +284,8 @@ struct CallTask {
     call: Box<Call>,
     /// Where the commands of each living leg go.
     legs: BTreeMap<LegId, mpsc::Sender<LegCommand>>,
+    /// What each leg belongs to, as a route writes it.
+    parties: BTreeMap<LegId, String>,
     /// Legs that edges are making ready.
     openings: JoinSet<(LegId, Result<OpenedLeg, Cause>)>,
     mail: mpsc::Sender<(LegId, LegEvent)>,
@@ -300,7 +303,8 @@ impl CallTask {
         mut media: mpsc::Receiver<MediaEvent>,
         mut joining: mpsc::Receiver<Join>,
     ) {
-        self.media.command(MediaCommand::Name(self.caller.0, std::mem::take(&mut self.caller.1)));
+        let (caller, party) = (self.caller.0, std::mem::take(&mut self.caller.1));
+        self.name(caller, party);
         self.call.start();
         if self.obey() {
             return;
@@ -321,6 +325,7 @@ impl CallTask {
                     let way = |leg| LegRef { call: self.id, leg, mail: self.mail.clone() };
                     let party = join.incoming.source.to_string();
                     if let Some(leg) = handle_join(&mut self.call, &mut self.legs, way, join) {
+                        self.parties.insert(leg, party.clone());
                         self.media.command(MediaCommand::Name(leg, party));
                     }
                 }
@@ -394,9 +399,15 @@ impl CallTask {
         let Some(dialer) = self.switch.parts.dialers.get(target.edge).cloned() else {
             return self.call.handle_opened(Instant::now(), leg, Err(Cause::Unavailable));
         };
-        self.media.command(MediaCommand::Name(leg, format!("{}.{}", target.edge, target.name)));
+        self.name(leg, format!("{}.{}", target.edge, target.name));
         let reference = LegRef { call: self.id, leg, mail: self.mail.clone() };
         self.openings.spawn(async move { (leg, dialer.open(reference, &target).await) });
+    }
+
+    /// Says what a leg belongs to, for the log.
+    fn name(&mut self, leg: LegId, party: String) {
+        self.parties.insert(leg, party.clone());
+        self.media.command(MediaCommand::Name(leg, party));
     }
 
     fn command(&mut self, leg: LegId, command: LegCommand) {
@@ -429,11 +440,12 @@ impl CallTask {
             }
             Note::MediaRefused(leg, refusal) => {
                 let why = refusal.to_string();
+                let party = self.parties.get(leg);
                 match refusal.is_of_description() {
                     true => {
-                        warn!(call = %self.id, %leg, why = %Excerpt(&why), "the session description cannot be served");
+                        warn!(call = %self.id, %leg, party, why = %Excerpt(&why), "the session description cannot be served");
                     }
-                    false => warn!(call = %self.id, %leg, %why, "there is no media for the leg"),
+                    false => warn!(call = %self.id, %leg, party, %why, "there is no media for the leg"),
                 }
             }
             Note::Answered(leg) => {

@@ -126,6 +126,8 @@ pub enum LegEvent {
     Progress {
         /// Provisional answer to our offer.
         answer: Option<Box<SessionDescription>>,
+        /// Why it does not ring, when this is an announcement of that.
+        delay: Option<Delay>,
     },
     /// The called party answered.
     Answered {
@@ -236,6 +238,8 @@ pub enum LegCommand {
     Progress {
         /// Provisional answer to its offer, or our offer when it made none and takes one now.
         answer: Option<Box<SessionDescription>>,
+        /// Why it does not ring on the other side, when that is what is heard.
+        delay: Option<Delay>,
     },
     /// The other side answered.
     Answer {

@@ -1,9 +1,13 @@
 //! What the call asks of media and what media answers.
 
+mod refusal;
+
 use crate::base::{Cause, Digit, External, LegId, Recording};
 use crate::sdp::SessionDescription;
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use refusal::{Described, MediaRefusal, NoSocket};
 
 /// An audio codec that passes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +135,19 @@ pub enum Encryption {
     Dtls,
 }
 
+impl Encryption {
+    /// As the configuration has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Sdes => "sdes",
+            Self::SdesOptional => "sdes-optional",
+            Self::Dtls => "dtls",
+        }
+    }
+}
+
 /// Which address of ours the media of a leg without ICE has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OwnAddress {
@@ -173,111 +190,6 @@ pub enum MediaProfile {
     },
 }
 
-/// Why media could not serve an offer or answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MediaRefusal {
-    /// The two lists share nothing.
-    NoCommonCodec {
-        /// What the description offers.
-        offered: Vec<String>,
-        /// What the other leg can take.
-        wanted: Vec<String>,
-    },
-    /// Something in the description is missing or not served; a sentence that names it and the remedy.
-    Unusable(&'static str),
-    /// There is no socket for it.
-    NoSocket(NoSocket),
-    /// The media side takes nothing more.
-    Congestion,
-}
-
-/// Why there is no socket for a leg's media. Errors of the system are in its words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NoSocket {
-    /// The system knows no way there.
-    NoRoute {
-        /// The far side.
-        towards: IpAddr,
-        /// The system's word.
-        error: String,
-    },
-    /// This machine has not the address (any more, or not yet).
-    NotOurs(IpAddr),
-    /// This machine has no address that a browser could reach, yet.
-    NoAddress,
-    /// All ports of the range are in use.
-    NoPort,
-    /// Other programs hold the ports of the range.
-    Taken,
-    /// The limit of open files is reached.
-    NoDescriptor {
-        /// The system's word.
-        error: String,
-    },
-    /// Another error.
-    System {
-        /// The system's word.
-        error: String,
-    },
-}
-
-impl std::fmt::Display for NoSocket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoRoute { towards, error } => {
-                write!(f, "there is no route to {towards} ({error}); see what `ip route get {towards}` says")
-            }
-            Self::NotOurs(ip) => {
-                write!(f, "{ip} is no address of this machine now; media needs one that `ip address` shows")
-            }
-            Self::NoAddress => f.write_str(
-                "this machine has no address yet that browsers could reach; see what `ip address` says, or set ice.loopback",
-            ),
-            Self::NoPort => f.write_str("all ports of media.rtp_ports are in use; widen that range"),
-            Self::Taken => {
-                f.write_str("other programs hold the ports of media.rtp_ports; choose another range")
-            }
-            Self::NoDescriptor { error } => {
-                write!(f, "{error}: raise the limit of open files, as with LimitNOFILE= in a unit of systemd")
-            }
-            Self::System { error } => write!(f, "the system gives no socket: {error}"),
-        }
-    }
-}
-
-impl std::fmt::Display for MediaRefusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoCommonCodec { offered, wanted } => {
-                write!(f, "no common codec: {} described, {} possible", offered.join(" "), wanted.join(" "))
-            }
-            Self::Unusable(why) => f.write_str(why),
-            Self::NoSocket(why) => why.fmt(f),
-            Self::Congestion => f.write_str("the media thread takes no more commands"),
-        }
-    }
-}
-
-impl MediaRefusal {
-    /// The cause a leg ends with when this ends it.
-    #[must_use]
-    pub const fn cause(&self) -> Cause {
-        match self {
-            Self::NoCommonCodec { .. } => Cause::NoCommonCodec,
-            Self::Unusable(_) => Cause::BadMedia,
-            // the next party may be elsewhere
-            Self::NoSocket(NoSocket::NoRoute { .. }) => Cause::Unreachable,
-            Self::NoSocket(_) | Self::Congestion => Cause::Congestion,
-        }
-    }
-
-    /// Whether the description itself is what is wrong.
-    #[must_use]
-    pub const fn is_of_description(&self) -> bool {
-        matches!(self, Self::NoCommonCodec { .. } | Self::Unusable(_))
-    }
-}
-
 /// To the media of one call. All legs of a call live on one worker.
 #[derive(Debug)]
 pub enum MediaCommand {
@@ -311,7 +223,7 @@ pub enum MediaCommand {
     },
     /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::OfferGood`], or by
     /// [`MediaEvent::Refused`] when nothing of it can be served whoever answers. Within the call: what the other leg is
-    /// offered next is what this one names, until [`MediaCommand::FreeCodec`] says otherwise.
+    /// offered next is what this one names, until [`MediaCommand::FreeCodec`] says otherwise. Its media stays as it is.
     CheckOffer {
         /// The leg, new or known.
         leg: LegId,

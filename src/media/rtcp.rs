@@ -20,6 +20,20 @@ const GOODBYE: u8 = 203;
 /// A jump of sequence numbers beyond this starts the count anew (RFC 3550 appendix A.1).
 const JUMP_MAX: i64 = 3_000;
 
+/// What the far side's RTCP says of its RTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// There is no RTCP.
+    Nothing,
+    /// It sends none, or none beyond what has come.
+    Silent,
+    /// It sends more than has come.
+    Sending,
+}
+
+/// Packets that a far side may have sent before we could hear it, and counts in its reports: one second of them.
+const UNHEARD_MAX: u64 = 50;
+
 /// Receiver state for one source at a time (RFC 3550 appendix A.1, A.3, A.8).
 #[derive(Debug, Default)]
 pub struct Reception {
@@ -27,6 +41,8 @@ pub struct Reception {
     lost_before: u64,
     /// Middle 32 bits of the last sender report's NTP time and when it came.
     last_report: Option<(u32, Instant)>,
+    /// How many packets the far side had sent by its last report (none: it is not a sender's), and when that came.
+    last_sent: Option<(Option<u32>, Instant)>,
     lost_out: u64,
     round_trip: Duration,
 }
@@ -94,6 +110,12 @@ impl Reception {
     /// Reads an unprotected compound of the far side: its sender time, and what it says of our SSRC.
     pub fn handle_rtcp(&mut self, now: Instant, wall: Duration, our_ssrc: u32, bytes: &[u8]) {
         for part in RtcpParts::new(bytes) {
+            if matches!(part.packet_type, SENDER_REPORT | RECEIVER_REPORT) {
+                // RFC 3550 §6.4.1: a sender's has the count of packets behind three times
+                let count = part.body.get(16..20).and_then(|b| b.first_chunk::<4>());
+                let is_sender = part.packet_type == SENDER_REPORT;
+                self.last_sent = Some((count.filter(|_| is_sender).map(|c| u32::from_be_bytes(*c)), now));
+            }
             let blocks = match part.packet_type {
                 SENDER_REPORT => {
                     let Some(ntp) = part.body.get(6..10).and_then(|b| b.first_chunk::<4>()) else { continue };
@@ -107,6 +129,18 @@ impl Reception {
             for block in blocks {
                 self.handle_block(wall, our_ssrc, block);
             }
+        }
+    }
+
+    /// What the far side's reports since then say of its RTP (RFC 3550 §6.4: who sends none, sends receiver reports).
+    #[must_use]
+    pub fn reported_since(&self, since: Instant) -> Reported {
+        let Some((sent, at)) = self.last_sent else { return Reported::Nothing };
+        let heard = self.source.as_ref().map_or(0, |s| s.expected().saturating_add(UNHEARD_MAX));
+        match sent {
+            _ if at < since => Reported::Nothing,
+            Some(sent) if u64::from(sent) > heard => Reported::Sending,
+            _ => Reported::Silent,
         }
     }
 

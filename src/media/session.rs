@@ -10,8 +10,8 @@ mod plain;
 mod sdes;
 
 pub use plain::{
-    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
-    read_plain_answer, read_plain_offer,
+    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
+    offer_plain, read_plain_answer, read_plain_offer,
 };
 pub use sdes::{FarCrypto, OwnCrypto};
 
@@ -182,6 +182,16 @@ pub fn read_webrtc_offer(sdp: &SessionDescription, wanted: &[Codec]) -> Result<W
     })
 }
 
+/// The codecs that a browser's offer names, best first, as far as it can be served at all.
+///
+/// # Errors
+/// Those of [`read_webrtc_offer`].
+pub fn webrtc_codecs(sdp: &SessionDescription) -> Result<Vec<Codec>, MediaRefusal> {
+    let offer = read_webrtc_offer(sdp, &Codec::ALL)?;
+    let lines = sdp.media.get(offer.section).map(Media::codecs).unwrap_or_default();
+    Ok(lines.iter().filter_map(|line| Codec::ALL.into_iter().find(|c| is_codec(line, *c))).collect())
+}
+
 /// Our answer to a browser's offer. `a=setup` says `offer.remote.dtls_role`: for a transport that is already
 /// there, the caller sets the role it has (RFC 8842 §5.5), whatever the offer would leave open.
 #[must_use]
@@ -262,7 +272,7 @@ fn describe_fingerprint(media: &mut Media, fingerprint: Fingerprint, setup: Setu
 }
 
 fn audio(sdp: &SessionDescription) -> Result<(usize, &Media), MediaRefusal> {
-    sdp.audio().filter(|(_, m)| m.port != 0).ok_or(MediaRefusal::Unusable("no audio section; offer audio"))
+    sdp.audio().filter(|(_, m)| m.port != 0).ok_or(MediaRefusal::NoAudio)
 }
 
 fn is_codec(line: &MediaCodec, codec: Codec) -> bool {

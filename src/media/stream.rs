@@ -407,6 +407,12 @@ impl Stream {
         is_open && self.may_receive && self.format.is_some() && !self.is_mute
     }
 
+    /// Whether the far side's media is waited for: it can come in, or cannot yet for want of keys.
+    pub(super) fn is_awaited(&self) -> bool {
+        let has_address = matches!(&self.transport, Transport::Plain(plain) if plain.rtp.is_some());
+        self.is_live() || (has_address && self.may_receive && self.format.is_some() && !self.is_mute)
+    }
+
     /// Whether the far side may be given up for lost when it sends nothing: one that holds the call need not send.
     pub(super) fn must_send(&self) -> bool {
         self.is_expected && (self.is_live() || self.holding.is_some_and(|h| self.is_mute && h.has_music))

@@ -98,8 +98,8 @@ pub enum Output {
     Pressed(StreamId, Digit),
     /// A stream's far side sends another of the codecs that it accepted than the one in use; once a format.
     OtherCodec(StreamId),
-    /// A stream's far side should send, and no RTP of it is heard for [`QUIET_AFTER`]; whether RTCP is. Once a stream.
-    Quiet(StreamId, bool),
+    /// A stream's far side should send, and no RTP of it is heard for [`QUIET_AFTER`]. Once a stream.
+    Quiet(StreamId, Signs),
     /// RTP of it is heard again; once a stream.
     HeardAgain(StreamId),
     /// RTP of a stream cannot be sent, or comes back, for this reason (`errno`). Once a stream.
@@ -569,7 +569,7 @@ mod commands;
 mod time;
 mod trouble;
 
-pub use trouble::QUIET_AFTER;
+pub use trouble::{QUIET_AFTER, Signs};
 
 #[cfg(test)]
 mod tests;

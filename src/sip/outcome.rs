@@ -86,8 +86,8 @@ pub struct IncomingInvite {
 pub enum SessionCommand {
     /// A call to us: 180.
     Ring,
-    /// A call to us: another provisional response, without a description.
-    Provisional(StatusCode),
+    /// A call to us: another provisional response; with a description, it is a 183 of another name.
+    Provisional(StatusCode, Option<Body>),
     /// A call to us: 183, with the answer to its offer or, when it made none and takes it reliably, our offer.
     Progress(Option<Body>),
     /// A call to us: 200 with the answer to its offer (that of the 183 when there is none here), or with our

@@ -85,13 +85,19 @@ impl IncomingLeg {
         }
         match command {
             LegCommand::Ring => Action::Session(SessionCommand::Ring),
-            LegCommand::Delayed(why) => Action::Session(SessionCommand::Provisional(cause::of_delay(why))),
-            LegCommand::Progress { answer: Some(answer) } => {
+            LegCommand::Delayed(why) => {
+                Action::Session(SessionCommand::Provisional(cause::of_delay(why), None))
+            }
+            LegCommand::Progress { answer: Some(answer), delay } => {
                 self.is_offered |= self.offered.is_none();
-                Action::Session(SessionCommand::Progress(Some(body_of(&answer))))
+                let body = Some(body_of(&answer));
+                Action::Session(match delay {
+                    Some(why) => SessionCommand::Provisional(cause::of_delay(why), body),
+                    None => SessionCommand::Progress(body),
+                })
             }
             // peers take a 183 for early media, and would stop their own ringback for the silence of this one
-            LegCommand::Progress { answer: None } => Action::None,
+            LegCommand::Progress { answer: None, .. } => Action::None,
             LegCommand::Answer { answer } => {
                 self.is_answered = true;
                 Action::Session(SessionCommand::Answer(answer.as_deref().map(body_of)))
@@ -327,8 +333,8 @@ mod tests {
     fn it_rings_has_early_media_and_is_answered() {
         let mut l = leg();
         assert!(matches!(l.handle_command(LegCommand::Ring), Action::Session(SessionCommand::Ring)));
-        assert!(matches!(l.handle_command(LegCommand::Progress { answer: None }), Action::None));
-        let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+        assert!(matches!(l.handle_command(LegCommand::Progress { answer: None, delay: None }), Action::None));
+        let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()), delay: None });
         assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
         let answer = l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
         assert!(matches!(answer, Action::Session(SessionCommand::Answer(Some(_)))));
@@ -369,7 +375,7 @@ mod tests {
         assert_eq!(takes(HeaderName::Require, "100REL"), EarlyOffer::Needed);
         let offered = || {
             let mut l = with(HeaderName::Supported, "100rel").0;
-            let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+            let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()), delay: None });
             assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
             l
         };
@@ -390,7 +396,7 @@ mod tests {
     #[test]
     fn before_the_answer_a_further_offer_is_answered_or_refused_and_ours_goes_rfc_3311() {
         let mut l = leg();
-        l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
+        l.handle_command(LegCommand::Progress { answer: Some(sdp()), delay: None });
         assert!(matches!(
             l.handle_command(LegCommand::Offer(sdp())),
             Action::Session(SessionCommand::Offer(_))
@@ -424,10 +430,16 @@ mod tests {
     #[test]
     fn a_caller_is_told_of_a_delay_and_when_to_call_again() {
         let told = |why| match leg().handle_command(LegCommand::Delayed(why)) {
-            Action::Session(SessionCommand::Provisional(status)) => status.code(),
+            Action::Session(SessionCommand::Provisional(status, None)) => status.code(),
             other => panic!("{other:?}"),
         };
         assert_eq!((told(Delay::Forwarded), told(Delay::Queued)), (181, 182));
+        // what is heard meanwhile goes with it
+        let early = LegCommand::Progress { answer: Some(sdp()), delay: Some(Delay::Queued) };
+        let early = leg().handle_command(early);
+        let queued =
+            matches!(&early, Action::Session(SessionCommand::Provisional(s, Some(_))) if s.code() == 182);
+        assert!(queued, "{early:?}");
         let wait = Some(Duration::from_secs(30));
         let busy = End { status: Some(486), retry_after: wait, ..Cause::Busy.into() };
         let answer = refusal(leg().handle_command(LegCommand::Hangup(busy)));

@@ -154,7 +154,10 @@ pub(super) fn with_words(answer: Answer, refusal: &MediaRefusal) -> Answer {
         MediaRefusal::NoCommonCodec { offered, wanted } => {
             answer.warning(305, &format!("{}, {} possible", no_common_codec(offered), wanted.join(" ")))
         }
-        MediaRefusal::Unusable(why) => answer.warning(399, why),
+        MediaRefusal::Unusable(_)
+        | MediaRefusal::NoAudio
+        | MediaRefusal::AudioRefused { .. }
+        | MediaRefusal::Protection { .. } => answer.warning(399, &refusal.to_string()),
         MediaRefusal::NoSocket(_) | MediaRefusal::Congestion => answer,
     }
 }

@@ -180,14 +180,14 @@ impl OutgoingLeg {
                 LegEvent::Ringing
             }
             SessionEvent::Progress { status, body } => match read_sdp(body.as_ref()) {
-                // who is queued or forwarded hears so in it
                 Ok(answer @ Some(_)) => {
                     self.has_answer = true;
-                    LegEvent::Progress { answer }
+                    LegEvent::Progress { answer, delay: cause::to_delay(status) }
                 }
                 // early media that cannot be read is no reason to fail a call that may yet be answered
                 Ok(None) | Err(Unreadable) => {
-                    cause::to_delay(status).map_or(LegEvent::Progress { answer: None }, LegEvent::Delayed)
+                    let progress = LegEvent::Progress { answer: None, delay: None };
+                    cause::to_delay(status).map_or(progress, LegEvent::Delayed)
                 }
             },
             SessionEvent::Answered { body } => match read_sdp(body.as_ref()) {

@@ -190,7 +190,10 @@ fn provisional_and_final_answers_become_the_words_of_a_leg() {
     assert!(matches!(l.handle_session(SessionEvent::Ringing), Action::Tell(LegEvent::Ringing)));
     let body = Some(Body::sdp(SDP));
     let early = SessionEvent::Progress { status: StatusCode::new(183).unwrap(), body: body.clone() };
-    assert!(matches!(l.handle_session(early), Action::Tell(LegEvent::Progress { answer: Some(_) })));
+    assert!(matches!(
+        l.handle_session(early),
+        Action::Tell(LegEvent::Progress { answer: Some(_), delay: None })
+    ));
     assert!(matches!(
         l.handle_session(SessionEvent::Answered { body }),
         Action::Tell(LegEvent::Answered { answer: Answered::Sdp(_) })
@@ -209,10 +212,13 @@ fn who_waits_or_is_forwarded_is_told_so_and_early_media_says_more_rfc_3261_21_1_
     assert!(matches!(hears(181, None), Action::Tell(LegEvent::Delayed(Delay::Forwarded))));
     assert!(matches!(hears(182, None), Action::Tell(LegEvent::Delayed(Delay::Queued))));
     for code in [183, 199] {
-        assert!(matches!(hears(code, None), Action::Tell(LegEvent::Progress { answer: None })), "{code}");
+        assert!(matches!(hears(code, None), Action::Tell(LegEvent::Progress { answer: None, .. })), "{code}");
     }
-    let early = hears(182, Some(Body::sdp(SDP)));
-    assert!(matches!(early, Action::Tell(LegEvent::Progress { answer: Some(_) })), "{early:?}");
+    for (code, why) in [(181, Some(Delay::Forwarded)), (182, Some(Delay::Queued)), (183, None)] {
+        let early = hears(code, Some(Body::sdp(SDP)));
+        let Action::Tell(LegEvent::Progress { answer: Some(_), delay }) = early else { panic!("{early:?}") };
+        assert_eq!(delay, why, "{code}: an announcement of why it does not ring");
+    }
 }
 
 #[test]

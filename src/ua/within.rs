@@ -104,7 +104,7 @@ impl Within {
     pub(super) fn tailor_command(&self, command: &mut LegCommand) {
         self.tailor(match command {
             LegCommand::Dial(dial) => dial.offer.as_mut(),
-            LegCommand::Progress { answer } | LegCommand::Answer { answer } => answer.as_mut(),
+            LegCommand::Progress { answer, .. } | LegCommand::Answer { answer } => answer.as_mut(),
             LegCommand::Offer(sdp) | LegCommand::AnswerOffer(sdp) => Some(sdp),
             _ => None,
         });
@@ -121,7 +121,7 @@ impl Within {
     pub(super) fn tailor_action(&mut self, mut action: Action) -> Action {
         if let Action::Tell(event) = &mut action {
             self.read(match event {
-                LegEvent::Progress { answer } => answer.as_mut(),
+                LegEvent::Progress { answer, .. } => answer.as_mut(),
                 LegEvent::Answered { answer: Answered::Sdp(sdp) }
                 | LegEvent::Offer(sdp)
                 | LegEvent::OfferAnswered(sdp) => Some(sdp),

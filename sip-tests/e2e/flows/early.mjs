@@ -1,5 +1,7 @@
 // A browser attached before the answer hears early media, and is connected when the answer comes.
 import { until } from '../lib/process.mjs';
+import { Callee } from '../lib/callee.mjs';
+import { dials, trunkOf } from '../lib/secure.mjs';
 import { Listener } from '../lib/sipedge.mjs';
 
 export const name = 'before the answer';
@@ -38,6 +40,45 @@ export async function run(ctx) {
   report.check('packets both ways', figures.rtp_in > 30 && figures.rtp_out > 30, `in ${figures.rtp_in}, out ${figures.rtp_out}`);
   await second.close();
   await quietUntilAnswered(ctx);
+  await anotherCodec(ctx);
+}
+
+/** Early media in PCMU and an answer in PCMA, of a call that the PBX makes: it is offered PCMA and both sides are heard after that. */
+async function anotherCodec(ctx) {
+  const { report, pbx } = ctx;
+  const callee = await new Callee({ early: 0, answer: 8, letter: 0x5a }).start();
+  const routes = `
+[trunk.callee]
+host = "127.0.0.1:${callee.port}"
+inbound = "off"
+qualify = "off"
+codecs = ["PCMU", "PCMA"]
+
+[[route]]
+number = "1001"
+to = "trunk.callee"
+`;
+  const { sip, sipedge, stop } = await trunkOf(ctx, 'trunk-in', { codecs: ['PCMU', 'PCMA'], routes });
+  try {
+    const since = pbx.mark();
+    await dials(pbx, 'trunk-in', sip, '600');
+    // the PBX's echo gives back what the callee says
+    const isEcho = ({ type, payload }) => type === 8 && payload.length === 160 && payload.every((b) => b === callee.letter);
+    const echoed = await until('the echo in PCMA', () => {
+      const count = callee.heard.filter(isEcho).length;
+      return count > 50 && count;
+    });
+    report.check('after an answer in PCMA both sides are heard in it', echoed > 50, `${echoed} packets`);
+    report.check('the PBX was offered PCMA', /INVITE sip:[^]*?m=audio \d+ RTP\/AVP 8 /.test(since()));
+    await pbx.hangsUp();
+    await pbx.callEnd(since);
+  } catch (error) {
+    console.log(sipedge.output.slice(-3000), JSON.stringify(callee.invites));
+    throw error;
+  } finally {
+    await stop();
+    callee.stop();
+  }
 }
 
 /** A browser that is rung may have its media before it answers; its microphone is nobody's until then, nor is the caller's. */

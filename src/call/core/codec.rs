@@ -1,12 +1,19 @@
 //! A codec that one party speaks and the other one does not, and what is done about it: who takes offers within the call is
 //! offered another one.
 //!
-//! A party is **free** while it may be offered another codec than its own: the other party is then not held to that.
+//! What a party **offers** waits until the other one was asked ([`Change`]): both stay as they were where that one refuses.
+//! What can wait no more is an answer that was given: of a party that answers with another codec than its early media had,
+//! and of the new party of a transfer, which is called while two others talk. Nor can the offer of a party that rings wait
+//! for a caller who takes none before its answer. There the party that is to follow is **free**: what is beside it is not
+//! held to its codec meanwhile, and the call ends if it does not follow.
 
 use super::*;
 
 /// An offer of a codec that the other party does not speak at the moment. It waits until that one has said whether it
-/// takes the codec: who hears 200 can no longer be told that it does not.
+/// takes the codec: who hears 200 can no longer be told that it does not. Only offers are so: an answer, too, may name another
+/// codec than the other party speaks (RFC 3261 §13.2.2.4: it is of another dialog than early media was), and nothing said
+/// later takes it back; waiting would keep its party unheard, and the refusal that it waits for is the end of the call all
+/// the same.
 #[derive(Debug)]
 pub(super) struct Change {
     /// Whose offer it is.
@@ -18,45 +25,58 @@ pub(super) struct Change {
 }
 
 impl Call {
-    /// A party answers, or offers, codecs of which the other one speaks none: an answer after early media with another codec
-    /// (RFC 3261 §13.2.2.4: of another dialog), or a re-INVITE. Where the other one takes offers, it is offered the new one:
-    /// before an offer is answered, so that both stay as they were where it refuses, and after an answer, which was given.
-    /// So it is with an offer of the party that rings, after an announcement with another codec. True when it is so.
-    pub(super) fn free_other(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
+    /// A party offers, or answers, codecs of which the other one speaks none. Where that one takes offers, it is offered
+    /// them: before an offer is answered, and after an answer, which was given. So it is with an offer of the party that
+    /// rings, after an announcement with another codec. True when it is so.
+    pub(super) fn follow(&mut self, leg: LegId, refusal: &MediaRefusal) -> bool {
         let is_no_codec = matches!(refusal, MediaRefusal::NoCommonCodec { .. });
-        let is_early = self.partner.is_none() && self.ringing_alone().is_some_and(|p| p.leg == leg);
-        let is_partner = is_early || self.partner.as_ref().is_some_and(|p| p.leg == leg);
-        // what the caller offers anew is looked at once the call is answered
-        let is_caller = leg == self.caller.party.leg && self.caller.offer.is_none() && self.is_settled();
-        if !is_no_codec || self.transfer.is_some() || !(is_partner || is_caller) {
-            return false;
-        }
-        let may_change = |p: &Party| p.profile.takes_reoffer && !p.is_free;
-        let other = if is_partner { Some(&self.caller.party) } else { self.partner.as_ref() };
-        let Some(other) = other.filter(|p| may_change(p)) else { return false };
-        let (other, is_open) = (other.leg, other.is_asked || other.is_asking);
+        let Some(other) = self.follower(leg).filter(|_| is_no_codec) else { return false };
+        let is_open = other.is_asked || other.is_asking;
+        let other = other.leg;
         let Some(party) = self.party_mut(leg) else { return false };
         let (is_asking, profile) = (party.is_asking, party.profile.media.clone());
         let Some(sdp) = party.description.take() else { return false };
-        // what a browser offers is looked at once, as its transport goes with it
-        if is_asking && matches!(profile, MediaProfile::Rtp { .. }) {
-            if !is_open {
-                self.media(MediaCommand::CheckOffer { leg, profile, sdp: sdp.clone() });
-                self.change = Some(Change { by: leg, other, sdp, refusal: refusal.clone() });
-            }
-            return !is_open;
+        if !is_asking {
+            return self.free_other(leg, sdp);
         }
-        if !is_early && !self.make_partner(leg) {
+        if !is_open {
+            self.media(MediaCommand::CheckOffer { leg, profile, sdp: sdp.clone() });
+            self.change = Some(Change { by: leg, other, sdp, refusal: refusal.clone() });
+        }
+        !is_open
+    }
+
+    /// Who may be offered the codec of this party.
+    fn follower(&self, leg: LegId) -> Option<&Party> {
+        if self.transfer.is_some() {
+            return None;
+        }
+        let is_partner = self.partner.as_ref().is_some_and(|p| p.leg == leg);
+        // what the caller offers anew is looked at once the call is answered
+        let is_caller = leg == self.caller.party.leg && self.caller.offer.is_none() && self.is_settled();
+        let other = match () {
+            () if is_partner || self.rings_early(leg) => Some(&self.caller.party),
+            () if is_caller => self.partner.as_ref(),
+            () => None,
+        };
+        other.filter(|p| p.profile.takes_reoffer && !p.is_free)
+    }
+
+    /// Whether this party rings, and has early media already.
+    fn rings_early(&self, leg: LegId) -> bool {
+        self.partner.is_none() && self.ringing_alone().is_some_and(|p| p.leg == leg)
+    }
+
+    /// The answer of a party counts, and the other one is to follow.
+    fn free_other(&mut self, leg: LegId, sdp: Box<SessionDescription>) -> bool {
+        if !self.rings_early(leg) && !self.make_partner(leg) {
             return false;
         }
         let stays = &mut self.caller.party;
         stays.is_free = true;
         let stays = stays.leg;
         self.media(MediaCommand::FreeCodec(stays, true));
-        self.media(match is_asking {
-            true => MediaCommand::AcceptOffer { leg, profile, sdp },
-            false => MediaCommand::AcceptAnswer { leg, sdp },
-        });
+        self.media(MediaCommand::AcceptAnswer { leg, sdp });
         true
     }
 
@@ -103,6 +123,11 @@ impl Call {
         true
     }
 
+    /// Whether an offer of this leg waits, or one of the other's waits for it.
+    pub(super) fn awaits(&self, leg: LegId) -> bool {
+        self.change.as_ref().is_some_and(|change| [change.by, change.other].contains(&leg))
+    }
+
     /// Media cannot make the offer for who is to be asked, or can serve nothing of what waits. True when an offer waited.
     pub(super) fn give_up_change(&mut self, leg: LegId) -> bool {
         let change = self.change.take_if(|change| [change.by, change.other].contains(&leg));
@@ -114,6 +139,25 @@ impl Call {
         }
         self.turn_down(change);
         true
+    }
+
+    /// Whose offer waits takes it back: who was asked may change all the same, and changes back with the next offer.
+    pub(super) fn take_back_change(&mut self, leg: LegId) {
+        if let Some(mut change) = self.change.take_if(|change| change.by == leg) {
+            change.refusal = MediaRefusal::Unusable("the offer was taken back before it was answered");
+            self.turn_down(change);
+        }
+    }
+
+    /// The transport of an offer did not come up, for which the other party has changed its codec: it is offered the one of
+    /// before, which goes on.
+    pub(super) fn change_back(&mut self, leg: LegId) {
+        let Some(codec) = self.party(leg).and_then(|p| p.codec) else { return };
+        let Some(other) = self.other(leg).filter(|_| self.is_settled()) else { return };
+        if self.party(other).is_some_and(|p| p.profile.takes_reoffer && p.codec.is_some_and(|c| c != codec)) {
+            self.party_mut(other).into_iter().for_each(|p| p.is_offer_due = true);
+            self.offer_if_due(other);
+        }
     }
 
     fn turn_down(&mut self, Change { by, other, refusal, .. }: Change) {

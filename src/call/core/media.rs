@@ -61,6 +61,9 @@ impl Call {
         let stays = party.profile.may_detach && cause != Cause::Internal;
         self.report_media(leg, state);
         if stays {
+            if matches!(state, MediaState::Failed(_)) {
+                self.change_back(leg);
+            }
             return;
         }
         if self.callee(leg).is_some() {

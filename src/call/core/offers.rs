@@ -51,7 +51,7 @@ impl Call {
         }
         if is_first && self.state != State::Active {
             self.caller.answer = Some(sdp.clone());
-            self.tell(leg, LegCommand::Progress { answer: Some(sdp) });
+            self.tell(leg, LegCommand::Progress { answer: Some(sdp), delay: self.caller.delay });
         } else if is_first {
             self.caller.answer = Some(sdp.clone());
             self.answer_caller(Some(sdp));
@@ -73,7 +73,7 @@ impl Call {
             return if self.state == State::Active {
                 self.answer_caller(answer)
             } else {
-                self.tell(leg, LegCommand::Progress { answer })
+                self.tell(leg, LegCommand::Progress { answer, delay: self.caller.delay })
             };
         }
         if let Some(party) = self.party_mut(leg)
@@ -87,6 +87,12 @@ impl Call {
     }
 
     pub(super) fn handle_refused(&mut self, now: Instant, leg: LegId, refusal: MediaRefusal) {
+        // a codec that the other party is asked to follow in is served yet
+        let is_joining = self.joining.as_ref().is_some_and(|j| j.leg == leg);
+        if !is_joining && !self.awaits(leg) && (self.free_codec(leg, &refusal) || self.follow(leg, &refusal))
+        {
+            return;
+        }
         self.outputs.push_back(Output::Note(Note::MediaRefused(leg, refusal.clone())));
         if self.joining.take_if(|j| j.leg == leg).is_some() {
             let cause = refusal.cause();
@@ -95,7 +101,7 @@ impl Call {
             self.media(MediaCommand::Release(leg));
             return self.go_on_alone(cause);
         }
-        if self.give_up_change(leg) || self.free_codec(leg, &refusal) || self.free_other(leg, &refusal) {
+        if self.give_up_change(leg) {
             return;
         }
         if self.callee(leg).is_some() {
@@ -193,7 +199,7 @@ impl Call {
         } else {
             self.offer_early(EarlyOffer::Possible);
             let answer = self.caller.answer.clone();
-            self.tell(leg, LegCommand::Progress { answer });
+            self.tell(leg, LegCommand::Progress { answer, delay: self.caller.delay });
         }
     }
 

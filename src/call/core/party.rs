@@ -60,6 +60,8 @@ pub(super) struct Caller {
     pub(super) offer: Option<Box<SessionDescription>>,
     /// Its answer, once media made it: sent with progress, and again with the answer.
     pub(super) answer: Option<Box<SessionDescription>>,
+    /// Why nobody rings as yet: media before the answer is an announcement of that.
+    pub(super) delay: Option<Delay>,
     /// An offer that came before there was another leg: which codecs it may be answered with is not known yet.
     pub(super) early: Option<Box<SessionDescription>>,
     /// Media has yet to say whether its first offer can be served: nobody is rung for one that cannot.

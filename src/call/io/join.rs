@@ -111,7 +111,7 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         // of a call that nobody has answered yet
         LegCommand::Ring => LegEvent::Ringing,
         LegCommand::Delayed(why) => LegEvent::Delayed(why),
-        LegCommand::Progress { answer } => LegEvent::Progress { answer },
+        LegCommand::Progress { answer, delay } => LegEvent::Progress { answer, delay },
         // keys go with the media, and its state is that of a loop
         LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {
             return None;

@@ -5,6 +5,7 @@ mod admission;
 mod finder;
 mod kept;
 mod legs;
+mod notes;
 mod registrations;
 mod upkeep;
 #[cfg(test)]
@@ -15,7 +16,6 @@ use super::config::{Place, Trunk};
 use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use super::occupancy::Occupied;
-use super::refusals;
 use super::targets::Target as Found;
 use crate::base::{CallId, Cause, Excerpt, LegId, Path, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
@@ -24,8 +24,7 @@ use crate::call::port::{Codec, MediaProfile, OwnAddress};
 use crate::call::route::{Group, Source, Target};
 use crate::edge::contract::EdgeContext;
 use crate::registry::{Account, Registry};
-use crate::sdp::SessionDescription;
-use crate::sip::digest::{Credentials, DigestError};
+use crate::sip::digest::Credentials;
 use crate::sip::endpoint::{Replaced, RequestHandler, Verdict};
 use crate::sip::io::{Dial, IncomingSession, SessionHandle, SipStack};
 use crate::sip::registrar::Binding;
@@ -519,6 +518,7 @@ async fn run(
     let mut session: Option<(SessionHandle, mpsc::Receiver<SessionEvent>)> = None;
     let mut _known = None;
     let mut user: Option<String> = None;
+    let mut offer = bytes::Bytes::new();
     while !leg.is_over() {
         let mut action = tokio::select! {
             command = commands.recv() => {
@@ -535,9 +535,10 @@ async fn run(
                         }
                         _ => {}
                     }
-                    note(&trunk, leg.hop(), &event);
-                    note_login(&trunk, &call, user.as_deref(), &event);
-                    let unusable = unusable(&event);
+                    notes::note(&trunk, leg.hop(), &event);
+                    notes::note_login(&trunk, &call, user.as_deref(), &event);
+                    notes::note_offer(&trunk, &call, &offer, &event);
+                    let unusable = notes::unusable(&event);
                     let action = leg.handle_session(event);
                     if let Some(why) = unusable.filter(|_| leg.parting().is_some()) {
                         warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, why, "the PBX's answer cannot be used; the call ends");
@@ -555,6 +556,7 @@ async fn run(
             Action::Dial(outgoing) => {
                 let contact_user = outgoing.from.uri.user_text();
                 user = outgoing.credentials.as_ref().map(|credentials| credentials.user.clone());
+                offer = outgoing.body.as_ref().map(|body| body.bytes.clone()).unwrap_or_default();
                 let target = leg.hop();
                 if session.is_some() {
                     let (address, transport) = (target.address, target.transport.as_str());
@@ -581,58 +583,6 @@ async fn run(
     // also after an end that the session knows nothing of: its answer was of no use, or the call is gone
     if let Some((session, _)) = &session {
         session.hangup(leg.parting()).await;
-    }
-}
-
-/// Remembers whether somebody was at a place.
-fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
-    match event {
-        SessionEvent::Failed(CallFailure::Congestion) => {}
-        SessionEvent::Failed(failure) if failure.is_absence() => {
-            let retry_after = match failure {
-                CallFailure::Status { retry_after, .. } => *retry_after,
-                _ => None,
-            };
-            trunk.targets().failed(Instant::now(), hop, retry_after);
-        }
-        SessionEvent::Ringing
-        | SessionEvent::Progress { .. }
-        | SessionEvent::Answered { .. }
-        | SessionEvent::Failed(_) => trunk.targets().answered(hop),
-        _ => {}
-    }
-}
-
-/// What is wrong with the session description of an answer, in words for the log; one that can be read may still be of no
-/// use.
-fn unusable(event: &SessionEvent) -> Option<String> {
-    let SessionEvent::Answered { body } = event else { return None };
-    let Some(body) = body else { return Some("it has no session description".to_owned()) };
-    if !body.is_sdp() {
-        return Some(format!("its body is {}, which is no session description", Excerpt(&body.content_type)));
-    }
-    let text = String::from_utf8_lossy(&body.bytes);
-    let fault = SessionDescription::parse(&text).err()?.to_string();
-    Some(format!("its session description cannot be read: {}", Excerpt(&fault)))
-}
-
-/// Remembers whether our login was refused, and tells of it once.
-fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event: &SessionEvent) {
-    let refused = match event {
-        // nobody there says nothing of the login
-        SessionEvent::Failed(failure) if failure.is_absence() => return,
-        SessionEvent::Failed(failure) => refusals::of_call(failure, user),
-        SessionEvent::Ringing | SessionEvent::Progress { .. } | SessionEvent::Answered { .. } => None,
-        _ => return,
-    };
-    let Some(why) = refused else { return trunk.refusals().taken(user) };
-    if trunk.refusals().refused(Instant::now(), user, &why) {
-        let user = user.unwrap_or("(none)");
-        let what = match why {
-            DigestError::Forbidden => "the trunk's PBX forbids a call of our login",
-            _ => "the trunk's PBX does not take our login: such calls fail",
-        };
-        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "{what}");
     }
 }
 

@@ -1,6 +1,7 @@
-//! Which of our logins a trunk's PBX refuses, so that a busy trunk does not say it with every call. Pure: it is told the
-//! time.
+//! Which of our logins and offers a trunk's PBX refuses, so that a busy trunk does not say it with every call. Pure: it is
+//! told the time.
 
+use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::StatusCode;
 use crate::sip::digest::DigestError;
 use crate::sip::session::CallFailure;
@@ -10,17 +11,22 @@ use std::time::{Duration, Instant};
 /// How often the same is said again.
 const REMIND: Duration = Duration::from_secs(600);
 
-/// What was said of whom; there are no more of them than the configuration names. None: calls without a login.
+/// What was said.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(BTreeMap<Option<String>, (DigestError, Instant)>);
+pub(super) struct Refusals {
+    /// Of which login; there are no more of them than the configuration names. None: calls without one.
+    logins: BTreeMap<Option<String>, (DigestError, Instant)>,
+    /// Of which offer, the last time.
+    offer: Option<(String, Instant)>,
+}
 
 impl Refusals {
     /// A call of this user was refused for that. True when the log is to hear of it.
     pub(super) fn refused(&mut self, now: Instant, user: Option<&str>, why: &DigestError) -> bool {
         let user = user.map(str::to_owned);
-        let is_known = self.0.get(&user).is_some_and(|(said, at)| said == why && now < *at + REMIND);
+        let is_known = self.logins.get(&user).is_some_and(|(said, at)| said == why && now < *at + REMIND);
         if !is_known {
-            self.0.insert(user, (why.clone(), now));
+            self.logins.insert(user, (why.clone(), now));
         }
         !is_known
     }
@@ -28,8 +34,31 @@ impl Refusals {
     /// A call of this user was not refused for that. What was forbidden may have been the number alone, so that the next
     /// such call is no news.
     pub(super) fn taken(&mut self, user: Option<&str>) {
-        self.0.retain(|refused, (why, _)| refused.as_deref() != user || *why == DigestError::Forbidden);
+        self.logins.retain(|refused, (why, _)| refused.as_deref() != user || *why == DigestError::Forbidden);
     }
+
+    /// An offer of this kind was refused. True when the log is to hear of it.
+    pub(super) fn offer_refused(&mut self, now: Instant, offered: &str) -> bool {
+        let is_known = self.offer.as_ref().is_some_and(|(said, at)| said == offered && now < *at + REMIND);
+        if !is_known {
+            self.offer = Some((offered.to_owned(), now));
+        }
+        !is_known
+    }
+}
+
+/// Of a call that failed because its PBX took nothing of our offer: profile and codecs that were offered. A 488 says no
+/// more than that (RFC 3261 §21.4.26).
+pub(super) fn offer_of_call(failure: &CallFailure, offer: &[u8]) -> Option<String> {
+    let CallFailure::Status { status, .. } = failure else { return None };
+    if !matches!(status.code(), 488 | 606) {
+        return None;
+    }
+    let sdp = SessionDescription::parse(&String::from_utf8_lossy(offer)).ok()?;
+    let (_, media) = sdp.audio()?;
+    let codecs = media.codecs();
+    let codecs = codecs.iter().map(MediaCodec::label).filter(|label| !label.starts_with("telephone-event"));
+    Some(std::iter::once(media.protocol.clone()).chain(codecs).collect::<Vec<_>>().join(" "))
 }
 
 /// What is wrong with the login of a call, when that is why it failed.
@@ -49,6 +78,17 @@ pub(super) fn of_call(failure: &CallFailure, user: Option<&str>) -> Option<Diges
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn status_of(code: u16, had_credentials: bool) -> CallFailure {
+        CallFailure::Status {
+            status: StatusCode::new(code).unwrap(),
+            phrase: String::new(),
+            q850: None,
+            text: None,
+            retry_after: None,
+            had_credentials,
+        }
+    }
 
     #[test]
     fn a_login_that_is_refused_is_told_of_once_and_again_when_that_changes_or_lasts() {
@@ -70,15 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_that_is_refused_is_told_of_with_what_it_had_and_seldom() {
+        let sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 4000 RTP/SAVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
+        let said = |code, sdp: &[u8]| offer_of_call(&status_of(code, false), sdp);
+        assert_eq!(said(488, sdp).as_deref(), Some("RTP/SAVP PCMU PCMA"));
+        assert_eq!((said(486, sdp), said(488, b"")), (None, None));
+        let (mut refusals, t0) = (Refusals::default(), Instant::now());
+        let mut heard = |after: Duration, offered| refusals.offer_refused(t0 + after, offered);
+        assert!(heard(Duration::ZERO, "RTP/SAVP PCMU"));
+        assert!(!heard(Duration::from_secs(1), "RTP/SAVP PCMU"));
+        assert!(heard(Duration::from_secs(2), "RTP/AVP PCMU"));
+        assert!(heard(Duration::from_secs(2) + REMIND, "RTP/AVP PCMU"));
+    }
+
+    #[test]
     fn a_challenge_that_nobody_can_answer_is_such_a_failure_and_a_busy_telephone_is_none() {
-        let with = |code, had_credentials| CallFailure::Status {
-            status: StatusCode::new(code).unwrap(),
-            phrase: String::new(),
-            q850: None,
-            text: None,
-            retry_after: None,
-            had_credentials,
-        };
+        let with = status_of;
         let status = |code| with(code, false);
         assert_eq!(of_call(&status(401), None), Some(DigestError::NoCredentials));
         assert_eq!(of_call(&status(407), Some("edge")), Some(DigestError::Refused));

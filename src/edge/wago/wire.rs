@@ -70,7 +70,10 @@ impl ApiError {
                 list(offered),
                 list(wanted)
             )),
-            MediaRefusal::Unusable(why) => Self::bad(*why),
+            MediaRefusal::Unusable(_)
+            | MediaRefusal::NoAudio
+            | MediaRefusal::AudioRefused { .. }
+            | MediaRefusal::Protection { .. } => Self::bad(refusal.to_string()),
             MediaRefusal::NoSocket(_) | MediaRefusal::Congestion => {
                 Self::for_now(500, "no media resources left; try again later", 5)
             }

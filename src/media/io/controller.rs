@@ -188,7 +188,7 @@ impl Controller {
             },
             MediaCommand::AcceptOffer { leg, profile, sdp } => {
                 let accepted = match &profile {
-                    MediaProfile::WebRtc => self.accept_webrtc(leg, &sdp).map(|answer| (answer, None)),
+                    MediaProfile::WebRtc => self.accept_webrtc(leg, &sdp),
                     MediaProfile::Application(_) => {
                         Err(MediaRefusal::Unusable("an application takes no offers"))
                     }
@@ -243,6 +243,9 @@ impl Controller {
             MediaCommand::FreeCodec(leg, is_free) => {
                 if let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg) {
                     leg.free = is_free.then(|| leg.codecs.clone());
+                    if !is_free {
+                        leg.described.clear();
+                    }
                 }
             }
             MediaCommand::Expect(leg) => self.expect(leg),
@@ -306,7 +309,7 @@ impl Controller {
                     self.say(MediaEvent::OtherCodec { leg }).await;
                 }
             }
-            News::Quiet { has_rtcp } => self.note_quiet(stream, has_rtcp),
+            News::Quiet(signs) => self.note_quiet(stream, signs),
             News::HeardAgain => self.note_heard_again(stream),
             News::Unsent(errno) => self.note_unsent(stream, errno),
             News::Pressed(digit) => {

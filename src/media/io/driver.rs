@@ -277,7 +277,7 @@ impl Driver {
                 Some(Output::Lost(id, cause)) => self.tell(id, News::Lost(cause)),
                 Some(Output::Pressed(id, digit)) => self.tell(id, News::Pressed(digit)),
                 Some(Output::OtherCodec(id)) => self.tell(id, News::OtherCodec),
-                Some(Output::Quiet(id, has_rtcp)) => self.tell(id, News::Quiet { has_rtcp }),
+                Some(Output::Quiet(id, signs)) => self.tell(id, News::Quiet(signs)),
                 Some(Output::HeardAgain(id)) => self.tell(id, News::HeardAgain),
                 Some(Output::Unsent(id, errno)) => self.tell(id, News::Unsent(errno)),
             }

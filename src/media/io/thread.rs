@@ -14,6 +14,7 @@ use crate::media::relay::Format;
 use crate::media::stats::{Drops, StreamStats};
 use crate::media::stream::{OwnSource, PeerInlet, Protection};
 use crate::media::tone::Program;
+use crate::media::worker::Signs;
 use crate::media::worker::Worker;
 use crate::peer::SrtpKeys;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -37,10 +38,7 @@ pub enum News {
     /// Its far side sends another of the codecs that it accepted than the one in use.
     OtherCodec,
     /// Its far side should send RTP, and none is heard for a while.
-    Quiet {
-        /// RTCP is.
-        has_rtcp: bool,
-    },
+    Quiet(Signs),
     /// RTP of its far side is heard again.
     HeardAgain,
     /// Its RTP cannot be sent, or comes back: `errno`.

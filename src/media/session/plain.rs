@@ -5,7 +5,7 @@ use super::{
     OwnOrigin, audio, choose, describe_codec, describe_event, describe_fingerprint, describe_payload, empty,
     event_for, fingerprints_of, format, is_codec, offered_events, refused, rtpmap,
 };
-use crate::call::port::{Codec, Encryption, MediaRefusal};
+use crate::call::port::{Codec, Described, Encryption, MediaRefusal};
 use crate::media::relay::{EventFormat, Format};
 use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
 use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
@@ -84,6 +84,22 @@ impl OwnSecurity {
     }
 }
 
+/// What a far side may wait for in vain, though its description can be served without.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unserved {
+    /// It offers ICE (RFC 8839); no more than that, as it may do without.
+    pub ice: bool,
+    /// It names a certificate, and its section is served in clear or with keys in the description.
+    pub dtls: bool,
+}
+
+impl Unserved {
+    fn of(sdp: &SessionDescription, media: &Media, security: &Security) -> Self {
+        let is_dtls = matches!(security, Security::Dtls(_));
+        Self { ice: sdp.ice_credentials_of(media).is_some(), dtls: !is_dtls && sdp.has_fingerprint(media) }
+    }
+}
+
 /// A description of a plain leg, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlainRemote {
@@ -103,6 +119,8 @@ pub struct PlainRemote {
     pub codecs: Vec<Codec>,
     /// How much sound it wants in a packet, in milliseconds; none: it does not say.
     pub ptime: Option<u16>,
+    /// What it names beside, that we do not serve.
+    pub unserved: Unserved,
     section: usize,
     event: Option<EventFormat>,
     fmtp: Option<CompactString>,
@@ -200,6 +218,16 @@ impl PlainOffer {
         &self.security
     }
 
+    /// The setting that it says the same as.
+    const fn encryption(&self) -> Encryption {
+        match &self.security {
+            OwnSecurity::Clear => Encryption::Off,
+            OwnSecurity::Sdes(_) if self.is_optional => Encryption::SdesOptional,
+            OwnSecurity::Sdes(_) => Encryption::Sdes,
+            OwnSecurity::Dtls { .. } => Encryption::Dtls,
+        }
+    }
+
     /// The codecs it names.
     pub fn codecs(&self) -> impl Iterator<Item = Codec> + '_ {
         self.codecs.iter().map(|(codec, _)| *codec)
@@ -263,6 +291,7 @@ pub fn read_plain_answer(
         direction: plain_direction(sdp, media, rtp),
         rtp,
         rtcp,
+        unserved: Unserved::of(sdp, media, &security),
         security,
         protocol,
         codecs: vec![codec],
@@ -306,6 +335,18 @@ impl Profile {
     }
 }
 
+/// How a section has media protected, whatever its leg wants.
+fn described(sdp: &SessionDescription, media: &Media) -> Described {
+    match Profile::of(media) {
+        Profile::Dtls => Described::Dtls,
+        Profile::Avp | Profile::Savp if media.has("crypto") => Described::Sdes,
+        Profile::Avp | Profile::Savp if sdp.has_fingerprint(media) => Described::Dtls,
+        Profile::Avp => Described::Clear,
+        Profile::Savp => Described::Sdes,
+        Profile::Other => Described::Other,
+    }
+}
+
 /// The audio section of an offer that is served, and how: the first that is protected as it shall be; where that is
 /// optional, else the first in clear. Without one, the first says why not.
 fn offered_audio<'a>(
@@ -329,7 +370,7 @@ fn offered_audio<'a>(
     }
     match (clear, refusal) {
         (Some(clear), _) => Ok(clear),
-        (None, Some(why)) => Err(MediaRefusal::Unusable(why)),
+        (None, Some(why)) => Err(why),
         (None, None) => audio(sdp).map(|(at, media)| (at, media, Security::Clear)),
     }
 }
@@ -339,36 +380,29 @@ fn security_of(
     sdp: &SessionDescription,
     media: &Media,
     rules: PlainRules<'_>,
-) -> Result<Security, &'static str> {
+) -> Result<Security, MediaRefusal> {
     let is_optional = rules.encryption == Encryption::SdesOptional;
     match (rules.encryption, Profile::of(media)) {
-        (Encryption::Off, Profile::Avp) => Ok(Security::Clear),
-        (Encryption::Off, _) => Err(
-            "the audio section is not RTP/AVP; switch SRTP off for this trunk, or set its media_encryption here",
-        ),
+        (Encryption::Off, Profile::Avp) => return Ok(Security::Clear),
         (Encryption::Sdes | Encryption::SdesOptional, profile @ (Profile::Avp | Profile::Savp)) => {
             match sdes::choose(media, rules.profiles) {
-                Some(crypto) => Ok(Security::Sdes(crypto)),
-                None if is_optional && profile == Profile::Avp => Ok(Security::Clear),
-                None if media.has("crypto") => Err(
-                    "no a=crypto line that is served; offer AES_CM_128_HMAC_SHA1_80 with one key, no MKI and no \
-                     session parameters",
-                ),
-                None => {
-                    Err("the audio section is not encrypted; this trunk takes RTP/SAVP with a=crypto alone")
+                Some(crypto) => return Ok(Security::Sdes(crypto)),
+                None if is_optional && profile == Profile::Avp => return Ok(Security::Clear),
+                None if media.has("crypto") => {
+                    return Err(MediaRefusal::Unusable(
+                        "no a=crypto line that is served; offer AES_CM_128_HMAC_SHA1_80 with one key, no MKI and no \
+                         session parameters",
+                    ));
                 }
+                None => {}
             }
         }
-        (Encryption::Sdes | Encryption::SdesOptional, _) => {
-            Err("the audio section is not RTP/SAVP; this trunk takes SRTP with a=crypto")
-        }
         (Encryption::Dtls, profile) if profile.may_be_dtls(sdp, media) => {
-            dtls_of(sdp, media, Setup::Active).map(Security::Dtls)
+            return dtls_of(sdp, media, Setup::Active).map(Security::Dtls);
         }
-        (Encryption::Dtls, _) => {
-            Err("the audio section is not UDP/TLS/RTP/SAVP; this trunk takes DTLS-SRTP alone")
-        }
+        _ => {}
     }
+    Err(MediaRefusal::Protection { ours: rules.encryption, theirs: described(sdp, media), is_answer: false })
 }
 
 /// The audio section of an answer, protected as we offered.
@@ -376,34 +410,39 @@ fn answered_audio<'a>(
     sdp: &'a SessionDescription,
     offer: &PlainOffer,
 ) -> Result<(usize, &'a Media, Security), MediaRefusal> {
-    let (at, media) = audio(sdp)?;
-    let profile = Profile::of(media);
-    let security = match (&offer.security, profile) {
+    let ours = offer.encryption();
+    let (at, media) = audio(sdp).map_err(|_| MediaRefusal::AudioRefused { ours })?;
+    let mismatch = || MediaRefusal::Protection { ours, theirs: described(sdp, media), is_answer: true };
+    let security = match (&offer.security, Profile::of(media)) {
         (OwnSecurity::Clear, Profile::Avp) => Ok(Security::Clear),
-        (OwnSecurity::Sdes(lines), Profile::Avp | Profile::Savp) => match sdes::answered(media, lines) {
-            Some(crypto) => Ok(Security::Sdes(crypto)),
-            None if profile == Profile::Avp && !media.has("crypto") && offer.is_optional => {
-                Ok(Security::Clear)
+        (OwnSecurity::Sdes(lines), profile @ (Profile::Avp | Profile::Savp)) => {
+            match sdes::answered(media, lines) {
+                Some(crypto) => Ok(Security::Sdes(crypto)),
+                None if profile == Profile::Avp && !media.has("crypto") && offer.is_optional => {
+                    Ok(Security::Clear)
+                }
+                None if media.has("crypto") => {
+                    Err(MediaRefusal::Unusable("the answer's a=crypto is none of those that were offered"))
+                }
+                None => Err(mismatch()),
             }
-            None if media.has("crypto") => Err("the answer's a=crypto is none of those that were offered"),
-            None => Err("the answer is not encrypted; this trunk takes SRTP with a=crypto alone"),
-        },
+        }
         (OwnSecurity::Dtls { .. }, profile) if profile.may_be_dtls(sdp, media) => {
             dtls_of(sdp, media, Setup::Passive).map(Security::Dtls)
         }
-        _ => Err("the answer's audio section is of another profile than was offered"),
+        _ => Err(mismatch()),
     };
-    security.map(|security| (at, media, security)).map_err(MediaRefusal::Unusable)
+    security.map(|security| (at, media, security))
 }
 
 /// The far side's end of DTLS; `default` is its role where it says none (RFC 4145 §4.1).
-fn dtls_of(sdp: &SessionDescription, media: &Media, default: Setup) -> Result<FarDtls, &'static str> {
+fn dtls_of(sdp: &SessionDescription, media: &Media, default: Setup) -> Result<FarDtls, MediaRefusal> {
     let role = match sdp.setup_of(media).unwrap_or(default) {
         Setup::Active => DtlsRole::Server,
         Setup::ActPass | Setup::Passive => DtlsRole::Client,
-        Setup::HoldConn => return Err("a=setup:holdconn; offer actpass"),
+        Setup::HoldConn => return Err(MediaRefusal::Unusable("a=setup:holdconn; offer actpass")),
     };
-    let fingerprints = fingerprints_of(sdp, media)?;
+    let fingerprints = fingerprints_of(sdp, media).map_err(MediaRefusal::Unusable)?;
     let is_new = sdp.value_for(media, "connection") == Some("new");
     let begun_in = is_new.then_some(sdp.origin.version);
     Ok(FarDtls { fingerprints, role, is_muxed: media.has("rtcp-mux"), begun_in })
@@ -432,6 +471,7 @@ pub fn read_plain_offer(
         direction: plain_direction(sdp, media, rtp),
         rtp,
         rtcp,
+        unserved: Unserved::of(sdp, media, &security),
         security,
         protocol: media.protocol.clone(),
         codecs: wanted.iter().copied().filter(|c| codecs.iter().any(|line| is_codec(line, *c))).collect(),

@@ -3,7 +3,7 @@
 use super::plain::*;
 use super::*;
 use crate::base::Seed;
-use crate::call::port::Encryption;
+use crate::call::port::{Described, Encryption};
 use crate::peer::SrtpProfile;
 
 const SUITES: [SrtpProfile; 2] = [SrtpProfile::AeadAes128Gcm, SrtpProfile::AesCm128HmacSha1_80];
@@ -32,11 +32,8 @@ fn read(sections: &[(&str, &str)], encryption: Encryption) -> Result<PlainRemote
     read_plain_offer(&pbx(sections), &[Codec::Pcma], PlainRules { encryption, profiles: &SUITES })
 }
 
-fn refusal(sections: &[(&str, &str)], encryption: Encryption) -> &'static str {
-    match read(sections, encryption) {
-        Err(MediaRefusal::Unusable(why)) => why,
-        other => panic!("{other:?}"),
-    }
+fn refusal(sections: &[(&str, &str)], encryption: Encryption) -> String {
+    read(sections, encryption).unwrap_err().to_string()
 }
 
 fn tag_of(remote: &PlainRemote) -> Option<u32> {
@@ -63,14 +60,83 @@ fn an_encrypted_offer_is_taken_by_its_line_and_answered_with_that_tag_and_our_ke
     assert_eq!(lines[0].keys[0].key_and_salt.as_slice(), key);
 }
 
+const OFF: Encryption = Encryption::Off;
+const SDES: Encryption = Encryption::Sdes;
+const OPTIONAL: Encryption = Encryption::SdesOptional;
+const DTLS: Encryption = Encryption::Dtls;
+
+/// Sections as PBXs have them, and what they are.
+fn sections() -> [(&'static str, String, Described); 6] {
+    let fingerprint = || FINGERPRINT.to_owned();
+    [
+        ("RTP/AVP", String::new(), Described::Clear),
+        ("RTP/SAVP", crypto(1), Described::Sdes),
+        ("UDP/TLS/RTP/SAVP", fingerprint(), Described::Dtls),
+        ("UDP/TLS/RTP/SAVPF", fingerprint(), Described::Dtls),
+        ("RTP/SAVPF", fingerprint(), Described::Dtls),
+        ("TCP/RTP/AVP", String::new(), Described::Other),
+    ]
+}
+
 #[test]
-fn a_trunk_that_wants_encryption_takes_nothing_in_clear_and_says_why() {
-    let plain = [("RTP/AVP", "")];
-    assert!(refusal(&plain, Encryption::Sdes).contains("not encrypted; this trunk takes RTP/SAVP"));
-    assert!(refusal(&plain, Encryption::Dtls).contains("takes DTLS-SRTP alone"));
-    assert!(refusal(&[("RTP/SAVP", &crypto(1))], Encryption::Dtls).contains("takes DTLS-SRTP alone"));
-    assert!(refusal(&[("RTP/SAVP", &crypto(1))], Encryption::Off).contains("switch SRTP off for this trunk"));
-    assert!(refusal(&[("UDP/TLS/RTP/SAVP", FINGERPRINT)], Encryption::Sdes).contains("with a=crypto"));
+fn what_is_protected_otherwise_than_it_shall_be_is_refused_by_both_settings() {
+    for (ours, taken) in [(OFF, &[0][..]), (SDES, &[1]), (OPTIONAL, &[0, 1]), (DTLS, &[2, 3, 4])] {
+        for (n, (profile, lines, theirs)) in sections().into_iter().enumerate() {
+            let refusal = read(&[(profile, &lines)], ours).err();
+            let expected = MediaRefusal::Protection { ours, theirs, is_answer: false };
+            assert_eq!(refusal, (!taken.contains(&n)).then_some(expected), "{ours:?} {profile}");
+        }
+    }
+}
+
+#[test]
+fn an_answer_that_is_protected_otherwise_or_takes_no_audio_says_so_as_an_answer() {
+    let own = OwnSecurity::Dtls { fingerprint: Fingerprint([1; 32]), setup: Setup::ActPass, is_muxed: true };
+    let first = || PlainOffer::first(&[Codec::Pcma]);
+    let offers = [
+        (OFF, first(), &[0][..]),
+        (SDES, sdes_offer("RTP/SAVP"), &[]),
+        (OPTIONAL, sdes_offer("RTP/AVP").or_clear(), &[0]),
+        (DTLS, first().secured(own, "UDP/TLS/RTP/SAVP"), &[2, 3, 4]),
+    ];
+    for (ours, offer, taken) in offers {
+        let refused = pbx(&[("RTP/AVP", "")]).to_string().replace("m=audio 12000", "m=audio 0");
+        for none in [refused, "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\n".into()] {
+            let sdp = SessionDescription::parse(&none).unwrap();
+            let refusal = read_plain_answer(&sdp, &offer, &Codec::ALL).unwrap_err();
+            assert_eq!(refusal, MediaRefusal::AudioRefused { ours });
+        }
+        for (n, (profile, lines, theirs)) in sections().into_iter().enumerate() {
+            // the key of the answer is of another line
+            if theirs == Described::Sdes && matches!(ours, SDES | OPTIONAL) {
+                continue;
+            }
+            let refusal = answer_to(&offer, profile, &lines).err();
+            let expected = MediaRefusal::Protection { ours, theirs, is_answer: true };
+            assert_eq!(refusal, (!taken.contains(&n)).then_some(expected), "{ours:?} {profile}");
+        }
+    }
+}
+
+#[test]
+fn what_a_pbx_offers_beside_what_is_served_is_noted() {
+    let ice = "a=ice-ufrag:abcd\na=ice-pwd:abcdefghijklmnopqrstuvwx\n";
+    let noted = |profile: &str, lines: &str, ours| {
+        let unserved = read(&[(profile, lines)], ours).unwrap().unserved;
+        (unserved.ice, unserved.dtls)
+    };
+    assert_eq!(noted("RTP/AVP", "", OFF), (false, false));
+    assert_eq!(noted("RTP/AVP", ice, OFF), (true, false));
+    let both = format!("{ice}{FINGERPRINT}");
+    assert_eq!(noted("RTP/AVP", &both, OFF), (true, true));
+    assert_eq!(noted("UDP/TLS/RTP/SAVPF", &both, DTLS), (true, false));
+    // Asterisk with webrtc = yes answers RTP/AVP so
+    let answer = answer_to(&PlainOffer::first(&[Codec::Pcma]), "RTP/AVP", FINGERPRINT).unwrap();
+    assert!(answer.unserved.dtls);
+}
+
+#[test]
+fn a_line_that_is_not_served_is_named() {
     let with_mki = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:4\n");
     for encryption in [Encryption::Sdes, Encryption::SdesOptional] {
         assert!(refusal(&[("RTP/SAVP", &with_mki)], encryption).contains("no a=crypto line that is served"));
@@ -123,7 +189,7 @@ fn our_offer_names_every_suite_with_a_key_and_the_answer_one_of_them() {
         ("UDP/TLS/RTP/SAVP", FINGERPRINT),
     ] {
         let refusal = answer_to(&offer, profile, lines);
-        assert!(matches!(refusal, Err(MediaRefusal::Unusable(_))), "{profile} {lines} {refusal:?}");
+        assert_eq!(refusal.unwrap_err().cause(), crate::base::Cause::BadMedia, "{profile} {lines}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Offers and answers.
 
 use super::*;
-use crate::call::port::Encryption;
+use crate::call::port::{Described, Encryption};
 
 fn parse(text: &str) -> SessionDescription {
     SessionDescription::parse(&text.replace('\n', "\r\n")).unwrap()
@@ -181,10 +181,9 @@ fn another_transport_is_known_by_its_ufrag_and_fingerprint() {
 fn what_a_browsers_offer_lacks_is_named() {
     let refusal = |from: &str, to: &str| {
         assert!(CHROMIUM.contains(from), "{from}");
-        match read_webrtc_offer(&parse(&CHROMIUM.replace(from, to)), &[Codec::Pcmu]).unwrap_err() {
-            MediaRefusal::Unusable(why) => why,
-            other => panic!("{other:?}"),
-        }
+        let refusal = read_webrtc_offer(&parse(&CHROMIUM.replace(from, to)), &[Codec::Pcmu]).unwrap_err();
+        assert_eq!(refusal.cause(), crate::base::Cause::BadMedia);
+        refusal.to_string()
     };
     assert!(refusal("a=fingerprint:sha-256", "a=fingerprint:sha-1").contains("no sha-256 fingerprint"));
     assert!(refusal("a=fingerprint", "a=x").contains("no fingerprint"));
@@ -308,7 +307,7 @@ fn an_offer_of_a_pbx_is_answered_in_our_order_under_its_payload_types() {
 fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
     let refusal = |from: &str, to: &str| {
         let refusal = read_clear(&parse(&PBX.replace(from, to)), &Codec::ALL).unwrap_err();
-        assert!(matches!(refusal, MediaRefusal::Unusable(_)), "{refusal:?}");
+        assert_eq!(refusal.cause(), crate::base::Cause::BadMedia, "{refusal:?}");
     };
     refusal("RTP/AVP", "RTP/SAVP");
     refusal("c=IN IP4 192.0.2.20", "c=IN IP4 233.252.0.1");
@@ -337,7 +336,8 @@ fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_r
         assert_eq!(ports, expected);
     }
     let refused = read_clear(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
-    assert!(matches!(refused, MediaRefusal::Unusable(why) if why.contains("switch SRTP off")), "{refused:?}");
+    let (ours, theirs) = (Encryption::Off, Described::Sdes);
+    assert_eq!(refused, MediaRefusal::Protection { ours, theirs, is_answer: false }, "of the first");
 }
 
 #[test]

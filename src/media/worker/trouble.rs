@@ -2,10 +2,21 @@
 //! or come back, and a thread that was stopped.
 
 use super::*;
+use crate::media::rtcp::Reported;
 
 /// A far side that should send RTP and sends none for so long is told of: longer than the pauses of who leaves out silence and
-/// sends comfort noise now and then, and short enough to be told before people hang up.
-pub const QUIET_AFTER: Duration = Duration::from_secs(5);
+/// sends comfort noise now and then, and than the 5 s between two reports (RFC 3550 §6.2), which say whether it sends at all;
+/// and short enough to be told before people hang up.
+pub const QUIET_AFTER: Duration = Duration::from_secs(6);
+
+/// What is known of a far side whose RTP stays away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signs {
+    /// RTP of it was heard before.
+    pub was_heard: bool,
+    /// Its RTCP since then.
+    pub reported: Reported,
+}
 
 /// So many packets come back before that is told: a PBX may open its port a moment after its answer, and close it a moment
 /// before its BYE.
@@ -54,14 +65,16 @@ impl Worker {
     /// Whether the far side in a slot has become quiet, or is heard again.
     pub(super) fn check_quiet(&mut self, now: Instant, slot: usize) -> Option<Output> {
         let stream = self.streams.get_mut(slot)?;
-        let should_send = stream.is_expected && stream.is_live() && stream.holding.is_none();
+        let should_send = stream.is_expected && stream.is_awaited() && stream.holding.is_none();
         let drops = &stream.stats.drops;
         // a codec that nobody asked for (comfort noise) is RTP all the same
         let count =
             stream.stats.packets_in.get() + drops.of(Drop::UnknownPayload) + drops.of(Drop::OtherCodec);
-        let rtcp_since = |since: Instant| stream.last_heard > since;
         match stream.quiet.look(now, count, should_send)? {
-            Hush::Quiet { since } => Some(Output::Quiet(stream.id, rtcp_since(since))),
+            Hush::Quiet { since } => {
+                let reported = stream.reception.reported_since(since);
+                Some(Output::Quiet(stream.id, Signs { was_heard: count > 0, reported }))
+            }
             Hush::Over => Some(Output::HeardAgain(stream.id)),
         }
     }

@@ -119,6 +119,9 @@ pub(super) fn answer(now: Instant, line: &mut Line, dialog: &mut Dialog, body: B
 }
 
 /// A failure to theirs: the session stays as it was. A PRACK counts all the same.
+///
+/// RFC 3262 §3 not followed: a PRACK that acknowledges something has a 2xx, and so an answer, whatever it offers. That answer
+/// could only refuse the media which is there (port 0), for one codec that is not.
 pub(super) fn refuse(line: &mut Line, answer: &Answer) {
     if let Some(asked) = line.early.theirs.take() {
         line.respond_to(asked.id, &asked.request, answer);

@@ -237,7 +237,7 @@ impl Session {
                 SessionCommand::AnswerRefer(answer) => confirmed.answer_refer(line, &answer),
                 SessionCommand::Notify(status) => confirmed.notify(line, status),
                 SessionCommand::Ring
-                | SessionCommand::Provisional(_)
+                | SessionCommand::Provisional(..)
                 | SessionCommand::Progress(_)
                 | SessionCommand::Answer(_)
                 | SessionCommand::Refuse(_)
@@ -245,8 +245,10 @@ impl Session {
             },
             (None, Opening::Server(server)) => match command {
                 SessionCommand::Ring => server.ring(now, line),
-                SessionCommand::Provisional(status) => server.provisional(now, line, status),
-                SessionCommand::Progress(body) => server.progress(now, line, body),
+                SessionCommand::Provisional(status, body) => server.progress(now, line, status, body),
+                SessionCommand::Progress(body) => {
+                    server.progress(now, line, StatusCode::SESSION_PROGRESS, body);
+                }
                 SessionCommand::Answer(body) => self.confirmed = server.answer(now, line, body),
                 SessionCommand::Refuse(answer) => server.refuse(line, &answer, CallEnd::Local),
                 SessionCommand::Offer(body) => server.offer(line, body),

@@ -72,6 +72,18 @@ fn a_caller_who_can_gets_descriptions_reliably_and_nothing_else_rfc_3262_3() {
 }
 
 #[test]
+fn a_description_goes_with_whatever_status_it_came_with_and_reliably_rfc_3261_21_1_4() {
+    let mut b = asked(&SUPPORTED, SDP);
+    b.command(SessionCommand::Provisional(StatusCode::QUEUED, sdp()));
+    assert_eq!((b.rseqs.len(), b.responses[0].body.as_ref()), (1, SDP.as_bytes()));
+    b.prack(2, 1);
+    // the 200 may say the same again
+    b.command(SessionCommand::Answer(None));
+    assert_eq!(b.responses[2].body, SDP);
+    assert_eq!(b.statuses(), ["182 INVITE", "200 PRACK", "200 INVITE"]);
+}
+
+#[test]
 fn it_goes_again_from_t1_doubled_and_after_64_t1_the_call_is_refused_rfc_3262_3() {
     let mut b = asked(&REQUIRED, SDP);
     b.command(SessionCommand::Ring);

@@ -99,14 +99,9 @@ impl Server {
         }
     }
 
-    /// What is neither ringing nor early media (RFC 3261 §21.1.3, §21.1.4).
-    pub(super) fn provisional(&mut self, now: Instant, line: &mut Line, status: StatusCode) {
-        self.send_provisional(now, line, Answer::new(status));
-    }
-
-    /// 183, with the answer to the caller's offer. Without an offer of the caller's, the first reliable one brings ours
+    /// 183, or another status that says why it does not ring (RFC 3261 §21.1.3, §21.1.4), with the answer to the caller's offer. Without an offer of the caller's, the first reliable one brings ours
     /// (RFC 3262 §5), and one that is not carries none: it might be lost (RFC 3261 §13.2.1).
-    pub(super) fn progress(&mut self, now: Instant, line: &mut Line, body: Option<Body>) {
+    pub(super) fn progress(&mut self, now: Instant, line: &mut Line, status: StatusCode, body: Option<Body>) {
         let is_late = !self.has_offer;
         let body = if is_late {
             body.filter(|_| self.reliable.is_possible() && !self.is_offered)
@@ -119,7 +114,7 @@ impl Server {
             line.description = Some(body.clone());
         }
         let is_ringing = body.is_some() && std::mem::take(&mut self.rings_with_offer);
-        let status = if is_ringing { StatusCode::RINGING } else { StatusCode::SESSION_PROGRESS };
+        let status = if is_ringing { StatusCode::RINGING } else { status };
         self.send_provisional(now, line, Answer { body, ..Answer::new(status) });
     }
 

@@ -79,7 +79,7 @@ fn every_input_in_every_state_of_a_call_to_us_does_what_the_table_says() {
     ];
     let inputs: [(&str, Act); 16] = [
         ("ring", |b| b.command(SessionCommand::Ring)),
-        ("queued", |b| b.command(SessionCommand::Provisional(StatusCode::QUEUED))),
+        ("queued", |b| b.command(SessionCommand::Provisional(StatusCode::QUEUED, None))),
         ("progress", |b| b.command(SessionCommand::Progress(sdp()))),
         ("answer", |b| b.command(SessionCommand::Answer(sdp()))),
         ("refuse", |b| b.command(SessionCommand::Refuse(Answer::new(StatusCode::BUSY_HERE)))),

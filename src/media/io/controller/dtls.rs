@@ -210,6 +210,7 @@ impl Controller {
                     true => MediaEvent::Lost { leg, cause },
                     false => MediaEvent::Failed { leg, cause },
                 };
+                self.note_unkeyed(stream);
                 self.say(event).await;
             }
             PeerEvent::Authenticated(_) | PeerEvent::Selected(_) | PeerEvent::ConsentLost => {}

@@ -6,8 +6,8 @@ use crate::call::port::OwnAddress;
 use crate::media::io::sockets::no_socket;
 use crate::media::relay::Format;
 use crate::media::session::{
-    OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, answer_plain, offer_plain,
-    read_plain_answer, read_plain_offer,
+    OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
+    offer_plain, read_plain_answer, read_plain_offer, webrtc_codecs,
 };
 use crate::media::stream::Protection;
 use crate::peer::SrtpKeys;
@@ -27,6 +27,8 @@ pub(super) struct Plain {
     pub(super) format: Option<Format>,
     /// What the far side says of itself.
     pub(super) far: Direction,
+    /// What the far side may wait for in vain.
+    pub(super) unserved: Unserved,
     /// What we describe of protection, as the last offer and answer settled it.
     security: OwnSecurity,
     /// The profile that they settled; further offers keep it.
@@ -124,6 +126,10 @@ impl Controller {
         sdp: &SessionDescription,
     ) -> Result<(), MediaRefusal> {
         let MediaProfile::Rtp { codecs, towards, own_address, encryption, .. } = profile else {
+            if *profile == MediaProfile::WebRtc {
+                // its transport waits for the answer
+                self.describe(leg, webrtc_codecs(sdp)?);
+            }
             return Ok(());
         };
         let profiles = self.shared.config.sdes_profiles();
@@ -133,14 +139,25 @@ impl Controller {
             Some(plain) => remote.check_reach(plain.rtp.ip())?,
             None => self.check_reach(&remote, *towards, *own_address)?,
         }
-        let at = self.leg(leg);
-        if let Some(leg) = self.legs.get_mut(at).filter(|l| l.codec().is_some()) {
-            leg.free = Some(remote.codecs);
-        } else if let Some(leg) = self.legs.get_mut(at) {
-            leg.described = remote.codecs;
+        if self.describe(leg, remote.codecs)
+            && let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg)
+        {
             leg.ptime = remote.ptime;
         }
         Ok(())
+    }
+
+    /// An offer of the leg names these codecs, and waits. True when the leg has no media by now.
+    fn describe(&mut self, leg: LegId, codecs: Vec<Codec>) -> bool {
+        let at = self.leg(leg);
+        let Some(leg) = self.legs.get_mut(at) else { return false };
+        let is_first = leg.codec().is_none();
+        if is_first {
+            leg.described = codecs;
+        } else {
+            leg.free = Some(codecs);
+        }
+        is_first
     }
 
     /// Answers with the codec when media can flow now and could not before, or by another codec.
@@ -211,6 +228,7 @@ impl Controller {
         let plain = leg.plain.as_mut().ok_or(MediaRefusal::Congestion)?;
         let before = plain.format.replace(remote.format).map(|f| f.codec);
         plain.far = remote.direction;
+        plain.unserved = remote.unserved;
         plain.protocol = Some(remote.protocol.clone());
         plain.far_rtp = remote.rtp.or(plain.far_rtp);
         let stream = plain.stream;
@@ -319,6 +337,7 @@ impl Controller {
                 offer: None,
                 format: None,
                 far: Direction::SendRecv,
+                unserved: Unserved::default(),
                 security: OwnSecurity::Clear,
                 protocol: None,
                 is_protected: false,

@@ -1,6 +1,9 @@
 //! What the log says of streams: how each ended, and what is wrong with one while it lasts.
 
 use super::*;
+use crate::media::rtcp::Reported;
+use crate::media::session::Unserved;
+use crate::media::worker::Signs;
 use std::io;
 
 /// A stream as the log names it.
@@ -11,35 +14,83 @@ struct Seen<'a> {
     /// Our address, and the far side's; a browser's are its association's.
     ours: Option<SocketAddr>,
     far: Option<SocketAddr>,
+    waits: Waits,
 }
+
+/// What the far side of a stream may wait for, though it has answered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Waits {
+    /// The DTLS handshake that was agreed on.
+    for_handshake: bool,
+    unserved: Unserved,
+}
+
+/// Why no RTP is heard.
+#[derive(Debug, PartialEq, Eq)]
+enum Silence {
+    /// The far side says that it sends none.
+    Meant,
+    /// Something is wrong; what to look at.
+    Fault(&'static str),
+}
+
+/// Packets of these kinds came from somewhere, and were of no use.
+const USELESS: [Dropped; 7] = [
+    Dropped::BadHeader,
+    Dropped::BadPadding,
+    Dropped::BadTag,
+    Dropped::NoKeys,
+    Dropped::WrongSource,
+    Dropped::Unclassified,
+    Dropped::TooManySources,
+];
 
 impl Controller {
     fn seen(&self, stream: StreamId) -> Option<Seen<'_>> {
         self.legs.iter().find_map(|leg| {
             if let Some(p) = leg.plain.as_ref().filter(|p| p.stream == stream) {
                 let (owner, kind, stats) = (&p.owner, p.kind(), &*p.stats);
-                return Some(Seen { owner, kind, stats, ours: Some(p.rtp), far: p.far_rtp });
+                let for_handshake = p.dtls.as_ref().is_some_and(|dtls| !dtls.is_up());
+                let waits = Waits { for_handshake, unserved: p.unserved };
+                return Some(Seen { owner, kind, stats, ours: Some(p.rtp), far: p.far_rtp, waits });
             }
             let transports = leg.current.iter().chain(&leg.pending);
             let t = transports.into_iter().find(|t| t.stream == stream)?;
-            Some(Seen { owner: &t.owner, kind: "webrtc", stats: &t.stats, ours: None, far: None })
+            let waits = Waits::default();
+            Some(Seen { owner: &t.owner, kind: "webrtc", stats: &t.stats, ours: None, far: None, waits })
         })
     }
 
     /// No RTP of a far side is heard that should send.
-    pub(super) fn note_quiet(&self, stream: StreamId, has_rtcp: bool) {
-        let Some(Seen { owner, kind, stats, ours, far }) = self.seen(stream) else { return };
-        let has_dropped = stats.drops.total() > stats.drops.of(Dropped::SendFailed);
-        let why = match (has_dropped, has_rtcp) {
-            (true, _) => "see what was dropped; if that is little, look at a firewall between",
-            (false, true) => "RTCP comes: look at a firewall that drops RTP alone",
-            (false, false) => "look at a firewall between, and at whether it reaches our address",
-        };
+    pub(super) fn note_quiet(&self, stream: StreamId, signs: Signs) {
+        let Some(Seen { owner, kind, stats, ours, far, waits }) = self.seen(stream) else { return };
+        let has_dropped = USELESS.iter().any(|reason| stats.drops.of(*reason) > 0);
+        let (from, to) = (far.map(tracing::field::display), ours.map(tracing::field::display));
+        let has_rtcp = signs.reported != Reported::Nothing;
+        macro_rules! say {
+            ($level:ident, $why:expr) => {
+                tracing::$level!(
+                    call = %self.call, leg = %owner.leg, party = owner.party.as_deref(), stream = stream.0, kind,
+                    from, to, packets_in = stats.packets_in.get(), rtcp = has_rtcp, dropped = %stats.drops,
+                    why = $why, "no RTP is heard from a party that should send, for 6 s"
+                )
+            };
+        }
+        match silence(waits, signs, has_dropped) {
+            Silence::Meant => {
+                say!(info, "its RTCP says that it sends none: a recording, a mute, nothing to play")
+            }
+            Silence::Fault(why) => say!(warn, why),
+        }
+    }
+
+    /// The DTLS of a plain leg came to nothing.
+    pub(super) fn note_unkeyed(&self, stream: StreamId) {
+        let Some(Seen { owner, kind, ours, far, waits, .. }) = self.seen(stream) else { return };
         tracing::warn!(
             call = %self.call, leg = %owner.leg, party = owner.party.as_deref(), stream = stream.0, kind,
             from = far.map(tracing::field::display), to = ours.map(tracing::field::display),
-            packets_in = stats.packets_in.get(), rtcp = has_rtcp, dropped = %stats.drops, why,
-            "no RTP is heard from a party that should send, for 5 s"
+            why = handshake_remedy(waits.unserved), "no DTLS handshake with a party: neither side is heard"
         );
     }
 
@@ -96,6 +147,41 @@ impl Controller {
     }
 }
 
+/// What may be behind it that no RTP is heard, by what is known.
+const fn silence(waits: Waits, signs: Signs, has_dropped: bool) -> Silence {
+    let unserved = waits.unserved;
+    Silence::Fault(match signs.reported {
+        _ if waits.for_handshake => handshake_remedy(unserved),
+        _ if unserved.dtls && !signs.was_heard => {
+            "its description names a certificate, and it waits for DTLS-SRTP: make trunk.NAME.media_encryption dtls, or \
+             media_encryption no and webrtc no in Asterisk"
+        }
+        Reported::Silent => return Silence::Meant,
+        _ if has_dropped => "see what was dropped; if that is little, look at a firewall between",
+        Reported::Sending => "its RTCP says that it sends RTP: look at a firewall that drops RTP alone",
+        Reported::Nothing if signs.was_heard => {
+            "it was heard before and RTCP does not come either: it is gone, or a NAT or firewall between has forgotten the way"
+        }
+        Reported::Nothing if unserved.ice => {
+            "it offers ICE, and may wait for it: switch that off there (Asterisk: webrtc no, ice_support no); else look at a \
+             firewall between"
+        }
+        Reported::Nothing => {
+            "RTCP does not come either: look at a firewall between, and at whether it reaches our address"
+        }
+    })
+}
+
+/// What to look at where a DTLS handshake was agreed on and does not come about.
+const fn handshake_remedy(unserved: Unserved) -> &'static str {
+    if unserved.ice {
+        "it waits for ICE, which trunks are not served with: write webrtc no, ice_support no and media_encryption dtls in \
+         Asterisk's endpoint"
+    } else {
+        "its DTLS does not come or does not fit: look at a firewall between, at whether it reaches our address, and at its own log"
+    }
+}
+
 /// What to look at when the kernel gives this error.
 const fn remedy(errno: i32) -> &'static str {
     match errno {
@@ -119,6 +205,35 @@ const fn remedy(errno: i32) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_silence_is_worded_by_what_is_known_and_is_no_fault_where_the_far_side_says_that_it_sends_none() {
+        let (none, ice) = (Unserved::default(), Unserved { ice: true, dtls: false });
+        let heard = |was_heard, reported| Signs { was_heard, reported };
+        let said = |unserved, for_handshake, signs, has_dropped| match silence(
+            Waits { for_handshake, unserved },
+            signs,
+            has_dropped,
+        ) {
+            Silence::Meant => "",
+            Silence::Fault(why) => why,
+        };
+        for was_heard in [true, false] {
+            assert_eq!(said(none, false, heard(was_heard, Reported::Silent), true), "");
+            let sending = said(ice, false, heard(was_heard, Reported::Sending), false);
+            assert!(sending.contains("drops RTP alone"), "{sending}");
+        }
+        let never = heard(false, Reported::Nothing);
+        assert!(said(none, false, never, false).contains("firewall between"));
+        assert!(said(none, false, never, true).contains("dropped"));
+        assert!(said(ice, false, never, false).contains("ice_support no"));
+        assert!(said(none, false, heard(true, Reported::Nothing), false).contains("heard before"));
+        let dtls = Unserved { ice: false, dtls: true };
+        assert!(said(dtls, false, heard(false, Reported::Silent), false).contains("media_encryption dtls"));
+        assert_eq!(said(dtls, false, heard(true, Reported::Silent), false), "", "it does without");
+        assert!(said(ice, true, never, false).contains("waits for ICE"));
+        assert!(said(none, true, never, false).contains("DTLS"));
+    }
 
     #[test]
     fn an_error_in_sending_has_a_remedy_that_names_whose_it_is() {

@@ -36,11 +36,12 @@ impl Transport {
     }
 }
 impl Controller {
+    /// Answers, with the codec where a transport that is up goes on by another one.
     pub(super) fn accept_webrtc(
         &mut self,
         leg: LegId,
         sdp: &SessionDescription,
-    ) -> Result<SessionDescription, MediaRefusal> {
+    ) -> Result<(SessionDescription, Option<Codec>), MediaRefusal> {
         let wanted = self.codecs_beside(leg);
         // an answer that is yet to come will name the first of ours that it can, and this one cannot be changed after
         let likely = self
@@ -52,6 +53,7 @@ impl Controller {
         };
         let at = self.leg(leg);
         self.restart_transport(at, &offer);
+        let before = self.legs.get(at).and_then(Leg::live).map(|(_, codec)| codec);
         let known = self.legs.get_mut(at).and_then(|l| l.transports().find(|t| t.key == offer.key));
         let (stream, local) = match known {
             Some(transport) => {
@@ -74,7 +76,8 @@ impl Controller {
         self.tell(direction(stream, offer.direction, false));
         self.relink();
         let leg = self.legs.get_mut(at).ok_or(MediaRefusal::Congestion)?;
-        Ok(answer_webrtc(sdp, &offer, &local, &mut leg.origin))
+        let after = leg.live().map(|(_, codec)| codec).filter(|codec| before.is_some_and(|b| b != *codec));
+        Ok((answer_webrtc(sdp, &offer, &local, &mut leg.origin), after))
     }
 
     /// Restarts ICE of the transport that the offer is of, if it is an offer of one with another ufrag. An

@@ -1,6 +1,10 @@
 //! One side hears nothing: what is counted and told of it.
 
 use super::*;
+use crate::media::rtcp::Reported;
+
+/// Nothing came at all.
+const NOTHING: Signs = Signs { was_heard: false, reported: Reported::Nothing };
 
 /// The two legs up, and the PBX should send.
 fn talking() -> World {
@@ -27,29 +31,65 @@ fn a_far_side_whose_rtp_stays_away_is_told_once_and_so_is_its_return() {
     let mut world = talking();
     let t0 = world.t0;
     let at = |ms: u64| t0 + Duration::from_millis(ms);
-    assert!(world.told(4_900).is_empty());
-    assert_eq!(world.told(5_500), [Output::Quiet(PBX, false)], "from the answer on");
+    assert!(world.told(5_900).is_empty());
+    assert_eq!(world.told(6_500), [Output::Quiet(PBX, NOTHING)], "from the answer on");
     assert!(world.told(9_000).is_empty());
     assert!(matches!(world.pbx_sends(at(9_100), 1), Verdict::Send(_)));
     assert_eq!(world.told(9_500), [Output::HeardAgain(PBX)]);
     assert!(world.told(25_000).is_empty(), "once a stream");
 }
 
+/// A report of a far side (RFC 3550 §6.4): of a sender with so many packets, or of one who sends none.
+fn report(sent: Option<u32>) -> PacketBuf {
+    let mut bytes = vec![0x80, if sent.is_some() { 200 } else { 201 }, 0, if sent.is_some() { 6 } else { 1 }];
+    bytes.extend([0, 0, 0, 9]);
+    if let Some(sent) = sent {
+        bytes.extend([0; 12]);
+        bytes.extend(sent.to_be_bytes());
+        bytes.extend([0; 4]);
+    }
+    PacketBuf::from_bytes(&bytes).unwrap()
+}
+
 #[test]
-fn one_that_sends_rtcp_alone_is_quiet_and_the_word_says_so() {
+fn the_reports_of_a_quiet_far_side_say_whether_it_sends_rfc3550_6_4() {
+    for (heard, sent, reported) in [
+        (0, None, Reported::Silent),
+        (0, Some(0), Reported::Silent),
+        (0, Some(250), Reported::Sending),
+        // as many as came, give or take what went before we could hear it
+        (50, Some(90), Reported::Silent),
+        (50, None, Reported::Silent),
+        (50, Some(300), Reported::Sending),
+    ] {
+        let mut world = talking();
+        let t0 = world.t0;
+        let at = |ms: u64| t0 + Duration::from_millis(ms);
+        for n in 0..heard {
+            assert!(world.told(20 * n).is_empty());
+            assert!(matches!(world.pbx_sends(at(20 * n), n), Verdict::Send(_)));
+        }
+        assert!(world.told(5_000).is_empty());
+        let (slot, mut report) = (world.pbx_slot, report(sent));
+        world.worker.handle_plain(at(5_000), slot, true, address("192.0.2.20:4001"), &mut report);
+        let signs = Signs { was_heard: heard > 0, reported };
+        assert_eq!(world.told(7_500), [Output::Quiet(PBX, signs)], "{heard} {sent:?}");
+    }
+}
+
+#[test]
+fn a_report_from_before_the_silence_says_nothing_of_it() {
     let mut world = talking();
     let t0 = world.t0;
     let at = |ms: u64| t0 + Duration::from_millis(ms);
+    let (slot, mut report) = (world.pbx_slot, report(None));
+    world.worker.handle_plain(t0, slot, true, address("192.0.2.20:4001"), &mut report);
     for n in 0..50 {
         assert!(world.told(20 * n).is_empty());
         assert!(matches!(world.pbx_sends(at(20 * n), n), Verdict::Send(_)));
     }
-    // an empty receiver report (RFC 3550 §6.4.2)
-    let mut report = PacketBuf::from_bytes(&[0x80, 201, 0, 1, 0, 0, 0, 9]).unwrap();
-    assert!(world.told(3_000).is_empty());
-    let slot = world.pbx_slot;
-    world.worker.handle_plain(at(3_000), slot, true, address("192.0.2.20:4001"), &mut report);
-    assert_eq!(world.told(6_600), [Output::Quiet(PBX, true)]);
+    let signs = Signs { was_heard: true, reported: Reported::Nothing };
+    assert_eq!(world.told(7_500), [Output::Quiet(PBX, signs)]);
 }
 
 #[test]
@@ -64,8 +104,8 @@ fn nobody_is_missed_who_need_not_send() {
         world.worker.set_direction(t0, PBX, may_send, may_receive).unwrap();
         assert!(world.told(20_000).is_empty(), "{may_send} {may_receive}");
         world.worker.set_direction(t0 + Duration::from_secs(20), PBX, true, true).unwrap();
-        assert!(world.told(24_900).is_empty());
-        assert_eq!(world.told(25_500).len(), 1);
+        assert!(world.told(25_900).is_empty());
+        assert_eq!(world.told(26_500).len(), 1);
     }
     // comfort noise that nobody asked for is RTP
     let mut world = talking();

@@ -1,0 +1,68 @@
+//! What the responses of a trunk's PBX tell of its places, logins and offers, remembered and said in the log.
+
+use super::*;
+use crate::edge::trunk::refusals;
+use crate::sdp::SessionDescription;
+use crate::sip::digest::DigestError;
+
+/// Remembers whether somebody was at a place.
+pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
+    match event {
+        SessionEvent::Failed(CallFailure::Congestion) => {}
+        SessionEvent::Failed(failure) if failure.is_absence() => {
+            let retry_after = match failure {
+                CallFailure::Status { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            trunk.targets().failed(Instant::now(), hop, retry_after);
+        }
+        SessionEvent::Ringing
+        | SessionEvent::Progress { .. }
+        | SessionEvent::Answered { .. }
+        | SessionEvent::Failed(_) => trunk.targets().answered(hop),
+        _ => {}
+    }
+}
+
+/// What is wrong with the session description of an answer, in words for the log; one that can be read may still be of no
+/// use.
+pub(super) fn unusable(event: &SessionEvent) -> Option<String> {
+    let SessionEvent::Answered { body } = event else { return None };
+    let Some(body) = body else { return Some("it has no session description".to_owned()) };
+    if !body.is_sdp() {
+        return Some(format!("its body is {}, which is no session description", Excerpt(&body.content_type)));
+    }
+    let text = String::from_utf8_lossy(&body.bytes);
+    let fault = SessionDescription::parse(&text).err()?.to_string();
+    Some(format!("its session description cannot be read: {}", Excerpt(&fault)))
+}
+
+/// Remembers whether our login was refused, and tells of it once.
+pub(super) fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event: &SessionEvent) {
+    let refused = match event {
+        // nobody there says nothing of the login
+        SessionEvent::Failed(failure) if failure.is_absence() => return,
+        SessionEvent::Failed(failure) => refusals::of_call(failure, user),
+        SessionEvent::Ringing | SessionEvent::Progress { .. } | SessionEvent::Answered { .. } => None,
+        _ => return,
+    };
+    let Some(why) = refused else { return trunk.refusals().taken(user) };
+    if trunk.refusals().refused(Instant::now(), user, &why) {
+        let user = user.unwrap_or("(none)");
+        let what = match why {
+            DigestError::Forbidden => "the trunk's PBX forbids a call of our login",
+            _ => "the trunk's PBX does not take our login: such calls fail",
+        };
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "{what}");
+    }
+}
+
+/// Tells of an offer of ours that the PBX took nothing of; it does not say why.
+pub(super) fn note_offer(trunk: &Trunk, call: &LegRef, offer: &[u8], event: &SessionEvent) {
+    let SessionEvent::Failed(failure) = event else { return };
+    let Some(offered) = refusals::offer_of_call(failure, offer) else { return };
+    if trunk.refusals().offer_refused(Instant::now(), &offered) {
+        let why = "compare media_encryption, codecs and avpf of the trunk with its own (Asterisk: media_encryption, allow, use_avpf)";
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, offered, why, "the PBX takes nothing of our offer (488)");
+    }
+}
