@@ -307,6 +307,7 @@ codecs='codecs = ["PCMU", "PCMA"]'
 
 scenario_early-update() { heard_call early-update; heard "$first 0,$second 0"; }
 scenario_early-codec() { two_codecs; heard_call early-codec; heard "$first 0,$first 8"; }
+scenario_early-events() { heard_call early-events; heard "$first 101"; }
 scenario_early-late-offer() { heard_call early-late-offer; heard "$first 0"; }
 
 # ---- within a call

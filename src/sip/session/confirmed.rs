@@ -5,9 +5,9 @@
 //! or until the back-off of a glare is over; theirs is refused with 491 while ours is out.
 
 mod accepted;
-mod errands;
 mod refer;
 mod refresh;
+mod words;
 
 use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
@@ -20,7 +20,6 @@ use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 pub(super) use accepted::Accepted;
 use bytes::Bytes;
-use errands::Errands;
 use refer::Referral;
 use refresh::Update;
 use std::time::{Duration, Instant};
@@ -86,7 +85,6 @@ pub(super) struct Confirmed {
     /// An UPDATE of ours that is out.
     update: Option<Update>,
     theirs: Option<Theirs>,
-    errands: Errands,
     /// A transfer that they asked for.
     referral: Option<Referral>,
     /// How many they asked for.
@@ -112,7 +110,6 @@ impl Confirmed {
                 request,
                 until,
             }),
-            errands: Errands::default(),
             referral: None,
             referrals: 0,
             bye: Bye::None,
@@ -151,9 +148,9 @@ impl Confirmed {
         }
         if self.is_unacknowledged() {
             self.bye = Bye::Wanted;
-        } else if self.errands.is_busy() {
+        } else if line.errands.is_busy() {
             self.bye = Bye::Wanted;
-            self.errands.wait_until(now + LAST_WORDS);
+            line.errands.wait_until(now + LAST_WORDS);
         } else {
             self.send_bye(now, line);
         }
@@ -358,14 +355,14 @@ impl Confirmed {
             _ => {}
         }
         self.refuse_late_referral(now, line);
-        if self.bye == Bye::Wanted && self.errands.is_late(now) && !line.is_over() {
+        if self.bye == Bye::Wanted && line.errands.is_late(now) && !line.is_over() {
             self.send_bye(now, line);
         }
         self.keep_session(now, line);
     }
 
     /// The next wake-up and why.
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
+    pub(super) fn poll_timeout(&self, line: &Line) -> Option<(Instant, SessionTimer)> {
         let theirs = self.theirs.as_ref().map(|t| match t {
             Theirs::Asked { until, .. } => (*until, SessionTimer::OfferLimit),
             Theirs::Accepted(a) => {
@@ -377,7 +374,7 @@ impl Confirmed {
             Ours::Sent(sent) => Some((sent.until, SessionTimer::OfferLimit)),
         });
         let referral = self.referral.as_ref().and_then(Referral::poll_timeout);
-        let bye = if self.bye == Bye::Wanted { self.errands.poll_timeout() } else { None };
+        let bye = if self.bye == Bye::Wanted { line.errands.poll_timeout() } else { None };
         [theirs, ours, referral, bye].into_iter().flatten().min()
     }
 

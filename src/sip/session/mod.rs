@@ -8,12 +8,13 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `early` is offers before the answer. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
+//! timer (RFC 4028). `early` is offers before the answer. `errands` is what is said beside offers. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
 //! them share.
 
 mod client;
 mod confirmed;
 mod early;
+mod errands;
 mod info;
 mod line;
 mod prack;
@@ -22,7 +23,7 @@ mod timer;
 mod update;
 
 use super::answer::{Answer, Body};
-use super::dialog::{LocalEnd, NoDialog};
+use super::dialog::{Dialog, LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
 use super::{Essentials, Flow, HeaderName, Hop, Reason, Request, Response, StatusCode, Transport};
 use crate::base::Seed;
@@ -119,6 +120,16 @@ const TOO_EARLY: SessionEvent = SessionEvent::OfferRefused { status: StatusCode:
 enum Opening {
     Client(Client),
     Server(Server),
+}
+
+impl Opening {
+    /// The early dialog whose far side has this tag.
+    fn dialog(&mut self, remote_tag: &str) -> Option<&mut Dialog> {
+        match self {
+            Self::Client(client) => client.dialog(remote_tag),
+            Self::Server(server) => Some(server.dialog()).filter(|d| d.remote_tag() == remote_tag),
+        }
+    }
 }
 
 /// The machine.
@@ -254,16 +265,15 @@ impl Session {
                 SessionCommand::RefuseOffer(answer) => {
                     self.confirmed = server.refuse_offer(now, line, &answer);
                 }
+                SessionCommand::Keys(keys) => server.send_keys(line, &keys),
                 // no REFER was taken
-                SessionCommand::Keys(_)
-                | SessionCommand::AnswerRefer(_)
-                | SessionCommand::Notify(_)
-                | SessionCommand::Hangup(_) => {}
+                SessionCommand::AnswerRefer(_) | SessionCommand::Notify(_) | SessionCommand::Hangup(_) => {}
             },
             (None, Opening::Client(client)) => match command {
                 SessionCommand::Offer(body) => client.offer(line, body),
                 SessionCommand::AnswerOffer(body) => client.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => early::refuse(line, &answer),
+                SessionCommand::Keys(keys) => client.send_keys(line, &keys),
                 _ => {}
             },
         }
@@ -300,14 +310,20 @@ impl Session {
     pub fn handle_response(&mut self, now: Instant, ticket: Ticket, response: &Response) {
         let line = &mut self.line;
         if let Some(tag) = line.early.offered_to().map(str::to_owned) {
-            let dialog = match (&mut self.confirmed, &mut self.opening) {
-                (Some(confirmed), _) => Some(confirmed.dialog()).filter(|d| d.remote_tag() == tag),
-                (None, Opening::Client(client)) => client.dialog(&tag),
-                (None, Opening::Server(server)) => Some(server.dialog()),
+            let dialog = match &mut self.confirmed {
+                Some(confirmed) => Some(confirmed.dialog()).filter(|d| d.remote_tag() == tag),
+                None => self.opening.dialog(&tag),
             };
             if early::handle_response(line, dialog, ticket, response) {
                 return;
             }
+        }
+        if self.confirmed.is_none()
+            && let Some(tag) = line.errands.out_to().map(str::to_owned)
+            && let Some(dialog) = self.opening.dialog(&tag)
+            && errands::hear_early(line, dialog, ticket, response)
+        {
+            return;
         }
         if let Some(confirmed) = &mut self.confirmed
             && confirmed.handle_response(now, line, ticket, response)
@@ -328,7 +344,9 @@ impl Session {
     /// A transaction of ours got no final response.
     pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
         let line = &mut self.line;
-        if early::handle_failure(line, ticket) {
+        if early::handle_failure(line, ticket)
+            || self.confirmed.is_none() && errands::fail_early(line, ticket)
+        {
             return;
         }
         match (&mut self.confirmed, &mut self.opening) {
@@ -354,6 +372,7 @@ impl Session {
         let line = &mut self.line;
         match (&mut self.confirmed, &mut self.opening) {
             _ if early::handle_failure(line, ticket) => {}
+            (None, _) if errands::fail_early(line, ticket) => {}
             (Some(confirmed), _) => confirmed.handle_refused(now, line, ticket),
             (None, Opening::Client(client)) => client.handle_refused(line, ticket),
             (None, Opening::Server(_)) => {}
@@ -433,7 +452,7 @@ impl Session {
             Opening::Client(client) => client.poll_timeout(&self.line),
             Opening::Server(server) => server.poll_timeout(),
         };
-        let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
+        let confirmed = self.confirmed.as_ref().and_then(|confirmed| confirmed.poll_timeout(&self.line));
         let is_kept = self.confirmed.is_some() && self.line.is_live();
         let session = if is_kept { self.line.timer.poll_timeout() } else { None };
         let offer = self.line.early.poll_timeout();
@@ -461,6 +480,8 @@ mod bench_tests;
 mod client_tests;
 #[cfg(test)]
 mod early_tests;
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod offer_tests;
 #[cfg(test)]

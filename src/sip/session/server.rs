@@ -4,9 +4,10 @@ use super::super::answer::{self, Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
 use super::super::digest::Credentials;
 use super::super::transaction::TransactionId;
-use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
+use super::super::{Essentials, HeaderName, Headers, Key, Method, Reason, Request, Response, StatusCode};
 use super::confirmed::{Accepted, Confirmed};
 use super::early;
+use super::errands::{self, Errand};
 use super::info;
 use super::line::Line;
 use super::prack::Reliable;
@@ -176,6 +177,13 @@ impl Server {
         }
         self.refuse(line, &answer, CallEnd::Local);
         None
+    }
+
+    /// Keys, once the caller knows of the early dialog.
+    pub(super) fn send_keys(&mut self, line: &mut Line, keys: &[Key]) {
+        if self.last.is_some() {
+            keys.iter().for_each(|key| errands::run(line, &mut self.dialog, Errand::key(key)));
+        }
     }
 
     /// Our offer within the early dialog.
