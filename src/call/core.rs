@@ -83,6 +83,8 @@ pub struct Call {
     is_ringing: bool,
     /// Whose media the caller's is joined to.
     bridged: Option<LegId>,
+    /// The caller was told that it is heard before the answer.
+    is_early: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -120,6 +122,7 @@ impl Call {
             parting: None,
             is_ringing: false,
             bridged: None,
+            is_early: false,
             outputs: VecDeque::new(),
         }
     }
@@ -212,6 +215,7 @@ impl Call {
             return;
         }
         self.hear_leg(now, leg, event);
+        self.note_early_media();
         self.note_presence(now);
     }
 
@@ -393,6 +397,7 @@ impl Call {
         }
         self.note_failure(Cause::NoAnswer.into());
         self.try_next(now);
+        self.note_early_media();
     }
 
     /// Ends the call from inside: shutdown, a limit, an operator.

@@ -118,6 +118,7 @@ fn word(command: &LegCommand) -> String {
         LegCommand::Ring => "ring".into(),
         LegCommand::Delayed(why) => format!("{why:?}").to_lowercase(),
         LegCommand::Progress { answer } => format!("progress{}", version(answer)),
+        LegCommand::EarlyMedia(is_heard) => format!("early-media {is_heard}"),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
         LegCommand::Dtmf(keys) => {

@@ -237,6 +237,8 @@ pub enum LegCommand {
         /// Provisional answer to its offer, or our offer when it made none and takes one now.
         answer: Option<Box<SessionDescription>>,
     },
+    /// The other side, which has not answered, has media: it hears this leg and its keys. With false, none has any more.
+    EarlyMedia(bool),
     /// The other side answered.
     Answer {
         /// Answer to its offer, or our offer when it made none and takes one; none when it is detached or has the

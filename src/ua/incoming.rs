@@ -20,6 +20,8 @@ pub struct IncomingLeg {
     /// It made none, and a provisional response brings ours.
     is_offered: bool,
     is_answered: bool,
+    /// It was sent our description, and hears who is called.
+    has_early_media: bool,
     offers: Offers,
     within: Within,
     ending: Ending,
@@ -46,6 +48,7 @@ impl IncomingLeg {
             offered: offer.as_deref().map(codecs_of),
             is_offered: false,
             is_answered: false,
+            has_early_media: false,
             offers: Offers::default(),
             within,
             ending: Ending::default(),
@@ -71,14 +74,16 @@ impl IncomingLeg {
             return Action::None;
         }
         self.within.tailor_command(&mut command);
-        // before the answer a refusal may be that of the first offer, and there is nobody to press keys for
+        // before the answer a refusal may be that of the first offer
         let is_refused = matches!(command, LegCommand::RefuseOffer(_)) && !self.offers.is_asked();
         if (self.is_answered || !is_refused)
             && let Some(action) = self.offers.handle_command(&command)
         {
             return action;
         }
-        if self.is_answered
+        // who is called may press keys as soon as it is heard
+        let is_early_key = self.has_early_media && matches!(command, LegCommand::Dtmf(_));
+        if (self.is_answered || is_early_key)
             && let Some(action) = self.within.handle_command(&command)
         {
             return action;
@@ -88,6 +93,7 @@ impl IncomingLeg {
             LegCommand::Delayed(why) => Action::Session(SessionCommand::Provisional(cause::of_delay(why))),
             LegCommand::Progress { answer: Some(answer) } => {
                 self.is_offered |= self.offered.is_none();
+                self.has_early_media = true;
                 Action::Session(SessionCommand::Progress(Some(body_of(&answer))))
             }
             // peers take a 183 for early media, and would stop their own ringback for the silence of this one
@@ -107,6 +113,7 @@ impl IncomingLeg {
             }
             // a caller is not called, and its media is no news to SIP
             LegCommand::Dial(_)
+            | LegCommand::EarlyMedia(_)
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::Dtmf(_)
@@ -328,8 +335,12 @@ mod tests {
         let mut l = leg();
         assert!(matches!(l.handle_command(LegCommand::Ring), Action::Session(SessionCommand::Ring)));
         assert!(matches!(l.handle_command(LegCommand::Progress { answer: None }), Action::None));
+        // without telephone-events in its offer keys go by INFO, once there is somebody who presses them
+        let keys = || LegCommand::Dtmf(Vec::new());
+        assert!(matches!(l.handle_command(keys()), Action::None));
         let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()) });
         assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
+        assert!(matches!(l.handle_command(keys()), Action::Session(SessionCommand::Keys(_))));
         let answer = l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
         assert!(matches!(answer, Action::Session(SessionCommand::Answer(Some(_)))));
         assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));

@@ -144,6 +144,7 @@ impl OutgoingLeg {
             LegCommand::Ring
             | LegCommand::Delayed(_)
             | LegCommand::Progress { .. }
+            | LegCommand::EarlyMedia(_)
             | LegCommand::Answer { .. }
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)

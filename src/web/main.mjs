@@ -360,7 +360,7 @@ document.addEventListener('keydown', (event) => {
     else if (ringing && !ringing.isBeside) decline();
     else return;
     event.preventDefault();
-  } else if (call?.state === 'active' && view.isPadOpen() && /^[0-9*#]$/.test(event.key)) {
+  } else if (call?.takesKeys && view.isPadOpen() && /^[0-9*#]$/.test(event.key)) {
     flash($('talk-pad'), event.key);
     press(event.key);
   }

@@ -194,6 +194,8 @@ impl Call {
         let rung = self.bridged.take();
         rung.into_iter().for_each(|rung| self.bridge(rung));
         self.leave(&before);
+        self.is_early = false;
+        self.note_early_media();
         if self.is_ringing {
             self.tell(leg, LegCommand::Ring);
         }

@@ -113,8 +113,10 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::Delayed(why) => LegEvent::Delayed(why),
         LegCommand::Progress { answer } => LegEvent::Progress { answer },
         // keys go with the media, and its state is that of a loop
-        LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {
-            return None;
-        }
+        LegCommand::Dial(_)
+        | LegCommand::EarlyMedia(_)
+        | LegCommand::MediaState(_)
+        | LegCommand::Dtmf(_)
+        | LegCommand::Notify(_) => return None,
     })
 }

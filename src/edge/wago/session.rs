@@ -63,6 +63,8 @@ pub(super) struct WagoCall {
     to: String,
     state: State,
     browser: Browser,
+    /// The other side has not answered and has media: it hears this one and its keys.
+    has_early_media: bool,
     started: SystemTime,
     answered: Option<SystemTime>,
     ended: Option<(SystemTime, &'static str)>,
@@ -90,6 +92,7 @@ impl WagoCall {
             to,
             state,
             browser: Browser::None,
+            has_early_media: false,
             started: now,
             answered: None,
             ended: None,
@@ -113,8 +116,16 @@ impl WagoCall {
                     self.enter(State::Ringing);
                 }
             }
+            LegCommand::EarlyMedia(is_heard) => {
+                if matches!(self.state, State::Starting | State::Ringing) && self.has_early_media != is_heard
+                {
+                    self.has_early_media = is_heard;
+                    self.enter(State::Ringing);
+                }
+            }
             LegCommand::Answer { .. } => {
                 if matches!(self.state, State::Starting | State::Ringing) {
+                    self.has_early_media = false;
                     self.answered = Some(now);
                     self.enter(State::Active);
                 }
@@ -218,7 +229,12 @@ impl WagoCall {
     /// Why not.
     pub(super) fn may_send_digits(&self) -> Result<(), ApiError> {
         self.require(self.state != State::OnHold, "the call is on hold; resume it first")?;
-        self.require(self.state == State::Active, "the call is not answered yet")
+        self.require(self.state != State::Incoming, "the call rings here; answer it first")?;
+        let is_heard = self.state == State::Active || self.has_early_media;
+        self.require(
+            is_heard,
+            "the other side hears no keys yet: it has not answered, and has no early media",
+        )
     }
 
     /// The client takes its browser away. Whether there was one.
@@ -258,6 +274,7 @@ impl WagoCall {
         if self.state != State::Ended {
             self.state = State::Ended;
             self.ended = Some((now, reason));
+            self.has_early_media = false;
             if self.browser != Browser::None {
                 self.browser = Browser::Closed;
             }
@@ -301,7 +318,7 @@ impl WagoCall {
             "answeredAt": self.answered.map(time),
             "endedAt": self.ended.map(|(at, _)| time(at)),
             "endReason": self.ended.map(|(_, reason)| reason),
-            "media": { "webrtc": webrtc, "codec": codec },
+            "media": { "webrtc": webrtc, "codec": codec, "early": self.has_early_media },
         });
         // a client that comes later than the event shall know who calls
         if let (Some(name), Some(members)) = (&self.display_name, shown.as_object_mut()) {
@@ -346,7 +363,7 @@ mod tests {
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(8));
         let json = c.to_json();
         assert_eq!(json["answeredAt"], "2026-01-15T12:00:07Z");
-        assert_eq!(json["media"], json!({"webrtc": "connected", "codec": "pcmu"}));
+        assert_eq!(json["media"], json!({"webrtc": "connected", "codec": "pcmu", "early": false}));
         c.handle_command(LegCommand::Hangup(Cause::Normal.into()), at(9));
         assert_eq!(show(&c), ("ended".into(), json!("remote_ended"), json!("closed")));
         assert_eq!(c.to_json()["endedAt"], "2026-01-15T12:00:09Z");
@@ -453,6 +470,28 @@ mod tests {
         assert_eq!(events(&mut c), states.map(|state| ("call.state", state)));
         assert_eq!(c.hangup(at(3)), Ok(Cause::Normal));
         assert_eq!(c.hold(true).unwrap_err().status, 404);
+    }
+
+    #[test]
+    fn digits_go_before_the_answer_to_who_is_heard_then() {
+        let mut c = call();
+        let refused = |c: &WagoCall| c.may_send_digits().unwrap_err();
+        c.handle_command(LegCommand::Ring, at(1));
+        c.handle_command(LegCommand::Progress { answer: None }, at(1));
+        assert_eq!((refused(&c).status, c.to_json()["media"]["early"].clone()), (400, json!(false)));
+        assert!(refused(&c).text.contains("no early media"));
+        c.handle_command(LegCommand::EarlyMedia(true), at(2));
+        c.handle_command(LegCommand::EarlyMedia(true), at(2));
+        assert_eq!((c.may_send_digits(), c.to_json()["media"]["early"].clone()), (Ok(()), json!(true)));
+        // the next one is rung
+        c.handle_command(LegCommand::EarlyMedia(false), at(3));
+        assert_eq!(refused(&c).status, 400);
+        c.handle_command(LegCommand::EarlyMedia(true), at(4));
+        c.handle_command(LegCommand::Answer { answer: None }, at(5));
+        assert_eq!((c.may_send_digits(), c.to_json()["media"]["early"].clone()), (Ok(()), json!(false)));
+        let states = ["starting", "ringing", "ringing", "ringing", "ringing", "active"];
+        assert_eq!(events(&mut c), states.map(|state| ("call.state", json!(state))));
+        assert!(incoming().may_send_digits().unwrap_err().text.contains("answer it first"));
     }
 
     #[test]
