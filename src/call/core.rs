@@ -18,10 +18,10 @@
 
 use super::leg::{
     Answered, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
-    Party as Person, TransferState,
+    Party as Person, Stated, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
-use super::route::{Occasion, RouteQuery, Target};
+use super::route::{JOIN, Occasion, RouteQuery, Target};
 use crate::base::{Cause, End, LegId};
 use crate::sdp::SessionDescription;
 use keys::KeySource;
@@ -93,7 +93,7 @@ impl Call {
     #[must_use]
     pub fn new(caller: LegId, mut incoming: Incoming) -> Self {
         let offer = incoming.offer.take();
-        let party = Party::new(caller, incoming.profile.clone(), incoming.from.clone());
+        let party = Party::calling(caller, &incoming);
         Self {
             state: State::New,
             first: caller,
@@ -185,7 +185,9 @@ impl Call {
             Ok(profile) => profile,
             Err(cause) => return self.give_up(now, leg, cause, true),
         };
-        let who = Person { user: callee.target.number.clone(), display: None };
+        // a leg of another call is no number
+        let target = Some(&callee.target).filter(|target| target.edge != JOIN);
+        let who = target.map_or_else(Stated::default, |target| Stated::number(target.number.clone()));
         callee.party = Some(Party::new(leg, profile.clone(), who));
         callee.progress = Progress::Offering;
         if self.bridged.is_none() {
@@ -260,6 +262,7 @@ impl Call {
             LegEvent::Hold(is_holding) => self.handle_hold(leg, is_holding),
             LegEvent::Dtmf(digits) => self.handle_keys(leg, digits),
             LegEvent::Pressed(key) => self.handle_pressed(now, leg, key),
+            LegEvent::Party(who) => self.handle_party(leg, *who),
             LegEvent::Transfer(wish) => self.handle_transfer(now, leg, *wish),
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
@@ -338,8 +341,10 @@ impl Call {
         let caller = self.caller.party.leg;
         self.media(MediaCommand::Expect(leg));
         if self.transfer.take().is_some() {
+            self.introduce();
             return self.finish_transfer(before);
         }
+        self.introduce_callee();
         self.media(MediaCommand::Expect(caller));
         if self.caller.offer.is_some() {
             self.answer_caller_media(); // the answer follows when media made it
@@ -519,6 +524,7 @@ impl Call {
 
 mod attempts;
 mod codec;
+mod identity;
 mod keys;
 mod media;
 mod offers;
@@ -542,6 +548,9 @@ mod core_codec_tests;
 #[cfg(test)]
 #[path = "core_early_tests.rs"]
 mod core_early_tests;
+#[cfg(test)]
+#[path = "core_identity_tests.rs"]
+mod core_identity_tests;
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
 mod core_table_tests;

@@ -174,15 +174,17 @@ fn a_call_that_rings_is_picked_up_and_who_rings_hears_that_it_was_answered_elsew
     assert_eq!(call.replace(B, newcomer(None)), None, "somebody does it already");
     call.handle_media(t0, MediaEvent::Answer { leg: C, sdp: sdp(21) });
     let expected = [
+        "L3 party anna",
         "L3 answer v21",
         "L2 hangup answered-elsewhere",
         "media release L2",
         "media bridge L1 L3",
         "media expect L3",
+        "L1 party 200",
     ];
     let told = drain(&mut call);
-    assert_eq!(told[..5], expected);
-    assert_eq!(told[5..], ["media expect L1", "media accept-offer L1 v1"]);
+    assert_eq!(told[..7], expected);
+    assert_eq!(told[7..], ["media expect L1", "media accept-offer L1 v1"]);
     call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(3) });
     assert_eq!(drain(&mut call), ["L1 answer v3"]);
     assert!(call.is_active() && call.has_leg(C) && !call.has_leg(B));

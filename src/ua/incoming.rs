@@ -5,7 +5,7 @@ use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use super::within::{Terms, Within};
 use crate::base::{CallId, Cause, End, LegId};
-use crate::call::leg::{EarlyOffer, HOPS, Incoming, LegCommand, LegEvent, LegProfile};
+use crate::call::leg::{EarlyOffer, HOPS, Incoming, LegCommand, LegEvent, LegProfile, Stated};
 use crate::call::port::MediaRefusal;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
@@ -44,6 +44,7 @@ impl IncomingLeg {
         let mut within = Within::new(terms);
         within.read(offer.as_mut());
         let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
+        within.stated = Some(Stated::caller(&from, &particulars));
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_offered: false,
@@ -82,8 +83,13 @@ impl IncomingLeg {
             return action;
         }
         // who is called may press keys as soon as it is heard
-        let is_early_key = self.has_early_media && matches!(command, LegCommand::Dtmf(_));
-        if (self.is_answered || is_early_key)
+        let is_early = match command {
+            LegCommand::Dtmf(_) => self.has_early_media,
+            // its answer says who answers
+            LegCommand::Party(_) => true,
+            _ => false,
+        };
+        if (self.is_answered || is_early)
             && let Some(action) = self.within.handle_command(&command)
         {
             return action;
@@ -117,6 +123,7 @@ impl IncomingLeg {
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Party(_)
             | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -164,6 +171,7 @@ impl IncomingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => Action::None,
         }
@@ -282,6 +290,7 @@ mod tests {
             policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
+            host: Host::parse("192.0.2.4").unwrap(),
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
             keys_by_info: false,
             may_transfer: true,

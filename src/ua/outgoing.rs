@@ -150,6 +150,7 @@ impl OutgoingLeg {
             | LegCommand::AnswerOffer(_)
             | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Party(_)
             | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -210,6 +211,7 @@ impl OutgoingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => return Action::None,
         };

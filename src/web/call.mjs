@@ -22,8 +22,8 @@ export class Call {
   #lostAt = null;
 
   /** `latest` gives the last word of an event about a call, if there was one: events may be faster than answers. */
-  constructor({ api, element, name, number, since, latest, onChange, onEnd }) {
-    Object.assign(this, { api, element, name, number, latest, onChange, onEnd });
+  constructor({ api, element, name, number, since, latest, nameFor, onChange, onEnd }) {
+    Object.assign(this, { api, element, name, number, latest, nameFor, onChange, onEnd });
     this.id = null;
     this.state = 'preparing';
     this.direction = 'outbound';
@@ -173,6 +173,7 @@ export class Call {
     this.state = call.state;
     this.direction = call.direction ?? this.direction;
     this.isEarly = !!call.media?.early;
+    if (call.to) this.name = this.nameFor(call);
     if (call.answeredAt && !this.since) this.since = Date.now();
     if (call.state === 'ended') this.#end({ call });
     else this.onChange();

@@ -108,6 +108,7 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::AnswerOffer(sdp) => LegEvent::OfferAnswered(sdp),
         LegCommand::RefuseOffer(refusal) => LegEvent::OfferRefused(refusal.cause()),
         LegCommand::Hangup(end) => LegEvent::Ended(end),
+        LegCommand::Party(who) => LegEvent::Party(who),
         // of a call that nobody has answered yet
         LegCommand::Ring => LegEvent::Ringing,
         LegCommand::Delayed(why) => LegEvent::Delayed(why),

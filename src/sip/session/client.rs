@@ -10,6 +10,7 @@ use super::super::{
 use super::confirmed::Confirmed;
 use super::early;
 use super::errands::{self, Errand};
+use super::identity;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::prack;
@@ -53,6 +54,8 @@ struct Early {
     takes_update: bool,
     /// It has described its media.
     has_media: bool,
+    /// What it has said of who it is.
+    identity: Option<Box<Headers>>,
 }
 
 /// The machine.
@@ -298,6 +301,10 @@ impl Client {
         }
         self.state = State::Answered;
         self.deadline = None;
+        // of those that rang only who answers is of interest
+        let early = self.early.iter_mut().find(|d| d.dialog.remote_tag() == tag);
+        let identity =
+            identity::of(&response.headers).or_else(|| early.and_then(|early| early.identity.take()));
         self.early.clear();
         line.timer.answered(now, &response.headers);
         let is_changed = line.early.has_changed(&tag);
@@ -314,6 +321,7 @@ impl Client {
         if line.hangup.is_some() {
             confirmed.hangup(now, line);
         } else {
+            identity.into_iter().for_each(|identity| line.tell(SessionEvent::Identity(identity)));
             line.tell(SessionEvent::Answered { body });
         }
         Some(confirmed)
@@ -388,6 +396,7 @@ impl Client {
                 is_settled: false,
                 takes_update: false,
                 has_media: false,
+                identity: None,
             });
         }
         let Some(early) = self.early.get_mut(at) else { return true };
@@ -404,6 +413,7 @@ impl Client {
         // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
         early.dialog.refresh_target(&response.headers);
         early.takes_update = early::takes_update(&response.headers).unwrap_or(early.takes_update);
+        early.identity = identity::of(&response.headers).or_else(|| early.identity.take());
         let is_described = sdp_of(&response.headers, &response.body).is_some();
         early.has_media |= is_described;
         if let Some(rseq) = rseq {

@@ -14,6 +14,7 @@ use super::super::dialog::Dialog;
 use super::super::transaction::{Failure, TransactionId};
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
 use super::early::Asked;
+use super::identity;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::update;
@@ -84,6 +85,8 @@ pub(super) struct Confirmed {
     ours: Option<Ours>,
     /// An UPDATE of ours that is out.
     update: Option<Update>,
+    /// Who the far side talks to, which it has yet to be told.
+    identity: Option<Vec<Header>>,
     theirs: Option<Theirs>,
     /// A transfer that they asked for.
     referral: Option<Referral>,
@@ -104,6 +107,7 @@ impl Confirmed {
             owns_call_id: true,
             ours: None,
             update: None,
+            identity: None,
             theirs: asked.map(|Asked { id, seq, request, until, .. }| Theirs::Asked {
                 id,
                 seq,
@@ -416,6 +420,7 @@ impl Confirmed {
         let until = now + line.timings.give_up() / share;
         let seq = e.cseq.number;
         self.theirs = Some(Theirs::Asked { id, seq, request: Box::new(request.clone()), until });
+        identity::tell(line, &request.headers);
         line.tell(SessionEvent::Offer { body: sdp_of(&request.headers, &request.body) });
         None
     }

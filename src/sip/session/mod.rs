@@ -8,13 +8,15 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `early` is offers before the answer. `errands` is what is said beside offers. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
+//! timer (RFC 4028). `early` is offers before the answer. `errands` is what is said beside offers. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs, `identity` who
+//! they say that they are. `line` is what all of
 //! them share.
 
 mod client;
 mod confirmed;
 mod early;
 mod errands;
+mod identity;
 mod info;
 mod line;
 mod prack;
@@ -245,6 +247,7 @@ impl Session {
                 SessionCommand::AnswerOffer(body) => confirmed.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => confirmed.refuse_offer(now, line, &answer),
                 SessionCommand::Keys(keys) => keys.iter().for_each(|key| confirmed.send_key(line, key)),
+                SessionCommand::Identify(identity) => confirmed.identify(line, identity),
                 SessionCommand::AnswerRefer(answer) => confirmed.answer_refer(line, &answer),
                 SessionCommand::Notify(status) => confirmed.notify(line, status),
                 SessionCommand::Ring
@@ -266,6 +269,7 @@ impl Session {
                     self.confirmed = server.refuse_offer(now, line, &answer);
                 }
                 SessionCommand::Keys(keys) => server.send_keys(line, &keys),
+                SessionCommand::Identify(identity) => server.identify(identity),
                 // no REFER was taken
                 SessionCommand::AnswerRefer(_) | SessionCommand::Notify(_) | SessionCommand::Hangup(_) => {}
             },
@@ -276,6 +280,14 @@ impl Session {
                 SessionCommand::Keys(keys) => client.send_keys(line, &keys),
                 _ => {}
             },
+        }
+        self.go_on();
+    }
+
+    /// What waits until nothing else is under way goes.
+    fn go_on(&mut self) {
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.send_identity(&mut self.line);
         }
     }
 
@@ -328,7 +340,7 @@ impl Session {
         if let Some(confirmed) = &mut self.confirmed
             && confirmed.handle_response(now, line, ticket, response)
         {
-            return;
+            return self.go_on();
         }
         if let Opening::Client(client) = &mut self.opening
             && client.ticket() == ticket
@@ -409,6 +421,7 @@ impl Session {
         if let Some(confirmed) = &mut self.confirmed {
             confirmed.handle_ack(now, &mut self.line, request, e);
         }
+        self.go_on();
     }
 
     /// A CANCEL of the INVITE with this transaction; it is answered 200 whatever it brings about.
@@ -480,6 +493,8 @@ mod bench_tests;
 mod client_tests;
 #[cfg(test)]
 mod early_tests;
+#[cfg(test)]
+mod identity_tests;
 #[cfg(test)]
 mod key_tests;
 #[cfg(test)]
