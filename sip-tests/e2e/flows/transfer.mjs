@@ -79,7 +79,7 @@ async function insideAsterisk(ctx) {
 }
 
 /** Who answers is another one than was called, and then another one again. */
-async function connectedLine({ report, api, browser, account }) {
+async function connectedLine({ report, api, browser, pbx, account, variant }) {
   console.log('  -- connected line: 621 is somebody else');
   const client = api(account('anna'));
   const origin = new URL(client.base).origin;
@@ -105,6 +105,23 @@ async function connectedLine({ report, api, browser, account }) {
   await page.locator('#idle').waitFor({ state: 'visible', timeout: 15_000 });
   await page.close();
   await listener.stop();
+  // from trunk to trunk: the PBX calls itself by way of sipedge
+  const other = await variant({ name: 'connected-trunks' });
+  try {
+    const since = pbx.mark();
+    await pbx.console(`channel originate PJSIP/trunk-out/sip:621@127.0.0.1:${other.sip} extension 605@services`);
+    const told = await until('the calling side is told of both', () => {
+      const received = since().split('<--- ').filter((message) => /^Received SIP .*\n(SIP\/2.0 200|UPDATE)/.test(message) && message.includes(`UDP:127.0.0.1:${other.sip}`));
+      const names = received.flatMap((message) => message.match(/^P-Asserted-Identity: "(.*)"/m)?.[1] ?? []);
+      return names.length > 1 && names;
+    });
+    report.equal('the calling PBX is told of each with the answer and by UPDATE', told.join(', '), 'Anna Bell, Carl');
+    const isTaken = () => since().split('<--- ').some((message) => /^Transmitting SIP response .*\nSIP\/2.0 200/.test(message) && /^CSeq: \d+ UPDATE/m.test(message));
+    report.check('and takes that', await until('200 to the UPDATE', isTaken));
+    await pbx.hangsUp();
+  } finally {
+    await other.stop();
+  }
 }
 
 /** A telephone that is the PBX hands the browser over to a number of Asterisk's; both sound without a break. */
