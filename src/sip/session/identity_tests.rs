@@ -125,6 +125,12 @@ fn it_waits_for_what_is_under_way() {
     assert_eq!(updates(&b).len(), 1, "the second key is out");
     b.answer(Method::INFO, 200, &[], "");
     assert_eq!(updates(&b)[1..], [(BERT, 0)]);
+    // what nobody answered in time is under way no more
+    b.answer(Method::UPDATE, 200, &[], "");
+    b.ask("INVITE", 3, &[], SDP);
+    b.command(identify(ANNA));
+    b.pass(T1 * 64);
+    assert_eq!(updates(&b)[2], (ANNA, 0));
 }
 
 #[test]

@@ -366,6 +366,7 @@ impl Session {
             (None, Opening::Client(client)) => client.handle_failure(line, ticket, failure),
             (None, Opening::Server(_)) => {}
         }
+        self.go_on();
     }
 
     /// A transaction of ours is over.
@@ -451,6 +452,7 @@ impl Session {
                 }
             }
         }
+        self.go_on();
     }
 
     /// The next output.
