@@ -91,6 +91,10 @@ async function keys(ctx) {
     const since = pbx.mark();
     await pbx.console(`channel originate Local/620${other.sip}@trunk/n application Wait 3`);
     report.equal('trunk to trunk: the PBX reads what it presses', await keysRead(since, '5678'), true);
+    const back = () => [...since().matchAll(/DTMF end '(.)' received on PJSIP\/trunk-out/g)].map(([, key]) => key).join('');
+    await until('keys come back', () => back().length === 4).catch(() => {});
+    report.equal('and the calling side hears those of the called side', back(), '5678');
+    report.check('all of it before the answer', !/PJSIP\/trunk-out-\w+ answered/.test(since().split(/DTMF end '8' received on PJSIP\/trunk-out/)[0]));
     await pbx.hangsUp();
   } finally {
     await other.stop();
