@@ -3,7 +3,7 @@
 
 SLOW='lost-acks session-refresh keepalive keepalive-silent'    # with --slow, or named
 LONG='many media-200 glare-waits echo-100 register drain dns-dead'  # start first
-SHARED='auth bench drained silent fork fork-loses fork-wins fork-given-up'  # files that several scenarios use, and that are none by themselves
+SHARED='connected-quiet auth bench drained silent fork fork-loses fork-wins fork-given-up'  # files that several scenarios use, and that are none by themselves
 
 # ---- who may call
 
@@ -307,9 +307,31 @@ codecs='codecs = ["PCMU", "PCMA"]'
 
 scenario_early-update() { heard_call early-update; heard "$first 0,$second 0"; }
 scenario_early-codec() { two_codecs; heard_call early-codec; heard "$first 0,$first 8"; }
+scenario_early-events() { heard_call early-events; heard "$first 101"; }
 scenario_early-late-offer() { heard_call early-late-offer; heard "$first 0"; }
 
 # ---- within a call
+
+scenario_connected() { configure 'rewrite_callers_out = ["4712=+554712"]'; common connected; }
+scenario_connected-untrusted() {
+  configure 'trusted = false'
+  connected_quiet 'INVITE, ACK, BYE, CANCEL, UPDATE'
+  never caller.messages 'P-Asserted-Identity'
+}
+# Who does not take UPDATE hears of the answer alone.
+scenario_connected-no-update() {
+  connected_quiet 'INVITE, ACK, BYE, CANCEL'
+  says caller.messages 'P-Asserted-Identity: "Anna" <sip:4711@'
+  never caller.messages 'Carl'
+}
+# $1: what the caller takes.
+connected_quiet() {
+  edge
+  called connected-quiet
+  caller connected-quiet -key allow "$1"
+  finish
+  never caller.messages '^UPDATE '
+}
 
 scenario_info-dtmf() {
   configure '' '' 'qualify = "off"

@@ -19,7 +19,7 @@
 # Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
 # addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it), dtls=SETUP (a fingerprint and a=setup); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
-BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; held = "" }
+BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; rtpmap["101"] = "telephone-event"; held = "" }
 
 /^[ \t]*@/ { flush(); held = $0; more = ""; next }
 /^[ \t]*\+/ { sub(/^[ \t]*\+[ \t]*/, ""); more = more $0 "\n"; next }

@@ -18,10 +18,10 @@
 
 use super::leg::{
     Answered, Delay, Dial, DtmfDigit, EarlyOffer, Incoming, LegCommand, LegEvent, LegProfile, MediaState,
-    Party as Person, TransferState,
+    Party as Person, Stated, TransferState,
 };
 use super::port::{Codec, KEY_DURATION, MediaCommand, MediaEvent, MediaProfile, MediaRefusal};
-use super::route::{Occasion, RouteQuery, Target};
+use super::route::{JOIN, Occasion, RouteQuery, Target};
 use crate::base::{Cause, End, LegId};
 use crate::sdp::SessionDescription;
 use keys::KeySource;
@@ -83,6 +83,8 @@ pub struct Call {
     is_ringing: bool,
     /// Whose media the caller's is joined to.
     bridged: Option<LegId>,
+    /// The caller was told that it is heard before the answer.
+    is_early: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -91,7 +93,7 @@ impl Call {
     #[must_use]
     pub fn new(caller: LegId, mut incoming: Incoming) -> Self {
         let offer = incoming.offer.take();
-        let party = Party::new(caller, incoming.profile.clone(), incoming.from.clone());
+        let party = Party::calling(caller, &incoming);
         Self {
             state: State::New,
             first: caller,
@@ -121,6 +123,7 @@ impl Call {
             parting: None,
             is_ringing: false,
             bridged: None,
+            is_early: false,
             outputs: VecDeque::new(),
         }
     }
@@ -183,7 +186,9 @@ impl Call {
             Ok(profile) => profile,
             Err(cause) => return self.give_up(now, leg, cause, true),
         };
-        let who = Person { user: callee.target.number.clone(), display: None };
+        // a leg of another call is no number
+        let target = Some(&callee.target).filter(|target| target.edge != JOIN);
+        let who = target.map_or_else(Stated::default, |target| Stated::number(target.number.clone()));
         callee.party = Some(Party::new(leg, profile.clone(), who));
         callee.progress = Progress::Offering;
         if self.bridged.is_none() {
@@ -213,6 +218,7 @@ impl Call {
             return;
         }
         self.hear_leg(now, leg, event);
+        self.note_early_media();
         self.note_presence(now);
     }
 
@@ -258,6 +264,7 @@ impl Call {
             LegEvent::Hold(is_holding) => self.handle_hold(leg, is_holding),
             LegEvent::Dtmf(digits) => self.handle_keys(leg, digits),
             LegEvent::Pressed(key) => self.handle_pressed(now, leg, key),
+            LegEvent::Party(who) => self.handle_party(leg, *who),
             LegEvent::Transfer(wish) => self.handle_transfer(now, leg, *wish),
             LegEvent::Ringing => {
                 if self.is_rung(leg) && !std::mem::replace(&mut self.is_ringing, true) {
@@ -338,8 +345,10 @@ impl Call {
         let caller = self.caller.party.leg;
         self.media(MediaCommand::Expect(leg));
         if self.transfer.take().is_some() {
+            self.introduce();
             return self.finish_transfer(before);
         }
+        self.introduce_callee();
         self.media(MediaCommand::Expect(caller));
         if self.caller.offer.is_some() {
             self.answer_caller_media(); // the answer follows when media made it
@@ -397,6 +406,7 @@ impl Call {
         }
         self.note_failure(Cause::NoAnswer.into());
         self.try_next(now);
+        self.note_early_media();
     }
 
     /// Ends the call from inside: shutdown, a limit, an operator.
@@ -518,6 +528,7 @@ impl Call {
 
 mod attempts;
 mod codec;
+mod identity;
 mod keys;
 mod media;
 mod offers;
@@ -541,6 +552,9 @@ mod core_codec_tests;
 #[cfg(test)]
 #[path = "core_early_tests.rs"]
 mod core_early_tests;
+#[cfg(test)]
+#[path = "core_identity_tests.rs"]
+mod core_identity_tests;
 #[cfg(test)]
 #[path = "core_table_tests.rs"]
 mod core_table_tests;

@@ -191,15 +191,17 @@ fn a_call_that_rings_is_picked_up_and_who_rings_hears_that_it_was_answered_elsew
     assert_eq!(call.replace(B, newcomer(None)), None, "somebody does it already");
     call.handle_media(t0, MediaEvent::Answer { leg: C, sdp: sdp(21) });
     let expected = [
+        "L3 party anna",
         "L3 answer v21",
         "L2 hangup answered-elsewhere",
         "media release L2",
         "media bridge L1 L3",
         "media expect L3",
+        "L1 party 200",
     ];
     let told = drain(&mut call);
-    assert_eq!(told[..5], expected);
-    assert_eq!(told[5..], ["media expect L1", "media accept-offer L1 v1"]);
+    assert_eq!(told[..7], expected);
+    assert_eq!(told[7..], ["media expect L1", "media accept-offer L1 v1"]);
     call.handle_media(t0, MediaEvent::Answer { leg: A, sdp: sdp(3) });
     assert_eq!(drain(&mut call), ["L1 answer v3"]);
     assert!(call.is_active() && call.has_leg(C) && !call.has_leg(B));
@@ -260,4 +262,55 @@ fn who_has_a_call_placed_is_replaced_while_it_rings_and_the_other_one_waits_in_i
     assert_eq!(drain(&mut call), ["L3 progress v21"]);
     call.handle_leg(t0, C, LegEvent::Ended(Cause::Normal.into()));
     assert_eq!(drain(&mut call).last().unwrap(), "ended cancelled");
+}
+
+/// What a caller is told of being heard before the answer.
+fn hears(call: &mut Call) -> Vec<String> {
+    drain(call).into_iter().filter(|told| told.contains("early-media")).collect()
+}
+
+#[test]
+fn a_caller_is_told_when_who_rings_begins_to_hear_it_and_when_nobody_does_any_more() {
+    let t0 = Instant::now();
+    let mut call = call(None);
+    call.start();
+    let next = Attempt { continues: true, ..attempt() };
+    call.handle_route(t0, Ok(vec![attempt(), next]));
+    call.handle_opened(t0, B, Ok(plain()));
+    call.handle_media(t0, MediaEvent::Offer { leg: B, sdp: sdp(7) });
+    call.handle_leg(t0, B, LegEvent::Ringing);
+    call.handle_leg(t0, B, LegEvent::Progress { answer: None, delay: None });
+    assert!(hears(&mut call).is_empty(), "it rings, and has no media");
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
+    assert_eq!(hears(&mut call), ["L1 early-media true"], "once");
+    // another one is rung, and its browser, which has media, hears nobody before it answers
+    call.handle_leg(t0, B, LegEvent::Ended(Cause::Unavailable.into()));
+    assert_eq!(hears(&mut call), ["L1 early-media false"]);
+    call.handle_opened(t0, C, Ok(webrtc()));
+    call.handle_leg(t0, C, LegEvent::Ringing);
+    call.handle_media(t0, MediaEvent::Connected { leg: C, codec: Codec::Pcmu });
+    call.handle_leg(t0, C, LegEvent::Answered { answer: Answered::Nothing });
+    assert!(hears(&mut call).is_empty(), "the answer says it");
+    // who waits in the stead of who called is told as well
+    let mut call = trunks(Some(sdp(1)), EarlyOffer::No, t0);
+    call.handle_leg(t0, B, LegEvent::Progress { answer: Some(sdp(2)), delay: None });
+    call.handle_media(t0, MediaEvent::Connected { leg: B, codec: Codec::Pcmu });
+    call.replace(A, newcomer(Some(sdp(20))));
+    assert_eq!(hears(&mut call), ["L1 early-media true", "L3 early-media true"]);
+    // the time is up
+    call.handle_timeout(t0 + Duration::from_secs(60));
+    assert!(!call.has_leg(B) && hears(&mut call).is_empty(), "the end says it");
+}
+
+#[test]
+fn keys_that_signalling_tells_before_the_answer_go_to_the_other_side_from_either() {
+    let t0 = Instant::now();
+    let key = |c| DtmfDigit { digit: crate::base::Digit::from_char(c).unwrap(), duration: KEY_DURATION };
+    let mut call = early(t0);
+    call.handle_leg(t0, A, LegEvent::Pressed(key('5')));
+    call.handle_leg(t0, B, LegEvent::Pressed(key('6')));
+    call.handle_timeout(t0 + Duration::from_millis(200));
+    assert_eq!(drain(&mut call), ["media send L2 5", "L2 dtmf 5", "media send L1 6", "L1 dtmf 6"]);
 }

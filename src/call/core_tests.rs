@@ -121,10 +121,17 @@ fn word(command: &LegCommand) -> String {
             let why = delay.map_or_else(String::new, |why| format!(" {why:?}").to_lowercase());
             format!("progress{}{why}", version(answer))
         }
+        LegCommand::EarlyMedia(is_heard) => format!("early-media {is_heard}"),
         LegCommand::Answer { answer } => format!("answer{}", version(answer)),
         LegCommand::Offer(sdp) => format!("offer v{}", sdp.origin.version),
         LegCommand::Dtmf(keys) => {
             format!("dtmf {}", keys.iter().map(|k| k.digit.as_char()).collect::<String>())
+        }
+        LegCommand::Party(who) => {
+            let Stated { shown, withheld, is_private } = &**who;
+            let also = withheld.as_ref().map_or_else(String::new, |w| format!(" withheld {}", w.user));
+            let name = shown.display.as_ref().map_or_else(String::new, |name| format!(" {name}"));
+            format!("party {}{name}{also}{}", shown.user, if *is_private { " private" } else { "" })
         }
         LegCommand::Notify(state) => format!("notify {state:?}"),
         LegCommand::AnswerOffer(sdp) => format!("answer-offer v{}", sdp.origin.version),

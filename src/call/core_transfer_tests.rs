@@ -96,6 +96,7 @@ fn what_went_with_the_call_stays_with_its_caller_but_for_whom_it_was_meant_for()
     let t0 = Instant::now();
     let mut call = active(t0);
     call.caller.incoming.particulars = particulars();
+    call.caller.party.who = Stated::caller(&call.caller.incoming.from, &particulars());
     call.handle_leg(t0, B, to_number());
     let wanted = Particulars { diversions: Vec::new(), ..particulars() };
     let Incoming { particulars, to, .. } = &call.caller.incoming;
@@ -132,6 +133,7 @@ fn a_caller_may_hand_over_whom_it_called() {
             "media bridge L2 L3",
             "media accept-answer L3 v21",
             "media expect L3",
+            "L2 party 600",
             "L1 notify Done",
             "L1 hangup transferred",
             "media release L1"
@@ -343,7 +345,7 @@ pub(super) fn newcomer(offer: Option<Box<SessionDescription>>) -> Incoming {
 
 #[test]
 fn a_leg_takes_the_place_of_another_and_who_stays_is_offered_nothing() {
-    for (old, stays) in [(B, A), (A, B)] {
+    for (old, stays, who) in [(B, A, "anna"), (A, B, "600")] {
         let t0 = Instant::now();
         let mut call = active(t0);
         assert_eq!(call.replace(old, newcomer(Some(sdp(20)))), Some(C));
@@ -352,8 +354,10 @@ fn a_leg_takes_the_place_of_another_and_who_stays_is_offered_nothing() {
         assert_eq!(
             drain(&mut call),
             [
+                format!("L3 party {who}"),
                 "L3 answer v21".to_owned(),
                 format!("media bridge {stays} L3"),
+                format!("{stays} party 200"),
                 "media expect L3".to_owned(),
                 format!("{old} hangup transferred"),
                 format!("media release {old}")
@@ -364,7 +368,7 @@ fn a_leg_takes_the_place_of_another_and_who_stays_is_offered_nothing() {
         assert_eq!(call.replace(C, newcomer(None)), Some(D));
         assert_eq!(drain(&mut call), ["media create-offer L4"]);
         call.handle_media(t0, MediaEvent::Offer { leg: D, sdp: sdp(30) });
-        assert_eq!(drain(&mut call)[0], "L4 answer v30", "who brought no offer gets ours (RFC 3261 §13.2.1)");
+        assert_eq!(drain(&mut call)[1], "L4 answer v30", "who brought no offer gets ours (RFC 3261 §13.2.1)");
         call.handle_leg(t0, D, LegEvent::OfferAnswered(sdp(31)));
         assert_eq!(drain(&mut call), ["media accept-answer L4 v31"]);
     }

@@ -16,6 +16,32 @@ pub struct Party {
     pub display: Option<String>,
 }
 
+/// Who a party of a call is, as others may be told of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stated {
+    /// It, as anybody may know it.
+    pub shown: Party,
+    /// It, for those who may know it though it asks not to be named.
+    pub withheld: Option<Party>,
+    /// It asks that others are not told who it is (RFC 3323).
+    pub is_private: bool,
+}
+
+impl Stated {
+    /// A number that somebody was called by.
+    #[must_use]
+    pub fn number(user: String) -> Self {
+        Self { shown: Party { user, display: None }, ..Self::default() }
+    }
+
+    /// Who called.
+    #[must_use]
+    pub fn caller(from: &Party, particulars: &Particulars) -> Self {
+        let Particulars { withheld, is_private, .. } = particulars.clone();
+        Self { shown: from.clone(), withheld, is_private }
+    }
+}
+
 /// What goes with a call besides who calls whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Particulars {
@@ -151,6 +177,9 @@ pub enum LegEvent {
     Dtmf(Vec<DtmfDigit>),
     /// The far side pressed a key and says so by signalling. Where its media tells keys too, that counts, and not this.
     Pressed(DtmfDigit),
+    /// Who the party is by now, by the word of its system: it answered in the place of who was called, was handed over there,
+    /// or has a name.
+    Party(Box<Stated>),
     /// The party wants the other one to talk to somebody else; answered with [`LegCommand::Notify`]. When that comes about,
     /// this leg is hung up.
     Transfer(Box<Transfer>),
@@ -241,6 +270,8 @@ pub enum LegCommand {
         /// Why it does not ring on the other side, when that is what is heard.
         delay: Option<Delay>,
     },
+    /// The other side, which has not answered, has media: it hears this leg and its keys. With false, none has any more.
+    EarlyMedia(bool),
     /// The other side answered.
     Answer {
         /// Answer to its offer, or our offer when it made none and takes one; none when it is detached or has the
@@ -257,6 +288,8 @@ pub enum LegCommand {
     MediaState(MediaState),
     /// The other party pressed keys. The leg's media carries them, unless the leg takes keys as words.
     Dtmf(Vec<DtmfDigit>),
+    /// Who the other party is, which is news to this one: before [`LegCommand::Answer`], or within the call.
+    Party(Box<Stated>),
     /// News of the transfer that it asked for.
     Notify(TransferState),
     /// End the leg.

@@ -103,6 +103,9 @@ pub enum SessionCommand {
     RefuseOffer(Answer),
     /// Keys, by INFO, one after the other.
     Keys(Vec<Key>),
+    /// Header lines that say who the far side talks to: with the 2xx to its call, and after that by UPDATE where it takes one
+    /// (RFC 3311 §5.1), else not at all.
+    Identify(Vec<Header>),
     /// What a REFER hears; after a 2xx its sender is told that it is tried (RFC 3515 §2.4.4).
     AnswerRefer(Answer),
     /// What becomes of the REFER that was accepted; a final status is the last word of it.
@@ -149,6 +152,8 @@ pub enum SessionEvent {
         /// 300 to 699; 491 also when it comes before the first one is answered for good, or while another one is open.
         status: StatusCode,
     },
+    /// The far side says who it is: header lines of a message that the next event may be of.
+    Identity(Box<Headers>),
     /// The far side pressed a key, and says so by INFO.
     Key(Key),
     /// The far side asks for a transfer (REFER), to be answered by [`SessionCommand::AnswerRefer`].

@@ -5,7 +5,7 @@ use super::ending::Ending;
 use super::offers::{Action, Offers, Unreadable, body_of, no_common_codec, read_sdp, unreadable, with_words};
 use super::within::{Terms, Within};
 use crate::base::{CallId, Cause, End, LegId};
-use crate::call::leg::{EarlyOffer, HOPS, Incoming, LegCommand, LegEvent, LegProfile};
+use crate::call::leg::{EarlyOffer, HOPS, Incoming, LegCommand, LegEvent, LegProfile, Stated};
 use crate::call::port::MediaRefusal;
 use crate::sdp::{MediaCodec, SessionDescription};
 use crate::sip::answer::Answer;
@@ -20,6 +20,8 @@ pub struct IncomingLeg {
     /// It made none, and a provisional response brings ours.
     is_offered: bool,
     is_answered: bool,
+    /// It was sent our description, and hears who is called.
+    has_early_media: bool,
     offers: Offers,
     within: Within,
     ending: Ending,
@@ -42,10 +44,12 @@ impl IncomingLeg {
         let mut within = Within::new(terms);
         within.read(offer.as_mut());
         let (from, particulars) = within.terms.policy.read(&invite.headers, &invite.from);
+        within.stated = Some(Stated::caller(&from, &particulars));
         let leg = Self {
             offered: offer.as_deref().map(codecs_of),
             is_offered: false,
             is_answered: false,
+            has_early_media: false,
             offers: Offers::default(),
             within,
             ending: Ending::default(),
@@ -71,14 +75,21 @@ impl IncomingLeg {
             return Action::None;
         }
         self.within.tailor_command(&mut command);
-        // before the answer a refusal may be that of the first offer, and there is nobody to press keys for
+        // before the answer a refusal may be that of the first offer
         let is_refused = matches!(command, LegCommand::RefuseOffer(_)) && !self.offers.is_asked();
         if (self.is_answered || !is_refused)
             && let Some(action) = self.offers.handle_command(&command)
         {
             return action;
         }
-        if self.is_answered
+        // who is called may press keys as soon as it is heard
+        let is_early = match command {
+            LegCommand::Dtmf(_) => self.has_early_media,
+            // its answer says who answers
+            LegCommand::Party(_) => true,
+            _ => false,
+        };
+        if (self.is_answered || is_early)
             && let Some(action) = self.within.handle_command(&command)
         {
             return action;
@@ -90,6 +101,7 @@ impl IncomingLeg {
             }
             LegCommand::Progress { answer: Some(answer), delay } => {
                 self.is_offered |= self.offered.is_none();
+                self.has_early_media = true;
                 let body = Some(body_of(&answer));
                 Action::Session(match delay {
                     Some(why) => SessionCommand::Provisional(cause::of_delay(why), body),
@@ -113,9 +125,11 @@ impl IncomingLeg {
             }
             // a caller is not called, and its media is no news to SIP
             LegCommand::Dial(_)
+            | LegCommand::EarlyMedia(_)
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Party(_)
             | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -163,6 +177,7 @@ impl IncomingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => Action::None,
         }
@@ -281,6 +296,7 @@ mod tests {
             policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
+            host: Host::parse("192.0.2.4").unwrap(),
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
             keys_by_info: false,
             may_transfer: true,
@@ -334,8 +350,12 @@ mod tests {
         let mut l = leg();
         assert!(matches!(l.handle_command(LegCommand::Ring), Action::Session(SessionCommand::Ring)));
         assert!(matches!(l.handle_command(LegCommand::Progress { answer: None, delay: None }), Action::None));
+        // without telephone-events in its offer keys go by INFO, once there is somebody who presses them
+        let keys = || LegCommand::Dtmf(Vec::new());
+        assert!(matches!(l.handle_command(keys()), Action::None));
         let early = l.handle_command(LegCommand::Progress { answer: Some(sdp()), delay: None });
         assert!(matches!(early, Action::Session(SessionCommand::Progress(Some(_)))));
+        assert!(matches!(l.handle_command(keys()), Action::Session(SessionCommand::Keys(_))));
         let answer = l.handle_command(LegCommand::Answer { answer: Some(sdp()) });
         assert!(matches!(answer, Action::Session(SessionCommand::Answer(Some(_)))));
         assert!(matches!(l.handle_session(SessionEvent::Confirmed { body: None }), Action::None));

@@ -4,6 +4,7 @@
 //! Left out as yet: REFER of ours.
 
 pub mod cause;
+mod connected;
 mod ending;
 mod identity;
 mod incoming;

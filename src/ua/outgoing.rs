@@ -144,11 +144,13 @@ impl OutgoingLeg {
             LegCommand::Ring
             | LegCommand::Delayed(_)
             | LegCommand::Progress { .. }
+            | LegCommand::EarlyMedia(_)
             | LegCommand::Answer { .. }
             | LegCommand::Offer(_)
             | LegCommand::AnswerOffer(_)
             | LegCommand::RefuseOffer(_)
             | LegCommand::Dtmf(_)
+            | LegCommand::Party(_)
             | LegCommand::Notify(_)
             | LegCommand::MediaState(_) => Action::None,
         }
@@ -209,6 +211,7 @@ impl OutgoingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => return Action::None,
         };

@@ -116,6 +116,7 @@ fn who_has_heard_something_of_a_place_stays_with_it() {
 fn terms() -> Terms {
     Terms {
         policy: Arc::new(Policy { is_trusted: true, ..Policy::default() }),
+        host: Host::parse("pbx.example").unwrap(),
         source: Source::Trunk("pbx".into()),
         target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
         places: vec![(Host::parse("192.0.2.9").unwrap(), 5060)],

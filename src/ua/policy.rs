@@ -10,7 +10,7 @@ use super::Identity;
 use crate::call::leg::{Diversion, Particulars, Party};
 use crate::call::route::Occasion;
 use crate::registry::Rewrites;
-use crate::sip::{Header, HeaderName, Headers, NameAddr, SipUri};
+use crate::sip::{Header, HeaderName, Headers, Host, NameAddr, SipUri};
 
 /// Diversions that a call may carry; a loop of forwards adds one a turn.
 const MAX_DIVERSIONS: usize = 10;
@@ -66,12 +66,10 @@ impl Policy {
     /// says (RFC 3323 §4.2).
     #[must_use]
     pub fn read(&self, headers: &Headers, from: &NameAddr) -> (Party, Particulars) {
-        let wants = |word: &str| {
-            let mut values = headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
-            values.any(|v| v.trim().eq_ignore_ascii_case(word))
-        };
+        let wants = |word: &str| wants(headers, word);
         let asserted = if self.is_trusted { headers.asserted() } else { Vec::new() };
-        let former = if self.is_trusted { remote_party(headers) } else { None };
+        let is_caller = |party: &str| party.eq_ignore_ascii_case("calling");
+        let former = if self.is_trusted { remote_party(headers, is_caller) } else { None };
         // From has the number all the same then
         let is_former_private = former.as_ref().is_some_and(|(_, is_private)| *is_private);
         let is_nobody = wants("user") || is_former_private;
@@ -80,7 +78,7 @@ impl Policy {
         let asserted = asserted.iter().chain(&former).find(|a| a.uri.user_text().is_some());
         let party = |address: &NameAddr| self.party_of(address, from);
         let shown = match asserted {
-            _ if is_nobody => Party { user: "anonymous".to_owned(), display: Some("Anonymous".to_owned()) },
+            _ if is_nobody => nobody(),
             Some(asserted) if !is_withheld => party(asserted),
             _ => party(from),
         };
@@ -126,23 +124,26 @@ impl Policy {
         from
     }
 
+    /// A party's address as this peer is to see it.
+    pub(super) fn address(&self, host: &Host, party: &Party) -> NameAddr {
+        let party = self.caller(party);
+        let mut address = NameAddr::new(SipUri::new(Some(&party.user), host.clone(), None));
+        address.display = party.display;
+        address
+    }
+
     /// The header lines that tell a peer what it may know of a call from `shown`, to `number`.
     #[must_use]
     pub fn lines(&self, identity: &Identity, shown: &Party, number: &str, of: &Particulars) -> Vec<Header> {
         let mut lines = Vec::new();
-        let address = |party: &Party| {
-            let party = self.caller(party);
-            let mut address = NameAddr::new(SipUri::new(Some(&party.user), identity.host.clone(), None));
-            address.display = party.display;
-            address
-        };
+        let address = |party: &Party| self.address(&identity.host, party);
         match (self.caller_id, self.is_trusted, &of.withheld) {
             // it is one of those who trust each other: it is told, and told to keep it (RFC 3325 §7)
             (_, true, Some(withheld)) => {
                 lines.push(Header::new(HeaderName::PAssertedIdentity, address(withheld).to_string()));
                 lines.push(Header::new(HeaderName::Privacy, "id"));
             }
-            _ if shown.user.is_empty() || shown.user == "anonymous" => {}
+            _ if shown.user.is_empty() || shown.user == ANONYMOUS => {}
             (CallerId::Preferred, ..) => {
                 lines.push(Header::new(HeaderName::PPreferredIdentity, address(shown).to_string()));
             }
@@ -152,7 +153,7 @@ impl Policy {
             (_, false, _) => {}
         }
         // our user in From is a number, too, that a carrier would show
-        let is_hidden = of.is_private || shown.user == "anonymous";
+        let is_hidden = of.is_private || shown.user == ANONYMOUS;
         if is_hidden && (!self.is_trusted || of.withheld.is_none()) {
             lines.push(Header::new(HeaderName::Privacy, "id"));
         }
@@ -180,14 +181,25 @@ impl Policy {
     }
 }
 
-/// The caller by Remote-Party-ID, and whether name or number shall not be told to others.
-fn remote_party(headers: &Headers) -> Option<(NameAddr, bool)> {
+/// The user of who wants to stay unknown (RFC 3323 §4.1.1.3).
+pub(super) const ANONYMOUS: &str = "anonymous";
+
+pub(super) fn nobody() -> Party {
+    Party { user: ANONYMOUS.to_owned(), display: Some("Anonymous".to_owned()) }
+}
+
+/// Whether Privacy has this word.
+pub(super) fn wants(headers: &Headers, word: &str) -> bool {
+    let mut values = headers.all(&HeaderName::Privacy).flat_map(|line| line.split([';', ',']));
+    values.any(|v| v.trim().eq_ignore_ascii_case(word))
+}
+
+/// The party of this kind by Remote-Party-ID, and whether name or number shall not be told to others.
+pub(super) fn remote_party(headers: &Headers, is_meant: impl Fn(&str) -> bool) -> Option<(NameAddr, bool)> {
     let lines = headers.list(&HeaderName::parse("Remote-Party-ID")).ok()?;
     let addresses = lines.into_iter().filter_map(|text| NameAddr::parse(text).ok());
-    let is_caller = |address: &NameAddr| {
-        address.params.value("party").is_none_or(|party| party.eq_ignore_ascii_case("calling"))
-    };
-    let caller = addresses.take(MAX_EXTRAS).find(is_caller)?;
+    let mut addresses = addresses.take(MAX_EXTRAS);
+    let caller = addresses.find(|address| address.params.value("party").is_none_or(&is_meant))?;
     let privacy = caller.params.value("privacy").unwrap_or("off").to_ascii_lowercase();
     let is_private = ["full", "name", "uri"].iter().any(|word| privacy.starts_with(word));
     Some((caller, is_private))

@@ -55,6 +55,7 @@ mod tests {
     fn terms(follows_redirects: bool) -> Terms {
         Terms {
             policy: Arc::default(),
+            host: Host::parse("pbx.example").unwrap(),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],

@@ -5,13 +5,13 @@ use super::Policy;
 use super::cause;
 use super::offers::Action;
 use crate::call::leg::{
-    Answered, DtmfDigit, LegCommand, LegEvent, Party, Transfer, TransferState, TransferTo,
+    Answered, DtmfDigit, LegCommand, LegEvent, Party, Stated, Transfer, TransferState, TransferTo,
 };
 use crate::call::route::{Source, Target};
 use crate::sdp::SessionDescription;
 use crate::sip::answer::Answer;
 use crate::sip::session::{SessionCommand, SessionEvent};
-use crate::sip::{Host, Key, NameAddr, Refer, SipUri, StatusCode, Uri};
+use crate::sip::{Headers, Host, Key, NameAddr, Refer, SipUri, StatusCode, Uri};
 use std::sync::Arc;
 
 /// What a peer may do within its calls, and how it is spoken to.
@@ -21,6 +21,8 @@ pub struct Terms {
     pub source: Source,
     /// Where a number at the peer is dialled; the number is filled in.
     pub target: Target,
+    /// Its host, as it stands in the addresses that it is told.
+    pub host: Host,
     /// Hosts and ports that mean the peer itself.
     pub places: Vec<(Host, u16)>,
     /// What it tells of callers and is told of them.
@@ -86,11 +88,13 @@ pub(super) struct Within {
     is_asked: bool,
     /// The peer's last description takes no keys with the media.
     lacks_events: bool,
+    /// Who it said last that it is.
+    pub(super) stated: Option<Stated>,
 }
 
 impl Within {
     pub(super) const fn new(terms: Terms) -> Self {
-        Self { terms, is_asked: false, lacks_events: false }
+        Self { terms, is_asked: false, lacks_events: false, stated: None }
     }
 
     /// Takes what is not for this peer out of a description.
@@ -140,8 +144,30 @@ impl Within {
                 Action::Session(SessionCommand::Keys(keys.iter().map(key).collect()))
             }
             LegCommand::Notify(state) => Action::Session(self.notify(*state)),
+            LegCommand::Party(who) => self.identify(who),
             _ => return None,
         })
+    }
+
+    /// The peer is told who it talks to by now.
+    pub(super) fn identify(&self, who: &Stated) -> Action {
+        let lines = self.terms.policy.connected(&self.terms.host, who);
+        if lines.is_empty() { Action::None } else { Action::Session(SessionCommand::Identify(lines)) }
+    }
+
+    /// The peer says who it is. What it said before is no news, and a number that it named keeps its name.
+    fn handle_identity(&mut self, headers: &Headers) -> Action {
+        let Some(mut who) = self.terms.policy.stated(headers) else { return Action::None };
+        if let Some(known) = &self.stated {
+            name_as(&mut who.shown, &known.shown);
+            who.withheld.iter_mut().zip(&known.withheld).for_each(|(party, known)| name_as(party, known));
+            let is_kept = who.withheld.is_some() && who.withheld == known.withheld;
+            if is_kept || who == *known {
+                return Action::None;
+            }
+        }
+        self.stated = Some(who.clone());
+        LegEvent::Party(Box::new(who)).into()
     }
 
     fn notify(&mut self, state: TransferState) -> SessionCommand {
@@ -172,6 +198,7 @@ impl Within {
                 LegEvent::Pressed(DtmfDigit { digit: *digit, duration: *duration }).into()
             }
             SessionEvent::Refer(refer) => self.handle_refer(refer),
+            SessionEvent::Identity(headers) => self.handle_identity(headers),
             _ => return None,
         })
     }
@@ -222,6 +249,13 @@ impl Within {
     }
 }
 
+/// A party without a name has the one that it had.
+fn name_as(party: &mut Party, known: &Party) {
+    if party.user == known.user && party.display.is_none() {
+        party.display.clone_from(&known.display);
+    }
+}
+
 fn party_of(address: &NameAddr) -> Party {
     Party { user: address.uri.user_text().unwrap_or_default(), display: address.display.clone() }
 }
@@ -236,6 +270,7 @@ mod tests {
     pub(in super::super) fn terms() -> Terms {
         Terms {
             policy: Arc::default(),
+            host: Host::parse("pbx.example").unwrap(),
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![
@@ -373,5 +408,33 @@ mod tests {
             let pressed = within.handle_session(&theirs);
             assert!(matches!(pressed, Some(Action::Tell(LegEvent::Pressed(k))) if k == key));
         }
+    }
+
+    #[test]
+    fn a_peer_is_believed_once_and_a_number_that_it_named_keeps_its_name() {
+        let policy = Arc::new(Policy { is_trusted: true, ..Policy::default() });
+        let mut within = Within::new(Terms { policy, ..terms() });
+        let mut says = |lines: &[(crate::sip::HeaderName, &str)]| {
+            let mut headers = Headers::default();
+            lines.iter().for_each(|(name, value)| headers.push(name.clone(), *value));
+            match within.handle_session(&SessionEvent::Identity(Box::new(headers))) {
+                Some(Action::Tell(LegEvent::Party(who))) => {
+                    Some((who.shown.user, who.shown.display, who.withheld.map(|w| w.user)))
+                }
+                Some(Action::None) => None,
+                other => panic!("{other:?}"),
+            }
+        };
+        let of = |value: &'static str| (crate::sip::HeaderName::PAssertedIdentity, value);
+        let named = |user: &str, name: &str| Some((user.to_owned(), Some(name.to_owned()), None));
+        assert_eq!(says(&[of("Anna <sip:100@a>")]), named("100", "Anna"));
+        assert_eq!(says(&[of("Anna <sip:100@b>")]), None);
+        assert_eq!(says(&[of("<sip:100@a>")]), None);
+        assert_eq!(says(&[of("Bert <sip:100@a>")]), named("100", "Bert"));
+        assert_eq!(says(&[of("<sip:101@a>")]), Some(("101".into(), None, None)));
+        let keep = (crate::sip::HeaderName::Privacy, "id");
+        let hidden = Some(("anonymous".into(), Some("Anonymous".into()), Some("102".into())));
+        assert_eq!(says(&[of("<sip:102@a>"), keep.clone()]), hidden);
+        assert_eq!(says(&[of("<sip:102@a>"), keep]), None);
     }
 }

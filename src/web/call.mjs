@@ -22,8 +22,8 @@ export class Call {
   #lostAt = null;
 
   /** `latest` gives the last word of an event about a call, if there was one: events may be faster than answers. */
-  constructor({ api, element, name, number, since, latest, onChange, onEnd }) {
-    Object.assign(this, { api, element, name, number, latest, onChange, onEnd });
+  constructor({ api, element, name, number, since, latest, nameFor, onChange, onEnd }) {
+    Object.assign(this, { api, element, name, number, latest, nameFor, onChange, onEnd });
     this.id = null;
     this.state = 'preparing';
     this.direction = 'outbound';
@@ -33,6 +33,8 @@ export class Call {
     this.isAsking = false;
     /** What was asked for and is not confirmed: `hold`, `resume`. */
     this.pending = null;
+    /** Whether the other side is heard, and takes keys, though it has not answered. */
+    this.isEarly = false;
     this.isOver = false;
   }
 
@@ -170,6 +172,8 @@ export class Call {
     if (this.isOver) return;
     this.state = call.state;
     this.direction = call.direction ?? this.direction;
+    this.isEarly = !!call.media?.early;
+    if (call.to) this.name = this.nameFor(call);
     if (call.answeredAt && !this.since) this.since = Date.now();
     if (call.state === 'ended') this.#end({ call });
     else this.onChange();
@@ -230,6 +234,10 @@ export class Call {
     } finally {
       this.#keys = ''; // the rest of a number that lacks a key is a wrong number
     }
+  }
+
+  get takesKeys() {
+    return this.state === 'active' || (this.state === 'ringing' && this.isEarly);
   }
 
   get isMuted() {

@@ -37,11 +37,12 @@ let hintTimer;
 /** A token that waits for the end of the call. */
 let nextToken = null;
 
-/** Who a caller is: an event tells once, and a page that comes later shall know it still. */
-function nameFor({ callID, direction, from, to, displayName }, told) {
-  const isInbound = direction === 'inbound';
-  const name = told ?? (isInbound ? displayName : null) ?? kept.nameOf(callID) ?? nameOf(isInbound ? from : to);
-  kept.keepName(callID, name);
+/** Who is at the other side: an event tells a caller once, and a page that comes later shall know it still. */
+function nameFor({ callID, direction, from, to, peer, displayName }, told) {
+  const began = direction === 'inbound' ? from : to;
+  const isOther = peer && peer !== began; // who answered, or came in the place of who did
+  const name = told ?? displayName ?? (isOther ? null : kept.nameOf(callID)) ?? nameOf(isOther ? peer : began);
+  if (!isOther) kept.keepName(callID, name);
   return name;
 }
 
@@ -99,12 +100,12 @@ function begin({ name, number, since }, steps) {
   hint = '';
   audio();
   const own = new Call({
-    api, name, number, since, element: $('sound'), latest: (id) => early.get(id),
+    api, name, number, since, nameFor, element: $('sound'), latest: (id) => early.get(id),
     onChange() {
       if (call !== own) return;
       if (own.id) {
         elsewhere.drop(own.id);
-        if (own.isOurs) kept.set('call', { id: own.id, name, since: own.since });
+        if (own.isOurs) kept.set('call', { id: own.id, name: own.name, since: own.since });
       }
       const words = note(own, isUp).text || spoken(own);
       if (words && own.said !== words) say((own.said = words)); // once each: it is read aloud
@@ -116,8 +117,8 @@ function begin({ name, number, since }, steps) {
       if (call !== own) return;
       call = null;
       const isFault = ended?.endReason === 'failed'; // what comes next must not wipe that away
-      say(ended && !isFault ? ending(ended, name) : '');
-      if (isFault) warn(ending(ended, name));
+      say(ended && !isFault ? ending(ended, own.name) : '');
+      if (isFault) warn(ending(ended, own.name));
       if (place) warn(where[place]);
       if (error) warn(failure(error, number));
       if (error?.status === 401) return signOut(failure(error));
@@ -360,7 +361,7 @@ document.addEventListener('keydown', (event) => {
     else if (ringing && !ringing.isBeside) decline();
     else return;
     event.preventDefault();
-  } else if (call?.state === 'active' && view.isPadOpen() && /^[0-9*#]$/.test(event.key)) {
+  } else if (call?.takesKeys && view.isPadOpen() && /^[0-9*#]$/.test(event.key)) {
     flash($('talk-pad'), event.key);
     press(event.key);
   }

@@ -70,12 +70,12 @@ export function showCall(call, isUp, hint) {
   $('talking-face').classList.toggle('held', isHeld || (isTalking && !call.isHeard));
   $('hold').disabled = !isTalking;
   $('hold').setAttribute('aria-disabled', !!call.pending); // it keeps the focus, and does nothing
-  $('keys').disabled = !isTalking;
+  $('keys').disabled = !isTalking && !call.takesKeys;
   $('mute').disabled = !call.media?.hasMicrophone;
   toggle('mute', call.isMuted, ['Mute', 'Unmute'], ['#i-mic', '#i-muted']);
   toggle('hold', isHeld, ['Hold', 'Resume'], ['#i-hold', '#i-play']);
-  if (!isTalking) openPad(false);
-  for (const button of $('talk-pad').children) button.disabled = call.state !== 'active';
+  if ($('keys').disabled) openPad(false);
+  for (const button of $('talk-pad').children) button.disabled = !call.takesKeys;
   const { text, action = '' } = note(call, isUp);
   $('note').hidden = !(hint || text);
   $('note').classList.toggle('bad', !hint);

@@ -1,4 +1,5 @@
-// A browser attached before the answer hears early media, and is connected when the answer comes.
+// A browser attached before the answer hears early media, and is connected when the answer comes. Who is heard before the
+// answer takes keys, too.
 import { until } from '../lib/process.mjs';
 import { Callee } from '../lib/callee.mjs';
 import { dials, trunkOf } from '../lib/secure.mjs';
@@ -41,6 +42,9 @@ export async function run(ctx) {
   await second.close();
   await quietUntilAnswered(ctx);
   await anotherCodec(ctx);
+  await keys(ctx);
+  await keysByInfo(ctx);
+  await keysAtThePage(ctx);
 }
 
 /** Early media in PCMU and an answer in PCMA, of a call that the PBX makes: it is offered PCMA and both sides are heard after that. */
@@ -79,6 +83,95 @@ to = "trunk.callee"
     await stop();
     callee.stop();
   }
+}
+
+const heardEarly = (client, callID) => until('the PBX has early media', async () => (await client.status(callID)).media.early);
+const keysRead = (since, wanted) => until('the PBX has read keys', () => since().match(/app_verbose\.c: .*keys-read (\S*)/)?.[1], 15_000).then((read) => read === wanted || `read ${read}`);
+
+/** Calls 619, which reads four keys before it answers and sends them back before that, too. */
+async function readBeforeTheAnswer({ report, pbx }, client, what) {
+  const listener = new Listener(client);
+  await listener.opened;
+  const since = pbx.mark();
+  const callID = await client.make('619');
+  await heardEarly(client, callID);
+  const sent = await client.ask('POST', '/call/dtmf', { callID, digits: '1234', duration: 120 });
+  report.equal(`${what}: keys before the answer are taken`, `${sent.status} ${sent.json?.call?.state ?? sent.json?.error}`, '200 ringing');
+  report.equal(`${what}: the PBX reads them`, await keysRead(since, '1234'), true);
+  let back = '';
+  while (back.length < 4) {
+    const { digit, call } = await listener.next('call.dtmf', callID);
+    if (call.state !== 'ringing') break;
+    back += digit;
+  }
+  report.equal(`${what}: and presses them itself before the answer`, back, '1234');
+  const answered = await until('619 answers', async () => {
+    const call = await client.status(callID);
+    return call.state === 'active' && call;
+  });
+  report.equal(`${what}: from the answer on there is no early media`, answered.media.early, false);
+  await listener.next('call.ended', callID);
+  await listener.stop();
+  return since;
+}
+
+async function keys(ctx) {
+  const { report, api, pbx, account, variant } = ctx;
+  console.log('  -- keys before the answer');
+  const client = api(account('pcmu'));
+  const silent = await client.make('611');
+  await until('611 rings', async () => (await client.status(silent)).state === 'ringing');
+  const refused = await client.ask('POST', '/call/dtmf', { callID: silent, digits: '1' });
+  report.equal('nobody hears them without early media', `${refused.status} ${refused.json?.error}`,
+    '400 the other side hears no keys yet: it has not answered, and has no early media');
+  await client.hangup(silent);
+  await readBeforeTheAnswer(ctx, client, 'RFC 4733');
+  // trunk to trunk: the PBX calls itself by way of sipedge
+  const other = await variant({ name: 'early-trunks' });
+  try {
+    const since = pbx.mark();
+    await pbx.console(`channel originate Local/620${other.sip}@trunk/n application Wait 3`);
+    report.equal('trunk to trunk: the PBX reads what it presses', await keysRead(since, '5678'), true);
+    const back = () => [...since().matchAll(/DTMF end '(.)' received on PJSIP\/trunk-out/g)].map(([, key]) => key).join('');
+    await until('keys come back', () => back().length === 4).catch(() => {});
+    report.equal('and the calling side hears those of the called side', back(), '5678');
+    report.check('all of it before the answer', !/PJSIP\/trunk-out-\w+ answered/.test(since().split(/DTMF end '8' received on PJSIP\/trunk-out/)[0]));
+    await pbx.hangsUp();
+  } finally {
+    await other.stop();
+  }
+}
+
+async function keysByInfo(ctx) {
+  const { report, variant } = ctx;
+  console.log('  -- the same by INFO');
+  const { client, stop } = await variant({ name: 'early-info', user: 'trunk-info', password: 'trunk-info-pw', inbound: 'inbound = "off"\ndtmf = "info"' });
+  try {
+    const since = await readBeforeTheAnswer(ctx, client, 'INFO');
+    report.equal('INFO: each key once and in order', [...since().matchAll(/^Signal=(.)/gm)].map(([, key]) => key).join(''), '12341234');
+    report.check('INFO: no description names telephone-events', !/telephone-event/.test(since()));
+  } finally {
+    await stop();
+  }
+}
+
+async function keysAtThePage({ report, browser, pbx, api, account }) {
+  console.log('  -- at the call page');
+  const client = api(account('anna'));
+  const origin = new URL(client.base).origin;
+  await browser.context.grantPermissions(['microphone'], { origin });
+  const page = await browser.context.newPage();
+  await page.goto(`${origin}/#token=${client.token}`);
+  await until('the page is ready', async () => /Ready/.test(await page.locator('#link-text').textContent()));
+  const since = pbx.mark();
+  await page.fill('#number', '619');
+  await page.keyboard.press('Enter');
+  await until('the page lets keys be pressed', () => page.locator('#keys').isEnabled());
+  await page.click('#keys');
+  await page.keyboard.type('4321', { delay: 50 });
+  report.equal('the PBX reads what is pressed there', await keysRead(since, '4321'), true);
+  await page.locator('#idle').waitFor({ state: 'visible', timeout: 15_000 });
+  await page.close();
 }
 
 /** A browser that is rung may have its media before it answers; its microphone is nobody's until then, nor is the caller's. */

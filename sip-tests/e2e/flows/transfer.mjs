@@ -17,6 +17,7 @@ const STEADY_HERTZ = 600;
 export async function run(ctx) {
   await ofAsterisk(ctx);
   await insideAsterisk(ctx);
+  await connectedLine(ctx);
   await blind(ctx);
   await attended(ctx);
 }
@@ -60,14 +61,67 @@ async function insideAsterisk(ctx) {
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID });
   await hears(ctx, page, 'the telephone', PARTY_HERTZ);
-  report.equal('Asterisk accepts the REFER of its telephone', await phone.refers(`sip:602@127.0.0.1:${pbx.sipPort}`), 202);
-  await hears(ctx, page, 'the tone of 602 after it', TONE_HERTZ);
+  const before = await client.status(callID);
+  report.equal('Asterisk accepts the REFER of its telephone', await phone.refers(`sip:622@127.0.0.1:${pbx.sipPort}`), 202);
+  await hears(ctx, page, 'the tone of 622 after it', TONE_HERTZ);
+  const now = await until('the API shows who is there now', async () => {
+    const call = await client.status(callID);
+    return call.displayName === 'Tone' && call;
+  });
+  report.equal('the number, too, and who called stays', `${now.peer} ${now.from}`, `622 ${before.from}`);
+  report.check('by an event', await listener.next('call.state', callID).then(async (event) => event.call.displayName === 'Tone' || (await listener.next('call.state', callID)).call.displayName === 'Tone'));
   report.equal('one call is left', (await list(client)).length, 1);
   report.check('and one channel', await until('one channel', async () => /^1 active channel/m.test(await pbx.console('core show channels count'))));
   await client.hangup(callID);
   await quiet(pbx);
   await page.close();
   await listener.stop();
+}
+
+/** Who answers is another one than was called, and then another one again. */
+async function connectedLine({ report, api, browser, pbx, account, variant }) {
+  console.log('  -- connected line: 621 is somebody else');
+  const client = api(account('anna'));
+  const origin = new URL(client.base).origin;
+  await browser.context.grantPermissions(['microphone'], { origin });
+  const page = await browser.context.newPage();
+  await page.goto(`${origin}/#token=${client.token}`);
+  await until('the page is ready', async () => /Ready/.test(await page.locator('#link-text').textContent()));
+  const listener = new Listener(client);
+  await listener.opened;
+  await page.fill('#number', '621');
+  await page.keyboard.press('Enter');
+  const shown = [];
+  const seen = [];
+  const look = async () => {
+    for (const { call } of listener.events.splice(0).filter((e) => e.event === 'call.state' && e.call.state === 'active')) seen.push(`${call.displayName} ${call.peer} ${call.to}`);
+    const name = await page.locator('#talking-who').textContent();
+    if (name && shown.at(-1) !== name) shown.push(name);
+    return name === 'Carl';
+  };
+  await until('both names at the page', look, 10_000, 20).catch(() => {});
+  report.equal('the API tells of each once', seen.join(', '), 'Anna Bell 4711 621, Carl 4712 621');
+  report.equal('the page shows each', shown.filter((name) => name !== '621').join(', '), 'Anna Bell, Carl');
+  await page.locator('#idle').waitFor({ state: 'visible', timeout: 15_000 });
+  await page.close();
+  await listener.stop();
+  // from trunk to trunk: the PBX calls itself by way of sipedge
+  const other = await variant({ name: 'connected-trunks' });
+  try {
+    const since = pbx.mark();
+    await pbx.console(`channel originate PJSIP/trunk-out/sip:621@127.0.0.1:${other.sip} extension 605@services`);
+    const told = await until('the calling side is told of both', () => {
+      const received = since().split('<--- ').filter((message) => /^Received SIP .*\n(SIP\/2.0 200|UPDATE)/.test(message) && message.includes(`UDP:127.0.0.1:${other.sip}`));
+      const names = received.flatMap((message) => message.match(/^P-Asserted-Identity: "(.*)"/m)?.[1] ?? []);
+      return names.length > 1 && names;
+    });
+    report.equal('the calling PBX is told of each with the answer and by UPDATE', told.join(', '), 'Anna Bell, Carl');
+    const isTaken = () => since().split('<--- ').some((message) => /^Transmitting SIP response .*\nSIP\/2.0 200/.test(message) && /^CSeq: \d+ UPDATE/m.test(message));
+    report.check('and takes that', await until('200 to the UPDATE', isTaken));
+    await pbx.hangsUp();
+  } finally {
+    await other.stop();
+  }
 }
 
 /** A telephone that is the PBX hands the browser over to a number of Asterisk's; both sound without a break. */
@@ -100,6 +154,7 @@ last = true
     await hears(ctx, page, 'the telephone is heard on', PARTY_HERTZ);
     report.equal('one that answers: 202', await phone.refers('sip:602@192.0.2.99'), 202);
     await until('BYE for the telephone', () => !phone.dialog);
+    report.equal('the API shows the number that was called', await client.status(callID).then(({ peer, to }) => `${peer}, and not ${to}`), '602, and not 700');
     report.check('it is told that it is done', /terminated;reason=noresource[^]*?SIP\/2.0 200 OK/.test(phone.messages));
     await sleep(700);
     await noGap(ctx, page, 'from the one to the other', [PARTY_HERTZ, TONE_HERTZ]);
@@ -146,6 +201,7 @@ async function attended(ctx) {
       await hears(ctx, page, `browser ${which + 1} hears the other one`, STEADY_HERTZ);
       report.equal(`browser ${which + 1}: the call goes on`, (await client.status(callID)).state, 'active');
       report.equal(`browser ${which + 1}: it is the one call`, (await list(client)).length, 1);
+      report.equal(`browser ${which + 1}: the API shows whom it talks to`, (await client.status(callID)).peer, ['bert', 'anna'][which]);
     }
     await first.client.hangup(first.callID);
     await until('the other one ends with it', async () => (await second.client.status(second.callID)).state === 'ended');

@@ -115,8 +115,10 @@ impl Call {
     pub(super) fn dial(&mut self, leg: LegId, offer: Option<Box<SessionDescription>>) {
         let Some(callee) = self.callees.iter_mut().find(|c| c.leg == leg) else { return };
         callee.progress = Progress::Dialed;
+        let Incoming { from, particulars, .. } = &self.caller.incoming;
         if let Some(party) = &mut callee.party {
             party.is_asked = offer.is_some();
+            party.told = Some(Stated::caller(from, particulars));
         }
         let target = callee.target.clone();
         self.outputs.push_back(Output::Note(Note::Dialing(leg, target.clone())));

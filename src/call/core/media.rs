@@ -9,6 +9,7 @@ impl Call {
             return;
         }
         self.hear_media(now, event);
+        self.note_early_media();
         self.note_presence(now);
     }
 
@@ -80,6 +81,20 @@ impl Call {
     pub(super) fn bridge(&mut self, leg: LegId) {
         if self.bridged.replace(leg) != Some(leg) {
             self.media(MediaCommand::Bridge(self.caller.party.leg, leg));
+        }
+    }
+
+    /// Tells the caller when somebody who rings begins to hear it, or does no more.
+    pub(super) fn note_early_media(&mut self) {
+        if self.state != State::Trying {
+            // an answer, or an end, says all
+            self.is_early = false;
+            return;
+        }
+        let hears = |p: &Party| p.is_negotiated && !p.profile.is_silent_until_answered();
+        let is_heard = self.bridged.and_then(|leg| self.party(leg)).is_some_and(hears);
+        if std::mem::replace(&mut self.is_early, is_heard) != is_heard {
+            self.tell(self.caller.party.leg, LegCommand::EarlyMedia(is_heard));
         }
     }
 

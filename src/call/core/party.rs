@@ -8,7 +8,11 @@ pub(super) struct Party {
     pub(super) leg: LegId,
     pub(super) profile: LegProfile,
     /// As others are told of it.
-    pub(super) who: Person,
+    pub(super) who: Stated,
+    /// That is by its own word, and not just the number that it was called by.
+    pub(super) is_stated: bool,
+    /// Who it knows the other one to be.
+    pub(super) told: Option<Stated>,
     pub(super) keys: KeySource,
     /// Somebody is there: it has media, or is of a kind that always has.
     pub(super) is_present: bool,
@@ -31,13 +35,21 @@ pub(super) struct Party {
 }
 
 impl Party {
-    pub(super) const fn new(leg: LegId, profile: LegProfile, who: Person) -> Self {
+    /// A party that called us.
+    pub(super) fn calling(leg: LegId, incoming: &Incoming) -> Self {
+        let who = Stated::caller(&incoming.from, &incoming.particulars);
+        Self { is_stated: true, ..Self::new(leg, incoming.profile.clone(), who) }
+    }
+
+    pub(super) const fn new(leg: LegId, profile: LegProfile, who: Stated) -> Self {
         // who takes no offer comes with media of its own later, but for an application
         let is_present = profile.takes_offer || matches!(profile.media, MediaProfile::Application(_));
         Self {
             leg,
             profile,
             who,
+            is_stated: false,
+            told: None,
             keys: KeySource::Unknown,
             is_present,
             is_asking: false,

@@ -43,7 +43,9 @@ impl Call {
         let shown = Person { user: shown.to_owned(), display: None };
         self.outputs.push_back(Output::Note(Note::Transferring(leg, shown.clone())));
         let incoming = &mut self.caller.incoming;
-        incoming.from = self.caller.party.who.clone();
+        let Stated { shown: from, withheld, is_private } = self.caller.party.who.clone();
+        incoming.from = from;
+        (incoming.particulars.withheld, incoming.particulars.is_private) = (withheld, is_private);
         // whom the call was meant for before is no news to somebody who is called anew
         incoming.particulars.diversions.clear();
         if !shown.user.is_empty() {
@@ -102,7 +104,10 @@ impl Call {
             return;
         }
         match self.partner.as_ref().map(|p| p.leg) {
-            Some(partner) => self.bridge(partner),
+            Some(partner) => {
+                self.bridge(partner);
+                self.introduce();
+            }
             None => self.end(cause, None),
         }
     }
@@ -139,7 +144,7 @@ impl Call {
         }
         let leg = self.new_leg()?;
         self.outputs.push_back(Output::Note(Note::Replaced(leg, old)));
-        let mut party = Party::new(leg, incoming.profile.clone(), incoming.from.clone());
+        let mut party = Party::calling(leg, &incoming);
         let profile = incoming.profile.media.clone();
         let offer = incoming.offer.take();
         party.is_asking = offer.is_some();
@@ -158,6 +163,9 @@ impl Call {
     pub(super) fn join(&mut self, answer: Option<Box<SessionDescription>>) {
         let Some(party) = self.joining.take() else { return };
         let (leg, is_asked) = (party.leg, party.is_asked);
+        self.joining = Some(party);
+        self.introduce_to(leg, self.caller.party.leg);
+        let Some(party) = self.joining.take() else { return };
         self.tell(leg, LegCommand::Answer { answer });
         if self.is_trying() {
             // it picks the call up, and those that ring hear that it was answered elsewhere
@@ -170,6 +178,7 @@ impl Call {
         }
         let before = self.partner.replace(party);
         self.bridge(leg);
+        self.introduce();
         self.media(MediaCommand::Expect(leg));
         if let Some(before) = before {
             self.leave(&before);
@@ -183,7 +192,7 @@ impl Call {
             return None;
         }
         let leg = self.new_leg()?;
-        let party = Party::new(leg, incoming.profile.clone(), incoming.from.clone());
+        let party = Party::calling(leg, &incoming);
         let before = std::mem::replace(&mut self.caller.party, party);
         self.outputs.push_back(Output::Note(Note::Replaced(leg, before.leg)));
         self.caller.offer = incoming.offer.take();
@@ -194,6 +203,8 @@ impl Call {
         let rung = self.bridged.take();
         rung.into_iter().for_each(|rung| self.bridge(rung));
         self.leave(&before);
+        self.is_early = false;
+        self.note_early_media();
         if self.is_ringing {
             self.tell(leg, LegCommand::Ring);
         }

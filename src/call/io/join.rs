@@ -108,13 +108,16 @@ fn word(command: LegCommand) -> Option<LegEvent> {
         LegCommand::AnswerOffer(sdp) => LegEvent::OfferAnswered(sdp),
         LegCommand::RefuseOffer(refusal) => LegEvent::OfferRefused(refusal.cause()),
         LegCommand::Hangup(end) => LegEvent::Ended(end),
+        LegCommand::Party(who) => LegEvent::Party(who),
         // of a call that nobody has answered yet
         LegCommand::Ring => LegEvent::Ringing,
         LegCommand::Delayed(why) => LegEvent::Delayed(why),
         LegCommand::Progress { answer, delay } => LegEvent::Progress { answer, delay },
         // keys go with the media, and its state is that of a loop
-        LegCommand::Dial(_) | LegCommand::MediaState(_) | LegCommand::Dtmf(_) | LegCommand::Notify(_) => {
-            return None;
-        }
+        LegCommand::Dial(_)
+        | LegCommand::EarlyMedia(_)
+        | LegCommand::MediaState(_)
+        | LegCommand::Dtmf(_)
+        | LegCommand::Notify(_) => return None,
     })
 }

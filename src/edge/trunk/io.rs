@@ -426,6 +426,11 @@ impl Trunk {
         Terms {
             source: Source::Trunk(self.name.clone()),
             target: Target { edge: "trunk", name: self.name.clone(), number: String::new(), place: None },
+            // one that registers may have no host of its own
+            host: Some(host)
+                .filter(|host| **host != Host::Name(String::new()))
+                .cloned()
+                .unwrap_or_else(|| ip(address)),
             places,
             policy: self.policy.clone(),
             keys_by_info: self.keys_by_info,

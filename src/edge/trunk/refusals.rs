@@ -58,7 +58,7 @@ pub(super) fn offer_of_call(failure: &CallFailure, offer: &[u8]) -> Option<Strin
     let (_, media) = sdp.audio()?;
     let codecs = media.codecs();
     let codecs = codecs.iter().map(MediaCodec::label).filter(|label| !label.starts_with("telephone-event"));
-    Some(std::iter::once(media.protocol.clone()).chain(codecs).collect::<Vec<_>>().join(" "))
+    Some(std::iter::once(media.protocol.to_string()).chain(codecs).collect::<Vec<_>>().join(" "))
 }
 
 /// What is wrong with the login of a call, when that is why it failed.

@@ -340,7 +340,9 @@ async fn a_webhook_rings_an_account_and_gets_signed_events_again_when_it_fails()
         let body = loop {
             stream.read_buf(&mut request).await.unwrap();
             let text = String::from_utf8_lossy(&request).into_owned();
-            if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('}')) {
+            if let Some((_, body)) =
+                text.split_once("\r\n\r\n").filter(|(_, body)| serde_json::from_str::<Value>(body).is_ok())
+            {
                 break body.to_owned();
             }
         };

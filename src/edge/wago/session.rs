@@ -58,11 +58,14 @@ pub(super) struct WagoCall {
     id: CallId,
     direction: Direction,
     from: String,
-    /// The caller's name, told with the event of an incoming call.
-    display_name: Option<String>,
     to: String,
+    /// Who is at the other side, who may have changed since the call began. Its name is told with the event of an incoming
+    /// call.
+    peer: Party,
     state: State,
     browser: Browser,
+    /// The other side has not answered and has media: it hears this one and its keys.
+    has_early_media: bool,
     started: SystemTime,
     answered: Option<SystemTime>,
     ended: Option<(SystemTime, &'static str)>,
@@ -72,24 +75,33 @@ pub(super) struct WagoCall {
 impl WagoCall {
     /// A call that its client just made.
     pub(super) fn outbound(id: CallId, from: String, to: String, now: SystemTime) -> Self {
-        let from = Party { user: from, display: None };
-        Self::new(id, Direction::Outbound, from, to, State::Starting, now)
+        let peer = Party { user: to.clone(), display: None };
+        Self::new(id, Direction::Outbound, from, to, peer, State::Starting, now)
     }
 
     /// A call that rings its client.
     pub(super) fn inbound(id: CallId, from: Party, to: String, now: SystemTime) -> Self {
-        Self::new(id, Direction::Inbound, from, to, State::Incoming, now)
+        Self::new(id, Direction::Inbound, from.user.clone(), to, from, State::Incoming, now)
     }
 
-    fn new(id: CallId, direction: Direction, from: Party, to: String, state: State, now: SystemTime) -> Self {
+    fn new(
+        id: CallId,
+        direction: Direction,
+        from: String,
+        to: String,
+        peer: Party,
+        state: State,
+        now: SystemTime,
+    ) -> Self {
         let mut call = Self {
             id,
             direction,
-            from: from.user,
-            display_name: from.display,
+            from,
             to,
+            peer,
             state,
             browser: Browser::None,
+            has_early_media: false,
             started: now,
             answered: None,
             ended: None,
@@ -98,7 +110,7 @@ impl WagoCall {
         match direction {
             Direction::Outbound => call.event("call.state", None),
             Direction::Inbound => {
-                let name = call.display_name.clone().map(|name| ("displayName", json!(name)));
+                let name = call.peer.display.clone().map(|name| ("displayName", json!(name)));
                 call.event("call.incoming", name);
             }
         }
@@ -113,8 +125,16 @@ impl WagoCall {
                     self.enter(State::Ringing);
                 }
             }
+            LegCommand::EarlyMedia(is_heard) => {
+                if matches!(self.state, State::Starting | State::Ringing) && self.has_early_media != is_heard
+                {
+                    self.has_early_media = is_heard;
+                    self.enter(State::Ringing);
+                }
+            }
             LegCommand::Answer { .. } => {
                 if matches!(self.state, State::Starting | State::Ringing) {
+                    self.has_early_media = false;
                     self.answered = Some(now);
                     self.enter(State::Active);
                 }
@@ -131,6 +151,13 @@ impl WagoCall {
             LegCommand::Dtmf(keys) => {
                 for key in keys {
                     self.event("call.dtmf", Some(("digit", json!(key.digit.to_string()))));
+                }
+            }
+            LegCommand::Party(who) => {
+                // before the answer that tells it as well
+                let is_told = matches!(self.state, State::Active | State::OnHold);
+                if std::mem::replace(&mut self.peer, who.shown.clone()) != who.shown && is_told {
+                    self.event("call.state", None);
                 }
             }
             LegCommand::Hangup(end) => self.end(cause::end_reason(end.cause), now),
@@ -218,7 +245,12 @@ impl WagoCall {
     /// Why not.
     pub(super) fn may_send_digits(&self) -> Result<(), ApiError> {
         self.require(self.state != State::OnHold, "the call is on hold; resume it first")?;
-        self.require(self.state == State::Active, "the call is not answered yet")
+        self.require(self.state != State::Incoming, "the call rings here; answer it first")?;
+        let is_heard = self.state == State::Active || self.has_early_media;
+        self.require(
+            is_heard,
+            "the other side hears no keys yet: it has not answered, and has no early media",
+        )
     }
 
     /// The client takes its browser away. Whether there was one.
@@ -258,6 +290,7 @@ impl WagoCall {
         if self.state != State::Ended {
             self.state = State::Ended;
             self.ended = Some((now, reason));
+            self.has_early_media = false;
             if self.browser != Browser::None {
                 self.browser = Browser::Closed;
             }
@@ -297,14 +330,15 @@ impl WagoCall {
             "state": state,
             "from": self.from,
             "to": self.to,
+            "peer": self.peer.user,
             "startedAt": time(self.started),
             "answeredAt": self.answered.map(time),
             "endedAt": self.ended.map(|(at, _)| time(at)),
             "endReason": self.ended.map(|(_, reason)| reason),
-            "media": { "webrtc": webrtc, "codec": codec },
+            "media": { "webrtc": webrtc, "codec": codec, "early": self.has_early_media },
         });
         // a client that comes later than the event shall know who calls
-        if let (Some(name), Some(members)) = (&self.display_name, shown.as_object_mut()) {
+        if let (Some(name), Some(members)) = (&self.peer.display, shown.as_object_mut()) {
             members.insert("displayName".to_owned(), json!(name));
         }
         shown
@@ -315,7 +349,7 @@ impl WagoCall {
 mod tests {
     use super::*;
     use crate::base::Digit;
-    use crate::call::leg::DtmfDigit;
+    use crate::call::leg::{DtmfDigit, Stated};
     use crate::call::port::MediaRefusal;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -346,7 +380,7 @@ mod tests {
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(8));
         let json = c.to_json();
         assert_eq!(json["answeredAt"], "2026-01-15T12:00:07Z");
-        assert_eq!(json["media"], json!({"webrtc": "connected", "codec": "pcmu"}));
+        assert_eq!(json["media"], json!({"webrtc": "connected", "codec": "pcmu", "early": false}));
         c.handle_command(LegCommand::Hangup(Cause::Normal.into()), at(9));
         assert_eq!(show(&c), ("ended".into(), json!("remote_ended"), json!("closed")));
         assert_eq!(c.to_json()["endedAt"], "2026-01-15T12:00:09Z");
@@ -456,6 +490,28 @@ mod tests {
     }
 
     #[test]
+    fn digits_go_before_the_answer_to_who_is_heard_then() {
+        let mut c = call();
+        let refused = |c: &WagoCall| c.may_send_digits().unwrap_err();
+        c.handle_command(LegCommand::Ring, at(1));
+        c.handle_command(LegCommand::Progress { answer: None, delay: None }, at(1));
+        assert_eq!((refused(&c).status, c.to_json()["media"]["early"].clone()), (400, json!(false)));
+        assert!(refused(&c).text.contains("no early media"));
+        c.handle_command(LegCommand::EarlyMedia(true), at(2));
+        c.handle_command(LegCommand::EarlyMedia(true), at(2));
+        assert_eq!((c.may_send_digits(), c.to_json()["media"]["early"].clone()), (Ok(()), json!(true)));
+        // the next one is rung
+        c.handle_command(LegCommand::EarlyMedia(false), at(3));
+        assert_eq!(refused(&c).status, 400);
+        c.handle_command(LegCommand::EarlyMedia(true), at(4));
+        c.handle_command(LegCommand::Answer { answer: None }, at(5));
+        assert_eq!((c.may_send_digits(), c.to_json()["media"]["early"].clone()), (Ok(()), json!(false)));
+        let states = ["starting", "ringing", "ringing", "ringing", "ringing", "active"];
+        assert_eq!(events(&mut c), states.map(|state| ("call.state", json!(state))));
+        assert!(incoming().may_send_digits().unwrap_err().text.contains("answer it first"));
+    }
+
+    #[test]
     fn what_happens_to_the_browser_and_what_the_other_side_presses_are_events() {
         let mut c = call();
         c.handle_command(LegCommand::MediaState(MediaState::Connected { codec: "PCMU" }), at(1));
@@ -475,5 +531,31 @@ mod tests {
             ("call.ended", json!("ended")),
         ];
         assert_eq!(events(&mut c), wanted);
+    }
+
+    #[test]
+    fn who_is_at_the_other_side_is_shown_and_told_when_it_is_somebody_else() {
+        let party = |user: &str, name: Option<&str>| {
+            let shown = Party { user: user.into(), display: name.map(str::to_owned) };
+            LegCommand::Party(Box::new(Stated { shown, ..Stated::default() }))
+        };
+        let who = |c: &WagoCall| {
+            let json = c.to_json();
+            ["from", "to", "peer", "displayName"].map(|key| json[key].as_str().unwrap_or("—").to_owned())
+        };
+        let mut c = call();
+        assert_eq!(who(&c), ["+551130000001", "600", "600", "—"]);
+        c.handle_command(party("601", Some("Berta")), at(1));
+        c.handle_command(LegCommand::Answer { answer: None }, at(1));
+        assert_eq!(who(&c), ["+551130000001", "600", "601", "Berta"]);
+        c.handle_command(party("601", Some("Berta")), at(2));
+        c.handle_command(party("602", None), at(3));
+        assert_eq!(who(&c), ["+551130000001", "600", "602", "—"]);
+        assert_eq!(events(&mut c), ["starting", "active", "active"].map(|s| ("call.state", json!(s))));
+        let mut c = incoming();
+        assert_eq!(who(&c), ["600", "100", "600", "Front desk"]);
+        c.answer(at(1)).unwrap();
+        c.handle_command(party("anonymous", Some("Anonymous")), at(2));
+        assert_eq!(who(&c), ["600", "100", "anonymous", "Anonymous"]);
     }
 }

@@ -4,10 +4,13 @@ use super::super::answer::{Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
 use super::super::transaction::{Failure, TransactionId};
 use super::super::{
-    CSeq, Essentials, Flow, Header, HeaderName, Headers, Method, NameAddr, Request, Response, StatusCode, Uri,
+    CSeq, Essentials, Flow, Header, HeaderName, Headers, Key, Method, NameAddr, Request, Response,
+    StatusCode, Uri,
 };
 use super::confirmed::Confirmed;
 use super::early;
+use super::errands::{self, Errand};
+use super::identity;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::prack;
@@ -49,6 +52,10 @@ struct Early {
     /// Our offer has its answer for good: one of those brought it.
     is_settled: bool,
     takes_update: bool,
+    /// It has described its media.
+    has_media: bool,
+    /// What it has said of who it is.
+    identity: Option<Box<Headers>>,
 }
 
 /// The machine.
@@ -294,6 +301,10 @@ impl Client {
         }
         self.state = State::Answered;
         self.deadline = None;
+        // of those that rang only who answers is of interest
+        let early = self.early.iter_mut().find(|d| d.dialog.remote_tag() == tag);
+        let identity =
+            identity::of(&response.headers).or_else(|| early.and_then(|early| early.identity.take()));
         self.early.clear();
         line.timer.answered(now, &response.headers);
         let is_changed = line.early.has_changed(&tag);
@@ -305,10 +316,12 @@ impl Client {
         early::refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
         // it does not go again; its own headers make the ACKs of forks
         (self.call.headers, self.invite.body) = (Vec::new(), Bytes::new());
+        line.errands.keep_to(&tag);
         let mut confirmed = Confirmed::as_caller(dialog, asked);
         if line.hangup.is_some() {
             confirmed.hangup(now, line);
         } else {
+            identity.into_iter().for_each(|identity| line.tell(SessionEvent::Identity(identity)));
             line.tell(SessionEvent::Answered { body });
         }
         Some(confirmed)
@@ -332,6 +345,7 @@ impl Client {
     fn ask_again(&mut self, line: &mut Line) {
         self.seq += 1;
         self.early.clear();
+        line.errands.clear();
         early::refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
         self.state = State::Calling;
         self.deadline = None;
@@ -376,7 +390,14 @@ impl Client {
         let known = self.early.iter().position(|d| d.dialog.remote_tag() == dialog.remote_tag());
         let at = known.unwrap_or(self.early.len());
         if known.is_none() && at < MAX_FORKS {
-            self.early.push(Early { dialog, rseq: None, is_settled: false, takes_update: false });
+            self.early.push(Early {
+                dialog,
+                rseq: None,
+                is_settled: false,
+                takes_update: false,
+                has_media: false,
+                identity: None,
+            });
         }
         let Some(early) = self.early.get_mut(at) else { return true };
         let rseq = prack::rseq_of(response);
@@ -392,9 +413,12 @@ impl Client {
         // the route set of an early dialog may still change (RFC 3261 §13.2.2.4), its sequence not
         early.dialog.refresh_target(&response.headers);
         early.takes_update = early::takes_update(&response.headers).unwrap_or(early.takes_update);
+        early.identity = identity::of(&response.headers).or_else(|| early.identity.take());
+        let is_described = sdp_of(&response.headers, &response.body).is_some();
+        early.has_media |= is_described;
         if let Some(rseq) = rseq {
             early.rseq = Some(rseq);
-            early.is_settled |= sdp_of(&response.headers, &response.body).is_some();
+            early.is_settled |= is_described;
             line.begin_digest();
             self.send_prack(line, at, prack::rack(rseq, self.seq), Vec::new());
         }
@@ -429,6 +453,17 @@ impl Client {
         if let Ok(credentials) = line.credentials(response, &old, &old.uri.to_string()) {
             self.send_prack(line, at, rack, credentials);
         }
+    }
+
+    /// Keys, for who is heard before the answer, or rang last.
+    pub(super) fn send_keys(&mut self, line: &mut Line, keys: &[Key]) {
+        if self.state != State::Proceeding {
+            return;
+        }
+        let heard = self.early.iter().rposition(|d| d.has_media);
+        let at = heard.unwrap_or(self.early.len().saturating_sub(1));
+        let Some(Early { dialog, .. }) = self.early.get_mut(at) else { return };
+        keys.iter().for_each(|key| errands::run(line, dialog, Errand::key(key)));
     }
 
     /// Our offer within an early dialog.

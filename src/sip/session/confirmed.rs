@@ -5,22 +5,22 @@
 //! or until the back-off of a glare is over; theirs is refused with 491 while ours is out.
 
 mod accepted;
-mod errands;
 mod refer;
 mod refresh;
+mod words;
 
 use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::{Failure, TransactionId};
 use super::super::{Essentials, Flow, Header, HeaderName, Method, Reason, Request, Response, StatusCode};
 use super::early::Asked;
+use super::identity;
 use super::info;
 use super::line::{Line, is_challenge};
 use super::update;
 use super::{CallEnd, SessionEvent, SessionTimer, Ticket, q850_of, sdp_of};
 pub(super) use accepted::Accepted;
 use bytes::Bytes;
-use errands::Errands;
 use refer::Referral;
 use refresh::Update;
 use std::time::{Duration, Instant};
@@ -85,8 +85,9 @@ pub(super) struct Confirmed {
     ours: Option<Ours>,
     /// An UPDATE of ours that is out.
     update: Option<Update>,
+    /// Who the far side talks to, which it has yet to be told.
+    identity: Option<Vec<Header>>,
     theirs: Option<Theirs>,
-    errands: Errands,
     /// A transfer that they asked for.
     referral: Option<Referral>,
     /// How many they asked for.
@@ -106,13 +107,13 @@ impl Confirmed {
             owns_call_id: true,
             ours: None,
             update: None,
+            identity: None,
             theirs: asked.map(|Asked { id, seq, request, until, .. }| Theirs::Asked {
                 id,
                 seq,
                 request,
                 until,
             }),
-            errands: Errands::default(),
             referral: None,
             referrals: 0,
             bye: Bye::None,
@@ -151,9 +152,9 @@ impl Confirmed {
         }
         if self.is_unacknowledged() {
             self.bye = Bye::Wanted;
-        } else if self.errands.is_busy() {
+        } else if line.errands.is_busy() {
             self.bye = Bye::Wanted;
-            self.errands.wait_until(now + LAST_WORDS);
+            line.errands.wait_until(now + LAST_WORDS);
         } else {
             self.send_bye(now, line);
         }
@@ -358,14 +359,14 @@ impl Confirmed {
             _ => {}
         }
         self.refuse_late_referral(now, line);
-        if self.bye == Bye::Wanted && self.errands.is_late(now) && !line.is_over() {
+        if self.bye == Bye::Wanted && line.errands.is_late(now) && !line.is_over() {
             self.send_bye(now, line);
         }
         self.keep_session(now, line);
     }
 
     /// The next wake-up and why.
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, SessionTimer)> {
+    pub(super) fn poll_timeout(&self, line: &Line) -> Option<(Instant, SessionTimer)> {
         let theirs = self.theirs.as_ref().map(|t| match t {
             Theirs::Asked { until, .. } => (*until, SessionTimer::OfferLimit),
             Theirs::Accepted(a) => {
@@ -377,7 +378,7 @@ impl Confirmed {
             Ours::Sent(sent) => Some((sent.until, SessionTimer::OfferLimit)),
         });
         let referral = self.referral.as_ref().and_then(Referral::poll_timeout);
-        let bye = if self.bye == Bye::Wanted { self.errands.poll_timeout() } else { None };
+        let bye = if self.bye == Bye::Wanted { line.errands.poll_timeout() } else { None };
         [theirs, ours, referral, bye].into_iter().flatten().min()
     }
 
@@ -419,6 +420,7 @@ impl Confirmed {
         let until = now + line.timings.give_up() / share;
         let seq = e.cseq.number;
         self.theirs = Some(Theirs::Asked { id, seq, request: Box::new(request.clone()), until });
+        identity::tell(line, &request.headers);
         line.tell(SessionEvent::Offer { body: sdp_of(&request.headers, &request.body) });
         None
     }
@@ -586,7 +588,7 @@ impl Confirmed {
         }
         self.answer_refer(line, &Answer::new(StatusCode::REQUEST_TERMINATED));
         self.theirs = None;
-        self.errands.drop_waiting();
+        line.errands.drop_waiting();
         match &mut self.ours {
             Some(Ours::Held { .. }) => self.ours = None,
             Some(Ours::Sent(sent)) => {

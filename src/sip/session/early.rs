@@ -9,6 +9,7 @@ use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Header, HeaderName, Headers, Method, Request, Response, StatusCode};
+use super::identity;
 use super::line::{Line, is_challenge};
 use super::update;
 use super::{SessionEvent, SessionTimer, Ticket, sdp_of};
@@ -101,6 +102,7 @@ pub(super) fn ask(
     let until = now + line.timings.give_up() / 2;
     let tag = dialog.remote_tag().to_owned();
     line.early.theirs = Some(Asked { id, seq, request: Box::new(request.clone()), until, tag });
+    identity::tell(line, &request.headers);
     line.tell(SessionEvent::Offer { body: sdp_of(&request.headers, &request.body) });
     None
 }

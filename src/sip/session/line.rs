@@ -10,6 +10,7 @@ use super::super::{
     StatusCode, TlsPeer, Transport,
 };
 use super::early::{self, Offers};
+use super::errands::Errands;
 use super::prack;
 use super::timer::{Timer, TimerRules};
 use super::{CallFailure, SessionEvent, SessionOutput, Ticket};
@@ -36,6 +37,8 @@ pub(super) struct Line {
     pub(super) description: Option<Body>,
     /// Offers in early dialogs.
     pub(super) early: Offers,
+    /// What is said within the call.
+    pub(super) errands: Errands,
     stays_on_flow: bool,
     /// The call goes by a connection that the far side has made, and that is open. Its requests go that way: the far
     /// side is known to be there, may be behind NAT (RFC 5626 §5.3), and may have no certificate that a connection of
@@ -72,6 +75,7 @@ impl Line {
             timer: Timer::new(timers),
             description: None,
             early: Offers::default(),
+            errands: Errands::default(),
             stays_on_flow,
             is_direct: false,
             open: BTreeSet::new(),

@@ -8,12 +8,15 @@
 //!
 //! `client` is the INVITE that we send, `server` the one that we get; each yields a `confirmed`, which is the
 //! same for both: BYE and new offers in both directions; `update` is UPDATE (RFC 3311), `timer` the session
-//! timer (RFC 4028). `early` is offers before the answer. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs. `line` is what all of
+//! timer (RFC 4028). `early` is offers before the answer. `errands` is what is said beside offers. `prack` is reliable provisional responses (RFC 3262). `info` is keys of theirs, `identity` who
+//! they say that they are. `line` is what all of
 //! them share.
 
 mod client;
 mod confirmed;
 mod early;
+mod errands;
+mod identity;
 mod info;
 mod line;
 mod prack;
@@ -22,7 +25,7 @@ mod timer;
 mod update;
 
 use super::answer::{Answer, Body};
-use super::dialog::{LocalEnd, NoDialog};
+use super::dialog::{Dialog, LocalEnd, NoDialog};
 use super::transaction::{Failure, Timings, TransactionId};
 use super::{Essentials, Flow, HeaderName, Hop, Reason, Request, Response, StatusCode, Transport};
 use crate::base::Seed;
@@ -119,6 +122,16 @@ const TOO_EARLY: SessionEvent = SessionEvent::OfferRefused { status: StatusCode:
 enum Opening {
     Client(Client),
     Server(Server),
+}
+
+impl Opening {
+    /// The early dialog whose far side has this tag.
+    fn dialog(&mut self, remote_tag: &str) -> Option<&mut Dialog> {
+        match self {
+            Self::Client(client) => client.dialog(remote_tag),
+            Self::Server(server) => Some(server.dialog()).filter(|d| d.remote_tag() == remote_tag),
+        }
+    }
 }
 
 /// The machine.
@@ -234,6 +247,7 @@ impl Session {
                 SessionCommand::AnswerOffer(body) => confirmed.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => confirmed.refuse_offer(now, line, &answer),
                 SessionCommand::Keys(keys) => keys.iter().for_each(|key| confirmed.send_key(line, key)),
+                SessionCommand::Identify(identity) => confirmed.identify(line, identity),
                 SessionCommand::AnswerRefer(answer) => confirmed.answer_refer(line, &answer),
                 SessionCommand::Notify(status) => confirmed.notify(line, status),
                 SessionCommand::Ring
@@ -256,18 +270,26 @@ impl Session {
                 SessionCommand::RefuseOffer(answer) => {
                     self.confirmed = server.refuse_offer(now, line, &answer);
                 }
+                SessionCommand::Keys(keys) => server.send_keys(line, &keys),
+                SessionCommand::Identify(identity) => server.identify(identity),
                 // no REFER was taken
-                SessionCommand::Keys(_)
-                | SessionCommand::AnswerRefer(_)
-                | SessionCommand::Notify(_)
-                | SessionCommand::Hangup(_) => {}
+                SessionCommand::AnswerRefer(_) | SessionCommand::Notify(_) | SessionCommand::Hangup(_) => {}
             },
             (None, Opening::Client(client)) => match command {
                 SessionCommand::Offer(body) => client.offer(line, body),
                 SessionCommand::AnswerOffer(body) => client.answer_offer(now, line, body),
                 SessionCommand::RefuseOffer(answer) => early::refuse(line, &answer),
+                SessionCommand::Keys(keys) => client.send_keys(line, &keys),
                 _ => {}
             },
+        }
+        self.go_on();
+    }
+
+    /// What waits until nothing else is under way goes.
+    fn go_on(&mut self) {
+        if let Some(confirmed) = &mut self.confirmed {
+            confirmed.send_identity(&mut self.line);
         }
     }
 
@@ -302,19 +324,25 @@ impl Session {
     pub fn handle_response(&mut self, now: Instant, ticket: Ticket, response: &Response) {
         let line = &mut self.line;
         if let Some(tag) = line.early.offered_to().map(str::to_owned) {
-            let dialog = match (&mut self.confirmed, &mut self.opening) {
-                (Some(confirmed), _) => Some(confirmed.dialog()).filter(|d| d.remote_tag() == tag),
-                (None, Opening::Client(client)) => client.dialog(&tag),
-                (None, Opening::Server(server)) => Some(server.dialog()),
+            let dialog = match &mut self.confirmed {
+                Some(confirmed) => Some(confirmed.dialog()).filter(|d| d.remote_tag() == tag),
+                None => self.opening.dialog(&tag),
             };
             if early::handle_response(line, dialog, ticket, response) {
                 return;
             }
         }
+        if self.confirmed.is_none()
+            && let Some(tag) = line.errands.out_to().map(str::to_owned)
+            && let Some(dialog) = self.opening.dialog(&tag)
+            && errands::hear_early(line, dialog, ticket, response)
+        {
+            return;
+        }
         if let Some(confirmed) = &mut self.confirmed
             && confirmed.handle_response(now, line, ticket, response)
         {
-            return;
+            return self.go_on();
         }
         if let Opening::Client(client) = &mut self.opening
             && client.ticket() == ticket
@@ -330,7 +358,9 @@ impl Session {
     /// A transaction of ours got no final response.
     pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
         let line = &mut self.line;
-        if early::handle_failure(line, ticket) {
+        if early::handle_failure(line, ticket)
+            || self.confirmed.is_none() && errands::fail_early(line, ticket)
+        {
             return;
         }
         match (&mut self.confirmed, &mut self.opening) {
@@ -338,6 +368,7 @@ impl Session {
             (None, Opening::Client(client)) => client.handle_failure(line, ticket, failure),
             (None, Opening::Server(_)) => {}
         }
+        self.go_on();
     }
 
     /// A transaction of ours is over.
@@ -356,6 +387,7 @@ impl Session {
         let line = &mut self.line;
         match (&mut self.confirmed, &mut self.opening) {
             _ if early::handle_failure(line, ticket) => {}
+            (None, _) if errands::fail_early(line, ticket) => {}
             (Some(confirmed), _) => confirmed.handle_refused(now, line, ticket),
             (None, Opening::Client(client)) => client.handle_refused(line, ticket),
             (None, Opening::Server(_)) => {}
@@ -392,6 +424,7 @@ impl Session {
         if let Some(confirmed) = &mut self.confirmed {
             confirmed.handle_ack(now, &mut self.line, request, e);
         }
+        self.go_on();
     }
 
     /// A CANCEL of the INVITE with this transaction; it is answered 200 whatever it brings about.
@@ -421,6 +454,7 @@ impl Session {
                 }
             }
         }
+        self.go_on();
     }
 
     /// The next output.
@@ -435,7 +469,7 @@ impl Session {
             Opening::Client(client) => client.poll_timeout(&self.line),
             Opening::Server(server) => server.poll_timeout(),
         };
-        let confirmed = self.confirmed.as_ref().and_then(Confirmed::poll_timeout);
+        let confirmed = self.confirmed.as_ref().and_then(|confirmed| confirmed.poll_timeout(&self.line));
         let is_kept = self.confirmed.is_some() && self.line.is_live();
         let session = if is_kept { self.line.timer.poll_timeout() } else { None };
         let offer = self.line.early.poll_timeout();
@@ -463,6 +497,10 @@ mod bench_tests;
 mod client_tests;
 #[cfg(test)]
 mod early_tests;
+#[cfg(test)]
+mod identity_tests;
+#[cfg(test)]
+mod key_tests;
 #[cfg(test)]
 mod offer_tests;
 #[cfg(test)]

@@ -4,9 +4,12 @@ use super::super::answer::{self, Answer, Body};
 use super::super::dialog::{Dialog, NoDialog};
 use super::super::digest::Credentials;
 use super::super::transaction::TransactionId;
-use super::super::{Essentials, HeaderName, Headers, Method, Reason, Request, Response, StatusCode};
+use super::super::{
+    Essentials, Header, HeaderName, Headers, Key, Method, Reason, Request, Response, StatusCode,
+};
 use super::confirmed::{Accepted, Confirmed};
 use super::early;
+use super::errands::{self, Errand};
 use super::info;
 use super::line::Line;
 use super::prack::Reliable;
@@ -60,6 +63,8 @@ pub(super) struct Server {
     reliable: Reliable,
     /// The 2xx waits for a PRACK.
     held: Option<Option<Body>>,
+    /// Lines of the 2xx that say who answers.
+    identity: Vec<Header>,
     repeat_at: Option<Instant>,
     rings_until: Instant,
     is_answered: bool,
@@ -86,6 +91,7 @@ impl Server {
             last: None,
             reliable,
             held: None,
+            identity: Vec::new(),
             repeat_at: None,
             rings_until: now + limit.min(RING_LIMIT),
             is_answered: false,
@@ -137,7 +143,8 @@ impl Server {
         // no offer of ours goes twice, and no answer that is out of date
         let is_said = self.is_settled && (!self.has_offer || self.has_changed(line));
         let body = body.or_else(|| self.early.take()).filter(|_| !is_said);
-        let answer = Answer { body, ..Answer::new(StatusCode::OK) };
+        let headers = std::mem::take(&mut self.identity);
+        let answer = Answer { body, headers, ..Answer::new(StatusCode::OK) };
         let mut response = self.response(line, &answer);
         line.timer.grant(now, &self.request.headers, &mut response.headers);
         line.description = answer.body.or_else(|| line.description.take());
@@ -146,6 +153,11 @@ impl Server {
         let mut accepted = Accepted::start(now, line, self.id, self.seq, response);
         accepted.is_late = !self.has_offer && !self.is_settled;
         Some(Confirmed::as_callee(self.dialog.clone(), accepted))
+    }
+
+    /// Who answers.
+    pub(super) fn identify(&mut self, identity: Vec<Header>) {
+        self.identity = identity;
     }
 
     /// The final failure.
@@ -171,6 +183,13 @@ impl Server {
         }
         self.refuse(line, &answer, CallEnd::Local);
         None
+    }
+
+    /// Keys, once the caller knows of the early dialog.
+    pub(super) fn send_keys(&mut self, line: &mut Line, keys: &[Key]) {
+        if self.last.is_some() {
+            keys.iter().for_each(|key| errands::run(line, &mut self.dialog, Errand::key(key)));
+        }
     }
 
     /// Our offer within the early dialog.

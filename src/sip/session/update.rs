@@ -5,6 +5,7 @@ use super::super::answer::{Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Method, Request, StatusCode};
+use super::identity;
 use super::line::Line;
 use super::sdp_of;
 use std::time::Instant;
@@ -23,6 +24,7 @@ pub(super) fn accept(
     request: &Request,
 ) {
     dialog.refresh_target(&request.headers);
+    identity::tell(line, &request.headers);
     answer(now, line, id, request, None);
 }
 

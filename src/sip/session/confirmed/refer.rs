@@ -5,8 +5,8 @@
 
 use super::super::SessionEvent;
 use super::super::SessionTimer;
+use super::super::errands::Errand;
 use super::super::line::Line;
-use super::errands::Errand;
 use super::{Bye, Confirmed};
 use crate::sip::answer::{Answer, Body};
 use crate::sip::transaction::TransactionId;

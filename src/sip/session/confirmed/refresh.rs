@@ -1,5 +1,7 @@
 //! Refreshes of the session timer (RFC 4028 §7.4, §10): UPDATE without an offer where the far side takes it, else a
 //! re-INVITE that offers what stands, with the same version, so that nothing changes by it.
+//!
+//! And who the far side talks to, by UPDATE alone: no media is offered anew for a name.
 
 use super::super::line::{Line, is_challenge};
 use super::super::timer::Due;
@@ -14,6 +16,8 @@ use std::time::Instant;
 pub(super) struct Update {
     ticket: Ticket,
     request: Box<Request>,
+    /// What it says of who the far side talks to; it is no refresh then, though it counts as one.
+    identity: Vec<Header>,
 }
 
 impl Confirmed {
@@ -37,7 +41,7 @@ impl Confirmed {
         }
         line.begin_digest();
         if line.timer.takes_update {
-            return self.send_update(line, Vec::new());
+            return self.send_update(line, Vec::new(), Vec::new());
         }
         if self.theirs.is_none()
             && let Some(body) = line.description.clone()
@@ -50,14 +54,35 @@ impl Confirmed {
         }
     }
 
-    fn send_update(&mut self, line: &mut Line, credentials: Vec<Header>) {
+    /// Who the far side talks to, for the next UPDATE.
+    pub(in super::super) fn identify(&mut self, line: &mut Line, identity: Vec<Header>) {
+        self.identity = Some(identity);
+        self.send_identity(line);
+    }
+
+    /// Says who the far side talks to, once nothing else is under way: of two requests by UDP the second may come first, and
+    /// be refused for its number (RFC 3261 §12.2.2).
+    pub(in super::super) fn send_identity(&mut self, line: &mut Line) {
+        let is_open = self.update.is_some() || self.ours.is_some() || self.theirs.is_some();
+        if is_open || line.early.is_offering() || line.errands.is_busy() || !line.is_live() {
+            return;
+        }
+        if let Some(identity) = self.identity.take()
+            && line.timer.takes_update
+        {
+            line.begin_digest();
+            self.send_update(line, Vec::new(), identity);
+        }
+    }
+
+    fn send_update(&mut self, line: &mut Line, credentials: Vec<Header>, identity: Vec<Header>) {
         let mut r = line.request(&mut self.dialog, Method::UPDATE);
         line.push_capabilities(&mut r.headers);
         line.timer.ask(&mut r.headers);
-        credentials.into_iter().for_each(|h| r.headers.push_header(h));
+        identity.iter().cloned().chain(credentials).for_each(|h| r.headers.push_header(h));
         let flow = line.flow_of(&self.dialog);
         let ticket = line.start(r.clone(), flow);
-        self.update = Some(Update { ticket, request: Box::new(r) });
+        self.update = Some(Update { ticket, request: Box::new(r), identity });
     }
 
     /// A response to our UPDATE; false when it is to none.
@@ -80,24 +105,32 @@ impl Confirmed {
         } else if is_challenge(status) && line.is_home(&line.flow_of(&self.dialog)) {
             let uri = update.request.uri.to_string();
             if let Ok(credentials) = line.credentials(response, &update.request, &uri) {
-                self.send_update(line, credentials);
+                self.send_update(line, credentials, update.identity);
             }
         } else {
-            self.handle_update_failure(now, line, response);
+            self.handle_update_failure(now, line, update.identity, response);
         }
         true
     }
 
-    fn handle_update_failure(&mut self, now: Instant, line: &mut Line, response: &Response) {
+    fn handle_update_failure(
+        &mut self,
+        now: Instant,
+        line: &mut Line,
+        identity: Vec<Header>,
+        response: &Response,
+    ) {
         match response.status {
             StatusCode::SESSION_INTERVAL_TOO_SMALL if line.timer.raise(&response.headers) => {
                 line.begin_digest();
-                self.send_update(line, Vec::new());
+                self.send_update(line, Vec::new(), identity);
             }
             // it does not take what its Allow names
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
                 line.timer.takes_update = false;
-                self.refresh(now, line);
+                if identity.is_empty() {
+                    self.refresh(now, line);
+                }
             }
             // RFC 3261 §12.2.1.2
             StatusCode::REQUEST_TIMEOUT | StatusCode::NO_SUCH_CALL => {
@@ -107,9 +140,11 @@ impl Confirmed {
         }
     }
 
-    /// Our UPDATE got no final response: whoever takes it does answer (RFC 4028 §10, RFC 3261 §12.2.1.2).
+    /// Our UPDATE got no final response: whoever takes it does answer (RFC 4028 §10, RFC 3261 §12.2.1.2). RFC 3261
+    /// §12.2.1.2 not followed for a name, which is no reason to end a call.
     pub(super) fn handle_update_timeout(&mut self, now: Instant, line: &mut Line, ticket: Ticket) {
-        if self.take_update(ticket).is_some() && self.bye == Bye::None {
+        let update = self.take_update(ticket);
+        if update.is_some_and(|update| update.identity.is_empty()) && self.bye == Bye::None {
             self.lost(now, line, "no answer to a refresh");
         }
     }
