@@ -189,7 +189,7 @@ async fn an_ice_restart(rtp_ports: &str, first_setup: &str, ours: &str) {
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let mut browser = Browser::start(b'a');
     for attribute in browser.offer.media[0].attributes.iter_mut().filter(|a| a.name == "setup") {
-        attribute.value = Some(first_setup.to_owned());
+        attribute.value = Some(first_setup.into());
     }
     let first = call.attach(&browser).await;
     let value = |sdp: &sipedge::sdp::SessionDescription, name: &str| {
@@ -493,7 +493,7 @@ async fn who_is_called_is_offered_what_the_caller_has_in_the_order_of_its_own_tr
     let profile = plain(&[Codec::Pcmu, Codec::Pcma, Codec::Opus]);
     call.port.command(MediaCommand::CreateOffer { leg: callee, profile });
     let MediaEvent::Offer { sdp, .. } = call.next().await else { panic!() };
-    let names: Vec<String> = sdp.media[0].codecs().into_iter().map(|c| c.name).collect();
+    let names: Vec<_> = sdp.media[0].codecs().into_iter().map(|c| c.name).collect();
     assert_eq!(names[..2], ["PCMA", "opus"]);
     let leg = LegId(3);
     call.port.command(MediaCommand::CreateOffer { leg, profile: plain(&[Codec::G722]) });

@@ -70,7 +70,7 @@ impl Secure {
 
     fn description(pbx: &Pbx, protocol: &str, lines: &str) -> SessionDescription {
         let mut sdp = pbx.description("0 101", &format!("a=rtpmap:101 telephone-event/8000\r\n{lines}"));
-        protocol.clone_into(&mut sdp.media[0].protocol);
+        sdp.media[0].protocol = protocol.into();
         sdp
     }
 

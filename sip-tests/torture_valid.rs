@@ -155,7 +155,7 @@ fn folds_odd_spaces_and_odd_names_change_nothing_rfc_4475_3_1_1_1() {
         // two lines, one of them with two values
         assert_eq!(branches(&wsinv), ["390skdjuw", "z9hG4bK9ikj8", "z9hG4bK30239"]);
         let vias = wsinv.headers.vias().unwrap();
-        let hosts: Vec<_> = vias.iter().map(|v| (v.transport.clone(), v.host.to_string())).collect();
+        let hosts: Vec<_> = vias.iter().map(|v| (v.transport.to_string(), v.host.to_string())).collect();
         let hop = |transport: &str, host: &str| (transport.to_owned(), host.to_owned());
         assert_eq!(
             hosts,

@@ -202,7 +202,7 @@ impl Switch {
             started: Instant::now(),
             answered: None,
             caller: (caller, incoming.source.to_string()),
-            call: Call::new(caller, incoming),
+            call: Box::new(Call::new(caller, incoming)),
             legs: BTreeMap::from([(caller, commands)]),
             openings: JoinSet::new(),
             mail,
@@ -279,7 +279,8 @@ struct CallTask {
     answered: Option<Instant>,
     /// The caller's leg, and what it belongs to.
     caller: (LegId, String),
-    call: Call,
+    /// In a box, as the task would move all of it about.
+    call: Box<Call>,
     /// Where the commands of each living leg go.
     legs: BTreeMap<LegId, mpsc::Sender<LegCommand>>,
     /// Legs that edges are making ready.

@@ -21,6 +21,7 @@ use crate::base::Secret;
 use crate::call::port::{Codec, MediaRefusal};
 use crate::peer::{DtlsRole, Fingerprint, IceCredentials, IceRole, RemoteParameters};
 use crate::sdp::{Attribute, Direction, Media, MediaCodec, Origin, SessionDescription, Setup, codec_label};
+use compact_str::{CompactString, format_compact};
 use std::net::{IpAddr, SocketAddr};
 
 /// Most candidates of the far side that are probed.
@@ -37,7 +38,7 @@ pub struct TransportKey {
     ufrag: String,
     fingerprints: Vec<Fingerprint>,
     /// User name and session id of `o=`: one peer connection of a browser keeps them (RFC 8829 §5.2.2).
-    session: (String, u64),
+    session: (CompactString, u64),
 }
 
 impl TransportKey {
@@ -62,7 +63,7 @@ pub struct WebRtcOffer {
     pub key: TransportKey,
     section: usize,
     event: Option<EventFormat>,
-    fmtp: Option<String>,
+    fmtp: Option<CompactString>,
 }
 
 /// Our side of a WebRTC transport, for its description.
@@ -336,10 +337,10 @@ fn describe_event(media: &mut Media, event: EventFormat) {
 }
 
 fn describe_payload(media: &mut Media, payload_type: u8, rtpmap: &str, fmtp: Option<&str>) {
-    media.formats.push(payload_type.to_string());
-    media.attributes.push(Attribute::new("rtpmap", format!("{payload_type} {rtpmap}")));
+    media.formats.push(format_compact!("{payload_type}"));
+    media.attributes.push(Attribute::new("rtpmap", format_compact!("{payload_type} {rtpmap}")));
     if let Some(fmtp) = fmtp {
-        media.attributes.push(Attribute::new("fmtp", format!("{payload_type} {fmtp}")));
+        media.attributes.push(Attribute::new("fmtp", format_compact!("{payload_type} {fmtp}")));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Typed values of single attributes.
 
+use compact_str::CompactString;
 use std::net::IpAddr;
 
 /// `a=sendrecv` and its like (RFC 8866 §6.7).
@@ -96,13 +97,13 @@ pub struct MediaCodec {
     /// RTP payload type, below 128.
     pub payload_type: u8,
     /// Encoding name as written.
-    pub name: String,
+    pub name: CompactString,
     /// RTP clock in Hz.
     pub clock_rate: u32,
     /// Channels; 1 when not said.
     pub channels: u8,
     /// Format parameters, as written.
-    pub fmtp: Option<String>,
+    pub fmtp: Option<CompactString>,
 }
 
 impl MediaCodec {
@@ -146,7 +147,7 @@ pub(super) fn parse_rtpmap(value: &str) -> Option<MediaCodec> {
     let channels = parts.next().map_or(Some(1), |c| c.parse().ok())?;
     Some(MediaCodec {
         payload_type: pt.parse().ok().filter(|p| *p < 128)?,
-        name: name.to_owned(),
+        name: name.into(),
         clock_rate,
         channels,
         fmtp: None,
@@ -172,7 +173,7 @@ pub(super) fn static_codec(payload_type: u8) -> Option<MediaCodec> {
         18 => "G729",
         _ => return None,
     };
-    Some(MediaCodec { payload_type, name: name.to_owned(), clock_rate: 8_000, channels: 1, fmtp: None })
+    Some(MediaCodec { payload_type, name: name.into(), clock_rate: 8_000, channels: 1, fmtp: None })
 }
 
 /// `sha-256 AA:BB:…` with 32 bytes; other hashes and malformed values give none.

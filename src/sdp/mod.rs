@@ -7,6 +7,8 @@
 //! Parsing is bounded in size and count, linear in time, tolerant of order within a section and of bare LF
 //! line ends, and never panics; errors name the line and never echo it.
 //!
+//! Words are kept in place where they are short ([`CompactString`]): nearly all are, and a call holds several descriptions.
+//!
 //! Left out: bandwidth, time zones, repeat times, keys and e-mail lines are read over and not kept.
 
 mod attribute;
@@ -19,6 +21,7 @@ pub use crypto::{Crypto, CryptoKey};
 pub use parse::{MAX_SDP_BYTES, SdpError};
 
 use attribute::{parse_candidate, parse_fmtp, parse_rtpmap, static_codec};
+use compact_str::CompactString;
 use std::net::IpAddr;
 
 /// A session description (RFC 8866 §5).
@@ -27,7 +30,7 @@ pub struct SessionDescription {
     /// `o=`.
     pub origin: Origin,
     /// `s=`; `-` when there is nothing to say.
-    pub name: String,
+    pub name: CompactString,
     /// `c=` of the session.
     pub connection: Option<IpAddr>,
     /// `a=` of the session, in order.
@@ -40,7 +43,7 @@ pub struct SessionDescription {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
     /// User name, `-` when there is none.
-    pub username: String,
+    pub username: CompactString,
     /// Session id.
     pub session_id: u64,
     /// Session version, one more for each change (RFC 3264 §8).
@@ -53,9 +56,9 @@ pub struct Origin {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// Its name; case-sensitive.
-    pub name: String,
+    pub name: CompactString,
     /// What stands after the colon; none for a property attribute.
-    pub value: Option<String>,
+    pub value: Option<CompactString>,
 }
 
 /// Values that are keys or passwords do not show.
@@ -71,13 +74,13 @@ impl Attribute {
     /// `a=name`.
     #[must_use]
     pub fn flag(name: &str) -> Self {
-        Self { name: name.to_owned(), value: None }
+        Self { name: name.into(), value: None }
     }
 
     /// `a=name:value`.
     #[must_use]
-    pub fn new(name: &str, value: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), value: Some(value.into()) }
+    pub fn new(name: &str, value: impl Into<CompactString>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
     }
 }
 
@@ -85,13 +88,13 @@ impl Attribute {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     /// `audio`, `video`, `application` …
-    pub kind: String,
+    pub kind: CompactString,
     /// Port; 0 means refused (RFC 3264 §6).
     pub port: u16,
     /// `RTP/AVP`, `UDP/TLS/RTP/SAVPF` …
-    pub protocol: String,
+    pub protocol: CompactString,
     /// Payload types or other formats, in order of preference.
-    pub formats: Vec<String>,
+    pub formats: Vec<CompactString>,
     /// `c=` of this section.
     pub connection: Option<IpAddr>,
     /// `a=` of this section, in order.
@@ -221,7 +224,7 @@ impl Media {
     /// or the static assignment of RFC 3551 §6. A format without either is left out.
     #[must_use]
     pub fn codecs(&self) -> Vec<MediaCodec> {
-        let number = |format: &String| format.parse::<u8>().ok().filter(|pt| *pt < 128);
+        let number = |format: &CompactString| format.parse::<u8>().ok().filter(|pt| *pt < 128);
         self.formats
             .iter()
             .filter_map(number)
@@ -233,7 +236,7 @@ impl Media {
                 codec.fmtp = values_of(&self.attributes, "fmtp")
                     .filter_map(parse_fmtp)
                     .find(|(p, _)| *p == pt)
-                    .map(|(_, f)| f.to_owned());
+                    .map(|(_, f)| f.into());
                 Some(codec)
             })
             .collect()

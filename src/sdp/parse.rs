@@ -1,6 +1,7 @@
 //! From text to data.
 
 use super::{Attribute, Media, Origin, SessionDescription};
+use compact_str::CompactString;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Longest description that is read, in bytes.
@@ -43,13 +44,15 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, SdpError> {
         return Err(SdpError::TooLong);
     }
     let mut origin = None;
-    let mut name = String::new();
+    let mut name = CompactString::default();
     let mut connection = None;
     let mut attributes = Vec::new();
     let mut media: Vec<Media> = Vec::new();
     let mut is_first = true;
-    for (index, raw) in text.split('\n').enumerate() {
-        let line = index + 1;
+    let mut rest = Some(text);
+    let mut line = 0;
+    while let Some(raw) = next_line(&mut rest) {
+        line += 1;
         if line > MAX_LINES {
             return Err(SdpError::TooMany(line));
         }
@@ -62,7 +65,7 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, SdpError> {
             return Err(if is_first { SdpError::Version } else { SdpError::NotALine(line) });
         };
         let value = chars.as_str();
-        if !kind.is_ascii_lowercase() || value.chars().any(|c| c.is_control() && c != '\t') {
+        if !kind.is_ascii_lowercase() || has_control(value) {
             return Err(SdpError::NotALine(line));
         }
         if is_first {
@@ -75,7 +78,7 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, SdpError> {
         let bad = SdpError::BadLine { line, kind };
         match (kind, media.last_mut()) {
             ('o', None) => origin = Some(parse_origin(value).ok_or(bad)?),
-            ('s', None) => value.clone_into(&mut name),
+            ('s', None) => name = value.into(),
             ('c', None) => connection = parse_connection(value).ok_or(bad)?,
             ('c', Some(section)) => section.connection = parse_connection(value).ok_or(bad)?,
             ('a', section) => {
@@ -101,6 +104,20 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, SdpError> {
     Ok(SessionDescription { origin: origin.ok_or(SdpError::NoOrigin)?, name, connection, attributes, media })
 }
 
+/// The next line, without its LF; the last one may be empty.
+fn next_line<'a>(rest: &mut Option<&'a str>) -> Option<&'a str> {
+    let text = rest.take()?;
+    let Some(end) = memchr::memchr(b'\n', text.as_bytes()) else { return Some(text) };
+    *rest = text.get(end + 1..);
+    text.get(..end)
+}
+
+/// A control character other than a tab.
+fn has_control(text: &str) -> bool {
+    let is_unfit = |b: u8| b.is_ascii_control() && b != b'\t';
+    text.bytes().any(is_unfit) || !text.is_ascii() && text.chars().any(|c| c.is_control() && c != '\t')
+}
+
 fn parse_origin(value: &str) -> Option<Origin> {
     let parts: Vec<&str> = value.split_ascii_whitespace().collect();
     // some telephones have spaces in the user name
@@ -110,7 +127,7 @@ fn parse_origin(value: &str) -> Option<Origin> {
         return None;
     }
     Some(Origin {
-        username: username.join(" "),
+        username: username.join(" ").into(),
         session_id: parse_big(id)?,
         version: parse_big(version)?,
         address: parse_address(kind, address)?.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -143,20 +160,20 @@ fn parse_address(kind: &str, address: &str) -> Option<Option<IpAddr>> {
 }
 
 fn parse_attribute(value: &str) -> Option<Attribute> {
-    let (name, value) = match value.split_once(':') {
-        Some((name, value)) => (name, Some(value.to_owned())),
+    let (name, value) = match memchr::memchr(b':', value.as_bytes()) {
+        Some(colon) => (value.get(..colon)?, Some(value.get(colon + 1..)?.into())),
         None => (value.trim_end(), None),
     };
-    (!name.is_empty()).then(|| Attribute { name: name.to_owned(), value })
+    (!name.is_empty()).then(|| Attribute { name: name.into(), value })
 }
 
 fn parse_media(value: &str) -> Option<Media> {
     let mut parts = value.split_ascii_whitespace();
-    let kind = parts.next()?.to_owned();
+    let kind = parts.next()?.into();
     let port = parts.next()?;
     let port = port.split('/').next().unwrap_or(port).parse().ok()?; // `/<count>` means hierarchical encodings
-    let protocol = parts.next()?.to_owned();
-    let formats: Vec<String> = parts.map(str::to_owned).collect();
+    let protocol = parts.next()?.into();
+    let formats: Vec<CompactString> = parts.map(Into::into).collect();
     (!formats.is_empty() && formats.len() <= MAX_FORMATS).then(|| Media {
         kind,
         port,

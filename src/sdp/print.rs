@@ -29,7 +29,10 @@ impl Display for SessionDescription {
 impl Display for Media {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "m={} {} {}", Text(&self.kind), self.port, Text(&self.protocol))?;
-        self.formats.iter().try_for_each(|format| write!(f, " {}", Text(format)))?;
+        self.formats.iter().try_for_each(|format| {
+            f.write_str(" ")?;
+            Text(format).fmt(f)
+        })?;
         f.write_str("\r\n")?;
         if let Some(address) = self.connection {
             write!(f, "c={}\r\n", Address(address))?;
@@ -40,10 +43,13 @@ impl Display for Media {
 
 impl Display for Attribute {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match &self.value {
-            Some(value) => write!(f, "a={}:{}\r\n", Text(&self.name), Text(value)),
-            None => write!(f, "a={}\r\n", Text(&self.name)),
+        f.write_str("a=")?;
+        Text(&self.name).fmt(f)?;
+        if let Some(value) = &self.value {
+            f.write_str(":")?;
+            Text(value).fmt(f)?;
         }
+        f.write_str("\r\n")
     }
 }
 
@@ -63,6 +69,9 @@ struct Text<'a>(&'a str);
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.0.bytes().all(|b| !matches!(b, b'\r' | b'\n' | b'\0')) {
+            return f.write_str(self.0);
+        }
         self.0.split(['\r', '\n', '\0']).try_for_each(|part| f.write_str(part))
     }
 }

@@ -5,6 +5,7 @@ use super::lex::quote;
 use super::{Header, HeaderName, Method, Request, StatusCode, info, multipart};
 use crate::base::Seed;
 use bytes::Bytes;
+use compact_str::CompactString;
 use std::time::Duration;
 
 /// Methods we serve.
@@ -72,7 +73,7 @@ impl Answer {
 
     /// With one more header.
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub fn with(mut self, name: HeaderName, value: impl Into<CompactString>) -> Self {
         self.headers.push(Header::new(name, value));
         self
     }

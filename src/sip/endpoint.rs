@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 
 pub use super::handler::{Acceptance, Refuse, RequestHandler, Verdict};
 
+/// When a timer is looked at again that did not end when its time came.
+const STUCK_TIMER_DELAY: Duration = Duration::from_secs(1);
+
 /// A session, unique for the life of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(u64);
@@ -182,7 +185,8 @@ pub struct Endpoint {
     seed: Seed,
     layer: Layer,
     next_id: u64,
-    sessions: BTreeMap<SessionId, Live>,
+    /// In boxes: a session takes kilobytes, and a tree moves what is beside it when one comes or goes.
+    sessions: BTreeMap<SessionId, Box<Live>>,
     /// How many of these are over.
     over: usize,
     /// By Call-ID and our tag.
@@ -487,6 +491,25 @@ impl Endpoint {
             }
             self.settle(now, id);
             self.drain_layer(now);
+            self.put_off(now, (at, id));
+        }
+    }
+
+    /// A deadline that its handling leaves where it is would be handled for ever: such a fault shall cost a session its timers
+    /// and nobody else anything.
+    fn put_off(&mut self, now: Instant, stuck: (Instant, SessionId)) {
+        debug_assert_ne!(self.deadlines.first(), Some(&stuck), "a deadline that does not move");
+        if self.deadlines.first() != Some(&stuck) {
+            return;
+        }
+        self.deadlines.remove(&stuck);
+        let (_, id) = stuck;
+        if let Some(live) = self.sessions.get_mut(&id) {
+            let timer = live.session.poll_timeout().map(|(_, timer)| timer);
+            tracing::error!(?timer, "a timer of a SIP session does not end; please report this");
+            let later = now + STUCK_TIMER_DELAY;
+            live.deadline = Some(later);
+            self.deadlines.insert((later, id));
         }
     }
 
@@ -564,7 +587,8 @@ impl Endpoint {
         let id = SessionId(self.next_id);
         let key = (session.call_id().to_owned(), session.local_tag().to_owned());
         self.index.insert(key.clone(), id);
-        self.sessions.insert(id, Live { session, key, remote, deadline: None, is_over: false });
+        let live = Live { session, key, remote, deadline: None, is_over: false };
+        self.sessions.insert(id, Box::new(live));
         id
     }
 

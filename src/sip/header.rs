@@ -5,6 +5,7 @@
 //! never be built into a message.
 
 use super::lex::{Malformed, print, split_outside};
+use compact_str::CompactString;
 use std::fmt;
 
 macro_rules! names {
@@ -134,13 +135,13 @@ impl fmt::Display for HeaderName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     name: HeaderName,
-    value: String,
+    value: CompactString,
 }
 
 impl Header {
     /// A line of ours; control characters become spaces.
     #[must_use]
-    pub fn new(name: HeaderName, value: impl Into<String>) -> Self {
+    pub fn new(name: HeaderName, value: impl Into<CompactString>) -> Self {
         let mut value = value.into();
         if value.bytes().any(|b| b.is_ascii_control() && b != b'\t') {
             value = value.chars().map(|c| if c.is_ascii_control() && c != '\t' { ' ' } else { c }).collect();
@@ -149,8 +150,8 @@ impl Header {
     }
 
     /// A line from the network, unfolded and free of line ends.
-    pub(super) const fn received(name: HeaderName, value: String) -> Self {
-        Self { name, value }
+    pub(super) fn received(name: HeaderName, value: impl Into<CompactString>) -> Self {
+        Self { name, value: value.into() }
     }
 
     /// Name.
@@ -171,8 +172,13 @@ impl Header {
 pub struct Headers(Vec<Header>);
 
 impl Headers {
+    /// No line yet, and room for some.
+    pub(super) fn with_capacity(lines: usize) -> Self {
+        Self(Vec::with_capacity(lines))
+    }
+
     /// Appends a line of ours.
-    pub fn push(&mut self, name: HeaderName, value: impl Into<String>) {
+    pub fn push(&mut self, name: HeaderName, value: impl Into<CompactString>) {
         self.0.push(Header::new(name, value));
     }
 
@@ -187,12 +193,12 @@ impl Headers {
     }
 
     /// Puts a line of ours on top (a Via).
-    pub fn push_front(&mut self, name: HeaderName, value: impl Into<String>) {
+    pub fn push_front(&mut self, name: HeaderName, value: impl Into<CompactString>) {
         self.0.insert(0, Header::new(name, value));
     }
 
     /// Sets the one line of this name, in the place of the first.
-    pub fn set(&mut self, name: HeaderName, value: impl Into<String>) {
+    pub fn set(&mut self, name: HeaderName, value: impl Into<CompactString>) {
         let header = Header::new(name, value);
         let mut is_set = false;
         self.0.retain_mut(|h| {
@@ -259,7 +265,7 @@ impl Headers {
                 line.push_str(", ");
                 line.push_str(more);
             }
-            h.value = line;
+            h.value = line.into();
         }
     }
 }

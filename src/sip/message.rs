@@ -12,6 +12,7 @@ use super::uri::Uri;
 use super::value::{CSeq, NameAddr, Via};
 use super::{Method, StatusCode, Transport};
 use bytes::Bytes;
+use compact_str::CompactString;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -186,7 +187,7 @@ impl Request {
         if let Ok(mut via) = self.headers.top_via()
             && via.transport != transport.as_str()
         {
-            transport.as_str().clone_into(&mut via.transport);
+            via.transport = transport.as_str().into();
             self.headers.replace_top_via(&via.to_string());
         }
     }
@@ -383,7 +384,7 @@ impl<'a> Frame<'a> {
 
     /// The next line without its end (CRLF, or LF alone); none at the end of the bytes.
     fn next_line(&mut self) -> Option<&'a [u8]> {
-        let end = self.rest.iter().position(|b| *b == b'\n')?;
+        let end = memchr::memchr(b'\n', self.rest)?;
         let (line, tail) = self.rest.split_at_checked(end)?;
         self.rest = tail.get(1..).unwrap_or_default();
         Some(line.strip_suffix(b"\r").unwrap_or(line))
@@ -392,7 +393,7 @@ impl<'a> Frame<'a> {
     /// Header lines up to the empty one, and the Content-Length.
     fn headers(&mut self, limits: &Limits) -> (Headers, Option<usize>) {
         let mut lines = Lines::default();
-        let mut scratch: Vec<(HeaderName, String)> = Vec::new();
+        let mut scratch: Vec<(HeaderName, CompactString)> = Vec::with_capacity(16);
         let mut is_left_out = false;
         loop {
             if self.whole.saturating_sub(self.rest.len()) > limits.header_section {
@@ -425,7 +426,7 @@ impl<'a> Frame<'a> {
                 None => self.note(bad("Bad Header Line")),
             }
         }
-        let mut headers = Headers::default();
+        let mut headers = Headers::with_capacity(scratch.len());
         let mut length = None;
         for (name, value) in scratch {
             if !lines.count(&name, limits.lines_of_a_kind) {
@@ -475,7 +476,7 @@ fn is_no_header(line: &[u8]) -> bool {
 }
 
 /// Appends a continuation line: its leading white space counts as one space (RFC 3261 §7.3.1).
-fn unfold(value: &mut String, line: &[u8]) {
+fn unfold(value: &mut CompactString, line: &[u8]) {
     let more = clean(line);
     if !more.is_empty() {
         if !value.is_empty() {
@@ -487,14 +488,14 @@ fn unfold(value: &mut String, line: &[u8]) {
 
 /// White space off both ends; a carriage return inside becomes a space. What is no UTF-8 is read as Latin-1, in which
 /// old gateways write the names of their callers.
-fn clean(raw: &[u8]) -> String {
+fn clean(raw: &[u8]) -> CompactString {
     let raw = raw.trim_ascii();
     let latin = || raw.iter().copied().map(char::from).collect();
-    let text = std::str::from_utf8(raw).map_or_else(|_| latin(), str::to_owned);
-    if text.contains('\r') { text.replace('\r', " ") } else { text }
+    let text = std::str::from_utf8(raw).map_or_else(|_| latin(), CompactString::new);
+    if text.contains('\r') { text.replace('\r', " ").into() } else { text }
 }
 
-fn split_header(line: &[u8]) -> Option<(HeaderName, String)> {
+fn split_header(line: &[u8]) -> Option<(HeaderName, CompactString)> {
     let (name, value) = line.split_at_checked(line.iter().position(|b| *b == b':')?)?;
     let name = std::str::from_utf8(name.trim_ascii_end()).ok().filter(|n| is_token(n))?;
     Some((HeaderName::parse(name), clean(value.get(1..)?)))

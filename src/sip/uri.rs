@@ -2,7 +2,8 @@
 //! RFC 3966). The user part stays as it came, escapes included; [`SipUri::user_text`] decodes it.
 
 use super::flow::Transport;
-use super::lex::{Malformed, Params, percent_decode, percent_encode};
+use super::lex::{Malformed, Params, cut, percent_decode, percent_encode, trim};
+use compact_str::CompactString;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -36,17 +37,17 @@ impl Host {
 
     /// Splits `host[:port]`.
     pub(super) fn parse_with_port(text: &str) -> Result<(Self, Option<u16>), Malformed> {
-        let colon = match text.rfind(']') {
-            Some(end) => text.get(end..).and_then(|t| t.find(':')).map(|c| end + c),
-            None => text.find(':'),
+        let colon = match text.strip_prefix('[') {
+            Some(_) => text.rfind(']').and_then(|end| Some(end + text.get(end..)?.find(':')?)),
+            None => text.bytes().position(|b| b == b':'),
         };
         let Some((host, port)) = colon.and_then(|c| text.split_at_checked(c)) else {
             return Ok((Self::parse(text)?, None));
         };
-        let digits = port.trim_start_matches(':').trim_matches([' ', '\t']);
+        let digits = trim(port.trim_start_matches(':'));
         let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
         let port = port.ok_or(Malformed("Bad Port"))?;
-        Ok((Self::parse(host.trim_end_matches([' ', '\t']))?, Some(port)))
+        Ok((Self::parse(trim(host))?, Some(port)))
     }
 
     /// The address, when it is one.
@@ -104,13 +105,22 @@ impl fmt::Display for Host {
     }
 }
 
+/// `host[:port]`.
+pub(super) fn print_place(host: &Host, port: Option<u16>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fmt::Display::fmt(host, f)?;
+    port.into_iter().try_for_each(|port| {
+        f.write_str(":")?;
+        f.write_str(itoa::Buffer::new().format(port))
+    })
+}
+
 /// A SIP or SIPS URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SipUri {
     /// `sips:`
     pub is_secure: bool,
-    user: Option<String>,
-    password: Option<String>,
+    user: Option<CompactString>,
+    password: Option<CompactString>,
     /// Host.
     pub host: Host,
     /// Port, when written.
@@ -135,7 +145,7 @@ impl SipUri {
     pub fn new(user: Option<&str>, host: Host, port: Option<u16>) -> Self {
         // `;` and `?` are legal in a user part and confuse enough parsers to be worth an escape
         let user = user.filter(|u| !u.is_empty());
-        let user = user.map(|u| percent_encode(u, |b| is_user_byte(b) && !matches!(b, b';' | b'?')));
+        let user = user.map(|u| percent_encode(u, |b| is_user_byte(b) && !matches!(b, b';' | b'?')).into());
         Self { is_secure: false, user, password: None, host, port, params: Params::default(), headers: None }
     }
 
@@ -198,7 +208,11 @@ impl SipUri {
     /// has no value.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<Option<String>> {
-        let found = self.params.iter().find(|p| percent_decode(&p.name).eq_ignore_ascii_case(name))?;
+        let is_it = |written: &str| match written.contains('%') {
+            true => percent_decode(written).eq_ignore_ascii_case(name),
+            false => written.eq_ignore_ascii_case(name),
+        };
+        let found = self.params.iter().find(|p| is_it(&p.name))?;
         Some(found.value.as_deref().map(percent_decode))
     }
 
@@ -230,7 +244,7 @@ impl SipUri {
     /// is no difference, so this is no `Eq`.
     #[must_use]
     pub fn is_equivalent(&self, other: &Self) -> bool {
-        let part = |text: &Option<String>| text.as_deref().map(percent_decode);
+        let part = |text: &Option<CompactString>| text.as_deref().map(percent_decode);
         self.is_secure == other.is_secure
             && part(&self.user) == part(&other.user)
             && part(&self.password) == part(&other.password)
@@ -269,28 +283,27 @@ impl SipUri {
 
     fn parse(rest: &str, is_secure: bool) -> Result<Self, Malformed> {
         let bad = Malformed("Bad URI");
-        let (userinfo, rest) = match rest.split_once('@') {
+        let (userinfo, rest) = match cut(rest, b'@') {
             Some((u, r)) => (Some(u), r),
             None => (None, rest),
         };
-        let (user, password) =
-            match userinfo.map(|u| u.split_once(':').map_or((u, None), |(u, p)| (u, Some(p)))) {
-                Some((u, p)) => (Some(u), p),
-                None => (None, None),
-            };
+        let (user, password) = match userinfo.map(|u| cut(u, b':').map_or((u, None), |(u, p)| (u, Some(p)))) {
+            Some((u, p)) => (Some(u), p),
+            None => (None, None),
+        };
         if user.is_some_and(str::is_empty) {
             return Err(bad);
         }
-        let (rest, headers) = match rest.split_once('?') {
+        let (rest, headers) = match cut(rest, b'?') {
             Some((r, h)) => (r, Some(h.to_owned())),
             None => (rest, None),
         };
-        let (hostport, params) = rest.split_once(';').unwrap_or((rest, ""));
+        let (hostport, params) = cut(rest, b';').unwrap_or((rest, ""));
         let (host, port) = Host::parse_with_port(hostport).map_err(|_| bad)?;
         Ok(Self {
             is_secure,
-            user: user.map(str::to_owned),
-            password: password.map(str::to_owned),
+            user: user.map(Into::into),
+            password: password.map(Into::into),
             host,
             port,
             params: Params::parse_uri(params),
@@ -309,11 +322,8 @@ impl fmt::Display for SipUri {
             }
             f.write_str("@")?;
         }
-        write!(f, "{}", self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        write!(f, "{}", self.params)?;
+        print_place(&self.host, self.port, f)?;
+        fmt::Display::fmt(&self.params, f)?;
         self.headers.as_ref().map_or(Ok(()), |h| write!(f, "?{h}"))
     }
 }
@@ -359,7 +369,7 @@ impl Uri {
         if !text.bytes().all(is_clean) {
             return Err(bad);
         }
-        let (scheme, rest) = text.split_once(':').ok_or(bad)?;
+        let (scheme, rest) = cut(text, b':').ok_or(bad)?;
         let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
         if !is_scheme || rest.is_empty() {

@@ -1,8 +1,9 @@
 //! Typed values of headers: addresses with a name, Via, CSeq, Reason (RFC 3261 §20, RFC 3326, RFC 3581).
 
-use super::lex::{Malformed, Params, is_token, quote, split_outside, take_quoted, trim};
-use super::uri::{Host, Uri};
+use super::lex::{Malformed, Params, cut, first_outside, is_token, quote, take_quoted, trim};
+use super::uri::{Host, Uri, print_place};
 use super::{HeaderName, Headers, Method};
+use compact_str::CompactString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl NameAddr {
         let (display, rest) = match take_quoted(text) {
             Some((name, rest)) => (Some(name), trim(rest)),
             None if text.starts_with('"') => return Err(bad),
-            None => match text.find('<').and_then(|i| text.split_at_checked(i)) {
+            None => match split_before(text, b'<') {
                 Some((name, rest)) => {
                     let name = trim(name);
                     let is_name =
@@ -46,10 +47,7 @@ impl NameAddr {
                     ((!name.is_empty()).then(|| name.to_owned()), rest)
                 }
                 None => {
-                    let (uri, params) = match text.find(';').and_then(|i| text.split_at_checked(i)) {
-                        Some(split) => split,
-                        None => (text, ""),
-                    };
+                    let (uri, params) = split_before(text, b';').unwrap_or((text, ""));
                     return Ok(Self {
                         display: None,
                         uri: Uri::parse(trim(uri))?,
@@ -58,7 +56,7 @@ impl NameAddr {
                 }
             },
         };
-        let (uri, params) = rest.strip_prefix('<').and_then(|r| r.split_once('>')).ok_or(bad)?;
+        let (uri, params) = rest.strip_prefix('<').and_then(|r| cut(r, b'>')).ok_or(bad)?;
         Ok(Self { display, uri: Uri::parse(uri)?, params: Params::parse(params)? })
     }
 
@@ -67,6 +65,11 @@ impl NameAddr {
     pub fn tag(&self) -> Option<&str> {
         self.params.value("tag")
     }
+}
+
+/// Splits so that the second part begins with `mark`, an ASCII character.
+fn split_before(text: &str, mark: u8) -> Option<(&str, &str)> {
+    text.split_at_checked(text.bytes().position(|b| b == mark)?)
 }
 
 /// Characters of an unquoted display name: tokens; real peers also leave `@`-less punctuation unquoted.
@@ -79,7 +82,10 @@ impl fmt::Display for NameAddr {
         if let Some(name) = &self.display {
             write!(f, "{} ", quote(name))?;
         }
-        write!(f, "<{}>{}", self.uri, self.params)
+        f.write_str("<")?;
+        fmt::Display::fmt(&self.uri, f)?;
+        f.write_str(">")?;
+        fmt::Display::fmt(&self.params, f)
     }
 }
 
@@ -87,7 +93,7 @@ impl fmt::Display for NameAddr {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Via {
     /// `UDP`, `TCP`, `TLS`, `WS`, … as written.
-    pub transport: String,
+    pub transport: CompactString,
     /// Host of sent-by.
     pub host: Host,
     /// Port of sent-by, when written.
@@ -106,12 +112,7 @@ impl Via {
         let mut params = Params::default();
         params.set("branch", Some(branch));
         params.set("rport", None);
-        Self {
-            transport: transport.to_owned(),
-            host: sent_by.ip().into(),
-            port: Some(sent_by.port()),
-            params,
-        }
+        Self { transport: transport.into(), host: sent_by.ip().into(), port: Some(sent_by.port()), params }
     }
 
     /// Parses one element; spaces around the slashes are allowed.
@@ -120,27 +121,19 @@ impl Via {
     /// What is no Via, or of another protocol than SIP/2.0.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let bad = Malformed("Bad Via");
-        let (name, rest) = text.split_once('/').ok_or(bad)?;
-        let (version, rest) = rest.split_once('/').ok_or(bad)?;
+        let (name, rest) = cut(text, b'/').ok_or(bad)?;
+        let (version, rest) = cut(rest, b'/').ok_or(bad)?;
         if !trim(name).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
             return Err(bad);
         }
         let rest = trim(rest);
         let (transport, rest) = rest.split_once([' ', '\t']).ok_or(bad)?;
-        let (sent_by, params) = match rest.find(';').and_then(|i| rest.split_at_checked(i)) {
-            Some(split) => split,
-            None => (rest, ""),
-        };
+        let (sent_by, params) = split_before(rest, b';').unwrap_or((rest, ""));
         let (host, port) = Host::parse_with_port(trim(sent_by)).map_err(|_| bad)?;
         if !is_token(transport) {
             return Err(bad);
         }
-        Ok(Self {
-            transport: transport.to_owned(),
-            host,
-            port,
-            params: Params::parse(params).map_err(|_| bad)?,
-        })
+        Ok(Self { transport: transport.into(), host, port, params: Params::parse(params).map_err(|_| bad)? })
     }
 
     /// The branch.
@@ -196,11 +189,9 @@ impl Via {
 
 impl fmt::Display for Via {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SIP/2.0/{} {}", self.transport, self.host)?;
-        if let Some(port) = self.port {
-            write!(f, ":{port}")?;
-        }
-        write!(f, "{}", self.params)
+        ["SIP/2.0/", &self.transport, " "].into_iter().try_for_each(|part| f.write_str(part))?;
+        print_place(&self.host, self.port, f)?;
+        fmt::Display::fmt(&self.params, f)
     }
 }
 
@@ -266,10 +257,7 @@ impl Reason {
     /// # Errors
     /// What is none.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let (protocol, params) = match text.find(';').and_then(|i| text.split_at_checked(i)) {
-            Some(split) => split,
-            None => (text, ""),
-        };
+        let (protocol, params) = split_before(text, b';').unwrap_or((text, ""));
         if !is_token(trim(protocol)) {
             return Err(Malformed("Bad Reason"));
         }
@@ -307,8 +295,7 @@ impl Headers {
     /// Missing or malformed.
     pub fn top_via(&self) -> Result<Via, Malformed> {
         let line = self.get(&HeaderName::Via).ok_or(Malformed("Missing Via"))?;
-        let first = split_outside(line, b',').map_err(|_| Malformed("Bad Via"))?;
-        Via::parse(first.first().copied().unwrap_or_default())
+        Via::parse(first_outside(line, b',').map_err(|_| Malformed("Bad Via"))?)
     }
 
     /// All Vias, topmost first.

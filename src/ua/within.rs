@@ -69,7 +69,7 @@ fn without_events(sdp: &mut SessionDescription) {
         if types.len() == media.formats.len() {
             continue;
         }
-        media.formats.retain(|format| !types.contains(format));
+        media.formats.retain(|format| types.iter().all(|t| t != format));
         let is_of_events = |value: Option<&str>| {
             let payload_type = value.and_then(|v| v.split([' ', ':']).next()).unwrap_or_default();
             types.iter().any(|t| t == payload_type)

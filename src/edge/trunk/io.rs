@@ -161,6 +161,7 @@ impl Dialer for TrunkDialer {
         let service_routes = trunk.service_routes().clone();
         let logins = Logins { own: trunk.credentials(), of_accounts, service_routes };
         let outgoing = OutgoingLeg::new(destination, others, logins, trunk.is_symmetric, trunk.timers, terms);
+        let outgoing = Box::new(outgoing);
         let here = Here { trunk: trunk.name.clone(), sip: self.sip.clone(), legs: self.legs.clone() };
         tokio::spawn(run(here, trunk, outgoing, leg, inbox, occupied));
         Ok(OpenedLeg { profile, commands })
@@ -299,7 +300,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     let profile = trunk.profile(trunk.media.codecs_in.clone(), invite.flow.path);
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
-        Ok(started) => started,
+        Ok((leg, told)) => (Box::new(leg), told),
         Err(answer) => return refuse(answer).await,
     };
     let old = match Replaces::of(&invite.headers) {
@@ -341,7 +342,7 @@ fn name_leg(call: &LegRef, trunk: &str, at: Hop, session: &SessionHandle) {
 /// One leg that called us, until its call or its session is over; whichever goes first, the other is told.
 async fn run_incoming(
     here: Here,
-    mut leg: IncomingLeg,
+    mut leg: Box<IncomingLeg>,
     from: Hop,
     (session, mut events): (SessionHandle, mpsc::Receiver<SessionEvent>),
     call: LegRef,
@@ -515,7 +516,7 @@ impl Trunk {
 async fn run(
     here: Here,
     trunk: Arc<Trunk>,
-    mut leg: OutgoingLeg,
+    mut leg: Box<OutgoingLeg>,
     call: LegRef,
     mut commands: mpsc::Receiver<LegCommand>,
     _occupied: Occupied,

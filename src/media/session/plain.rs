@@ -9,6 +9,7 @@ use crate::call::port::{Codec, Encryption, MediaRefusal};
 use crate::media::relay::{EventFormat, Format};
 use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
 use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
+use compact_str::CompactString;
 use std::net::{IpAddr, SocketAddr};
 
 /// How much sound is in a packet where nobody says otherwise, in milliseconds (RFC 3551 §4.2); what we make ourselves is.
@@ -97,14 +98,14 @@ pub struct PlainRemote {
     /// How it protects media.
     pub security: Security,
     /// The section's profile, which further offers keep.
-    pub protocol: String,
+    pub protocol: CompactString,
     /// The codecs that it could speak, in our order.
     pub codecs: Vec<Codec>,
     /// How much sound it wants in a packet, in milliseconds; none: it does not say.
     pub ptime: Option<u16>,
     section: usize,
     event: Option<EventFormat>,
-    fmtp: Option<String>,
+    fmtp: Option<CompactString>,
 }
 
 impl PlainRemote {
@@ -128,7 +129,7 @@ pub struct PlainOffer {
     codecs: Vec<(Codec, u8)>,
     events: [Option<EventFormat>; 2],
     direction: Direction,
-    protocol: String,
+    protocol: CompactString,
     security: OwnSecurity,
     /// An answer in clear will do.
     is_optional: bool,
@@ -143,7 +144,7 @@ impl PlainOffer {
             codecs: codecs.iter().map(|c| (*c, c.payload_type())).collect(),
             events: offered_events(codecs),
             direction: Direction::SendRecv,
-            protocol: "RTP/AVP".to_owned(),
+            protocol: "RTP/AVP".into(),
             security: OwnSecurity::Clear,
             is_optional: false,
             ptime: PTIME,
@@ -157,7 +158,7 @@ impl PlainOffer {
             codecs: vec![(format.codec, format.payload_in)],
             events: format.events_in,
             direction: Direction::SendRecv,
-            protocol: "RTP/AVP".to_owned(),
+            protocol: "RTP/AVP".into(),
             security: OwnSecurity::Clear,
             is_optional: false,
             ptime: PTIME,
@@ -168,7 +169,7 @@ impl PlainOffer {
     #[must_use]
     pub fn secured(mut self, security: OwnSecurity, protocol: &str) -> Self {
         self.security = security;
-        protocol.clone_into(&mut self.protocol);
+        self.protocol = protocol.into();
         self
     }
 

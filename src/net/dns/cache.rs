@@ -1,11 +1,11 @@
-//! Remembers answers: as long as they hold, and a good one longer while DNS fails (RFC 8767).
+//! Remembers answers: as long as they hold, and longer while DNS fails (RFC 8767), also that there is nothing: a host that has
+//! an address has mostly no NAPTR and no SRV records, and each call would wait for DNS to say so.
 //!
 //! Drive it: [`Cache::ask`] says what is known, or that the question is to be asked, by one for all; the outcome goes to
 //! [`Cache::tell`]. A question that failed is not asked again at once (RFC 9520 §3.2).
 
-use super::{Answer, Missing, Outcome, Question, Record};
+use super::{Answer, Missing, Outcome, Question};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most questions that are remembered.
@@ -32,9 +32,9 @@ pub(super) enum Step {
     /// This is the answer.
     Answer(Answer),
     /// Ask; should that take long, this answer may be used, whose time is over.
-    Ask(Option<Arc<[Record]>>),
+    Ask(Option<Answer>),
     /// It is being asked; likewise.
-    Wait(Option<Arc<[Record]>>),
+    Wait(Option<Answer>),
 }
 
 #[derive(Debug)]
@@ -49,13 +49,14 @@ struct Entry {
     is_asked: bool,
     /// It failed: not asked before this.
     quiet_until: Option<Instant>,
+    /// It failed when it was asked last, and is answered with what was known before.
+    is_failing: bool,
     used: Instant,
 }
 
 impl Entry {
-    fn stale(&self, now: Instant) -> Option<Arc<[Record]>> {
-        let known = self.known.as_ref().filter(|known| known.until + STALE > now)?;
-        known.answer.as_ref().ok().cloned()
+    fn stale(&self, now: Instant) -> Option<Answer> {
+        self.known.as_ref().filter(|known| known.until + STALE > now).map(|known| known.answer.clone())
     }
 }
 
@@ -64,6 +65,8 @@ impl Entry {
 pub(super) struct Cache {
     entries: BTreeMap<Question, Entry>,
     asked: usize,
+    /// How many of the entries fail.
+    failing: usize,
 }
 
 impl Cache {
@@ -77,6 +80,7 @@ impl Cache {
             known: None,
             is_asked: false,
             quiet_until: None,
+            is_failing: false,
             used: now,
         });
         entry.used = now;
@@ -88,7 +92,7 @@ impl Cache {
             return Step::Wait(stale);
         }
         if entry.quiet_until.is_some_and(|until| until > now) || !may_ask {
-            return Step::Answer(stale.ok_or(Missing::Failed));
+            return Step::Answer(stale.unwrap_or(Err(Missing::Failed)));
         }
         entry.is_asked = true;
         self.asked += 1;
@@ -116,9 +120,13 @@ impl Cache {
                 let stale = entry.stale(now);
                 let quiet = if stale.is_some() { QUIET_STALE } else { QUIET };
                 entry.quiet_until = Some(now + quiet);
-                return stale.ok_or(Missing::Failed);
+                self.failing += usize::from(!entry.is_failing && stale.is_some());
+                self.failing -= usize::from(entry.is_failing && stale.is_none());
+                entry.is_failing = stale.is_some();
+                return stale.unwrap_or(Err(Missing::Failed));
             }
         };
+        self.failing -= usize::from(std::mem::take(&mut entry.is_failing));
         entry.quiet_until = None;
         entry.known = Some(Known { answer: answer.clone(), until: now + ttl });
         answer
@@ -131,14 +139,21 @@ impl Cache {
         }
         let idle = self.entries.iter().filter(|(_, e)| !e.is_asked);
         let oldest = idle.min_by_key(|(_, e)| e.used).map(|(question, _)| question.clone());
-        oldest.and_then(|question| self.entries.remove(&question));
+        let gone = oldest.and_then(|question| self.entries.remove(&question));
+        self.failing -= usize::from(gone.is_some_and(|entry| entry.is_failing));
+    }
+
+    /// Whether something that DNS did not answer lately is answered with what was known before.
+    pub(super) const fn is_failing(&self) -> bool {
+        self.failing > 0
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::dns::Kind;
+    use crate::net::dns::{Kind, Record};
+    use std::sync::Arc;
 
     fn question(n: usize) -> Question {
         Question::new(&format!("{n}.example"), Kind::A)
@@ -164,8 +179,8 @@ mod tests {
         assert_eq!(cache.peek(t0 + 9 * S, &q), Some(Ok(records("192.0.2.1"))));
         assert_eq!((cache.peek(t0 + 10 * S, &q), cache.peek(t0, &question(2))), (None, None));
         // the old answer is at hand meanwhile
-        assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Ask(Some(records("192.0.2.1"))));
-        assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Wait(Some(records("192.0.2.1"))));
+        assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Ask(Some(Ok(records("192.0.2.1")))));
+        assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Wait(Some(Ok(records("192.0.2.1")))));
         assert_eq!(cache.tell(t0 + 10 * S, &q, found("192.0.2.2", 0)), Ok(records("192.0.2.2")));
         assert!(matches!(cache.ask(t0 + 10 * S, &q), Step::Answer(Ok(_))), "a TTL of 0 serves a burst");
         assert!(matches!(cache.ask(t0 + 11 * S, &q), Step::Ask(_)));
@@ -200,11 +215,24 @@ mod tests {
         let none = Outcome::Absent { ttl: None };
         assert_eq!(cache.tell(t0 + S, &q, none), Err(Missing::Absent));
         assert_eq!(cache.ask(t0 + 10 * S, &q), Step::Answer(Err(Missing::Absent)));
-        assert_eq!(cache.ask(t0 + 11 * S, &q), Step::Ask(None), "nothing stale of what DNS took back");
+        let nothing = || Err(Missing::Absent);
+        assert_eq!(
+            cache.ask(t0 + 11 * S, &q),
+            Step::Ask(Some(nothing())),
+            "and no address that DNS took back"
+        );
+        assert!(!cache.is_failing());
         let long = Outcome::Absent { ttl: Some(3_600 * S) };
         cache.tell(t0 + 11 * S, &q, long).unwrap_err();
         assert_eq!(cache.ask(t0 + 70 * S, &q), Step::Answer(Err(Missing::Absent)));
-        assert_eq!(cache.ask(t0 + 71 * S, &q), Step::Ask(None));
+        assert_eq!(cache.ask(t0 + 71 * S, &q), Step::Ask(Some(nothing())));
+        // nobody waits anew for a host that has no NAPTR
+        assert_eq!(cache.tell(t0 + 71 * S, &q, Outcome::Failed), nothing());
+        assert!(cache.is_failing());
+        assert_eq!(cache.ask(t0 + 100 * S, &q), Step::Answer(nothing()));
+        assert!(matches!(cache.ask(t0 + 101 * S, &q), Step::Ask(Some(_))));
+        cache.tell(t0 + 101 * S, &q, found("192.0.2.1", 1)).unwrap();
+        assert!(!cache.is_failing());
     }
 
     #[test]

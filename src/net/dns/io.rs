@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// A name that takes longer to look up is as good as none.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(4);
@@ -191,7 +191,7 @@ impl Resolver {
         let limit = if stale.is_some() { STALE_WAIT } else { LOOKUP_TIMEOUT * 2 };
         match tokio::time::timeout(limit, answer.wait_for(Option::is_some)).await {
             Ok(Ok(told)) => told.clone().unwrap_or(Err(Missing::Failed)),
-            Ok(Err(_)) | Err(_) => stale.ok_or(Missing::Failed),
+            Ok(Err(_)) | Err(_) => stale.unwrap_or(Err(Missing::Failed)),
         }
     }
 
@@ -202,11 +202,24 @@ impl Resolver {
             debug!(name = question.name, kind = ?question.kind, "DNS does not answer");
             Outcome::Failed
         });
-        let answer = {
+        let (answer, was_failing, is_failing) = {
             let mut state = lock(&self.0.state);
             state.waiting.remove(&question);
-            state.cache.tell(Instant::now(), &question, outcome)
+            let was_failing = state.cache.is_failing();
+            let answer = state.cache.tell(Instant::now(), &question, outcome);
+            (answer, was_failing, state.cache.is_failing())
         };
+        match (was_failing, is_failing) {
+            (false, true) => {
+                let why = self.explain(Missing::Failed);
+                warn!(
+                    name = question.name,
+                    why, "DNS does not answer: what it said last is used, for a day at most"
+                );
+            }
+            (true, false) => info!("DNS answers again"),
+            _ => {}
+        }
         let _ = told.send(Some(answer));
     }
 

@@ -588,6 +588,7 @@ impl Confirmed {
         }
         self.answer_refer(line, &Answer::new(StatusCode::REQUEST_TERMINATED));
         self.theirs = None;
+        line.errands.drop_waiting();
         match &mut self.ours {
             Some(Ours::Held { .. }) => self.ours = None,
             Some(Ours::Sent(sent)) => {

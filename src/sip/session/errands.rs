@@ -67,13 +67,19 @@ impl Errands {
         }
     }
 
-    /// Nothing is said any more.
+    /// Nothing more is said, and no answer is awaited.
     pub(super) fn clear(&mut self) {
         (self.out, self.waiting) = (None, VecDeque::new());
     }
 
     pub(super) const fn wait_until(&mut self, until: Instant) {
         self.until = Some(until);
+    }
+
+    /// Nothing more is said, and no BYE waits for it.
+    pub(super) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+        self.until = None;
     }
 
     pub(super) fn is_late(&self, now: Instant) -> bool {

@@ -177,6 +177,24 @@ fn who_hangs_up_after_its_refer_ends_the_session_and_a_notify_that_is_refused_do
 }
 
 #[test]
+fn a_bye_that_comes_before_ours_which_waits_for_the_last_word_ends_the_wait() {
+    for answers in [false, true] {
+        let mut b = Bench::talking();
+        b.ask("REFER", 2, &[TO_600], "");
+        b.command(accept());
+        b.command(notify(200));
+        b.command(SessionCommand::Hangup(None));
+        b.ask("BYE", 3, &[], "");
+        if answers {
+            b.answer(Method::NOTIFY, 200, &[], "");
+        }
+        b.pass(Duration::from_secs(3));
+        assert!(b.methods().iter().all(|m| *m == "NOTIFY"), "nothing follows");
+        b.rest();
+    }
+}
+
+#[test]
 fn a_bye_answers_a_refer_that_waits_rfc_3261_15_1_2() {
     let mut b = Bench::talking();
     b.statuses();

@@ -2,18 +2,21 @@
 
 use super::super::event::Sent;
 use super::super::webhook::{Delivery, Next, WebhookQueue, signature};
-use crate::base::Secret;
+use crate::base::{Secret, Seldom};
 use crate::net::client::io::HttpClient;
 use crate::net::client::{Url, UrlError};
 use crate::registry::Account;
 use axum::http::{HeaderName, HeaderValue};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, info, warn};
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-signature-256");
+
+/// Between two lines that tell of dropped events of an account.
+const LINE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Everybody's webhooks.
 #[derive(Default)]
@@ -29,8 +32,17 @@ struct Webhook {
     queue: WebhookQueue,
     /// The last attempt failed.
     is_failing: bool,
+    /// Tells of events that were dropped.
+    losses: Option<Seldom>,
     /// Wakes the task that delivers; none runs while nothing waits.
     task: Option<Arc<Notify>>,
+}
+
+impl Webhook {
+    /// An event was dropped. How many since that was told last, when it is to be told.
+    fn lost(&mut self, now: Instant) -> Option<u64> {
+        self.losses.get_or_insert_with(|| Seldom::new(LINE_INTERVAL)).happened(now)
+    }
 }
 
 impl Webhooks {
@@ -68,8 +80,12 @@ impl Webhooks {
     pub(super) fn push(self: &Arc<Self>, account: &str, event: Sent) {
         let mut accounts = self.accounts();
         let Some(webhook) = accounts.get_mut(account).filter(|w| w.url.is_some()) else { return };
-        if !webhook.queue.push(event, Instant::now()) {
-            warn!(account, dropped = webhook.queue.dropped(), "too many events wait for the webhook");
+        let now = Instant::now();
+        if !webhook.queue.push(event, now)
+            && let Some(events) = webhook.lost(now)
+        {
+            let dropped = webhook.queue.dropped();
+            warn!(account, events, dropped, "too many events wait for the webhook, and new ones are dropped");
         }
         match &webhook.task {
             Some(task) => task.notify_one(),
@@ -125,9 +141,12 @@ impl Webhooks {
             } else {
                 warn!(account, host, event, why, "the webhook does not take events; they are sent again");
             }
-        } else {
+        } else if let Some(events) = webhook.lost(Instant::now()) {
             let dropped = webhook.queue.dropped();
-            warn!(account, host, event, why, dropped, "the webhook did not take an event; it is given up");
+            warn!(
+                account,
+                host, event, why, events, dropped, "the webhook did not take an event; it is given up"
+            );
         }
     }
 }

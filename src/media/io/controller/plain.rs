@@ -30,7 +30,7 @@ pub(super) struct Plain {
     /// What we describe of protection, as the last offer and answer settled it.
     security: OwnSecurity,
     /// The profile that they settled; further offers keep it.
-    protocol: Option<String>,
+    protocol: Option<compact_str::CompactString>,
     /// The media thread was told that it is protected.
     is_protected: bool,
     pub(super) dtls: Option<Dtls>,
