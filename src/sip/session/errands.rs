@@ -67,7 +67,7 @@ impl Errands {
         }
     }
 
-    /// Nothing is said any more.
+    /// Nothing more is said, and no answer is awaited.
     pub(super) fn clear(&mut self) {
         (self.out, self.waiting) = (None, VecDeque::new());
     }

@@ -88,7 +88,7 @@ impl Confirmed {
 
     fn next_errand(&mut self, now: Instant, line: &mut Line) {
         if line.is_over() {
-            line.errands.clear();
+            line.errands.drop_waiting();
         } else if !errands::next(line, &mut self.dialog)
             && self.bye == Bye::Wanted
             && !self.is_unacknowledged()
