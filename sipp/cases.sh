@@ -548,6 +548,7 @@ dial = "55*"'
   finish
   says called.messages '^INVITE sip:5500@'
   says sipedge.log 'not reached.*cause=no-common-codec'
+  says sipedge.log 'WARN .*takes nothing of our offer.*trunk="b" offered="RTP/AVP PCMU".*media_encryption, codecs'
 }
 plain_call() { edge; called basic; caller "$1"; finish; }
 # Nobody listens by UDP or by TCP, nobody has answered lately, and the name is none.
