@@ -52,6 +52,9 @@ pub struct Format {
     pub event_out: Option<EventFormat>,
 }
 
+/// Static payload type of comfort noise at 8,000 Hz (RFC 3389 §4).
+const COMFORT_NOISE: u8 = 13;
+
 /// What a packet of a stream carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -65,18 +68,23 @@ impl Format {
     /// What a payload type means here.
     ///
     /// # Errors
-    /// [`Drop::UnknownPayload`] when it was not negotiated, [`Drop::OtherCodec`] when it was, beside the one in use.
+    /// [`Drop::UnknownPayload`] when it was not negotiated, or [`Drop::ComfortNoise`] when it is that; [`Drop::OtherCodec`] when it
+    /// was, beside the one in use.
     pub fn kind_of(&self, payload_type: u8) -> Result<Kind, Drop> {
         if payload_type == self.payload_in {
             return Ok(Kind::Audio);
         }
-        let is_other = self.others_in.contains(&Some(payload_type));
+        let otherwise = match payload_type {
+            other if self.others_in.contains(&Some(other)) => Drop::OtherCodec,
+            COMFORT_NOISE => Drop::ComfortNoise,
+            _ => Drop::UnknownPayload,
+        };
         self.events_in
             .iter()
             .flatten()
             .find(|e| e.payload_type == payload_type)
             .map(|e| Kind::Event(e.clock_rate))
-            .ok_or(if is_other { Drop::OtherCodec } else { Drop::UnknownPayload })
+            .ok_or(otherwise)
     }
 }
 

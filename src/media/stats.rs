@@ -23,6 +23,8 @@ pub enum Drop {
     NoKeys,
     /// A payload type that was not negotiated.
     UnknownPayload,
+    /// Comfort noise (RFC 3389) that was not negotiated: the far side is there, and silent.
+    ComfortNoise,
     /// A codec that was negotiated beside the one in use, which the other side of the call does not speak.
     OtherCodec,
     /// Before the point where this source took over, or long after its successors.
@@ -47,7 +49,7 @@ pub enum Drop {
 
 impl Drop {
     /// All reasons.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BadHeader,
         Self::BadPadding,
         Self::BadTag,
@@ -55,6 +57,7 @@ impl Drop {
         Self::TooManySources,
         Self::NoKeys,
         Self::UnknownPayload,
+        Self::ComfortNoise,
         Self::OtherCodec,
         Self::Late,
         Self::NoSink,
@@ -78,6 +81,7 @@ impl Drop {
             Self::TooManySources => "too-many-sources",
             Self::NoKeys => "no-keys",
             Self::UnknownPayload => "unknown-payload",
+            Self::ComfortNoise => "comfort-noise",
             Self::OtherCodec => "other-codec",
             Self::Late => "late",
             Self::NoSink => "no-sink",

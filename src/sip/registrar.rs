@@ -18,7 +18,7 @@ use super::answer::Answer;
 use super::dialog::numeric_hop;
 use super::{Flow, HeaderName, Headers, Hop, NameAddr, Params, Request, SipUri, StatusCode, Uri};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 pub use saved::SavedBinding;
@@ -371,16 +371,23 @@ impl Registrar {
     }
 }
 
-/// The refusal of a contact that no call could reach: by a transport that is not spoken here, or ourselves.
+/// The refusal of a contact that no call could reach: by a transport that is not spoken here, at an address that is
+/// nobody's, or ourselves.
 fn uncallable(contact: &SipUri, flow: &Flow) -> Option<Answer> {
     if let Some(transport) = contact.param("transport").flatten()
         && !["udp", "tcp", "tls"].iter().any(|known| transport.eq_ignore_ascii_case(known))
     {
         return Some(refuse("Transport Of Contact Is Not Served"));
     }
-    let local = flow.path.local;
+    let (local, ip) = (flow.path.local, contact.host.ip().map(|ip| ip.to_canonical()));
     let port = contact.port.unwrap_or(if contact.is_secure { 5061 } else { 5060 });
-    let is_ours = contact.host.ip().is_some_and(|ip| ip.to_canonical() == local.ip().to_canonical());
+    let is_broadcast = ip == Some(Ipv4Addr::BROADCAST.into());
+    if is_broadcast || port == 0 || ip.is_some_and(|ip| ip.is_unspecified() || ip.is_multicast()) {
+        return Some(refuse("Contact Cannot Be Called"));
+    }
+    // bound to the wildcard, we are at every loopback address
+    let is_wild = local.ip().to_canonical().is_unspecified();
+    let is_ours = ip.is_some_and(|ip| ip == local.ip().to_canonical() || is_wild && ip.is_loopback());
     (is_ours && port == local.port()).then(|| refuse("Contact Is Our Own Address"))
 }
 

@@ -496,6 +496,9 @@ fn a_contact_that_no_call_could_reach_is_refused_by_name() {
     for contact in ["sip:x@192.0.2.10:5080", "sip:x@192.0.2.10:5080;transport=tcp"] {
         assert_eq!(hear(contact), refused("Contact Is Our Own Address"), "{contact}");
     }
+    for place in ["0.0.0.0", "[::]:5060", "224.0.0.1", "[ff02::1]", "255.255.255.255:5060", "192.0.2.1:0"] {
+        assert_eq!(hear(&format!("sip:x@{place}")), refused("Contact Cannot Be Called"), "{place}");
+    }
     for contact in ["sip:x@192.0.2.10:5060", "sip:x@192.0.2.1:5080", "sip:x@192.0.2.1;transport=TCP"] {
         assert_eq!(hear(contact).0, 200, "{contact}");
     }

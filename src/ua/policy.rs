@@ -80,6 +80,7 @@ impl Policy {
         let shown = match asserted {
             _ if is_nobody => nobody(),
             Some(asserted) if !is_withheld => party(asserted),
+            _ if is_anonymous_host(from) => nobody(),
             _ => party(from),
         };
         let particulars = Particulars {
@@ -186,6 +187,13 @@ pub(super) const ANONYMOUS: &str = "anonymous";
 
 pub(super) fn nobody() -> Party {
     Party { user: ANONYMOUS.to_owned(), display: Some("Anonymous".to_owned()) }
+}
+
+/// Who may not be named has this host (RFC 3323 §4.1.1.3). Asterisk leaves the user of its `from_user` before it, which is our
+/// own login.
+fn is_anonymous_host(from: &NameAddr) -> bool {
+    let host = from.uri.sip().map(|uri| &uri.host);
+    matches!(host, Some(Host::Name(name)) if name.eq_ignore_ascii_case("anonymous.invalid"))
 }
 
 /// Whether Privacy has this word.
@@ -330,6 +338,22 @@ mod tests {
         let both =
             headers(&[("Remote-Party-ID", &line("off")), ("P-Asserted-Identity", "<sip:4712@192.0.2.4>")]);
         assert_eq!(trusting().read(&both, &from()).0.user, "4712");
+    }
+
+    /// As Asterisk hides a caller where its endpoint has `from_user`.
+    #[test]
+    fn who_has_the_host_of_nobody_is_nobody_rfc_3323_4_1_1_3() {
+        let from = NameAddr::parse("\"Anonymous\" <sip:trunk@Anonymous.invalid>;tag=x").unwrap();
+        for policy in [trusting(), Policy::default()] {
+            let (shown, of) = policy.read(&Headers::default(), &from);
+            assert_eq!(shown.user, "anonymous");
+            let lines = trusting().lines(&identity(), &shown, "600", &of);
+            let lines: Vec<_> = lines.iter().map(|h| format!("{}: {}", h.name(), h.value())).collect();
+            assert_eq!(lines, ["Privacy: id"]);
+        }
+        // who is asserted is known all the same
+        let asserted = headers(&[("P-Asserted-Identity", "<sip:4712@192.0.2.4>")]);
+        assert_eq!(trusting().read(&asserted, &from).0.user, "4712");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use super::occupancy::Occupied;
 use super::targets::Target as Found;
-use crate::base::{CallId, Cause, Excerpt, LegId, Path, Seed, Services, StateDirectory};
+use crate::base::{CallId, Cause, Excerpt, LegId, Path, Pii, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
 use crate::call::port::{Codec, MediaProfile, OwnAddress};
@@ -300,7 +300,12 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     let terms = trunk.terms(invite.flow.path.remote, &trunk.sip_host());
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok((leg, told)) => (Box::new(leg), told),
-        Err(answer) => return refuse(answer).await,
+        Err(answer) => {
+            let why = invite.body.as_ref().and_then(notes::unreadable);
+            let (from, id) = (invite.from.uri.user_text().unwrap_or_default(), handle.call_id());
+            warn!(trunk = trunk.name, from = %Pii(&from), sip_call_id = %Excerpt(id), status = %answer.status, why, "a call is refused before it starts");
+            return refuse(answer).await;
+        }
     };
     let old = match Replaces::of(&invite.headers) {
         Ok(None) => None,

@@ -133,7 +133,8 @@ fn sequence_numbers_go_on_over_the_rollover() {
 fn payload_types_not_negotiated_are_refused_and_events_get_the_far_sides_type() {
     let t0 = Instant::now();
     let mut out = Outgoing::new(7, 0, 0, Codec::Pcmu);
-    assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1, 0, 13, b"x")), Err(Drop::UnknownPayload));
+    assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1, 0, 18, b"x")), Err(Drop::UnknownPayload));
+    assert_eq!(send(&mut out, t0, &PCMU, packet(1, 1, 0, 13, b"x")), Err(Drop::ComfortNoise));
     let event = send(&mut out, t0, &PCMU, packet(1, 1, 0, 101, &[5, 0x8a, 0, 160])).unwrap();
     assert_eq!(event.payload_type, 96);
 }

@@ -67,9 +67,7 @@ impl Worker {
         let stream = self.streams.get_mut(slot)?;
         let should_send = stream.is_expected && stream.is_awaited() && stream.holding.is_none();
         let drops = &stream.stats.drops;
-        // a codec that nobody asked for (comfort noise) is RTP all the same
-        let count =
-            stream.stats.packets_in.get() + drops.of(Drop::UnknownPayload) + drops.of(Drop::OtherCodec);
+        let count = stream.stats.packets_in.get() + drops.of(Drop::ComfortNoise);
         match stream.quiet.look(now, count, should_send)? {
             Hush::Quiet { since } => {
                 let reported = stream.reception.reported_since(since);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::edge::trunk::refusals;
 use crate::sdp::SessionDescription;
+use crate::sip::Body;
 use crate::sip::digest::DigestError;
 
 /// Remembers whether somebody was at a place.
@@ -28,7 +29,14 @@ pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
 /// use.
 pub(super) fn unusable(event: &SessionEvent) -> Option<String> {
     let SessionEvent::Answered { body } = event else { return None };
-    let Some(body) = body else { return Some("it has no session description".to_owned()) };
+    match body {
+        Some(body) => unreadable(body),
+        None => Some("it has no session description".to_owned()),
+    }
+}
+
+/// What is wrong with a body, where it is no session description that can be read, in words for the log.
+pub(super) fn unreadable(body: &Body) -> Option<String> {
     if !body.is_sdp() {
         return Some(format!("its body is {}, which is no session description", Excerpt(&body.content_type)));
     }

@@ -34,6 +34,27 @@ enum Silence {
     Fault(&'static str),
 }
 
+/// What is known of packets that came and were of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Useless {
+    None,
+    /// They were of codecs that were not agreed.
+    Codec,
+    /// Something else.
+    Other,
+}
+
+impl Useless {
+    fn of(stats: &StreamStats) -> Self {
+        let has = |reasons: &[Dropped]| reasons.iter().any(|reason| stats.drops.of(*reason) > 0);
+        match () {
+            () if has(&[Dropped::UnknownPayload, Dropped::OtherCodec]) => Self::Codec,
+            () if has(&USELESS) => Self::Other,
+            () => Self::None,
+        }
+    }
+}
+
 /// Packets of these kinds came from somewhere, and were of no use.
 const USELESS: [Dropped; 7] = [
     Dropped::BadHeader,
@@ -64,7 +85,6 @@ impl Controller {
     /// No RTP of a far side is heard that should send.
     pub(super) fn note_quiet(&self, stream: StreamId, signs: Signs) {
         let Some(Seen { owner, kind, stats, ours, far, waits }) = self.seen(stream) else { return };
-        let has_dropped = USELESS.iter().any(|reason| stats.drops.of(*reason) > 0);
         let (from, to) = (far.map(tracing::field::display), ours.map(tracing::field::display));
         let has_rtcp = signs.reported != Reported::Nothing;
         macro_rules! say {
@@ -76,7 +96,7 @@ impl Controller {
                 )
             };
         }
-        match silence(waits, signs, has_dropped) {
+        match silence(waits, signs, Useless::of(stats)) {
             Silence::Meant => {
                 say!(info, "its RTCP says that it sends none: a recording, a mute, nothing to play")
             }
@@ -148,7 +168,7 @@ impl Controller {
 }
 
 /// What may be behind it that no RTP is heard, by what is known.
-const fn silence(waits: Waits, signs: Signs, has_dropped: bool) -> Silence {
+const fn silence(waits: Waits, signs: Signs, useless: Useless) -> Silence {
     let unserved = waits.unserved;
     Silence::Fault(match signs.reported {
         _ if waits.for_handshake => handshake_remedy(unserved),
@@ -157,7 +177,12 @@ const fn silence(waits: Waits, signs: Signs, has_dropped: bool) -> Silence {
              media_encryption no and webrtc no in Asterisk"
         }
         Reported::Silent => return Silence::Meant,
-        _ if has_dropped => "see what was dropped; if that is little, look at a firewall between",
+        _ if matches!(useless, Useless::Codec) => {
+            "it sends a codec that was not agreed: compare trunk.NAME.codecs with those of the PBX (Asterisk: allow)"
+        }
+        _ if matches!(useless, Useless::Other) => {
+            "see what was dropped; if that is little, look at a firewall between"
+        }
         Reported::Sending => "its RTCP says that it sends RTP: look at a firewall that drops RTP alone",
         Reported::Nothing if signs.was_heard => {
             "it was heard before and RTCP does not come either: it is gone, or a NAT or firewall between has forgotten the way"
@@ -167,7 +192,8 @@ const fn silence(waits: Waits, signs: Signs, has_dropped: bool) -> Silence {
              firewall between"
         }
         Reported::Nothing => {
-            "RTCP does not come either: look at a firewall between, and at whether it reaches our address"
+            "RTCP does not come either: it sends from another address than its description names (NAT: trunk.NAME.symmetric = \
+             true), a firewall is between, or it does not reach our address"
         }
     })
 }
@@ -213,7 +239,7 @@ mod tests {
         let said = |unserved, for_handshake, signs, has_dropped| match silence(
             Waits { for_handshake, unserved },
             signs,
-            has_dropped,
+            if has_dropped { Useless::Other } else { Useless::None },
         ) {
             Silence::Meant => "",
             Silence::Fault(why) => why,
@@ -224,7 +250,10 @@ mod tests {
             assert!(sending.contains("drops RTP alone"), "{sending}");
         }
         let never = heard(false, Reported::Nothing);
-        assert!(said(none, false, never, false).contains("firewall between"));
+        let unknown = said(none, false, never, false);
+        assert!(unknown.contains("symmetric = true") && unknown.contains("firewall"), "{unknown}");
+        let foreign = silence(Waits::default(), never, Useless::Codec);
+        assert!(matches!(foreign, Silence::Fault(why) if why.contains("not agreed")), "{foreign:?}");
         assert!(said(none, false, never, true).contains("dropped"));
         assert!(said(ice, false, never, false).contains("ice_support no"));
         assert!(said(none, false, heard(true, Reported::Nothing), false).contains("heard before"));

@@ -116,7 +116,21 @@ fn nobody_is_missed_who_need_not_send() {
         let slot = world.pbx_slot;
         world.worker.handle_plain(now, slot, false, pbx(), &mut noise);
     }
-    assert_eq!(world.stats[1].drops.of(Drop::UnknownPayload), 100);
+    assert_eq!(world.stats[1].drops.of(Drop::ComfortNoise), 100);
+}
+
+#[test]
+fn who_sends_nothing_but_a_codec_that_was_not_agreed_is_not_heard() {
+    let mut world = talking();
+    let mut told = Vec::new();
+    for n in 0..400_u64 {
+        told.extend(world.told(20 * n));
+        let (now, slot) = (world.t0 + Duration::from_millis(20 * n), world.pbx_slot);
+        world.worker.handle_plain(now, slot, false, pbx(), &mut packet(9, n, 18));
+    }
+    let signs = Signs { was_heard: false, reported: Reported::Nothing };
+    assert_eq!(told, [Output::Quiet(PBX, signs)]);
+    assert_eq!(world.stats[1].drops.of(Drop::UnknownPayload), 400);
 }
 
 #[test]
