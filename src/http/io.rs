@@ -11,7 +11,7 @@ use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
-use hyper::header::HOST;
+use hyper::header::{HOST, HeaderName, HeaderValue};
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
@@ -45,6 +45,11 @@ const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
 const NOT_HTTPS: &str = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 62\r\nConnection: \
                          close\r\n\r\nThis port speaks HTTPS: write https:// in front of the address";
 
+/// Says how long a connection without a request stays open, so that no client sends one just then (RFC 2068 §19.7.1.1, which
+/// browsers and Node go by).
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// In seconds, as [`HEADER_TIMEOUT`].
+const IDLE: &str = "timeout=10";
 const NO_HOST: &str = "a request of HTTP/1.1 has one Host header (RFC 9112 §3.2)";
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 names its host once.
@@ -323,7 +328,15 @@ impl Desk {
             let is_addressed = has_one_host(&request);
             let answer = routes.call(request);
             async move {
-                if is_addressed { answer.await } else { Ok(super::problem(400, NO_HOST).into_response()) }
+                let answer = if is_addressed {
+                    answer.await
+                } else {
+                    Ok(super::problem(400, NO_HOST).into_response())
+                };
+                answer.map(|mut answer| {
+                    answer.headers_mut().insert(KEEP_ALIVE, HeaderValue::from_static(IDLE));
+                    answer
+                })
             }
         });
         let connection = hyper::server::conn::http1::Builder::new()

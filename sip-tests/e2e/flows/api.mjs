@@ -48,6 +48,9 @@ export async function run({ report, api, account, origin }) {
   await said('a fifth call at once', anna.ask('POST', '/call/make', { Phone: '605' }), error(429, 'too many calls at once'));
   for (const id of calls) await anna.hangup(id);
 
+  const kept = await fetch(anna.base + '/openapi.json');
+  await kept.text();
+  report.equal('how long an idle connection stays', kept.headers.get('keep-alive'), 'timeout=10');
   const preflight = await fetch(anna.base + '/call/webrtc/offer', {
     method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'token,content-type' },
   });
