@@ -94,7 +94,7 @@ to = "trunk.${name}"
       next++;
       const v6 = bind.includes(':');
       const own = await Browser.start({ microphone: speaks, program, bind, features });
-      const p = { http: 21400 + next, sip: 25200 + next, webrtc: 27100 + next * 4, rtp: 41000 + next * 400 };
+      const p = { http: 23400 + next, sip: 25200 + next, webrtc: 27100 + next * 4, rtp: 41000 + next * 400 };
       const toml = configuration({ ...p, bind, host: `${v6 ? pbx6.host : '127.0.0.1'}:${(v6 ? pbx6 : pbx).sipPort}`, origin: own.origin, ...more });
       const edge = new Sipedge({ binary, out, name, config: toml });
       await edge.start();
