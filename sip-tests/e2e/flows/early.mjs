@@ -158,11 +158,7 @@ async function keysByInfo(ctx) {
 async function keysAtThePage({ report, browser, pbx, api, account }) {
   console.log('  -- at the call page');
   const client = api(account('anna'));
-  const origin = new URL(client.base).origin;
-  await browser.context.grantPermissions(['microphone'], { origin });
-  const page = await browser.context.newPage();
-  await page.goto(`${origin}/#token=${client.token}`);
-  await until('the page is ready', async () => /Ready/.test(await page.locator('#link-text').textContent()));
+  const page = await browser.callPage(client);
   const since = pbx.mark();
   await page.fill('#number', '619');
   await page.keyboard.press('Enter');

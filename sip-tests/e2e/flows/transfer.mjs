@@ -82,11 +82,7 @@ async function insideAsterisk(ctx) {
 async function connectedLine({ report, api, browser, pbx, account, variant }) {
   console.log('  -- connected line: 621 is somebody else');
   const client = api(account('anna'));
-  const origin = new URL(client.base).origin;
-  await browser.context.grantPermissions(['microphone'], { origin });
-  const page = await browser.context.newPage();
-  await page.goto(`${origin}/#token=${client.token}`);
-  await until('the page is ready', async () => /Ready/.test(await page.locator('#link-text').textContent()));
+  const page = await browser.callPage(client);
   const listener = new Listener(client);
   await listener.opened;
   await page.fill('#number', '621');

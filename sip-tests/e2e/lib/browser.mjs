@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { readFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
+import { until } from './process.mjs';
 import { chromium } from 'playwright-core';
 
 const pages = fileURLToPath(new URL('../page', import.meta.url));
@@ -77,6 +78,16 @@ export class Browser extends Pages {
     await self.context.grantPermissions(['microphone'], { origin: self.origin });
     self.version = self.browser.version();
     return self;
+  }
+
+  /** The call page of a server, for whose token this client has, ready to call. */
+  async callPage({ base, token }) {
+    const { origin } = new URL(base);
+    await this.context.grantPermissions(['microphone'], { origin });
+    const page = await this.context.newPage();
+    await page.goto(`${origin}/#token=${token}`);
+    await until('the page is ready', async () => /Ready/.test(await page.locator('#link-text').textContent()));
+    return page;
   }
 
   /** A page that may run the program once. */
