@@ -1,5 +1,6 @@
 // Codecs of a trunk as a list: a PBX that speaks the second one alone is called and calls, with audio both ways. And a browser
 // that offers another codec within the call.
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { calls, trunkOf } from '../lib/secure.mjs';
 import { until } from '../lib/process.mjs';
 
@@ -31,7 +32,7 @@ async function another(ctx, endpoint, isTaken) {
     const [first, second] = [await browser.page(), await browser.page()];
     await browser.attach(first, { api: client.base, token: client.token, callID });
     await until('active', async () => (await client.status(callID)).state === 'active');
-    const tone = async (page, what) => report.near(what, (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+    const tone = (page, what) => hears({ report }, page, what, TONE_HERTZ);
     await tone(first, 'before: frequency');
     await second.evaluate(() => {
       const { createOffer } = RTCPeerConnection.prototype;

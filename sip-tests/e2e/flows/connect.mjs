@@ -2,6 +2,7 @@
 import path from 'node:path';
 import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Browser } from '../lib/browser.mjs';
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { Pbx, examples } from '../lib/pbx.mjs';
 import { run as execute, until } from '../lib/process.mjs';
 import { Api, Listener, Sipedge } from '../lib/sipedge.mjs';
@@ -84,7 +85,7 @@ async function connects({ report, browser, out, binary, home, started, what, fil
   const page = await browser.page();
   await browser.attach(page, { api: BASE, token: client.token, callID });
   await until('active', async () => (await client.status(callID)).state === 'active');
-  report.near(`${what}: frequency`, (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, `${what}: frequency`, TONE_HERTZ);
   await client.hangup(callID);
   await until('the PBX names its channel', () => /PJSIP\/sipedge-[0-9a-f]+/.test(since()));
   report.equal(`${what}: the PBX challenged sipedge`, /Authorization: Digest username="sipedge"/.test(since()), !byAddress);
@@ -103,7 +104,7 @@ async function connects({ report, browser, out, binary, home, started, what, fil
   await client.ask('POST', '/call/answer', { callID: call.callID });
   const called = await browser.page();
   await browser.attach(called, { api: BASE, token: client.token, callID: call.callID });
-  report.near(`${what}: frequency of a call of the PBX`, (await called.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, called, `${what}: frequency of a call of the PBX`, TONE_HERTZ);
   report.equal(`${what}: it logged in`, /Authorization: Digest username="asterisk"[^]*?uri="sip:1001@/.test(back()), !byAddress);
   await client.hangup(call.callID);
   await listener.next('call.ended', call.callID);

@@ -1,6 +1,7 @@
 // The shipped configuration, as it is shipped: config/sipedge.toml and config/asterisk/, in both directions. SIP is on its
 // usual port, where the PBX looks for it; the other ports are the tests' own.
 import { fileURLToPath } from 'node:url';
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { Api, Listener, Sipedge } from '../lib/sipedge.mjs';
 import { until } from '../lib/process.mjs';
 
@@ -21,7 +22,7 @@ export async function run({ report, binary, out, browser, pbx }) {
     const page = await browser.page();
     await browser.attach(page, { api: client.base, token: client.token, callID });
     await until('active', async () => (await client.status(callID)).state === 'active');
-    report.near('frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+    await hears({ report }, page, 'frequency', TONE_HERTZ);
     await client.hangup(callID);
     await until('the PBX names its channel', () => /PJSIP\/sipedge-[0-9a-f]+/.test(since()));
     report.check('the PBX knew the call by the example endpoint', !/PJSIP\/anonymous-/.test(since()), since().match(/PJSIP\/sipedge-[0-9a-f]+/)[0]);
@@ -42,7 +43,7 @@ export async function run({ report, binary, out, browser, pbx }) {
     await client.ask('POST', '/call/answer', { callID: call.callID });
     const called = await browser.page();
     await browser.attach(called, { api: client.base, token: client.token, callID: call.callID });
-    report.near('frequency of a call of the PBX', (await called.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+    await hears({ report }, called, 'frequency of a call of the PBX', TONE_HERTZ);
     report.check('it logged in', /Authorization: Digest username="asterisk"/.test(back()));
     await client.hangup(call.callID);
     await listener.next('call.ended', call.callID);

@@ -1,4 +1,5 @@
 // The other party holds: the browser hears the PBX's music on hold, or ours where the PBX sends none, and then the party again.
+import { hears } from '../lib/hearing.mjs';
 import { Phone } from '../lib/phone.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Listener } from '../lib/sipedge.mjs';
@@ -11,15 +12,6 @@ const PARTY_HERTZ = 880;
 export async function run(ctx) {
   await byAsterisk(ctx);
   await bySilence(ctx);
-}
-
-/** The tone that is heard, of three windows the purest: a busy machine stretches one now and then. */
-async function hears({ report }, page, what, hertz) {
-  const heard = [];
-  while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate(() => window.hear(0.5)));
-  const best = heard.sort((a, b) => b.purity - a.purity)[0];
-  report.near(`${what}: frequency`, best.hertz, hertz, hertz / 100, 'Hz');
-  report.check(`${what}: it is a pure tone`, best.purity > 0.9, best.purity.toFixed(4));
 }
 
 /** A telephone of Asterisk's holds; Asterisk plays its music on hold to the trunk. */
@@ -36,20 +28,20 @@ async function byAsterisk(ctx) {
   await client.ask('POST', '/call/answer', { callID });
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID });
-  await hears(ctx, page, 'before', PARTY_HERTZ);
+  await hears(ctx, page, 'before', PARTY_HERTZ, { pure: true });
 
   phone.talk(false);
   report.equal('the PBX answers the hold', await phone.offers({ direction: 'sendonly' }), 'recvonly');
   await until('the PBX plays music', () => /Started music on hold, class 'tone'/.test(since()));
   await sleep(300);
-  await hears(ctx, page, 'music of the PBX', MUSIC_HERTZ);
+  await hears(ctx, page, 'music of the PBX', MUSIC_HERTZ, { pure: true });
   report.equal('the call goes on', (await client.status(callID)).state, 'active');
 
   phone.talk(true);
   report.equal('the PBX answers the resumption', await phone.offers(), 'sendrecv');
   await until('the PBX plays no more music', () => /Stopped music on hold/.test(since()));
   await sleep(300);
-  await hears(ctx, page, 'after', PARTY_HERTZ);
+  await hears(ctx, page, 'after', PARTY_HERTZ, { pure: true });
   await client.hangup(callID);
   await until('the telephone is hung up', () => !phone.dialog);
   await page.close();
@@ -75,7 +67,7 @@ async function bySilence(ctx) {
     const callID = await client.make('700');
     const page = await browser.page();
     await browser.attach(page, { api: client.base, token: client.token, callID });
-    await hears(ctx, page, 'before', PARTY_HERTZ);
+    await hears(ctx, page, 'before', PARTY_HERTZ, { pure: true });
     const ways = [
       ['inactive', { direction: 'inactive' }, /^inactive$/],
       ['a null address', { connection: '0.0.0.0' }, /^(sendrecv|recvonly)$/],
@@ -98,7 +90,7 @@ async function bySilence(ctx) {
       phone.talk(true);
       await phone.offers();
       await sleep(300);
-      await hears(ctx, page, `after the hold by ${way}`, PARTY_HERTZ);
+      await hears(ctx, page, `after the hold by ${way}`, PARTY_HERTZ, { pure: true });
     }
     await client.hangup(callID);
     await page.close();

@@ -1,4 +1,5 @@
 // The PBX calls a browser: with digest over its trunk, and every way in which such a call can go.
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Listener } from '../lib/sipedge.mjs';
 import { strongest } from '../lib/signal.mjs';
@@ -26,9 +27,7 @@ export async function run({ report, api, browser, pbx, account, tone }) {
   report.equal('answered', `${answered.status} ${answered.json.call?.state}`, '200 active');
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID: first.callID });
-  const heard = await page.evaluate(() => window.hear(2));
-  report.near('tone of the PBX in the browser', heard.hertz, 1004, 10.04, 'Hz');
-  report.check('it is a pure tone', heard.purity > 0.9, heard.purity.toFixed(4));
+  await hears({ report }, page, 'tone of the PBX in the browser', TONE_HERTZ, { seconds: 2, pure: true });
 
   // ---- hold and resume by the browser's side: offered to the PBX, nothing heard meanwhile
   const held = await client.ask('POST', '/call/hold', { callID: first.callID });
@@ -42,7 +41,7 @@ export async function run({ report, api, browser, pbx, account, tone }) {
   report.equal('resumed', resumed.json.call?.state, 'active');
   await until('the PBX stops its music', () => /Stopped music on hold/.test(since()));
   await sleep(300);
-  report.near('tone after the hold', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, 'tone after the hold', TONE_HERTZ);
 
   since = pbx.mark();
   await client.hangup(first.callID);

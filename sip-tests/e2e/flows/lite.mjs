@@ -2,6 +2,7 @@
 // families, an ICE restart, and a browser that is gone without a word.
 import { readFileSync } from 'node:fs';
 import { Browser } from '../lib/browser.mjs';
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { Pbx } from '../lib/pbx.mjs';
 import { until } from '../lib/process.mjs';
 import { strongest } from '../lib/signal.mjs';
@@ -84,11 +85,11 @@ async function restarts({ report, client, browser, examine }) {
   const before = await page.evaluate(() => window.statistics());
   const restarted = await page.evaluate((o) => window.restart(o), options);
   report.check('restart: another ufrag of ours', restarted.ufrags[0] !== restarted.ufrags[1], restarted.ufrags.join(', '));
-  report.near('restart: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, 'restart: frequency', TONE_HERTZ);
   const after = await page.evaluate(() => window.statistics());
   report.check('restart: the browser uses its new ufrag', after.ufrag !== before.ufrag, `${before.ufrag}, ${after.ufrag}`);
   await new Promise((done) => setTimeout(done, CONSENT_MS + 3_000));
-  report.near('18 s later: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, '18 s later: frequency', TONE_HERTZ);
   examine(await page.evaluate(() => window.statistics()));
   await client.hangup(callID);
   await page.close();

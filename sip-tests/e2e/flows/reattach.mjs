@@ -1,4 +1,5 @@
 // `close`, then a second offer: audio comes back, and the SIP dialog saw nothing.
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { FEW } from '../lib/tones.mjs';
 import { until } from '../lib/process.mjs';
 
@@ -10,7 +11,7 @@ export async function run({ report, api, browser, pbx, account }) {
   const first = await browser.page();
   await browser.attach(first, { api: client.base, token: client.token, callID });
   await until('active', async () => (await client.status(callID)).state === 'active');
-  report.near('before: frequency', (await first.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, first, 'before: frequency', TONE_HERTZ);
   const since = pbx.mark();
 
   const closed = await client.ask('POST', '/call/webrtc/close', { callID });
@@ -27,12 +28,12 @@ export async function run({ report, api, browser, pbx, account }) {
 
   const second = await browser.page();
   await browser.attach(second, { api: client.base, token: client.token, callID });
-  report.near('after: frequency', (await second.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, second, 'after: frequency', TONE_HERTZ);
 
   // a third page takes over while the second still plays
   const third = await browser.page();
   await browser.attach(third, { api: client.base, token: client.token, callID });
-  report.near('replaced: frequency', (await third.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, third, 'replaced: frequency', TONE_HERTZ);
   const left = await second.evaluate(() => window.hear(1));
   report.check('replaced: silence in the page before', left.level < -40, `${left.level.toFixed(1)} dBFS`);
 

@@ -1,4 +1,5 @@
 // An ICE restart within one connection: new credentials, the same DTLS, and the tone goes on.
+import { TONE_HERTZ, hears, listenFor } from '../lib/hearing.mjs';
 import { FEW } from '../lib/tones.mjs';
 import { until } from '../lib/process.mjs';
 
@@ -12,7 +13,7 @@ export async function run({ report, api, browser, pbx, account }) {
   const page = await browser.page();
   await browser.attach(page, options);
   await until('active', async () => (await client.status(callID)).state === 'active');
-  report.near('before: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, 'before: frequency', TONE_HERTZ);
   const traffic = pbx.mark();
 
   let before = await page.evaluate(() => window.statistics());
@@ -26,8 +27,8 @@ export async function run({ report, api, browser, pbx, account }) {
     report.equal(`${which} restart: the DTLS roles stay`, restarted.setups[1], restarted.setups[0]);
     report.near(`${which} restart, meanwhile: level`, during.level, -6.18, 1, 'dBFS');
 
-    const { hertz, level } = await page.evaluate(() => window.hear(1));
-    report.near(`${which} restart: frequency`, hertz, 1004, 10.04, 'Hz');
+    const { hertz, level } = await listenFor(page, TONE_HERTZ, { seconds: 1 });
+    report.near(`${which} restart: frequency`, hertz, TONE_HERTZ, TONE_HERTZ / 100, 'Hz');
     report.near(`${which} restart: level`, level, -6.18, 1, 'dBFS');
     const after = await page.evaluate(() => window.statistics());
     report.check(`${which} restart: the browser uses its new ufrag`, after.ufrag !== before.ufrag, `${before.ufrag}, ${after.ufrag}`);
@@ -40,14 +41,14 @@ export async function run({ report, api, browser, pbx, account }) {
   report.equal('the call goes on', (await client.status(callID)).state, 'active');
   // longer than it takes to lose consent: it is asked for with the new credentials
   await new Promise((done) => setTimeout(done, 17_000));
-  report.near('17 s later: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, '17 s later: frequency', TONE_HERTZ);
   report.equal('17 s later: the connection', await page.evaluate(() => window.connection().connectionState), 'connected');
   report.equal('SIP messages in the meantime', (traffic().match(/(INVITE|BYE|UPDATE|CANCEL) sip:/g) ?? []).length, 0);
 
   // another connection takes its place as before
   const next = await browser.page();
   await browser.attach(next, options);
-  report.near('another connection: frequency', (await next.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, next, 'another connection: frequency', TONE_HERTZ);
   await client.hangup(callID);
   const figures = await pbx.callEnd(since);
   report.check('the PBX lost next to nothing of its stream', Number(figures.lost_in) <= 2 * FEW, `in ${figures.rtp_in}, lost ${figures.lost_in}`);

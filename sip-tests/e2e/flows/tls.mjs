@@ -4,6 +4,7 @@ import path from 'node:path';
 import tls from 'node:tls';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { Browser } from '../lib/browser.mjs';
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { Pbx, examples } from '../lib/pbx.mjs';
 import { run as execute, until } from '../lib/process.mjs';
 import { Api, Listener, Sipedge, configuration } from '../lib/sipedge.mjs';
@@ -126,7 +127,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   await certify(1002);
   await until('the certificate after', async () => (await shown()) === 'sipedge-1002', 15_000, 500);
   report.check('the log says so', /INFO certificates were read anew.*key="sip.tls_certificate"/.test(edge.output), edge.output.match(/.*read anew.*/)?.[0]);
-  report.near('the call goes on: frequency', (await page.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, page, 'the call goes on: frequency', TONE_HERTZ);
   report.equal('by the same connection', connections(PBX_TLS), 1);
   await client.hangup(callID);
   await quiet();
@@ -197,7 +198,7 @@ export async function run({ report, microphone, program, tone, out, binary, home
   await client.ask('POST', '/call/answer', { callID: call.callID });
   const answering = await browser.page();
   await browser.attach(answering, { api: BASE, token: client.token, callID: call.callID });
-  report.near('registrar, called: frequency', (await answering.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, answering, 'registrar, called: frequency', TONE_HERTZ);
   await client.hangup(call.callID);
   await listener.next('call.ended', call.callID);
   await quiet();

@@ -1,7 +1,7 @@
 // The PBX hands a browser over: with REFER to a number, and to another call, so that two browsers are left. Who stays
 // hears one party until it hears the other.
 import path from 'node:path';
-import { hears, list, noGap, quiet } from '../lib/hearing.mjs';
+import { TONE_HERTZ, hears, list, noGap, quiet } from '../lib/hearing.mjs';
 import { Phone } from '../lib/phone.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Api, Listener } from '../lib/sipedge.mjs';
@@ -11,7 +11,6 @@ import { writeWav } from '../lib/wav.mjs';
 export const name = 'transfers by the PBX';
 
 const PARTY_HERTZ = 880;
-const TONE_HERTZ = 1004;
 const STEADY_HERTZ = 600;
 
 export async function run(ctx) {

@@ -2,6 +2,7 @@
 // stream and by webhook.
 import { Browser } from '../lib/browser.mjs';
 import { Events, Receiver, signature } from '../lib/events.mjs';
+import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { Api, Sipedge } from '../lib/sipedge.mjs';
 import { sleep, until } from '../lib/process.mjs';
 
@@ -68,17 +69,13 @@ async function outbound({ report, browser }, client) {
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID });
   await until('active', async () => (await client.status(callID)).state === 'active');
-  const heard = [];
-  while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate(() => window.hear(1)));
-  const { hertz, purity } = heard.sort((a, b) => b.purity - a.purity)[0];
-  report.near('frequency in the browser', hertz, 1004, 10.04, 'Hz');
-  report.check('it is a pure tone', purity > 0.97, purity.toFixed(4));
+  await hears({ report }, page, 'frequency in the browser', TONE_HERTZ, { seconds: 1, pure: true });
 
   const closed = await client.ask('POST', '/call/webrtc/close', { callID });
   report.equal('close', (closed.json.data ?? closed.json).closed, true);
   const again = await browser.page();
   await browser.attach(again, { api: client.base, token: client.token, callID });
-  report.near('a second offer: frequency', (await again.evaluate(() => window.hear(1))).hertz, 1004, 10.04, 'Hz');
+  await hears({ report }, again, 'a second offer: frequency', TONE_HERTZ);
   await client.hangup(callID);
   const late = await client.ask('POST', '/call/webrtc/offer', { callID, type: 'offer', sdp: 'v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\n' });
   report.equal('an offer to an ended call', `${late.status} ${late.json.error}`, '404 call not found');

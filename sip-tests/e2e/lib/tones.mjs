@@ -1,5 +1,6 @@
 // A call in each direction of audio: Asterisk's tone in the browser, the browser's in Asterisk's recording.
 import { statSync } from 'node:fs';
+import { PURE, TONE_HERTZ, hears, listenFor } from './hearing.mjs';
 import { compareEnvelopes, envelope, strongest } from './signal.mjs';
 import { readWav } from './wav.mjs';
 import { until } from './process.mjs';
@@ -22,10 +23,10 @@ export async function toneInBrowser({ report, client, browser, pbx, codec, trunk
     return c.state === 'active' && c.media.webrtc === 'connected' && c;
   });
   report.equal('codec of the call', call.media.codec, codec);
-  const { hertz, level, purity } = await bestTone(page, 2);
-  report.near('frequency in the browser', hertz, 1004, 10.04, 'Hz');
+  const { hertz, level, purity } = await listenFor(page, TONE_HERTZ, { seconds: 2, pure: true });
+  report.near('frequency in the browser', hertz, TONE_HERTZ, TONE_HERTZ / 100, 'Hz');
   report.near('level in the browser', level, MILLIWATT_DB, 1, 'dBFS');
-  report.check('it is a pure tone', purity > 0.97, purity.toFixed(4));
+  report.check('it is a pure tone', purity > PURE, purity.toFixed(4));
   const stats = await page.evaluate(() => window.statistics());
   report.check('packets in the browser', stats.received > 80 && stats.lost <= FEW, JSON.stringify(stats));
   examine(stats);
@@ -49,9 +50,7 @@ export async function calledByPbx({ report, client, browser, pbx, what, number, 
   report.equal(`${what}: answered`, `${answered.status} ${answered.json.call?.state}`, '200 active');
   const page = await browser.page();
   await browser.attach(page, { api: client.base, token: client.token, callID: call.callID });
-  const best = await bestTone(page, 1);
-  report.near(`${what}: tone in the browser`, best.hertz, 1004, 10.04, 'Hz');
-  report.check(`${what}: it is a pure tone`, best.purity > 0.9, best.purity.toFixed(4));
+  await hears({ report }, page, `${what}: tone in the browser`, TONE_HERTZ, { pure: true });
   await client.hangup(call.callID);
   report.equal(`${what}: ended`, (await listener.next('call.ended', call.callID)).call.endReason, 'user_ended');
   await page.close();
@@ -101,13 +100,6 @@ export async function silenceInPbx({ report, client, pbx }) {
   let peak = 0;
   for (const s of samples) peak = Math.max(peak, Math.abs(s));
   report.check('a call without a browser is silent at the PBX', peak < 0.001, `peak ${peak.toFixed(5)} in ${samples.length} samples`);
-}
-
-/** What a page hears: a busy machine makes the jitter buffer stretch a tone now and then, so the best of three windows counts. */
-async function bestTone(page, seconds) {
-  const heard = [];
-  while (heard.length < 3 && !(heard.at(-1)?.purity > 0.97)) heard.push(await page.evaluate((s) => window.hear(s), seconds));
-  return heard.sort((a, b) => b.purity - a.purity)[0];
 }
 
 /** The loudest stretch of the length of one burst. */
