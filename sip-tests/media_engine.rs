@@ -146,17 +146,22 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     let event = call.next().await;
     assert!(matches!(event, MediaEvent::Refused { refusal: MediaRefusal::Unusable(_), .. }), "{event:?}");
 
-    // two pairs of ports: the third leg finds none
-    for leg in [LegId(11), LegId(12)] {
-        call.port.command(MediaCommand::CreateOffer { leg, profile: plain(&[Codec::Pcmu]) });
-        assert!(matches!(call.next().await, MediaEvent::Offer { .. }));
+    // two pairs of ports: the caller that was looked at has one, the next leg another; whoever calls or is called now has none
+    let profile = plain(&[Codec::Pcmu]);
+    call.port.command(MediaCommand::CreateOffer { leg: LegId(11), profile: profile.clone() });
+    assert!(matches!(call.next().await, MediaEvent::Offer { .. }));
+    let sdp = Box::new(pbx.description("0", ""));
+    for command in [
+        MediaCommand::CreateOffer { leg: LegId(12), profile: profile.clone() },
+        MediaCommand::CheckOffer { leg: LegId(13), profile, sdp },
+    ] {
+        call.port.command(command);
+        let event = call.next().await;
+        let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+        assert_eq!(refusal, MediaRefusal::NoSocket(NoSocket::NoPort));
+        assert_eq!(refusal.cause(), Cause::Congestion);
+        assert!(refusal.to_string().contains("media.rtp_ports"), "{refusal}");
     }
-    call.port.command(MediaCommand::CreateOffer { leg: LegId(13), profile: plain(&[Codec::Pcmu]) });
-    let event = call.next().await;
-    let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
-    assert_eq!(refusal, MediaRefusal::NoSocket(NoSocket::NoPort));
-    assert_eq!(refusal.cause(), Cause::Congestion);
-    assert!(refusal.to_string().contains("media.rtp_ports"), "{refusal}");
     call.end().await;
 }
 

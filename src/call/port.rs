@@ -221,8 +221,8 @@ pub enum MediaCommand {
         /// Its offer.
         sdp: Box<SessionDescription>,
     },
-    /// Look at a caller's offer before anybody is rung; answered by [`MediaEvent::OfferGood`], or by
-    /// [`MediaEvent::Refused`] when nothing of it can be served whoever answers. Within the call: what the other leg is
+    /// Look at a caller's offer before anybody is rung, and take the ports it will need; answered by
+    /// [`MediaEvent::OfferGood`], or by [`MediaEvent::Refused`] when nothing of it can be served whoever answers. Within the call: what the other leg is
     /// offered next is what this one names, until [`MediaCommand::FreeCodec`] says otherwise. Its media stays as it is.
     CheckOffer {
         /// The leg, new or known.

@@ -137,7 +137,11 @@ impl Controller {
         let remote = read_plain_offer(sdp, codecs, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
             Some(plain) => remote.check_reach(plain.rtp.ip())?,
-            None => self.check_reach(&remote, *towards, *own_address)?,
+            None => {
+                self.check_reach(&remote, *towards, *own_address)?;
+                // its ports now: nobody shall answer a caller for whom there are none
+                self.plain_leg(leg, profile, remote.rtp.map(|rtp| rtp.ip()))?;
+            }
         }
         if self.describe(leg, remote.codecs)
             && let Some(leg) = self.legs.iter_mut().find(|l| l.id == leg)
