@@ -14,7 +14,7 @@ use super::{
     CSeq, Essentials, Flow, HeaderName, Hop, Limits, MAGIC_COOKIE, Message, Method, NameAddr, ParseError,
     Reason, Replaces, Request, Response, SipUri, StatusCode, Uri, parse,
 };
-use crate::base::{External, Seed};
+use crate::base::{External, Seed, Seldom};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
@@ -25,6 +25,8 @@ pub use super::handler::{Acceptance, Refuse, RequestHandler, Verdict};
 
 /// When a timer is looked at again that did not end when its time came.
 const STUCK_TIMER_DELAY: Duration = Duration::from_secs(1);
+/// What known peers send that cannot be read is told this often at most.
+const UNREADABLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A session, unique for the life of the endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -202,6 +204,8 @@ pub struct Endpoint {
     /// No call goes out either.
     is_closed: bool,
     malformed: u64,
+    /// Of peers that are no strangers.
+    unreadable: Seldom,
     stray_acks: u64,
 }
 
@@ -226,6 +230,7 @@ impl Endpoint {
             drains_until: None,
             is_closed: false,
             malformed: 0,
+            unreadable: Seldom::new(UNREADABLE_INTERVAL),
             stray_acks: 0,
         }
     }
@@ -435,7 +440,7 @@ impl Endpoint {
                 }
             }
             Ok(Message::Response(response)) => self.layer.handle_response(now, response),
-            Err(error) => self.handle_unreadable(flow, error),
+            Err(error) => self.handle_unreadable(now, flow, error, is_stranger),
         }
         self.drain_layer(now);
     }
@@ -461,14 +466,22 @@ impl Endpoint {
     }
 
     /// A stream cannot be read on; the request that broke it is answered if it can be.
-    pub fn handle_broken(&mut self, now: Instant, flow: Flow, error: ParseError) {
-        self.handle_unreadable(flow, error);
+    pub fn handle_broken(&mut self, now: Instant, flow: Flow, error: ParseError, is_stranger: bool) {
+        self.handle_unreadable(now, flow, error, is_stranger);
         self.drain_layer(now);
     }
 
-    fn handle_unreadable(&mut self, flow: Flow, error: ParseError) {
+    fn handle_unreadable(&mut self, now: Instant, flow: Flow, error: ParseError, is_stranger: bool) {
         self.malformed += 1;
-        tracing::debug!(why = error.fault.0, remote = %flow.path.remote, "a SIP message that cannot be read");
+        let (why, remote) = (error.fault.0, flow.path.remote);
+        if is_stranger {
+            tracing::debug!(why, %remote, "a SIP message that cannot be read");
+        } else if let Some(times) = self.unreadable.happened(now) {
+            tracing::warn!(
+                why, %remote, times,
+                "a SIP message of a known peer cannot be read; log.level info,sipedge::sip::wire=trace shows it"
+            );
+        }
         if let Some(request) = error.request {
             let tag = self.seed.token(16);
             self.layer.refuse(&request, error.status, error.fault, &tag, flow);

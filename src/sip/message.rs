@@ -267,11 +267,14 @@ pub fn parse(datagram: &[u8], limits: &Limits) -> Result<Message, ParseError> {
         status,
         request: request.map(Box::new),
     };
-    if datagram.len() > limits.message {
-        return Err(refuse(Malformed("Message Too Large"), StatusCode::MESSAGE_TOO_LARGE, None));
+    let taken = datagram.get(..limits.message).unwrap_or(datagram);
+    let skipped = taken.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let mut frame = Frame::new(taken.get(skipped..).unwrap_or_default());
+    let is_cut = taken.len() < datagram.len();
+    if is_cut {
+        // its headers are read all the same: who sent it shall have an answer
+        frame.note((Malformed("Message Too Large"), StatusCode::MESSAGE_TOO_LARGE));
     }
-    let skipped = datagram.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-    let mut frame = Frame::new(datagram.get(skipped..).unwrap_or_default());
     let start = frame.next_line().unwrap_or_default();
     let start = String::from_utf8_lossy(start);
     frame.is_lenient = start.starts_with("SIP/");
@@ -287,7 +290,9 @@ pub fn parse(datagram: &[u8], limits: &Limits) -> Result<Message, ParseError> {
         };
     }
     let line = RequestLine::parse(&start);
-    fault = line.fault.or(fault);
+    if !is_cut {
+        fault = line.fault.or(fault);
+    }
     let request = line.method.map(|method| Request { method, uri: line.uri, headers, body });
     match (request, fault) {
         (Some(request), None) => Ok(Message::Request(request)),
@@ -626,6 +631,18 @@ mod tests {
         let body = INVITE.replace("l: 4", "l: 16385") + &"b".repeat(16_385);
         assert_eq!(fault(body), Some("Body Too Large"));
         assert_eq!(fault("b".repeat(24 * 1024 + 1)), Some("Message Too Large"));
+        let longest = INVITE.replace("l: 4", "l: 40000") + &"b".repeat(24 * 1024 - INVITE.len());
+        for text in
+            [longest.clone() + &"b".repeat(16_000), format!("SIP/2.0 200 OK\r\n{}", "b".repeat(30_000))]
+        {
+            let e = parse(text.as_bytes(), &Limits::UDP).unwrap_err();
+            assert_eq!(e.fault.0, "Message Too Large");
+            if let Some(request) = e.request {
+                assert_eq!((e.status, request.method), (StatusCode::MESSAGE_TOO_LARGE, Method::INVITE));
+            } else {
+                assert!(text.starts_with("SIP/2.0"));
+            }
+        }
     }
 
     #[test]

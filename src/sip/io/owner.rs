@@ -307,7 +307,8 @@ impl Owner {
             }
             Inbound::Unreachable { hop } => self.endpoint.handle_transport_error(now, hop),
             Inbound::Broken { flow, error } => {
-                self.endpoint.handle_broken(now, flow, *error);
+                let is_stranger = !self.feed.is_known(flow.path.remote.ip());
+                self.endpoint.handle_broken(now, flow, *error, is_stranger);
                 self.carry_out(now);
                 self.streams.finish(flow.hop());
             }
