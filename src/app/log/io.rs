@@ -1,19 +1,19 @@
 //! Log lines on their way out: one at once, many together, and nobody waits for whoever reads them.
 //!
-//! A thread of its own writes: a line after a quiet moment as it comes, and so a warning, with all that waits before it. Of a
-//! burst the lines wait for at most [`PAUSE`] and leave in one piece: under load a system call for each of a call's lines
-//! would cost more than making them. Where the reader stalls (a pipe, a terminal that was stopped, a log driver), lines wait
+//! A thread of its own writes: a warning as it comes, with all that waits before it. Other lines wait for [`PAUSE`] and leave in
+//! one piece with what comes meanwhile: a system call and a wake-up for each of a call's lines would cost more than making
+//! them. Where the reader stalls (a pipe, a terminal that was stopped, a log driver), lines wait
 //! up to [`MOST_WAITING`]; those beyond are dropped and counted, and calls go on. What a process that is killed outright has
 //! not said is of its last few milliseconds.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use tracing::{Level, Metadata, warn};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long a line of a burst may wait.
-const PAUSE: Duration = Duration::from_millis(5);
+/// How long a line waits for others.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Bytes that wait for no more: half a second of a burst that nobody would read anyway.
 const FULL: usize = 64 * 1024;
 /// Most bytes that wait for a reader.
@@ -106,7 +106,6 @@ impl Shared {
     /// Writes what waits, until the end.
     fn run(&self) {
         let mut buffer = Vec::new();
-        let mut written: Option<Instant> = None;
         loop {
             let is_idle = |state: &mut State| state.waiting.is_empty() && !state.is_over;
             let mut state =
@@ -116,14 +115,11 @@ impl Shared {
                 drop(state);
                 return self.news.notify_all();
             }
-            if written.is_some_and(|at| at.elapsed() < PAUSE) {
-                let waited = self.news.wait_timeout_while(state, PAUSE, |state| state.has_time());
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            }
+            let waited = self.news.wait_timeout_while(state, PAUSE, |state| state.has_time());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
             let (lines, lost) = state.take(std::mem::take(&mut buffer));
             drop(state);
             self.write(&lines);
-            written = Some(Instant::now());
             buffer = lines;
             buffer.clear();
             buffer.shrink_to(FULL);
@@ -197,6 +193,7 @@ impl<'a> MakeWriter<'a> for Batches {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     /// Keeps each write as a piece.
     #[derive(Clone, Default)]
