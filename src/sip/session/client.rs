@@ -21,7 +21,7 @@ use bytes::Bytes;
 use std::time::Instant;
 
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
-const MAX_FORKS: usize = 16;
+pub(super) const MAX_FORKS: usize = 16;
 
 /// Most PRACKs of one call that are out.
 const MAX_PRACKS: usize = 16;
@@ -258,6 +258,9 @@ impl Client {
         }
         let status = response.status;
         let body = Body::of(&response.headers, &response.body).filter(|_| !is_out_of_date(line, response));
+        if let (Some(body), Some(tag)) = (&body, tag_of(response)) {
+            line.early.note(&tag, body);
+        }
         if status != StatusCode::RINGING || body.is_some() {
             line.tell(SessionEvent::Progress { status, body });
         }
@@ -268,7 +271,7 @@ impl Client {
 
     /// A 2xx: acknowledged each time it comes, also that of a second fork (RFC 3261 §13.2.2.4).
     fn handle_success(&mut self, now: Instant, line: &mut Line, response: &Response) -> Option<Confirmed> {
-        let tag = response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned)).unwrap_or_default();
+        let tag = tag_of(response).unwrap_or_default();
         if let Some((_, flow, bytes)) = self.acks.iter().find(|(t, ..)| *t == tag) {
             line.send(*flow, bytes.clone());
             return None;
@@ -308,7 +311,8 @@ impl Client {
         self.early.clear();
         line.timer.answered(now, &response.headers);
         let is_changed = line.early.has_changed(&tag);
-        let body = Body::of(&response.headers, &response.body).filter(|_| !is_changed);
+        let superseded = line.early.take_superseded(&tag);
+        let body = Body::of(&response.headers, &response.body).filter(|_| !is_changed).or(superseded);
         let first = self.call.body.take();
         line.description = line.description.take().filter(|_| is_changed).or(first);
         let asked = line.early.take_asked(&tag);
@@ -538,7 +542,12 @@ impl Client {
 
 /// Whether a description of a provisional response says what a later offer has changed (RFC 3261 §13.2.1).
 fn is_out_of_date(line: &Line, response: &Response) -> bool {
-    response.headers.to().is_ok_and(|to| to.tag().is_some_and(|tag| line.early.has_changed(tag)))
+    tag_of(response).is_some_and(|tag| line.early.has_changed(&tag))
+}
+
+/// The far side's tag.
+fn tag_of(response: &Response) -> Option<String> {
+    response.headers.to().ok().and_then(|to| to.tag().map(str::to_owned))
 }
 
 /// Whether a timer still counts: of a call that is over, that of a CANCEL alone.

@@ -102,10 +102,21 @@ impl Bench {
 
     /// The far side answers the newest request of a method.
     pub(super) fn answer(&mut self, method: Method, code: u16, tag: &str, lines: &[(HeaderName, &str)]) {
+        self.answer_body(method, code, tag, lines, if (183..300).contains(&code) { "v=0\r\n" } else { "" });
+    }
+
+    pub(super) fn answer_body(
+        &mut self,
+        method: Method,
+        code: u16,
+        tag: &str,
+        lines: &[(HeaderName, &str)],
+        body: &'static str,
+    ) {
         let (ticket, request) = self.last(method);
         let mut r = request.response(StatusCode::new(code).unwrap(), Some(tag));
         lines.iter().for_each(|(n, v)| r.headers.push(n.clone(), *v));
-        r.body = if (183..300).contains(&code) { Bytes::from_static(b"v=0\r\n") } else { Bytes::new() };
+        r.body = Bytes::from_static(body.as_bytes());
         r.headers.push(HeaderName::ContentType, "application/sdp");
         self.session.handle_response(self.now, ticket, &r);
         self.drain();

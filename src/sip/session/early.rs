@@ -9,6 +9,7 @@ use super::super::answer::{self, Answer, Body};
 use super::super::dialog::Dialog;
 use super::super::transaction::TransactionId;
 use super::super::{Header, HeaderName, Headers, Method, Request, Response, StatusCode};
+use super::client::MAX_FORKS;
 use super::identity;
 use super::line::{Line, is_challenge};
 use super::update;
@@ -41,9 +42,18 @@ struct Ours {
 pub(super) struct Offers {
     ours: Option<Ours>,
     theirs: Option<Asked>,
-    /// The far side's tag in the dialog where a further offer was answered last: a description in a response to the
-    /// INVITE means nothing there any more (RFC 3261 §13.2.1).
-    changed: Option<String>,
+    /// What the far side of each dialog has described of itself last, by its tag, and who did so last of all at the end.
+    described: Vec<Described>,
+}
+
+/// A far side's description in an early dialog.
+#[derive(Debug)]
+struct Described {
+    tag: String,
+    /// None: its answer to a further offer of ours had none that can be read.
+    body: Option<Body>,
+    /// A further offer was answered: what a response to the INVITE says means nothing there any more (RFC 3261 §13.2.1).
+    is_changed: bool,
 }
 
 impl Offers {
@@ -69,7 +79,28 @@ impl Offers {
 
     /// Whether a further offer was answered in the dialog with this tag.
     pub(super) fn has_changed(&self, remote_tag: &str) -> bool {
-        self.changed.as_deref() == Some(remote_tag)
+        self.described.iter().any(|d| d.is_changed && d.tag == remote_tag)
+    }
+
+    /// The far side with this tag has described itself in a response to the INVITE.
+    pub(super) fn note(&mut self, tag: &str, body: &Body) {
+        self.put(Described { tag: tag.to_owned(), body: Some(body.clone()), is_changed: false });
+    }
+
+    fn put(&mut self, described: Described) {
+        self.described.retain(|d| d.tag != described.tag);
+        if self.described.len() >= MAX_FORKS {
+            self.described.remove(0);
+        }
+        self.described.push(described);
+    }
+
+    /// What the far side with this tag has described, where another has done so since: it is who answers that is heard, not
+    /// who rang beside it.
+    pub(super) fn take_superseded(&mut self, tag: &str) -> Option<Body> {
+        let at = self.described.iter().position(|d| d.tag == tag)?;
+        let is_last = at.saturating_add(1) == self.described.len();
+        self.described.get_mut(at).filter(|_| !is_last).and_then(|d| d.body.take())
     }
 
     /// What of theirs is open in the dialog with this tag, for who answers it from here on.
@@ -111,7 +142,8 @@ pub(super) fn ask(
 pub(super) fn answer(now: Instant, line: &mut Line, dialog: &mut Dialog, body: Body) {
     let Some(asked) = line.early.take_asked(dialog.remote_tag()) else { return };
     line.description = Some(body.clone());
-    line.early.changed = Some(asked.tag);
+    let described = sdp_of(&asked.request.headers, &asked.request.body);
+    line.early.put(Described { tag: asked.tag, body: described, is_changed: true });
     if asked.request.method == Method::UPDATE {
         dialog.refresh_target(&asked.request.headers);
         return update::answer(now, line, asked.id, &asked.request, Some(body));
@@ -178,8 +210,9 @@ pub(super) fn handle_response(
     if status.is_success() {
         dialog.into_iter().for_each(|dialog| dialog.refresh_target(&response.headers));
         line.description = Some(ours.body);
-        line.early.changed = Some(ours.tag);
-        line.tell(SessionEvent::OfferAnswered { body: sdp_of(&response.headers, &response.body) });
+        let body = sdp_of(&response.headers, &response.body);
+        line.early.put(Described { tag: ours.tag, body: body.clone(), is_changed: true });
+        line.tell(SessionEvent::OfferAnswered { body });
         return true;
     }
     if let Some(dialog) = dialog

@@ -289,6 +289,53 @@ fn what_of_theirs_is_open_when_they_answer_is_answered_all_the_same() {
     assert_eq!(b.answers.last().unwrap().status.code(), 481);
 }
 
+/// A reliable 183 of a fork with this description.
+fn early_as(b: &mut client_tests::Bench, tag: &str, rseq: &str, body: &'static str) {
+    let contact = format!("<sip:{tag}@192.0.2.4:5070>");
+    let lines = [(H::Require, "100rel"), (H::RSeq, rseq), (H::Contact, contact.as_str())];
+    b.answer_body(Method::INVITE, 183, tag, &lines, body);
+}
+
+#[test]
+fn of_forks_with_early_media_it_is_who_answers_that_is_heard_rfc_3261_13_2_1() {
+    const A: &str = "v=0\r\no=a\r\n";
+    const B: &str = "v=0\r\no=b\r\n";
+    let contact = [(H::Contact, "<sip:a@192.0.2.4:5070>")];
+    let answered = |b: &client_tests::Bench| match b.events.last() {
+        Some(SessionEvent::Answered { body }) => body.clone(),
+        other => panic!("{other:?}"),
+    };
+    // its answer was in its reliable response, and the 200 need not repeat it (RFC 6337 §3.1.1)
+    let mut b = client_tests::Bench::new(client_tests::call());
+    early_as(&mut b, "a", "1", A);
+    early_as(&mut b, "b", "1", B);
+    b.answer_body(Method::INVITE, 200, "a", &contact, "");
+    assert_eq!(answered(&b), Some(Body::sdp(A)));
+    // the one that was heard last is heard already
+    let mut b = client_tests::Bench::new(client_tests::call());
+    early_as(&mut b, "b", "1", B);
+    early_as(&mut b, "a", "1", A);
+    b.answer_body(Method::INVITE, 200, "a", &contact, "");
+    assert_eq!(answered(&b), None);
+    // by UPDATE it described itself anew: what its 200 repeats is out of date
+    let mut b = client_tests::Bench::new(client_tests::call());
+    early_as(&mut b, "a", "1", A);
+    update(&mut b, 1, "a");
+    tell(&mut b, answer_offer());
+    early_as(&mut b, "b", "1", B);
+    b.answer_body(Method::INVITE, 200, "a", &contact, A);
+    assert_eq!(answered(&b), sdp());
+    // and so it is where the other one did the same since
+    let mut b = client_tests::Bench::new(client_tests::call());
+    for tag in ["a", "b"] {
+        early_as(&mut b, tag, "1", A);
+        update(&mut b, 1, tag);
+        tell(&mut b, answer_offer());
+    }
+    b.answer_body(Method::INVITE, 200, "a", &contact, A);
+    assert_eq!(answered(&b), sdp());
+}
+
 #[test]
 fn we_offer_anew_to_who_rings_rfc_3311_5_1() {
     let mut b = ringing("a");
