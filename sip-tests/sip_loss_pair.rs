@@ -311,7 +311,7 @@ fn a_call_between_two_is_set_up_and_ended_by_either_side_at_30_per_cent_loss() {
         // 64·T1 of storm may lose every ACK, or every BYE
         if !matches!(
             run.ends(),
-            (SessionEvent::Ended(CallEnd::Lost), _) | (_, SessionEvent::Ended(CallEnd::Lost))
+            (SessionEvent::Ended(CallEnd::Lost(_)), _) | (_, SessionEvent::Ended(CallEnd::Lost(_)))
         ) {
             assert_eq!(run.side_of(who).ends(), [&LOCAL], "seed {n}");
             assert_eq!(run.side_of(who.other()).ends(), [&remote()], "seed {n}");
@@ -407,7 +407,7 @@ fn an_ack_that_is_lost_for_good_ends_the_call_on_both_sides_rfc_3261_13_3_1_4() 
     pair.loses = |bytes| bytes.starts_with(b"ACK ");
     let run = pair.run();
     run.check(1);
-    let lost = SessionEvent::Ended(CallEnd::Lost);
+    let lost = SessionEvent::Ended(CallEnd::Lost("no ACK"));
     let reason = SessionEvent::Ended(CallEnd::Remote { q850: Some(102), text: Some("no ACK".into()) });
     assert_eq!(run.ends(), (&reason, &lost));
 }
@@ -424,7 +424,7 @@ fn an_ack_of_an_offer_that_is_lost_for_good_ends_the_call_on_both_sides_rfc_3261
     let run = pair.run();
     run.check(1);
     let reason = SessionEvent::Ended(CallEnd::Remote { q850: Some(102), text: Some("no ACK".into()) });
-    assert_eq!(run.ends(), (&SessionEvent::Ended(CallEnd::Lost), &reason));
+    assert_eq!(run.ends(), (&SessionEvent::Ended(CallEnd::Lost("no ACK")), &reason));
 }
 
 #[test]
@@ -433,7 +433,7 @@ fn an_offer_that_is_never_answered_ends_the_call_on_both_sides_rfc_3261_14_1() {
     pair.loses = |bytes| has(bytes, "answer to offer") || has(bytes, "SIP/2.0 100");
     let run = pair.run();
     run.check(1);
-    assert_eq!(run.caller.ends(), [&SessionEvent::Ended(CallEnd::Lost)]);
+    assert_eq!(run.caller.ends(), [&SessionEvent::Ended(CallEnd::Lost("no answer to an offer"))]);
 }
 
 #[test]

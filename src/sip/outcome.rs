@@ -7,6 +7,7 @@ use super::session::TimerRules;
 use super::{Flow, Header, Headers, Key, NameAddr, Reason, Refer, StatusCode, Uri};
 use crate::base::{Excerpt, External, Pii};
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What to dial.
@@ -152,6 +153,13 @@ pub enum SessionEvent {
         /// 300 to 699; 491 also when it comes before the first one is answered for good, or while another one is open.
         status: StatusCode,
     },
+    /// It repeats its 2xx, which our ACK does not end (RFC 3261 §13.3.1.4: after 32 s it hangs up); told once.
+    AckUnheard {
+        /// What its Contact says.
+        contact: String,
+        /// Where the ACK went by that.
+        sent_to: SocketAddr,
+    },
     /// The far side says who it is: header lines of a message that the next event may be of.
     Identity(Box<Headers>),
     /// The far side pressed a key, and says so by INFO.
@@ -257,8 +265,8 @@ pub enum CallEnd {
         text: Option<String>,
     },
     /// The far side is gone: no ACK came (RFC 3261 §13.3.1.4), or it knows nothing of the dialog any more
-    /// (§12.2.1.2).
-    Lost,
+    /// (§12.2.1.2). In words, for the log.
+    Lost(&'static str),
 }
 
 #[cfg(test)]

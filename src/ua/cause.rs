@@ -135,7 +135,7 @@ pub fn to_delay(status: StatusCode) -> Option<Delay> {
 pub const fn from_end(end: &CallEnd) -> End {
     let q850 = match end {
         CallEnd::Remote { q850, .. } | CallEnd::Cancelled { q850, .. } => *q850,
-        CallEnd::Local | CallEnd::Lost => None,
+        CallEnd::Local | CallEnd::Lost(_) => None,
     };
     End { cause: cause_of_end(end), status: None, q850, retry_after: None }
 }
@@ -149,7 +149,7 @@ const fn cause_of_end(end: &CallEnd) -> Cause {
             Cause::AnsweredElsewhere
         }
         CallEnd::Cancelled { .. } => Cause::Cancelled,
-        CallEnd::Lost => Cause::Unreachable,
+        CallEnd::Lost(_) => Cause::Unreachable,
     }
 }
 

@@ -177,6 +177,7 @@ impl IncomingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::AckUnheard { .. }
             | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => Action::None,
@@ -556,7 +557,7 @@ mod tests {
             (cancelled(Some(26), Some(200)), Cause::AnsweredElsewhere),
             (cancelled(Some(26), None), Cause::AnsweredElsewhere),
             (CallEnd::Remote { q850: Some(17), text: None }, Cause::Busy),
-            (CallEnd::Lost, Cause::Unreachable),
+            (CallEnd::Lost("no ACK"), Cause::Unreachable),
         ] {
             let ended = leg().handle_session(SessionEvent::Ended(end));
             assert!(

@@ -211,6 +211,7 @@ impl OutgoingLeg {
             | SessionEvent::Offer { .. }
             | SessionEvent::OfferAnswered { .. }
             | SessionEvent::OfferRefused { .. }
+            | SessionEvent::AckUnheard { .. }
             | SessionEvent::Identity(_)
             | SessionEvent::Key(_)
             | SessionEvent::Refer(_) => return Action::None,

@@ -363,6 +363,7 @@ async fn run_incoming(
             event = events.recv() => match event {
                 Some(event) => {
                     held.hear(&event);
+                    notes::note_trouble(&here.trunk, &call, &event);
                     leg.handle_session(event)
                 }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
@@ -546,6 +547,7 @@ async fn run(
                         _ => {}
                     }
                     notes::note(&trunk, leg.hop(), &event);
+                    notes::note_trouble(&trunk.name, &call, &event);
                     notes::note_login(&trunk, &call, user.as_deref(), &event);
                     notes::note_offer(&trunk, &call, &offer, &event);
                     let unusable = notes::unusable(&event);

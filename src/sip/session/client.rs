@@ -23,6 +23,9 @@ use std::time::Instant;
 /// Most forks whose answers are acknowledged; a far side with more is broken or hostile.
 pub(super) const MAX_FORKS: usize = 16;
 
+/// The 2xx that has come again so often, within 3.5 s, is not repeated for an ACK that was lost.
+const UNHEARD: u8 = 3;
+
 /// Most PRACKs of one call that are out.
 const MAX_PRACKS: usize = 16;
 
@@ -58,6 +61,17 @@ struct Early {
     identity: Option<Box<Headers>>,
 }
 
+/// What a 2xx was acknowledged with.
+#[derive(Debug)]
+struct Ack {
+    /// The far side's tag.
+    tag: String,
+    flow: Flow,
+    bytes: Bytes,
+    /// How often the 2xx came again.
+    repeats: u8,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -72,7 +86,7 @@ pub(super) struct Client {
     tries: u32,
     /// PRACKs that are out.
     pracks: Vec<(Ticket, Request)>,
-    acks: Vec<(String, Flow, Bytes)>,
+    acks: Vec<Ack>,
     deadline: Option<(Instant, SessionTimer)>,
 }
 
@@ -272,8 +286,14 @@ impl Client {
     /// A 2xx: acknowledged each time it comes, also that of a second fork (RFC 3261 §13.2.2.4).
     fn handle_success(&mut self, now: Instant, line: &mut Line, response: &Response) -> Option<Confirmed> {
         let tag = tag_of(response).unwrap_or_default();
-        if let Some((_, flow, bytes)) = self.acks.iter().find(|(t, ..)| *t == tag) {
-            line.send(*flow, bytes.clone());
+        if let Some(ack) = self.acks.iter_mut().find(|ack| ack.tag == tag) {
+            line.send(ack.flow, ack.bytes.clone());
+            ack.repeats = ack.repeats.saturating_add(1);
+            if ack.repeats == UNHEARD {
+                let sent_to = ack.flow.path.remote;
+                let contact = response.headers.get(&HeaderName::Contact).unwrap_or_default().to_owned();
+                line.tell(SessionEvent::AckUnheard { contact, sent_to });
+            }
             return None;
         }
         if self.acks.len() >= MAX_FORKS {
@@ -289,7 +309,7 @@ impl Client {
             dialog.adopt_sequences(&early.dialog);
         }
         let (flow, bytes) = line.ack(&dialog, &self.invite);
-        self.acks.push((tag.clone(), flow, bytes.clone()));
+        self.acks.push(Ack { tag: tag.clone(), flow, bytes: bytes.clone(), repeats: 0 });
         line.send(flow, bytes);
         if self.state == State::Answered || line.is_over() || made.is_err() {
             // another fork answered too, or the call was given up before, or is of no use

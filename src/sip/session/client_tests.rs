@@ -256,6 +256,11 @@ fn each_retransmission_of_the_2xx_gets_the_same_ack_rfc_3261_13_2_2_4() {
     assert_eq!(b.acks.len(), 2);
     assert_eq!(b.acks[0], b.acks[1]);
     assert_eq!(b.events.len(), 1);
+    // one that goes on does so for want of an ACK that arrives
+    (0..4).for_each(|_| b.answer_200("t1"));
+    let contact = "<sip:t1@192.0.2.4:5070>".to_owned();
+    let sent_to = "192.0.2.4:5070".parse().unwrap();
+    assert_eq!(b.events[1..], [SessionEvent::AckUnheard { contact, sent_to }]);
 }
 
 #[test]

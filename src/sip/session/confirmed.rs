@@ -567,11 +567,11 @@ impl Confirmed {
     }
 
     /// The far side has gone without a word: BYE, should it still listen, and the end.
-    fn lost(&mut self, now: Instant, line: &mut Line, text: &str) {
+    fn lost(&mut self, now: Instant, line: &mut Line, text: &'static str) {
         if self.bye == Bye::None && !line.is_over() {
             line.hangup.get_or_insert_with(|| Some(Reason::q850(102, text)));
             self.send_bye(now, line);
-            self.end(now, line, CallEnd::Lost);
+            self.end(now, line, CallEnd::Lost(text));
         }
     }
 

@@ -162,7 +162,7 @@ fn our_offer_that_is_refused_leaves_the_session_as_it_was_and_408_or_481_ends_it
         let mut b = Bench::talking();
         b.command(offer());
         b.answer(Method::INVITE, code, &[], "");
-        assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)]);
+        assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost("the far side knows nothing of the call"))]);
         assert_eq!(b.methods(), ["INVITE", "ACK", "BYE"]);
         b.answer(Method::BYE, 481, &[], "");
         b.rest();
@@ -174,7 +174,7 @@ fn our_offer_that_nobody_answers_ends_the_call_and_one_that_stays_open_is_cancel
     let mut b = Bench::talking();
     b.command(offer());
     b.pass(T1 * 64);
-    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)]);
+    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost("no answer to an offer"))]);
     b.rest();
     let mut b = Bench::talking();
     b.command(offer());
@@ -190,7 +190,7 @@ fn our_offer_that_nobody_answers_ends_the_call_and_one_that_stays_open_is_cancel
     b.command(offer());
     b.answer(Method::INVITE, 100, &[], "");
     b.pass(T1 * 192);
-    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)]);
+    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost("no answer to an offer"))]);
     b.rest();
 }
 

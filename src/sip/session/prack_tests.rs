@@ -97,7 +97,7 @@ fn it_goes_again_from_t1_doubled_and_after_64_t1_the_call_is_refused_rfc_3262_3(
     assert_eq!(at, [500, 1_500, 3_500, 7_500, 15_500, 31_500, 32_000]);
     assert_eq!(
         (b.statuses(), &b.events[..]),
-        (vec!["504 INVITE".into()], &[SessionEvent::Ended(CallEnd::Lost)][..])
+        (vec!["504 INVITE".into()], &[SessionEvent::Ended(CallEnd::Lost("no PRACK"))][..])
     );
     assert!(b.rseqs.iter().all(|n| *n == b.rseqs[0]), "it is the same each time");
     b.rest();

@@ -7,7 +7,8 @@ use crate::sip::session::{CallEnd, SessionCommand, SessionEvent};
 use crate::sip::{HeaderName as H, Key, Method, Request, StatusCode};
 use std::time::Duration;
 
-const LOST: [SessionEvent; 1] = [SessionEvent::Ended(CallEnd::Lost)];
+const LOST: [SessionEvent; 1] =
+    [SessionEvent::Ended(CallEnd::Lost("the far side knows nothing of the call"))];
 
 const TO_600: (&str, &str) = ("Refer-To", "<sip:600@192.0.2.4>");
 
@@ -241,7 +242,10 @@ fn who_hears_a_key_and_knows_nothing_of_the_call_or_says_nothing_is_gone_rfc_326
     }
     let mut b = told();
     b.pass(T1 * 64);
-    assert_eq!((b.methods().last(), &b.events[..]), (Some(&"BYE"), &LOST[..]));
+    assert_eq!(
+        (b.methods().last(), &b.events[..]),
+        (Some(&"BYE"), &[SessionEvent::Ended(CallEnd::Lost("no answer within the call"))][..])
+    );
     let reason = b.requests.last().unwrap().headers.get(&H::Reason).unwrap();
     assert_eq!(reason, "Q.850;cause=102;text=\"no answer within the call\"");
     b.rest();

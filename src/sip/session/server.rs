@@ -330,7 +330,7 @@ impl Server {
         }
         if self.reliable.handle_timeout(now, line, self.id) {
             // RFC 3262 §3: the caller does not get what it is told
-            return self.refuse(line, &Answer::new(StatusCode::SERVER_TIMEOUT), CallEnd::Lost);
+            return self.refuse(line, &Answer::new(StatusCode::SERVER_TIMEOUT), CallEnd::Lost("no PRACK"));
         }
         if self.repeat_at.is_some_and(|at| at <= now) {
             self.repeat_at = Some(now + STILL_RINGING);

@@ -97,7 +97,10 @@ fn an_ack_that_never_comes_ends_the_call_after_64_t1_with_bye_rfc_3261_13_3_1_4(
     b.pass(T1 * 64 - Duration::from_millis(1));
     assert_eq!((b.methods().len(), b.events.len()), (0, 0));
     b.pass(Duration::from_millis(1));
-    assert_eq!((b.methods(), &b.events[..]), (vec!["BYE"], &[SessionEvent::Ended(CallEnd::Lost)][..]));
+    assert_eq!(
+        (b.methods(), &b.events[..]),
+        (vec!["BYE"], &[SessionEvent::Ended(CallEnd::Lost("no ACK"))][..])
+    );
     assert_eq!(b.requests[0].uri.to_string(), "sip:anna@192.0.2.4:5070");
     b.answer(Method::BYE, 481, &[], "");
     b.rest();

@@ -118,7 +118,10 @@ fn a_far_side_that_does_not_refresh_is_told_bye_before_the_end_rfc_4028_10() {
         b.pass(seconds(end) - Duration::from_millis(1));
         assert_eq!((b.methods().len(), b.events.len()), (0, 0), "it is theirs to refresh");
         b.pass(Duration::from_millis(1));
-        assert_eq!((b.methods(), &b.events[..]), (vec!["BYE"], &[SessionEvent::Ended(CallEnd::Lost)][..]));
+        assert_eq!(
+            (b.methods(), &b.events[..]),
+            (vec!["BYE"], &[SessionEvent::Ended(CallEnd::Lost("session timer expired"))][..])
+        );
         let reason = b.requests[0].headers.get(&H::Reason);
         assert_eq!(reason, Some("Q.850;cause=102;text=\"session timer expired\""));
         b.answer(Method::BYE, 481, &[], "");
@@ -224,7 +227,10 @@ fn what_becomes_of_our_update_decides_how_it_goes_on_rfc_4028_7_3_and_10() {
         b.answer(Method::UPDATE, code, &[], "");
         assert_eq!(
             (b.methods(), &b.events[..]),
-            (vec!["UPDATE", "BYE"], &[SessionEvent::Ended(CallEnd::Lost)][..])
+            (
+                vec!["UPDATE", "BYE"],
+                &[SessionEvent::Ended(CallEnd::Lost("the far side knows nothing of the call"))][..]
+            )
         );
     }
     let mut b = make();
@@ -233,7 +239,7 @@ fn what_becomes_of_our_update_decides_how_it_goes_on_rfc_4028_7_3_and_10() {
     b.pass(seconds(15));
     assert_eq!(
         (b.methods().last(), &b.events[..]),
-        (Some(&"BYE"), &[SessionEvent::Ended(CallEnd::Lost)][..])
+        (Some(&"BYE"), &[SessionEvent::Ended(CallEnd::Lost("session timer expired"))][..])
     );
     b.answer(Method::BYE, 200, &[], "");
     b.rest();
@@ -378,7 +384,11 @@ fn without_a_timer_a_far_side_that_says_nothing_is_asked_whether_it_knows_the_ca
     for code in [408, 481] {
         let mut b = asked();
         b.answer(Method::OPTIONS, code, &[], "");
-        assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)], "{code}");
+        assert_eq!(
+            b.events,
+            [SessionEvent::Ended(CallEnd::Lost("the far side knows nothing of the call"))],
+            "{code}"
+        );
         assert_eq!(b.methods(), ["OPTIONS", "BYE"]);
         b.answer(Method::BYE, 481, &[], "");
         b.rest();
@@ -388,7 +398,7 @@ fn without_a_timer_a_far_side_that_says_nothing_is_asked_whether_it_knows_the_ca
     b.pass(T1 * 64);
     assert_eq!(b.events.len(), 0, "one may be lost");
     b.pass(seconds(10) + T1 * 64);
-    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost)]);
+    assert_eq!(b.events, [SessionEvent::Ended(CallEnd::Lost("no answer within the call"))]);
     let reason = b.requests.last().unwrap().headers.get(&H::Reason);
     assert_eq!(reason, Some("Q.850;cause=102;text=\"no answer within the call\""));
     b.rest();

@@ -3,8 +3,8 @@
 use super::*;
 use crate::edge::trunk::refusals;
 use crate::sdp::SessionDescription;
-use crate::sip::Body;
 use crate::sip::digest::DigestError;
+use crate::sip::{Body, CallEnd};
 
 /// Remembers whether somebody was at a place.
 pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
@@ -62,6 +62,22 @@ pub(super) fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event
             _ => "the trunk's PBX does not take our login: such calls fail",
         };
         warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, user, %why, "{what}");
+    }
+}
+
+/// Tells of a call that goes wrong after its answer: of an ACK that does not arrive, and of a far side that is gone.
+pub(super) fn note_trouble(trunk: &str, call: &LegRef, event: &SessionEvent) {
+    let (id, leg) = (call.call, call.leg);
+    match event {
+        SessionEvent::AckUnheard { contact, sent_to } => {
+            let why = "its Contact names an address that does not lead to it; symmetric = true sends to where it was dialled";
+            let contact = Excerpt(contact);
+            warn!(call = %id, %leg, trunk, %contact, %sent_to, why, "our ACK does not reach the PBX, which goes on repeating its 200 and will hang up");
+        }
+        SessionEvent::Ended(CallEnd::Lost(why)) => {
+            warn!(call = %id, %leg, trunk, why, "the PBX is lost to a call, which ends");
+        }
+        _ => {}
     }
 }
 
