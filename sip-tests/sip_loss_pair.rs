@@ -576,13 +576,13 @@ fn a_call_with_a_session_timer_is_refreshed_as_long_as_it_lasts_rfc_4028_10() {
     let text = Some("session timer expired".into());
     let told = SessionEvent::Ended(CallEnd::Remote { q850: Some(102), text });
     // the clock of the callee began with its 200, that of the caller when it came
-    assert_eq!(run.ends(), (&told, &SessionEvent::Ended(CallEnd::Lost)));
+    assert_eq!(run.ends(), (&told, &SessionEvent::Ended(CallEnd::Lost("session timer expired"))));
 }
 
 #[test]
 fn a_far_side_that_is_gone_is_noticed_on_both_sides_by_the_session_timer_rfc_4028_10() {
     let run = timed(3, |bytes| bytes.starts_with(b"UPDATE ") || bytes.starts_with(b"BYE "));
     run.check(3);
-    let lost = SessionEvent::Ended(CallEnd::Lost);
+    let lost = SessionEvent::Ended(CallEnd::Lost("session timer expired"));
     assert_eq!(run.ends(), (&lost, &lost), "before the caller would have hung up");
 }

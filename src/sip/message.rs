@@ -277,11 +277,11 @@ pub fn parse(datagram: &[u8], limits: &Limits) -> Result<Message, ParseError> {
     }
     let start = frame.next_line().unwrap_or_default();
     let start = String::from_utf8_lossy(start);
-    frame.is_lenient = start.starts_with("SIP/");
+    frame.is_lenient = after_sip(&start).is_some();
     let (headers, announced) = frame.headers(limits);
     let body = frame.body(announced, limits);
     let mut fault = frame.fault;
-    if let Some(rest) = start.strip_prefix("SIP/") {
+    if let Some(rest) = after_sip(&start) {
         let response =
             parse_status_line(rest).map(|(status, phrase)| Response { status, phrase, headers, body });
         return match (response, fault) {
@@ -333,7 +333,7 @@ impl RequestLine {
         let unknown = || Uri::Other { scheme: "unknown".to_owned(), rest: "unknown".to_owned() };
         let (uri, version, more) = (parts.next(), parts.next(), parts.next());
         let (uri, fault) = match (uri, version, more) {
-            (Some(uri), Some(version), None) => match (Uri::parse(uri), version.strip_prefix("SIP/")) {
+            (Some(uri), Some(version), None) => match (Uri::parse(uri), after_sip(version)) {
                 (_, None) => (unknown(), Some(bad("Bad Request Line"))),
                 // headers are not for a Request-URI (RFC 3261 §19.1.1); ignored ones could be smuggled on
                 (Ok(uri), Some("2.0")) if uri.sip().is_some_and(|u| u.headers().is_some()) => {
@@ -349,6 +349,12 @@ impl RequestLine {
         };
         Self { method, uri, fault }
     }
+}
+
+/// What follows the name of the protocol, which has no case (RFC 3261 §7.1).
+fn after_sip(text: &str) -> Option<&str> {
+    let (name, rest) = text.split_at_checked("SIP/".len())?;
+    name.eq_ignore_ascii_case("SIP/").then_some(rest)
 }
 
 /// After `SIP/`: `2.0 SP code SP phrase`; the last space may be missing.
@@ -643,6 +649,16 @@ mod tests {
                 assert!(text.starts_with("SIP/2.0"));
             }
         }
+    }
+
+    #[test]
+    fn the_version_has_no_case_rfc_3261_7_1() {
+        let lower = INVITE.replace("SIP/2.0\r\n", "sip/2.0\r\n");
+        assert_eq!(request(lower.as_bytes()), request(INVITE.as_bytes()));
+        let response = INVITE.replace("INVITE sip:bob@biloxi.com SIP/2.0", "Sip/2.0 200 OK");
+        assert!(
+            matches!(parse(response.as_bytes(), &Limits::UDP), Ok(Message::Response(r)) if r.status == StatusCode::OK)
+        );
     }
 
     #[test]
