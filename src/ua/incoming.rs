@@ -299,6 +299,7 @@ mod tests {
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             host: Host::parse("192.0.2.4").unwrap(),
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
+            is_secure: false,
             keys_by_info: false,
             may_transfer: true,
             follows_redirects: true,

@@ -120,6 +120,7 @@ fn terms() -> Terms {
         source: Source::Trunk("pbx".into()),
         target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
         places: vec![(Host::parse("192.0.2.9").unwrap(), 5060)],
+        is_secure: false,
         keys_by_info: false,
         may_transfer: true,
         follows_redirects: true,

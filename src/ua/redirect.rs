@@ -59,6 +59,7 @@ mod tests {
             source: Source::Trunk("pbx".into()),
             target: Target { edge: "trunk", name: "pbx".into(), number: String::new(), place: None },
             places: vec![(Host::parse("192.0.2.4").unwrap(), 5060)],
+            is_secure: false,
             keys_by_info: false,
             may_transfer: true,
             follows_redirects,
@@ -84,6 +85,16 @@ mod tests {
         assert_eq!(redirects.next(&to(&["203", "201"]), &terms).as_deref(), Some("203"));
         assert_eq!(redirects.next(&CallFailure::Timeout, &terms).as_deref(), Some("202"));
         assert_eq!(redirects.next(&CallFailure::Timeout, &terms), None);
+    }
+
+    #[test]
+    fn who_is_to_be_reached_by_tls_is_not_called_in_clear_rfc_3261_26_2_2() {
+        let status = StatusCode::new(302).unwrap();
+        let secret =
+            CallFailure::Redirected { status, contacts: vec![Uri::parse("sips:201@192.0.2.4").unwrap()] };
+        assert_eq!(Redirects::default().next(&secret, &terms(true)), None);
+        let by_tls = Terms { is_secure: true, ..terms(true) };
+        assert_eq!(Redirects::default().next(&secret, &by_tls).as_deref(), Some("201"));
     }
 
     #[test]

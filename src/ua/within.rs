@@ -27,6 +27,8 @@ pub struct Terms {
     pub places: Vec<(Host, u16)>,
     /// What it tells of callers and is told of them.
     pub policy: Arc<Policy>,
+    /// It is reached by TLS, as a `sips:` address asks for (RFC 3261 §26.2.2).
+    pub is_secure: bool,
     /// Keys go to it by INFO, and its media carries none.
     pub keys_by_info: bool,
     /// It may transfer who it talks to.
@@ -36,14 +38,19 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// Whether an address asks for TLS where there is none.
+    fn is_too_secret(&self, uri: &Uri) -> bool {
+        !self.is_secure && uri.sip().is_some_and(|sip| sip.is_secure)
+    }
+
     /// The number at the peer that an address means; none when it is another host's, or another program's on the same
-    /// host.
+    /// host, or to be reached by a better protected way than the peer is.
     pub(super) fn own_number(&self, uri: &Uri) -> Option<String> {
         let is_its = |sip: &SipUri| {
             let is_port = |port: u16| sip.port.is_none_or(|p| p == port);
             self.places.iter().any(|(host, port)| host.is_same(&sip.host) && is_port(*port))
         };
-        let sip = uri.sip().filter(|sip| is_its(sip))?;
+        let sip = uri.sip().filter(|sip| is_its(sip) && !self.is_too_secret(uri))?;
         sip.user_text().filter(|number| !number.is_empty())
     }
 
@@ -211,6 +218,9 @@ impl Within {
         let Some(number) = refer.to.user_text().filter(|number| !number.is_empty()) else {
             return refuse(StatusCode::NOT_FOUND);
         };
+        if self.terms.is_too_secret(&refer.to) {
+            return refuse(StatusCode::FORBIDDEN);
+        }
         self.is_asked = true;
         if refer.replaces.is_some() {
             return Action::Find(Box::new(refer.clone()));
@@ -277,6 +287,7 @@ mod tests {
                 (Host::parse("PBX.example").unwrap(), 5060),
                 (Host::parse("192.0.2.4").unwrap(), 5062),
             ],
+            is_secure: false,
             keys_by_info: false,
             may_transfer: true,
             follows_redirects: true,
@@ -349,6 +360,16 @@ mod tests {
     fn a_peer_that_may_not_transfer_hears_603() {
         let mut within = Within::new(Terms { may_transfer: false, ..terms() });
         assert_eq!(status(within.handle_session(&refer("sip:600@pbx.example", None))), 603);
+    }
+
+    #[test]
+    fn a_transfer_to_a_sips_address_is_refused_where_the_trunk_has_no_tls_rfc_3261_26_2_2() {
+        for (is_secure, to) in [(false, "sips:600@pbx.example"), (false, "sips:600@203.0.113.1")] {
+            let mut within = Within::new(Terms { is_secure, ..terms() });
+            assert_eq!(status(within.handle_session(&refer(to, None))), 403, "{to}");
+        }
+        let mut within = Within::new(Terms { is_secure: true, ..terms() });
+        assert!(matches!(asked(&mut within, "sips:600@pbx.example"), TransferTo::Target { .. }));
     }
 
     #[test]

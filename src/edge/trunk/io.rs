@@ -439,6 +439,7 @@ impl Trunk {
                 .unwrap_or_else(|| ip(address)),
             places,
             policy: self.policy.clone(),
+            is_secure: self.transport.is_secure(),
             keys_by_info: self.keys_by_info,
             may_transfer: self.may_transfer,
             follows_redirects: self.follows_redirects,
