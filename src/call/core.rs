@@ -346,7 +346,8 @@ impl Call {
         self.media(MediaCommand::Expect(leg));
         if self.transfer.take().is_some() {
             self.introduce();
-            return self.finish_transfer(before);
+            self.finish_transfer(before);
+            return self.change_codec(leg);
         }
         self.introduce_callee();
         self.media(MediaCommand::Expect(caller));

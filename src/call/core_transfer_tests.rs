@@ -307,6 +307,29 @@ fn who_stays_is_offered_the_codec_of_the_new_party_when_there_is_no_common_one_a
 }
 
 #[test]
+fn who_stays_is_offered_the_codec_that_the_new_party_had_while_it_rang() {
+    let t0 = Instant::now();
+    for codec in [Codec::Pcma, Codec::Pcmu] {
+        let mut call = other_codec(t0);
+        // who transfers talks on by the codec of who stays
+        call.handle_media(t0, MediaEvent::Connected { leg: A, codec: Codec::Pcmu });
+        call.handle_leg(t0, C, LegEvent::Progress { answer: Some(sdp(21)), delay: None });
+        call.handle_media(t0, MediaEvent::Connected { leg: C, codec });
+        let told = drain(&mut call);
+        assert!(
+            !told.iter().any(|w| w.contains("-codec L2") || w.contains("-offer L2")),
+            "they talk on: {told:?}"
+        );
+        // media has nothing new to say of the answer
+        call.handle_leg(t0, C, LegEvent::Answered { answer: Answered::Nothing });
+        let told = drain(&mut call);
+        assert!(told.contains(&"media free-codec L2 false".to_owned()), "{told:?}");
+        let is_offered = told.contains(&"media create-offer L2".to_owned());
+        assert_eq!(is_offered, codec != Codec::Pcmu, "{told:?}");
+    }
+}
+
+#[test]
 fn a_party_that_kept_its_codec_after_all_is_offered_nothing() {
     let t0 = Instant::now();
     let mut same = other_codec(t0);

@@ -197,8 +197,12 @@ impl Call {
         true
     }
 
-    /// The codec of the new party is known: who stays is offered it, if that is another one.
+    /// The codec of the new party is known, or it answers with the one that it had while it rang: who stays is offered that, if
+    /// it is another one. Until the answer it goes on talking to who transfers.
     pub(super) fn change_codec(&mut self, leg: LegId) {
+        if self.transfer.is_some() {
+            return;
+        }
         let stays = &self.caller.party;
         let new = self.partner.as_ref().or_else(|| self.ringing_alone());
         let Some(new) = new.filter(|p| stays.is_free && stays.codec.is_some() && p.codec.is_some()) else {
@@ -207,7 +211,7 @@ impl Call {
         if new.codec == stays.codec {
             return self.bind_codec();
         }
-        if leg == new.leg && self.transfer.is_none() {
+        if leg == new.leg {
             let stays = stays.leg;
             self.media(MediaCommand::FreeCodec(stays, false));
             if let Some(party) = self.party_mut(stays) {
