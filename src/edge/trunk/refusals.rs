@@ -58,7 +58,10 @@ pub(super) fn offer_of_call(failure: &CallFailure, offer: &[u8]) -> Option<Strin
     let (_, media) = sdp.audio()?;
     let codecs = media.codecs();
     let codecs = codecs.iter().map(MediaCodec::label).filter(|label| !label.starts_with("telephone-event"));
-    Some(std::iter::once(media.protocol.to_string()).chain(codecs).collect::<Vec<_>>().join(" "))
+    // keys in a profile that is not secure by itself are what some refuse (SDES "optional")
+    let has_keys = media.attributes.iter().any(|attribute| attribute.name == "crypto");
+    let keys = has_keys.then(|| "a=crypto".to_owned());
+    Some(std::iter::once(media.protocol.to_string()).chain(keys).chain(codecs).collect::<Vec<_>>().join(" "))
 }
 
 /// What is wrong with the login of a call, when that is why it failed.
@@ -114,6 +117,9 @@ mod tests {
         let sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 4000 RTP/SAVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
         let said = |code, sdp: &[u8]| offer_of_call(&status_of(code, false), sdp);
         assert_eq!(said(488, sdp).as_deref(), Some("RTP/SAVP PCMU PCMA"));
+        let keys =
+            b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\na=crypto:2 AES_256_CM_HMAC_SHA1_80 inline:y\r\n";
+        assert_eq!(said(488, &[&sdp[..], keys].concat()).as_deref(), Some("RTP/SAVP a=crypto PCMU PCMA"));
         assert_eq!((said(486, sdp), said(488, b"")), (None, None));
         let (mut refusals, t0) = (Refusals::default(), Instant::now());
         let mut heard = |after: Duration, offered| refusals.offer_refused(t0 + after, offered);

@@ -126,7 +126,8 @@ impl End<'_> {
     /// What its calls to sipedge speak, as channel variables of the leg; in a list the commas would end a variable.
     fn freeswitch_variables(&self) -> String {
         let media = &self.trunk.media;
-        let mut variables = Vec::new();
+        // else it tells of another party behind it only to telephones that it knows by their User-Agent
+        let mut variables = vec!["update_ignore_ua=true".to_owned()];
         if media.codecs_in != Codec::ALL {
             let names: Vec<&str> = media.codecs_in.iter().map(|codec| freeswitch_codec(*codec)).collect();
             let mark = if names.len() > 1 { "^^:" } else { "" };
@@ -144,9 +145,6 @@ impl End<'_> {
         if let Some((user, password)) = self.its_login().filter(|_| self.trunk.register.is_some()) {
             variables.push(format!("sip_auth_username={user}"));
             variables.push(format!("sip_auth_password={password}"));
-        }
-        if variables.is_empty() {
-            return String::new();
         }
         let is_free = |mark: &char| variables.iter().all(|variable| !variable.contains(*mark));
         match [',', ';', '|', '!'].into_iter().find(is_free) {
@@ -264,13 +262,13 @@ mod tests {
             let data = text.split("application=\"bridge\" data=\"").nth(1).unwrap();
             data.split("sofia/").next().unwrap().to_owned()
         };
-        assert_eq!(bridge(json!({})), "");
-        assert_eq!(bridge(json!({"codecs": ["PCMA"]})), "{absolute_codec_string=PCMA}");
+        assert_eq!(bridge(json!({})), "{update_ignore_ua=true}");
+        assert_eq!(bridge(json!({"codecs": ["PCMA"]})), "{update_ignore_ua=true,absolute_codec_string=PCMA}");
         assert_eq!(
             bridge(json!({"codecs": ["opus", "PCMU"], "dtmf": "info", "media_encryption": "sdes-optional"})),
-            "{absolute_codec_string=^^:OPUS:PCMU,dtmf_type=info,rtp_liberal_dtmf=false,rtp_secure_media=optional}"
+            "{update_ignore_ua=true,absolute_codec_string=^^:OPUS:PCMU,dtmf_type=info,rtp_liberal_dtmf=false,rtp_secure_media=optional}"
         );
-        assert_eq!(bridge(json!({"media_encryption": "dtls"})), "{rtp_use_dtls=true}");
+        assert_eq!(bridge(json!({"media_encryption": "dtls"})), "{update_ignore_ua=true,rtp_use_dtls=true}");
         let mut dtls = shipped();
         dtls["media_encryption"] = json!("dtls");
         assert!(end(dtls, Pbx::FreeSwitch).contains("<!-- DTLS-SRTP: rtp_use_dtls"));
@@ -284,7 +282,7 @@ mod tests {
         let mut value = shipped();
         value["dtmf"] = json!("info");
         let text = end(value, Pbx::FreeSwitch);
-        assert!(text.contains("{dtmf_type=info,rtp_liberal_dtmf=false}sofia/"), "{text}");
+        assert!(text.contains(",dtmf_type=info,rtp_liberal_dtmf=false}sofia/"), "{text}");
         let user = text.split("<user ").nth(1).unwrap();
         for (name, value) in
             [("user_context", "default"), ("dtmf_type", "info"), ("rtp_liberal_dtmf", "false")]
@@ -317,12 +315,18 @@ mod tests {
         value["register"] = json!(true);
         let text = end(value.clone(), Pbx::FreeSwitch);
         let target = "sofia/internal/$1${regex(${sofia_contact(sipedge@$${domain})}|^[^\\@]+(.*)|%1)}";
-        let login = "{sip_auth_username=asterisk,sip_auth_password=change-this-password-too}";
+        let login =
+            "{update_ignore_ua=true,sip_auth_username=asterisk,sip_auth_password=change-this-password-too}";
         assert!(text.contains(&format!("data=\"{login}{target}\"")), "{text}");
         assert!(!text.contains("<gateway "), "{text}");
         value["inbound_password"] = json!("a,b");
         let text = end(value, Pbx::FreeSwitch);
-        assert!(text.contains("{^^;sip_auth_username=asterisk;sip_auth_password=a,b}sofia/"), "{text}");
+        assert!(
+            text.contains(
+                "{^^;update_ignore_ua=true;sip_auth_username=asterisk;sip_auth_password=a,b}sofia/"
+            ),
+            "{text}"
+        );
     }
 
     #[test]
@@ -358,7 +362,7 @@ mod tests {
             "name=\"realm\" value=\"sipedge\"",
             "name=\"proxy\" value=\"192.0.2.9:5080\"",
             "<user id=\"sipedge\">",
-            "data=\"sofia/gateway/sipedge/$1\"",
+            "data=\"{update_ignore_ua=true}sofia/gateway/sipedge/$1\"",
         ] {
             assert!(text.contains(part), "{part}: {text}");
         }
