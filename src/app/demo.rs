@@ -9,7 +9,7 @@ use crate::base::Seed;
 use crate::http::page::Suggestion;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// The account that the page calls as.
 pub(super) const ACCOUNT: &str = "demo";
@@ -106,7 +106,7 @@ impl Demo {
     ) -> String {
         let mut text = String::from("\n  sipedge is ready: a demo, without a configuration.\n\n");
         for address in http {
-            let _ = writeln!(text, "  On this machine    http://{address}/#token={token}");
+            let _ = writeln!(text, "  On this machine    http://{}/#token={token}", local(*address));
         }
         let port = https.first().map(SocketAddr::port);
         let reachable = machine.iter().filter(|ip| !ip.is_loopback() && ip.is_ipv4());
@@ -147,6 +147,16 @@ impl Demo {
     }
 }
 
+/// An address that a browser here can open: one that means every address is none.
+fn local(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +176,15 @@ mod tests {
         assert!(greeting.contains("http://127.0.0.1:1337/#token=the-token\n"), "{greeting}");
         assert!(!greeting.contains("new at each start"), "the environment said it: {greeting}");
         assert!(usual.greeting(&usual.token, &[], &[], &[]).contains("The token is new at each start."));
+    }
+
+    #[test]
+    fn an_address_that_means_every_one_is_told_as_one_that_a_browser_can_open() {
+        let every = ["0.0.0.0:1340".parse().unwrap(), "[::]:1341".parse().unwrap()];
+        let greeting = demo(|_| true).greeting("x", &every, &[], &[]);
+        assert!(greeting.contains("http://127.0.0.1:1340/#token=x\n"), "{greeting}");
+        assert!(greeting.contains("http://[::1]:1341/#token=x\n"), "{greeting}");
+        assert!(!greeting.contains("0.0.0.0") && !greeting.contains("[::]"), "{greeting}");
     }
 
     #[test]
