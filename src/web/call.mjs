@@ -88,7 +88,7 @@ export class Call {
 
   async #claim(options) {
     if (this.#letGo) return;
-    this.#letGo = await claim(this.id, { ...options, onTaken: () => this.#stepBack('tab') });
+    this.#letGo = await claim({ callID: this.id, direction: this.direction }, { ...options, onTaken: () => this.#stepBack('tab') });
     if (this.isOver) this.#letGo?.();
   }
 

@@ -275,7 +275,7 @@ async function rejoin(calls) {
   const left = kept.get('call');
   const own = left && !call && calls.find((c) => c.callID === left.id && c.state !== 'incoming');
   if (!own) return;
-  if ((await claimed([left.id])).size) return kept.remove('call');
+  if ((await claimed([own])).size) return kept.remove('call');
   begin({ ...left, number: own.direction === 'inbound' ? own.from : own.to }, (again) => again.rejoin(own));
 }
 

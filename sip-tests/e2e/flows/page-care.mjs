@@ -24,7 +24,7 @@ export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
   if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
   const env = {
-    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '101', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
+    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '102', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
     SIPEDGE_ACCOUNT__BERT__DISPLAY_NAME: MARIA, SIPEDGE_ACCOUNT__DEMO__MAX_CALLS: '2',
   };
   const demo = started(await new Demo({ binary, http: HTTP, token: TOKEN, env }).start());
@@ -52,7 +52,7 @@ async function keys({ report, person }) {
     if (n++ % 2 === 0) await sleep(200);
     await route.continue();
   });
-  await dial(page, '101');
+  await dial(page, '102');
   const { call: { callID } } = await events.find('it rings', (e) => e.event === 'call.incoming');
   await maria.ask('POST', '/call/answer', { callID });
   await talks(page);

@@ -29,7 +29,7 @@ export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
   if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
   const env = {
-    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '101', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
+    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '102', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
     SIPEDGE_ACCOUNT__BERT__DISPLAY_NAME: 'Maria do Carmo Albuquerque',
   };
   const demo = await new Demo({ binary, http: HTTP, token: TOKEN, env }).start();

@@ -1,0 +1,62 @@
+// The call page and its server: two people at two pages, a server that says it will stop, a line that is very slow, and an end
+// that the server has yet to hear of.
+import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
+import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
+import { rmsDb, strongest } from '../lib/signal.mjs';
+import { Api } from '../lib/sipedge.mjs';
+
+export const name = 'the call page and its server';
+export const alone = true;
+
+const HTTP = 21490;
+const BASE = `http://127.0.0.1:${HTTP}`;
+const TOKEN = 'page-token-0123456789';
+
+const own = new Api(BASE, TOKEN);
+const calls = async () => (await own.ask('GET', '/call/list')).json.calls;
+
+export async function run(ctx) {
+  const { report, binary, out, microphone, started } = ctx;
+  if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
+  const demo = await new Demo({ binary, http: HTTP, token: TOKEN, env: { SIPEDGE_CALL__DRAIN: '30s' } }).start();
+  started({ stop: () => demo.stop() });
+  const browser = await PlainBrowser.start({ microphone });
+  started({ stop: () => browser.stop() });
+  const person = async (options) => {
+    const page = await browser.person({ url: demo.url, out, ...options });
+    await says(page, 'link-text', /Ready/);
+    return page;
+  };
+  for (const part of [two]) await part({ ...ctx, demo, browser, person });
+}
+
+/** The demo prints two links; who opens both talks from one to the other. */
+async function two({ report, demo, out, person, tone }) {
+  console.log('  -- two phones call each other');
+  const links = [...new Set(demo.child.output.match(/http:\/\/\S+/g))];
+  if (!report.equal('two links are printed', links.length, 2)) return console.log(demo.child.output);
+  const first = await person();
+  // in the same browser, as a newcomer does it: what tabs tell each other is shared
+  const second = await first.context().newPage();
+  second.out = out;
+  await second.goto(links[1]);
+  await says(second, 'link-text', /Ready/);
+  for (const [from, to, number, caller] of [[first, second, '101', 'Demo'], [second, first, '100', 'Guest']]) {
+    await dial(from, number);
+    await isShown(to, 'ringing');
+    report.equal(`${number} rings, and says who calls`, await text(to, 'ringing-who'), caller);
+    await to.click('#answer');
+    await talks(to);
+    await talks(from);
+    const { rate, samples } = await listen(to, 2);
+    report.near('the other is heard: frequency', strongest(samples, rate).hertz, tone.hertz, tone.hertz / 100, 'Hz');
+    report.check('loud enough', rmsDb(samples) > -35, `${rmsDb(samples).toFixed(1)} dBFS`);
+    await to.screenshot({ path: `${out}/page-two-${number}.png` });
+    await from.bringToFront();
+    await hangUp(from);
+    await says(to, 'status', new RegExp(`^${caller} hung up\\.$`));
+  }
+  await dial(first, '100');
+  await says(first, 'status', /The line is busy/);
+  await first.context().close();
+}
