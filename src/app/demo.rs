@@ -31,7 +31,7 @@ pub(super) const SUGGESTIONS: [Suggestion; 5] = [
     Suggestion { number: "601", name: "Callback", hint: "Hangs up, and calls you a second later" },
 ];
 /// Numbers beside those, and the extension behind each.
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 11] = [
     ("600", "local.echo"),
     ("echo", "local.echo"),
     ("601", "local.callback"),
@@ -39,6 +39,7 @@ const ROUTES: [(&str, &str); 10] = [
     ("602", "local.tone"),
     ("tone", "local.tone"),
     ("603", "local.dtmf"),
+    ("keys", "local.dtmf"),
     ("dtmf", "local.dtmf"),
     ("604", "local.music"),
     ("music", "local.music"),
@@ -210,6 +211,15 @@ mod tests {
         assert!(greeting.contains("http://127.0.0.1:1340/#token=x\n"), "{greeting}");
         assert!(greeting.contains("http://[::1]:1341/#token=x\n"), "{greeting}");
         assert!(!greeting.contains("0.0.0.0") && !greeting.contains("[::]"), "{greeting}");
+    }
+
+    #[test]
+    fn what_the_page_and_the_greeting_call_a_number_can_be_dialled() {
+        let to = |dialled: &str| ROUTES.iter().find(|(number, _)| *number == dialled).map(|(_, to)| *to);
+        for Suggestion { number, name, .. } in &SUGGESTIONS {
+            assert!(to(number).is_some(), "{number}");
+            assert_eq!(to(&name.to_lowercase()), to(number), "{name}");
+        }
     }
 
     #[test]

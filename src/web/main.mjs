@@ -132,8 +132,11 @@ function begin({ name, number, since }, steps) {
   steps(own);
 }
 
-function dial(number) {
-  number = number.trim();
+/** What the page itself calls a number is as good as the number. */
+const numberOf = (text) => suggestions.find((s) => isSame(s.name, text))?.number ?? text;
+
+function dial(text) {
+  const number = numberOf(text.trim());
   if (!number) {
     warn('');
     say('Enter a number or a name first.');

@@ -167,6 +167,15 @@ async function extensions({ report, tone }, page) {
   await page.click('#keys');
   await hangUp(page);
 
+  const offered = await page.locator('#suggestion-list button').evaluateAll((all) => all.map((b) => b.firstChild.textContent));
+  for (const name of offered.filter((n) => n !== 'Callback').flatMap((n) => [n, n.toUpperCase()])) {
+    await dial(page, ` ${name} `);
+    await talks(page);
+    report.equal(`“${name}” can be dialled, and the call is headed as the list has it`, await text(page, 'talking-who'), offered.find((o) => o.toUpperCase() === name.toUpperCase()));
+    await hangUp(page);
+  }
+  report.equal('a phone shows a keyboard with letters', await page.locator('#number').getAttribute('inputmode'), null);
+
   await dial(page, '604');
   await talks(page);
   const music = await listen(page, 2);
