@@ -10,7 +10,7 @@ import { fill, flash } from './pad.mjs';
 import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
-import { $, isSame, say, warn } from './view.mjs';
+import { $, isSame, say, unwarn, warn } from './view.mjs';
 import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
 /** Within so long, Esc must come twice to hang up. */
@@ -103,6 +103,7 @@ function begin({ name, number, since }, steps) {
     api, name, number, since, nameFor, element: $('sound'), latest: (id) => early.get(id),
     onChange() {
       if (call !== own) return;
+      if (own.media?.hasMicrophone) unwarn('microphone');
       if (own.id) {
         elsewhere.drop(own.id);
         if (own.isOurs) kept.set('call', { id: own.id, name: own.name, since: own.since });
@@ -204,12 +205,12 @@ async function endOther({ name, call: other }) {
   if (!(await api.leave(other.callID))) warn(UNTOLD);
 }
 
-/** Does something whose failure is told and changes nothing. */
-async function attempt(something) {
+/** Does something whose failure is told and changes nothing; `about`: until that is well again. */
+async function attempt(something, about) {
   try {
     await something();
   } catch (error) {
-    if (error.status !== 404) warn(failure(error));
+    if (error.status !== 404) warn(failure(error), about);
   }
 }
 
@@ -354,7 +355,7 @@ $('hang-up').addEventListener('click', hangUp);
 $('mute').addEventListener('click', () => call?.mute(!call.isMuted));
 $('hold').addEventListener('click', () => attempt(() => call.hold(call.state !== 'on_hold')));
 $('keys').addEventListener('click', () => view.openPad(!view.isPadOpen()));
-$('note-action').addEventListener('click', () => attempt(() => call.media.takeMicrophone()));
+$('note-action').addEventListener('click', () => attempt(() => call.media.takeMicrophone(), 'microphone'));
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;

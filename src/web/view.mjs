@@ -30,9 +30,16 @@ export function say(text) {
   $('status').textContent = text;
 }
 
-export function warn(text) {
+/** `about` names what must be well again for the warning to go by itself. */
+export function warn(text, about = '') {
   $('alert').textContent = text;
   $('alert').hidden = !text;
+  $('alert').dataset.about = about;
+}
+
+/** What was warned of is well again. */
+export function unwarn(about) {
+  if ($('alert').dataset.about === about) warn('');
 }
 
 /** `state`: `connecting`, `up`, `down`, or none. */

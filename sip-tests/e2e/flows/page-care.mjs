@@ -170,6 +170,7 @@ async function microphones({ report, person }) {
   });
   await page.locator('#note').waitFor({ state: 'hidden' });
   report.check('connected again, it is taken by itself', (await page.evaluate(() => window.mics.opened.at(-1).readyState)) === 'live');
+  report.equal('and no word of its absence is left', await text(page, 'alert'), '');
   await hangUp(page);
   await page.context().close();
 }
