@@ -52,6 +52,10 @@ const nameOf = (number) => suggestions.find((s) => s.number === number || isSame
 
 /** Everything follows from what is known. */
 function render() {
+  view.keepingFocus(draw);
+}
+
+function draw() {
   if (!api) {
     view.showWaiting(null);
     play('');

@@ -26,6 +26,23 @@ export function show(view) {
   if (back === $('number')) back.select(); // the next number replaces it
 }
 
+/** Where a key does no harm, in what is shown. */
+function restingPlace() {
+  if (!$('talking').hidden) return $('talking-who');
+  if (!$('ringing').hidden) return $('ringing-who');
+  if (!$('sign-in').hidden) return $('token');
+  return $('others').hidden ? $('idle-title') : $('others-title');
+}
+
+/** Changes what is shown. The focus does not fall out of the page with what it was on. */
+export function keepingFocus(change) {
+  const held = document.activeElement;
+  change();
+  const isGone = !held.isConnected || !held.getClientRects().length || held.disabled;
+  const isFree = document.activeElement === held || document.activeElement === document.body;
+  if (held !== document.body && isGone && isFree) restingPlace().focus({ preventScroll: true });
+}
+
 export function say(text) {
   $('status').textContent = text;
 }
@@ -150,6 +167,7 @@ export function listOthers(others, { onTake, onEnd }) {
   const shown = others.map(({ name, call, isInTab }) => [call.callID, name, elsewhere(call, isInTab)]);
   if ($('other-list').dataset.shown === JSON.stringify(shown)) return; // a button must not go away under a finger
   $('other-list').dataset.shown = JSON.stringify(shown);
+  const focused = $('other-list').contains(document.activeElement) && document.activeElement.getAttribute('aria-label');
   $('other-list').replaceChildren(...others.map((other) => {
     const who = document.createElement('p');
     who.append(other.name, small(elsewhere(other.call, other.isInTab)));
@@ -158,6 +176,7 @@ export function listOthers(others, { onTake, onEnd }) {
     take.className = end.className = 'quiet';
     return item(who, take, end);
   }));
+  if (focused) [...$('other-list').querySelectorAll('button')].find((b) => b.getAttribute('aria-label') === focused)?.focus({ preventScroll: true });
 }
 
 export function listSuggestions(suggestions, onCall) {
