@@ -11,7 +11,7 @@ import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
 import { $, isSame, say, unwarn, warn } from './view.mjs';
-import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, ending, failure, insecure, note, spoken, where } from './words.mjs';
+import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
 /** Within so long, Esc must come twice to hang up. */
 const TWICE_MS = 3_000;
@@ -203,7 +203,7 @@ function take({ name, call: other }) {
 
 async function endOther({ name, call: other }) {
   elsewhere.end(other.callID);
-  say(`The call with ${name} was ended.`);
+  say(`The call with ${apart(name)} was ended.`);
   warn('');
   render();
   if (!(await api.leave(other.callID))) warn(UNTOLD);
@@ -231,7 +231,7 @@ function onEvent({ event, call: told, displayName }) {
     if (handled.has(id)) return;
     const name = nameFor(told, displayName);
     incoming.set(id, { call: told, name, isBeside: isTyping() });
-    say(call ? `${name} is calling, too.` : `${name} is calling.`);
+    say(call ? `${apart(name)} is calling, too.` : `${apart(name)} is calling.`);
     return render();
   }
   if (call?.id === id) return call.update(told);
@@ -239,7 +239,7 @@ function onEvent({ event, call: told, displayName }) {
   if (ringing && told.state !== 'incoming') {
     incoming.delete(id);
     warn('');
-    say(told.state === 'ended' ? ending(told, ringing.name) : `${ringing.name}: answered on another device.`);
+    say(told.state === 'ended' ? ending(told, ringing.name) : `${apart(ringing.name)}: answered on another device.`);
   }
   if (call && !call.id) early.set(id, told);
   elsewhere.know(told);

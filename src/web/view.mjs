@@ -1,5 +1,5 @@
 // What is shown. It knows the page's elements and nothing of how calls are made.
-import { elsewhere, kind, note } from './words.mjs';
+import { apart, elsewhere, kind, note } from './words.mjs';
 
 export const $ = (id) => document.getElementById(id);
 const VIEWS = ['sign-in', 'idle', 'ringing', 'talking'];
@@ -26,6 +26,16 @@ export function show(view) {
   if (back === $('number')) back.select(); // the next number replaces it
 }
 
+/** Shows a text. A name in it, set apart by marks, is an element that keeps its direction to itself. */
+function put(element, text) {
+  element.replaceChildren(...text.split(/\u2068(.*?)\u2069/s).map((part, n) => {
+    if (n % 2 === 0) return part;
+    const name = document.createElement('bdi');
+    name.textContent = part;
+    return name;
+  }));
+}
+
 /** Where a key does no harm, in what is shown. */
 function restingPlace() {
   if (!$('talking').hidden) return $('talking-who');
@@ -44,12 +54,12 @@ export function keepingFocus(change) {
 }
 
 export function say(text) {
-  $('status').textContent = text;
+  put($('status'), text);
 }
 
 /** `about` names what must be well again for the warning to go by itself. */
 export function warn(text, about = '') {
-  $('alert').textContent = text;
+  put($('alert'), text);
   $('alert').hidden = !text;
   $('alert').dataset.about = about;
 }
@@ -70,8 +80,8 @@ export const isSame = (a, b) => a.toLowerCase() === b.toLowerCase();
 const initial = (name) => (/^\p{L}/u.test(name) ? name[0].toUpperCase() : '#');
 
 export function showRinging({ name, call }, isAsking) {
-  $('ringing-who').textContent = name;
-  $('ringing-number').textContent = isSame(call.from, name) ? '' : call.from;
+  put($('ringing-who'), apart(name));
+  put($('ringing-number'), isSame(call.from, name) ? '' : apart(call.from));
   $('ringing-kind').textContent = isAsking ? 'Waiting for your microphone' : 'Incoming call';
   $('ringing').querySelector('.face').textContent = initial(name);
 }
@@ -79,7 +89,7 @@ export function showRinging({ name, call }, isAsking) {
 /** A call that rings beside what the person does: a call, or a number that is being written. */
 export function showWaiting(ringing, isInCall) {
   $('waiting').hidden = !ringing;
-  if (ringing) $('waiting-text').textContent = `${ringing.name} is calling.`;
+  if (ringing) put($('waiting-text'), `${apart(ringing.name)} is calling.`);
   $('waiting-answer').textContent = isInCall ? 'End and answer' : 'Answer';
 }
 
@@ -88,7 +98,7 @@ export function showCall(call, isUp, hint) {
   const isTalking = call.state === 'active' || call.state === 'on_hold';
   const isHeld = call.state === 'on_hold';
   $('talking-kind').textContent = kind(call);
-  $('talking-who').textContent = call.name;
+  put($('talking-who'), apart(call.name));
   $('talking-face').textContent = initial(call.name);
   $('talking-face').classList.toggle('pulse', !isTalking || !call.media?.wasConnected);
   $('talking-face').classList.toggle('held', isHeld || (isTalking && !call.isHeard));
@@ -103,7 +113,7 @@ export function showCall(call, isUp, hint) {
   const { text, action = '' } = note(call, isUp);
   $('note').hidden = !(hint || text);
   $('note').classList.toggle('bad', !hint);
-  $('note-text').textContent = hint || text;
+  put($('note-text'), hint || text);
   $('note-action').hidden = !!hint || !action;
   $('note-action').textContent = action;
 }
@@ -170,7 +180,8 @@ export function listOthers(others, { onTake, onEnd }) {
   const focused = $('other-list').contains(document.activeElement) && document.activeElement.getAttribute('aria-label');
   $('other-list').replaceChildren(...others.map((other) => {
     const who = document.createElement('p');
-    who.append(other.name, small(elsewhere(other.call, other.isInTab)));
+    put(who, apart(other.name));
+    who.append(small(elsewhere(other.call, other.isInTab)));
     const take = button('Take it here', `Take it here: ${other.name}`, () => onTake(other));
     const end = button('End', `End: ${other.name}`, () => onEnd(other));
     take.className = end.className = 'quiet';

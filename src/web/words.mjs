@@ -3,8 +3,15 @@
 /** Why a call ended that was to be put through or was cut off, for who can change nothing in the server. */
 const ASK = 'If it stays so, tell whoever looks after this telephone.';
 
-/** How a call ended; `name` is the other side. */
-export function ending({ endReason, direction, answeredAt }, name) {
+/** Marks of the direction of text: what a caller is called must not turn the words around it. */
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name for within a sentence, between marks that set it apart (Unicode UAX #9: FSI, PDI); the view makes elements of them. */
+export const apart = (name) => `\u2068${name.replace(TURNING, '')}\u2069`;
+
+/** How a call ended; `who` is the other side. */
+export function ending({ endReason, direction, answeredAt }, who) {
+  const name = apart(who);
   if (direction === 'inbound' && !answeredAt && endReason !== 'declined' && endReason !== 'busy') {
     return endReason === 'failed' ? `${name} called, but the call could not be put through to you. ${ASK}` : `Missed call from ${name}.`;
   }
@@ -33,7 +40,7 @@ export const UNTOLD = 'The server does not answer. The call goes on there until 
 /** What is to be said in a call beside its state; `action` names a button that helps. */
 export function note(call, isUp) {
   if (call.media && !call.media.hasMicrophone) {
-    return { text: `Your microphone is gone: ${call.name} cannot hear you. Connect one, or allow it for this page.`, action: 'Try again' };
+    return { text: `Your microphone is gone: ${apart(call.name)} cannot hear you. Connect one, or allow it for this page.`, action: 'Try again' };
   }
   if (call.media?.wasConnected && !call.isHeard) return { text: 'You cannot hear each other now. The sound comes back by itself as soon as the network does.' };
   if (!isUp) return { text: call.isHeard ? 'The server does not answer. You can go on talking; hold and keys work again when it is back.' : DOWN };
@@ -51,7 +58,8 @@ export function kind(call) {
 
 /** The same for ears. */
 export function spoken(call) {
-  const { name, state } = call;
+  const { state } = call;
+  const name = apart(call.name);
   if (call.isAsking) return 'Waiting for your microphone';
   if (state === 'active') return call.isHeard ? `Connected with ${name}` : '';
   return { starting: `Calling ${name}`, ringing: `Ringing at ${name}`, on_hold: `${name} is on hold` }[state] ?? '';
@@ -89,7 +97,7 @@ export function failure(error, number = '') {
   switch (error.status) {
     case 400: return /^Phone must be/.test(error.message) ? 'A number has digits, letters, + * # . _ or -, up to 64 of them.' : `The server refused: ${error.message}.`;
     case 401: return 'That token is not known here. Check it, and sign in again.';
-    case 403: return `“${number}” cannot be called: your account has no route to it.`;
+    case 403: return `“${apart(number)}” cannot be called: your account has no route to it.`;
     case 404: return 'That call is over.';
     case 429: return isTooManyCalls(error) ? 'You have as many calls as you may have at once. End one of those below first.' : 'Too many requests. Wait a moment.';
     case 503: return 'The server is shutting down.';

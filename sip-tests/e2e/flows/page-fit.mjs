@@ -1,0 +1,50 @@
+// The call page on every screen: phones on their side, long names, large text, names that turn the text around them, and no
+// scripts at all.
+import { Demo, PlainBrowser, isConfigured } from '../lib/demo.mjs';
+import { focus, isShown, says, text } from '../lib/person.mjs';
+import { Api } from '../lib/sipedge.mjs';
+
+export const name = 'the call page, on every screen';
+export const alone = true;
+
+const HTTP = 21460;
+const BASE = `http://127.0.0.1:${HTTP}`;
+const TOKEN = 'page-token-0123456789';
+const BERT = 'bert-token-0123456789';
+const LONG = 'Donaudampfschifffahrtsgesellschaft '.repeat(4).slice(0, 128);
+
+const bert = new Api(BASE, BERT);
+
+export async function run(ctx) {
+  const { report, binary, out, microphone, started } = ctx;
+  if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
+  const env = { SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '102' };
+  const demo = started(await new Demo({ binary, http: HTTP, token: TOKEN, env }).start());
+  const browser = await PlainBrowser.start({ microphone });
+  started({ stop: () => browser.stop() });
+  const person = async (options) => {
+    const page = await browser.person({ url: demo.url, out, ...options });
+    await says(page, 'link-text', /Ready/);
+    return page;
+  };
+  for (const part of [direction]) await part({ ...ctx, demo, browser, person });
+}
+
+/** Those of these elements that are not wholly on the screen. */
+const off = (page, ...ids) => page.evaluate((all) => all.filter((id) => {
+  const { top, bottom, left, right } = document.getElementById(id).getBoundingClientRect();
+  return top < 0 || left < 0 || bottom > innerHeight || right > innerWidth || bottom === top;
+}), ids);
+
+async function direction({ report, person }) {
+  console.log('  -- a name turns no text around it');
+  const page = await person();
+  const id = await bert.make('100', { displayName: 'Bank\u202egpj\u2069\u200e' });
+  await isShown(page, 'ringing');
+  report.equal('what turns it does not come from the server', await text(page, 'ringing-who'), 'Bankgpj');
+  await bert.hangup(id);
+  await says(page, 'status', /^Missed call from Bankgpj\.$/);
+  report.equal('and the name stands apart in a sentence', await page.locator('#status bdi').textContent(), 'Bankgpj');
+  report.equal('the focus is not lost', await focus(page), 'number');
+  await page.context().close();
+}
