@@ -76,11 +76,20 @@ export function showLink(state) {
   $('link-text').textContent = { up: 'Ready', down: 'Reconnecting', connecting: 'Connecting' }[state] ?? '';
 }
 
+/** The name that a call is headed by: a long one is cut short, and shown whole when it is touched. */
+function head(id, name) {
+  if ($(id).title === name) return;
+  put($(id), apart(name));
+  $(id).title = name;
+  $(id).classList.remove('whole');
+}
+for (const id of ['ringing-who', 'talking-who']) $(id).addEventListener('click', () => $(id).classList.toggle('whole'));
+
 export const isSame = (a, b) => a.toLowerCase() === b.toLowerCase();
 const initial = (name) => (/^\p{L}/u.test(name) ? name[0].toUpperCase() : '#');
 
 export function showRinging({ name, call }, isAsking) {
-  put($('ringing-who'), apart(name));
+  head('ringing-who', name);
   put($('ringing-number'), isSame(call.from, name) ? '' : apart(call.from));
   $('ringing-kind').textContent = isAsking ? 'Waiting for your microphone' : 'Incoming call';
   $('ringing').querySelector('.face').textContent = initial(name);
@@ -98,7 +107,7 @@ export function showCall(call, isUp, hint) {
   const isTalking = call.state === 'active' || call.state === 'on_hold';
   const isHeld = call.state === 'on_hold';
   $('talking-kind').textContent = kind(call);
-  put($('talking-who'), apart(call.name));
+  head('talking-who', call.name);
   $('talking-face').textContent = initial(call.name);
   $('talking-face').classList.toggle('pulse', !isTalking || !call.media?.wasConnected);
   $('talking-face').classList.toggle('held', isHeld || (isTalking && !call.isHeard));

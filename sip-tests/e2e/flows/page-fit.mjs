@@ -1,7 +1,7 @@
 // The call page on every screen: phones on their side, long names, large text, names that turn the text around them, and no
 // scripts at all.
 import { Demo, PlainBrowser, isConfigured } from '../lib/demo.mjs';
-import { focus, isShown, says, text } from '../lib/person.mjs';
+import { focus, isShown, says, talks, text } from '../lib/person.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
 export const name = 'the call page, on every screen';
@@ -27,7 +27,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [direction]) await part({ ...ctx, demo, browser, person });
+  for (const part of [screens, direction]) await part({ ...ctx, demo, browser, person });
 }
 
 /** Those of these elements that are not wholly on the screen. */
@@ -35,6 +35,41 @@ const off = (page, ...ids) => page.evaluate((all) => all.filter((id) => {
   const { top, bottom, left, right } = document.getElementById(id).getBoundingClientRect();
   return top < 0 || left < 0 || bottom > innerHeight || right > innerWidth || bottom === top;
 }), ids);
+
+async function screens({ report, person }) {
+  console.log('  -- what answers and ends a call is on the screen');
+  for (const [width, height] of [[844, 340], [740, 290], [640, 360], [360, 640], [320, 568]]) {
+    for (const displayName of ['Bert', LONG]) {
+      const page = await person({ viewport: { width, height }, isMobile: true, hasTouch: true });
+      const missing = [];
+      const look = async (state, ...ids) => {
+        for (const id of await off(page, ...ids)) missing.push(`${state}: ${id}`);
+        await page.shot(`${width}x${height}-${displayName.length > 9 ? 'long' : 'short'}-${state}`);
+      };
+      const id = await bert.make('100', { displayName });
+      await isShown(page, 'ringing');
+      await look('ringing', 'decline', 'answer');
+      await page.tap('#answer');
+      await talks(page);
+      await look('talking', 'hang-up', 'mute', 'hold', 'keys');
+      await page.tap('#keys');
+      await look('keys', 'hang-up', 'talk-pad');
+      const second = await bert.make('100', { displayName: 'Maria do Carmo Albuquerque' });
+      await isShown(page, 'waiting');
+      await look('waiting', 'hang-up', 'waiting-answer', 'waiting-decline');
+      await bert.hangup(second);
+      await page.tap('#keys');
+      if (displayName === LONG) {
+        await page.tap('#talking-who');
+        const isWhole = await page.locator('#talking-who').evaluate((who) => who.scrollHeight <= who.clientHeight + 1);
+        report.check('a long name is cut short, and shown whole when it is touched', isWhole && (await text(page, 'talking-who')) === LONG.trim());
+      }
+      report.equal(`${width}x${height}, a name of ${displayName.length}: what is off the screen`, missing.join('; '), '');
+      await bert.hangup(id);
+      await page.context().close();
+    }
+  }
+}
 
 async function direction({ report, person }) {
   console.log('  -- a name turns no text around it');
