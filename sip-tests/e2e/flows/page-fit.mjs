@@ -27,7 +27,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [screens, direction]) await part({ ...ctx, demo, browser, person });
+  for (const part of [screens, largeText, direction]) await part({ ...ctx, demo, browser, person });
 }
 
 /** Those of these elements that are not wholly on the screen. */
@@ -68,6 +68,40 @@ async function screens({ report, person }) {
       await bert.hangup(id);
       await page.context().close();
     }
+  }
+}
+
+/** WCAG 1.4.4 and 1.4.10: text of twice the size, and no scrolling sideways. */
+async function largeText({ report, person }) {
+  console.log('  -- text of twice the size');
+  for (const width of [360, 320]) {
+    const page = await person({ viewport: { width, height: 640 } });
+    await page.evaluate(() => document.documentElement.style.setProperty('font-size', '32px'));
+    const wide = [];
+    const look = async (state) => {
+      const is = await page.evaluate(() => document.documentElement.scrollWidth);
+      if (is > width) wide.push(`${state} ${is}`);
+      await page.shot(`large-${width}-${state}`);
+    };
+    await look('idle');
+    await page.click('#pad-toggle');
+    await look('keypad');
+    const id = await bert.make('100', { displayName: 'Maria do Carmo Albuquerque' });
+    await isShown(page, 'ringing');
+    await look('ringing');
+    await page.click('#answer');
+    await talks(page);
+    await look('talking');
+    await page.click('#keys');
+    await look('keys');
+    const second = await bert.make('100');
+    await isShown(page, 'waiting');
+    await look('waiting');
+    await bert.hangup(second);
+    await bert.hangup(id);
+    await isShown(page, 'idle');
+    report.equal(`${width} wide: what is wider`, wide.join('; '), '');
+    await page.context().close();
   }
 }
 
