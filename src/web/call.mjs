@@ -153,7 +153,7 @@ export class Call {
     this.#lostAt ??= Date.now();
     for (let taken = 0; !this.isOver; await pause(RETRY_MS)) {
       if (Date.now() - this.#lostAt > RECOVER_MS) return this.#fail(error);
-      const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(({ status }) => (status === 404 ? { call: { state: 'ended', endReason: 'failed' } } : {}));
+      const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(({ status }) => (status === 404 ? { call: { state: 'ended', endReason: 'forgotten' } } : {}));
       if (!call || this.isOver) continue;
       if (call.state === 'ended') return this.update(call);
       // the server lost us, too, or it has another browser now; it may be a little later to notice

@@ -11,14 +11,15 @@ import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
 import { $, isSame, say, unwarn, warn } from './view.mjs';
-import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
+import { BLOCKED_ANSWER, DOWN, LATER, STOPPED, STOPPING, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
 /** Within so long, Esc must come twice to hang up. */
 const TWICE_MS = 3_000;
 const TWICE = 'Press Esc again to hang up.';
 
 let api = null;
-let isUp = false;
+/** How it stands with the server: `connecting`, `up`, `stopping` (it said so), `down`; none without a token. */
+let link = '';
 let stopListening = () => {};
 let suggestions = [];
 /** The call of this page. */
@@ -50,6 +51,11 @@ const nameOf = (number) => suggestions.find((s) => s.number === number || isSame
 
 // ---- what is shown
 
+function enter(state) {
+  link = state;
+  view.showLink(state);
+}
+
 /** Everything follows from what is known. */
 function render() {
   view.keepingFocus(draw);
@@ -65,7 +71,7 @@ function draw() {
   view.showWaiting(call || ringing?.isBeside ? ringing : null, !!call);
   view.listOthers(elsewhere.list, { onTake: take, onEnd: endOther });
   if (call) {
-    view.showCall(call, isUp, hint);
+    view.showCall(call, link, hint);
     view.show('talking');
   } else if (ringing && !ringing.isBeside) {
     view.showRinging(ringing, answering === ringing.call.callID);
@@ -112,7 +118,7 @@ function begin({ name, number, since }, steps) {
         elsewhere.drop(own.id);
         if (own.isOurs) kept.set('call', { id: own.id, name: own.name, since: own.since });
       }
-      const words = note(own, isUp).text || spoken(own);
+      const words = note(own, link).text || spoken(own);
       if (words && own.said !== words) say((own.said = words)); // once each: it is read aloud
       render();
     },
@@ -121,9 +127,9 @@ function begin({ name, number, since }, steps) {
       if (own.id && (ended || (error && own.isOurs && error.kind !== 'answered'))) elsewhere.end(own.id);
       if (call !== own) return;
       call = null;
-      const isFault = ended?.endReason === 'failed'; // what comes next must not wipe that away
+      const isFault = /^(failed|forgotten)$/.test(ended?.endReason); // what comes next must not wipe that away
       say(ended && !isFault ? ending(ended, own.name) : '');
-      if (isFault) warn(ending(ended, own.name));
+      if (isFault) warn(ending(ended, own.name, link === 'stopping'));
       if (place) warn(where[place]);
       if (error) warn(failure(error, number));
       if (error?.status === 401) return signOut(failure(error));
@@ -191,7 +197,7 @@ async function decline() {
 async function hangUp() {
   if (!call) return;
   const heard = call.hangUp();
-  if (!isUp) warn(UNTOLD);
+  if (link === 'down') warn(UNTOLD);
   if (!(await heard) && !call) warn(UNTOLD);
 }
 
@@ -226,6 +232,7 @@ function press(digit) {
 // ---- what the server tells
 
 function onEvent({ event, call: told, displayName }) {
+  if (event === 'server.draining') return onStopping();
   const id = told.callID;
   if (event === 'call.incoming') {
     if (handled.has(id)) return;
@@ -239,7 +246,7 @@ function onEvent({ event, call: told, displayName }) {
   if (ringing && told.state !== 'incoming') {
     incoming.delete(id);
     warn('');
-    say(told.state === 'ended' ? ending(told, ringing.name) : `${apart(ringing.name)}: answered on another device.`);
+    say(told.state === 'ended' ? ending(told, ringing.name, link === 'stopping') : `${apart(ringing.name)}: answered on another device.`);
   }
   if (call && !call.id) early.set(id, told);
   elsewhere.know(told);
@@ -258,13 +265,16 @@ async function onUp() {
   const own = api;
   const { calls } = await own.get('/call/list');
   if (api !== own) return; // signed out meanwhile
-  isUp = true;
-  view.showLink('up');
-  if ($('status').textContent === DOWN) say('');
+  enter('up');
+  if ([DOWN, STOPPED, STOPPING].includes($('status').textContent)) say('');
   // what follows shows how things are
-  if ([UNTOLD, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
+  if ([UNTOLD, STOPPING, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
   if (call?.id && !calls.some((c) => c.callID === call.id)) {
-    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch(() => ({ call: { callID: call.id, state: 'ended', endReason: 'failed', answeredAt: call.since } }));
+    const forgotten = { callID: call.id, state: 'ended', endReason: 'forgotten' };
+    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch((error) => {
+      if (error.status !== 404) throw error;
+      return { call: forgotten };
+    });
     call?.update(now);
   }
   for (const now of calls) if (now.callID === call?.id) call.update(now);
@@ -287,11 +297,20 @@ async function rejoin(calls) {
   begin({ ...left, number: own.direction === 'inbound' ? own.from : own.to }, (again) => again.rejoin(own));
 }
 
-function onDown() {
-  isUp = false;
-  view.showLink('down');
+/** It goes on as long as it can, and calls nobody any more. */
+function onStopping() {
+  enter('stopping');
   if (call) call.onChange();
-  else say(DOWN);
+  else say(STOPPING);
+  render();
+}
+
+function onDown() {
+  const wasStopping = link === 'stopping' || $('status').textContent === STOPPED;
+  enter('down');
+  if (call) call.onChange();
+  else say(wasStopping ? STOPPED : DOWN);
+  render();
 }
 
 // ---- signing in and out
@@ -319,10 +338,9 @@ function forget() {
   call?.leave();
   call = null;
   api = null;
-  isUp = false;
   incoming.clear();
   elsewhere.clear();
-  view.showLink('');
+  enter('');
   say('');
 }
 

@@ -69,11 +69,11 @@ export function unwarn(about) {
   if ($('alert').dataset.about === about) warn('');
 }
 
-/** `state`: `connecting`, `up`, `down`, or none. */
+/** `state`: `connecting`, `up`, `stopping`, `down`, or none. */
 export function showLink(state) {
   $('link').hidden = !state;
   $('link').className = `link ${state}`;
-  $('link-text').textContent = { up: 'Ready', down: 'Reconnecting', connecting: 'Connecting' }[state] ?? '';
+  $('link-text').textContent = { up: 'Ready', stopping: 'Stopping', down: 'Reconnecting', connecting: 'Connecting' }[state] ?? '';
 }
 
 /** The name that a call is headed by: a long one is cut short, and shown whole when it is touched. */
@@ -103,7 +103,7 @@ export function showWaiting(ringing, isInCall) {
 }
 
 /** `hint` is a word that passes. */
-export function showCall(call, isUp, hint) {
+export function showCall(call, link, hint) {
   const isTalking = call.state === 'active' || call.state === 'on_hold';
   const isHeld = call.state === 'on_hold';
   $('talking-kind').textContent = kind(call);
@@ -119,7 +119,7 @@ export function showCall(call, isUp, hint) {
   toggle('hold', isHeld, ['Hold', 'Resume'], ['#i-hold', '#i-play']);
   if ($('keys').disabled) openPad(false);
   for (const button of $('talk-pad').children) button.disabled = !call.takesKeys;
-  const { text, action = '' } = note(call, isUp);
+  const { text, action = '' } = note(call, link);
   $('note').hidden = !(hint || text);
   $('note').classList.toggle('bad', !hint);
   put($('note-text'), hint || text);

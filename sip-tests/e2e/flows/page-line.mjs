@@ -27,7 +27,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [two]) await part({ ...ctx, demo, browser, person });
+  for (const part of [two, stop]) await part({ ...ctx, demo, browser, person });
 }
 
 /** The demo prints two links; who opens both talks from one to the other. */
@@ -59,4 +59,45 @@ async function two({ report, demo, out, person, tone }) {
   await dial(first, '100');
   await says(first, 'status', /The line is busy/);
   await first.context().close();
+}
+
+async function stop({ report, person, demo, browser, out }) {
+  console.log('  -- the server is stopped');
+  const page = await person();
+  const idle = await person();
+  await dial(page, '602');
+  await talks(page);
+  demo.child.process.kill('SIGTERM'); // calls may go on for 30 s
+  await says(page, 'link-text', /^Stopping$/);
+  await says(page, 'note-text', /being stopped or restarted/);
+  await says(idle, 'status', /being stopped or restarted/);
+  await says(idle, 'link-text', /^Stopping$/);
+  await page.shot('desktop-light-stopping');
+  await idle.shot('desktop-light-stopping-idle');
+  report.check('a call goes on, and both pages say what is coming', /In call/.test(await text(page, 'talking-kind')));
+  await dial(idle, '602');
+  await says(idle, 'alert', /being stopped or restarted/);
+  report.check('no new call is made, and why', true, await text(idle, 'alert'));
+  const late = await browser.person({ url: demo.url, out });
+  await says(late, 'link-text', /^Stopping$/);
+  report.check('who comes now is told, too', true);
+  await late.context().close();
+  demo.child.process.kill('SIGTERM'); // and now at once
+  await isShown(page, 'idle');
+  await says(page, 'alert', /^The server was stopped or restarted, which ended the call with Tone\./);
+  report.check('the end of the call is not called a fault', !/fault/.test(await text(page, 'alert')), await text(page, 'alert'));
+  await says(page, 'link-text', /Reconnecting/);
+  await page.shot('desktop-light-stopped');
+  await demo.child.exited;
+  await demo.start();
+  await says(idle, 'link-text', /Ready/, 20_000);
+  report.equal('back, nothing is said of it any more', `${await text(idle, 'status')}${await text(idle, 'alert')}`, '');
+  await dial(page, '602');
+  await talks(page);
+  demo.child.process.kill('SIGKILL'); // no word, and all is forgotten
+  await demo.child.exited;
+  await demo.start();
+  await says(page, 'alert', /^The call with Tone ended while the server could not be reached\.$/, 30_000);
+  report.check('a call that a new server knows nothing of is over', await page.locator('#idle').isVisible());
+  for (const each of [page, idle]) await each.context().close();
 }
