@@ -36,6 +36,8 @@ export class Call {
     /** Whether the other side is heard, and takes keys, though it has not answered. */
     this.isEarly = false;
     this.isOver = false;
+    /** How it ended, when it was hung up here; `isAsked`: the server has yet to hear of it. */
+    this.ended = null;
   }
 
   /** Calls the number. The microphone comes first: nobody shall be rung by a page that then cannot speak. */
@@ -182,7 +184,7 @@ export class Call {
   /** Whether the server heard of it. */
   async hangUp() {
     if (this.isOver) return true;
-    const ended = { endReason: this.since ? 'user_ended' : 'cancelled', direction: this.direction, answeredAt: this.since };
+    const ended = (this.ended = { endReason: this.since ? 'user_ended' : 'cancelled', direction: this.direction, answeredAt: this.since, isAsked: !!this.id });
     const isHeard = this.id ? this.api.leave(this.id) : true;
     this.#end({ call: ended });
     return isHeard;

@@ -11,7 +11,7 @@ import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
 import { $, isSame, say, unwarn, warn } from './view.mjs';
-import { BLOCKED_ANSWER, DOWN, LATER, STOPPED, STOPPING, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
+import { BLOCKED_ANSWER, DOWN, HANGING_UP, LATER, STOPPED, STOPPING, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
 /** Within so long, Esc must come twice to hang up. */
 const TWICE_MS = 3_000;
@@ -128,7 +128,7 @@ function begin({ name, number, since }, steps) {
       if (call !== own) return;
       call = null;
       const isFault = /^(failed|forgotten)$/.test(ended?.endReason); // what comes next must not wipe that away
-      say(ended && !isFault ? ending(ended, own.name) : '');
+      say(ended && !isFault ? (ended.isAsked ? HANGING_UP : ending(ended, own.name)) : '');
       if (isFault) warn(ending(ended, own.name, link === 'stopping'));
       if (place) warn(where[place]);
       if (error) warn(failure(error, number));
@@ -196,9 +196,12 @@ async function decline() {
 
 async function hangUp() {
   if (!call) return;
-  const heard = call.hangUp();
+  const own = call;
+  const heard = own.hangUp();
   if (link === 'down') warn(UNTOLD);
-  if (!(await heard) && !call) warn(UNTOLD);
+  const isHeard = await heard;
+  if (own.ended && $('status').textContent === HANGING_UP) say(isHeard ? ending(own.ended, own.name) : '');
+  if (!isHeard && !call) warn(UNTOLD);
 }
 
 /** Takes a call that is elsewhere; whoever has it lets it go when this page has its sound. */

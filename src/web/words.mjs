@@ -39,6 +39,7 @@ export const where = { tab: 'This call is in another tab.', elsewhere: 'This cal
 export const DOWN = 'The server does not answer. Trying again.';
 export const STOPPING = 'The server is being stopped or restarted. It takes no new calls until it is back.';
 export const STOPPED = 'The server was stopped or is being restarted. Trying again.';
+export const HANGING_UP = 'Hanging up …';
 export const BLOCKED_ANSWER = 'Your microphone is blocked; the call goes on ringing. Allow the microphone for this page (the icon beside the address), then press Answer again.';
 export const LATER = 'You are in a call. The new link is used when it is over.';
 export const UNTOLD = 'The server does not answer. The call goes on there until it can be told that you hung up.';

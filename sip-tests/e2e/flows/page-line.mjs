@@ -2,6 +2,7 @@
 // that the server has yet to hear of.
 import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
 import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
+import { sleep } from '../lib/process.mjs';
 import { rmsDb, strongest } from '../lib/signal.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
@@ -27,7 +28,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [two, stop]) await part({ ...ctx, demo, browser, person });
+  for (const part of [two, unheard, stop]) await part({ ...ctx, demo, browser, person });
 }
 
 /** The demo prints two links; who opens both talks from one to the other. */
@@ -59,6 +60,28 @@ async function two({ report, demo, out, person, tone }) {
   await dial(first, '100');
   await says(first, 'status', /The line is busy/);
   await first.context().close();
+}
+
+/** As when other tabs of the browser have all its connections. */
+async function unheard({ report, person }) {
+  console.log('  -- a call that the server still has is not said to have ended');
+  const page = await person();
+  await dial(page, '602');
+  await talks(page);
+  let go;
+  const stalled = new Promise((done) => (go = done));
+  await page.route('**/call/hangup', async (route) => {
+    await stalled;
+    await route.continue().catch(() => {});
+  });
+  await page.click('#hang-up');
+  await isShown(page, 'idle');
+  await sleep(500);
+  report.check('it says what it does', /^Hanging up …$/.test(await text(page, 'status')) && (await calls()).length === 1, await text(page, 'status'));
+  go();
+  await says(page, 'status', /^Call ended\.$/);
+  report.equal('and that it ended when it has', (await calls()).length, 0);
+  await page.context().close();
 }
 
 async function stop({ report, person, demo, browser, out }) {
