@@ -27,7 +27,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [screens, largeText, direction]) await part({ ...ctx, demo, browser, person });
+  for (const part of [screens, largeText, direction, withoutScripts]) await part({ ...ctx, demo, browser, person });
 }
 
 /** Those of these elements that are not wholly on the screen. */
@@ -116,4 +116,15 @@ async function direction({ report, person }) {
   report.equal('and the name stands apart in a sentence', await page.locator('#status bdi').textContent(), 'Bankgpj');
   report.equal('the focus is not lost', await focus(page), 'number');
   await page.context().close();
+}
+
+async function withoutScripts({ report, browser, demo, out }) {
+  console.log('  -- without scripts');
+  const context = await browser.browser.newContext({ javaScriptEnabled: false, viewport: { width: 390, height: 844 } });
+  const page = await context.newPage();
+  await page.goto(demo.url);
+  await page.screenshot({ path: `${out}/page-no-scripts.png` });
+  const shown = (await page.locator('body').innerText()).split('\n').map((line) => line.trim()).filter(Boolean);
+  report.equal('it says so, and nothing else', shown.join(' | '), 'sipedge | This page needs JavaScript.');
+  await context.close();
 }
