@@ -263,10 +263,16 @@ async function refresh() {
   if (found) await elsewhere.learn(found.calls);
 }
 
+/** What the page offers, and how it calls that. */
+const offered = fetch('/page/suggestions.json').then((r) => r.json()).then((page) => page.suggestions, () => []).then((found) => {
+  suggestions = found;
+  view.listSuggestions(found, dial);
+});
+
 /** The stream is up: what happened meanwhile is asked for. */
 async function onUp() {
   const own = api;
-  const { calls } = await own.get('/call/list');
+  const [{ calls }] = await Promise.all([own.get('/call/list'), offered]);
   if (api !== own) return; // signed out meanwhile
   enter('up');
   if ([DOWN, STOPPED, STOPPING].includes($('status').textContent)) say('');
@@ -318,21 +324,14 @@ function onDown() {
 
 // ---- signing in and out
 
-async function signIn(token) {
-  const candidate = new Api(token);
-  view.showLink('connecting');
-  try {
-    await candidate.get('/call/list');
-  } catch (error) {
-    if (error.status === 401) return signOut(failure(error));
-    if (!error.kind) warn(failure(error)); // an absent server is tried again below
-  }
+/** Nothing is offered before the server has answered, or not: see `onUp` and `onDown`. */
+function signIn(token) {
   warn('');
   say('');
   kept.set('token', token);
-  api = candidate;
+  api = new Api(token);
+  enter('connecting');
   stopListening = api.listen({ onUp, onDown, onEvent, onRefused: () => signOut(failure({ status: 401 })) });
-  render();
 }
 
 function forget() {
@@ -424,9 +423,6 @@ if (!isSecureContext) {
   $('insecure').hidden = false;
 }
 const token = kept.takeToken() ?? kept.get('token');
-view.showLink('');
-fetch('/page/suggestions.json').then((r) => r.json()).then((page) => (suggestions = page.suggestions), () => {}).finally(() => {
-  view.listSuggestions(suggestions, dial);
-  if (token) signIn(token);
-  else render();
-});
+$('loading').textContent = 'Connecting …';
+if (token) signIn(token);
+else render();

@@ -11,6 +11,7 @@ let before = null;
 /** Shows a view; the focus goes to where a key that was meant for the view before does no harm. */
 export function show(view) {
   const old = VIEWS.find((name) => !$(name).hidden);
+  $('loading').hidden = true;
   if (old === view) return;
   const wasKeying = !$('talk-pad').hidden;
   if (old === 'idle') before = document.activeElement;

@@ -2,7 +2,7 @@
 // that the server has yet to hear of.
 import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
 import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
-import { sleep } from '../lib/process.mjs';
+import { sleep, until } from '../lib/process.mjs';
 import { rmsDb, strongest } from '../lib/signal.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
@@ -28,7 +28,7 @@ export async function run(ctx) {
     await says(page, 'link-text', /Ready/);
     return page;
   };
-  for (const part of [two, unheard, stop]) await part({ ...ctx, demo, browser, person });
+  for (const part of [two, slow, unheard, stop]) await part({ ...ctx, demo, browser, person });
 }
 
 /** The demo prints two links; who opens both talks from one to the other. */
@@ -60,6 +60,36 @@ async function two({ report, demo, out, person, tone }) {
   await dial(first, '100');
   await says(first, 'status', /The line is busy/);
   await first.context().close();
+}
+
+async function slow({ report, browser, demo, out }) {
+  console.log('  -- a very slow line');
+  const context = await browser.browser.newContext();
+  await context.grantPermissions(['microphone'], { origin: BASE });
+  const page = await context.newPage();
+  const control = await context.newCDPSession(page);
+  await control.send('Network.emulateNetworkConditions', { offline: false, latency: 2_500, downloadThroughput: 5_000, uploadThroughput: 3_000 });
+  const seen = new Set();
+  await page.goto(demo.url, { waitUntil: 'commit' });
+  const main = async () => (await page.locator('main').innerText().catch(() => '')).trim();
+  const begin = Date.now();
+  await until('it offers to call', async () => {
+    seen.add(await main());
+    return page.locator('#idle').isVisible();
+  }, 60_000);
+  const took = ((Date.now() - begin) / 1000).toFixed(1);
+  report.check('meanwhile it says what it does', seen.has('Loading …') && seen.has('Connecting …'), `${took} s: ${[...seen].map((s) => s.slice(0, 20)).join(' | ')}`);
+  await page.screenshot({ path: `${out}/page-slow-up.png` });
+  await dial(page, '602');
+  const said = new Set();
+  await until('in a call', async () => {
+    for (const id of ['note-text', 'alert', 'status', 'link-text']) said.add((await text(page, id)).trim());
+    return /\d\d:\d\d/.test(await text(page, 'timer'));
+  }, 60_000);
+  report.check('a call on it goes through, and nothing is said to have failed', ![...said].some((s) => /does not answer|Reconnecting/.test(s)), [...said].filter(Boolean).join(' | '));
+  await page.click('#hang-up');
+  await until('ended', async () => !(await calls()).length, 30_000);
+  await context.close();
 }
 
 /** As when other tabs of the browser have all its connections. */
