@@ -154,11 +154,13 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     })?;
     if let Some(demo) = demo {
         let machine = io::addresses_of_this_machine();
-        let account = running.registry.account(demo::ACCOUNT);
-        let token = account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose());
+        let accounts = demo::ACCOUNTS.map(|(name, ..)| running.registry.account(name));
+        let tokens = accounts.each_ref().map(|account| {
+            account.as_deref().and_then(|a| a.tokens().first()).map_or("", |token| token.expose())
+        });
         let (http, https) = (running.http.addresses(), running.http.tls_addresses());
         // who started it may not read it, or no longer
-        let _ = writeln!(std::io::stdout(), "{}", demo.greeting(token, http, https, &machine));
+        let _ = writeln!(std::io::stdout(), "{}", demo.greeting(tokens, http, https, &machine));
     }
     let (first, last) = running.engine.webrtc_ports();
     info!(

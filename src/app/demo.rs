@@ -1,5 +1,5 @@
 //! The demo: what runs when nobody wrote a configuration. A browser on this machine (with `--lan`: in its network) calls
-//! the extensions of sipedge's own, by a token that is new each time.
+//! the extensions of sipedge's own, by a token that is new each time; a second account, with a link of its own, is there to call and to be called.
 //!
 //! It listens on 127.0.0.1 alone, but media is bound to every address: a browser sends from the address of its network
 //! even to 127.0.0.1 unless it is told otherwise. Ports of SIP and media that are taken are replaced by the next; the
@@ -9,10 +9,10 @@ use crate::base::Seed;
 use crate::http::page::Suggestion;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The account that the page calls as.
-pub(super) const ACCOUNT: &str = "demo";
+/// The accounts that pages call as, each with its number and the name that others see: two, for who calls itself is busy.
+pub(super) const ACCOUNTS: [(&str, &str, &str); 2] = [("demo", "100", "Demo"), ("guest", "101", "Guest")];
 /// Where the page is.
 const HTTP: u16 = 1337;
 /// Where it is with TLS, for the network.
@@ -31,7 +31,7 @@ pub(super) const SUGGESTIONS: [Suggestion; 5] = [
     Suggestion { number: "601", name: "Callback", hint: "Hangs up, and calls you a second later" },
 ];
 /// Numbers beside those, and the extension behind each.
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 11] = [
     ("600", "local.echo"),
     ("echo", "local.echo"),
     ("601", "local.callback"),
@@ -39,6 +39,7 @@ const ROUTES: [(&str, &str); 10] = [
     ("602", "local.tone"),
     ("tone", "local.tone"),
     ("603", "local.dtmf"),
+    ("keys", "local.dtmf"),
     ("dtmf", "local.dtmf"),
     ("604", "local.music"),
     ("music", "local.music"),
@@ -47,7 +48,8 @@ const ROUTES: [(&str, &str); 10] = [
 /// A demo that is about to start.
 #[derive(Debug)]
 pub(super) struct Demo {
-    token: String,
+    /// In the order of the accounts.
+    tokens: [String; ACCOUNTS.len()],
     /// What is otherwise than usual, and what to do about it.
     notes: Vec<String>,
     sip_port: u16,
@@ -55,7 +57,7 @@ pub(super) struct Demo {
 }
 
 impl Demo {
-    /// A demo with a fresh token. `is_free` says whether a UDP port can be had.
+    /// A demo with fresh tokens. `is_free` says whether a UDP port can be had.
     pub(super) fn new(seed: &mut Seed, is_free: impl Fn(u16) -> bool) -> Self {
         let mut notes = Vec::new();
         let mut port = |usual: u16, what: &str, program: &str| {
@@ -69,13 +71,19 @@ impl Demo {
         };
         let sip_port = port(SIP, "SIP", " (by another sipedge, or FreeSWITCH)");
         let media_port = port(MEDIA, "media", "");
-        Self { token: seed.token(32), notes, sip_port, media_port }
+        Self { tokens: ACCOUNTS.map(|_| seed.token(32)), notes, sip_port, media_port }
     }
 
     /// Its configuration.
     pub(super) fn configuration(&self) -> Map<String, Value> {
         let routes: Vec<Value> =
             ROUTES.iter().map(|(number, to)| json!({ "number": number, "to": to })).collect();
+        let account = |((name, number, shown), token): ((&str, &str, &str), &String)| {
+            let account =
+                json!({ "token": token, "caller_id": number, "display_name": shown, "numbers": [number] });
+            (name.to_owned(), account)
+        };
+        let accounts: Map<String, Value> = ACCOUNTS.into_iter().zip(&self.tokens).map(account).collect();
         let value = json!({
             "log": { "level": "warn" },
             "http": { "listen": format!("127.0.0.1:{HTTP}") },
@@ -85,9 +93,7 @@ impl Demo {
             "local": { "enabled": true },
             // a receiver on this machine is what one tries a webhook with
             "webhook": { "allow_private": true },
-            "account": { ACCOUNT: {
-                "token": self.token, "caller_id": "100", "display_name": "Demo", "numbers": ["100"],
-            } },
+            "account": accounts,
             "route": routes,
         });
         match value {
@@ -96,22 +102,29 @@ impl Demo {
         }
     }
 
-    /// What is told when it runs, and where. The environment may have said another token.
+    /// What is told when it runs, and where. The environment may have said other tokens.
     pub(super) fn greeting(
         &self,
-        token: &str,
+        tokens: [&str; ACCOUNTS.len()],
         http: &[SocketAddr],
         https: &[SocketAddr],
         machine: &[IpAddr],
     ) -> String {
         let mut text = String::from("\n  sipedge is ready: a demo, without a configuration.\n\n");
-        for address in http {
-            let _ = writeln!(text, "  On this machine    http://{address}/#token={token}");
-        }
+        let [(_, first, _), (_, second, _)] = ACCOUNTS;
+        let [token, of_second] = tokens;
+        let here: Vec<String> = http.iter().map(|address| format!("http://{}/", local(*address))).collect();
         let port = https.first().map(SocketAddr::port);
         let reachable = machine.iter().filter(|ip| !ip.is_loopback() && ip.is_ipv4());
-        for (ip, port) in reachable.zip(port.into_iter().cycle()) {
-            let _ = writeln!(text, "  In your network    https://{ip}:{port}/#token={token}");
+        let there: Vec<String> = reachable
+            .zip(port.into_iter().cycle())
+            .map(|(ip, port)| format!("https://{ip}:{port}/"))
+            .collect();
+        for url in &here {
+            let _ = writeln!(text, "  On this machine    {url}#token={token}");
+        }
+        for url in &there {
+            let _ = writeln!(text, "  In your network    {url}#token={token}");
         }
         if port.is_some() {
             text.push_str(
@@ -122,9 +135,21 @@ impl Demo {
         for (n, Suggestion { number, name, .. }) in SUGGESTIONS.iter().enumerate() {
             let _ = write!(text, "{}{number} {}", if n > 0 { " · " } else { "" }, name.to_lowercase());
         }
-        text.push_str("\n  Call the page      number 100, from another window with the same address\n");
+        text.push_str("\n\n");
+        for (n, url) in here.iter().chain(&there).enumerate() {
+            let what = if n == 0 { "A second phone" } else { "" };
+            let _ = writeln!(text, "  {what:<18} {url}#token={of_second}");
+        }
+        let _ = writeln!(
+            text,
+            "                     It is number {second}, the first is {first}: open both, and call one from the other."
+        );
         text.push_str("\n  Press Ctrl-C to end it.");
-        text.push_str(if token == self.token { " The token is new at each start." } else { "" });
+        text.push_str(if tokens == self.tokens.each_ref().map(String::as_str) {
+            " The tokens are new at each start."
+        } else {
+            ""
+        });
         text.push_str(if port.is_none() {
             " To let a phone in your network join, start it with --lan."
         } else {
@@ -147,6 +172,16 @@ impl Demo {
     }
 }
 
+/// An address that a browser here can open: one that means every address is none.
+fn local(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,20 +196,42 @@ mod tests {
         assert_eq!((usual.sip_port, usual.media_port, usual.notes.len()), (5080, 7000, 0));
         let other = demo(|port| port != 5080 && port != 5081);
         assert_eq!((other.sip_port, other.media_port), (5082, 7000));
-        let greeting = other.greeting("the-token", &["127.0.0.1:1337".parse().unwrap()], &[], &[]);
+        let greeting = other.greeting(["the-token", "b"], &["127.0.0.1:1337".parse().unwrap()], &[], &[]);
         assert!(greeting.contains("UDP 5080 is taken"), "{greeting}");
         assert!(greeting.contains("http://127.0.0.1:1337/#token=the-token\n"), "{greeting}");
         assert!(!greeting.contains("new at each start"), "the environment said it: {greeting}");
-        assert!(usual.greeting(&usual.token, &[], &[], &[]).contains("The token is new at each start."));
+        let own = usual.tokens.each_ref().map(String::as_str);
+        assert!(usual.greeting(own, &[], &[], &[]).contains("The tokens are new at each start."));
+    }
+
+    #[test]
+    fn an_address_that_means_every_one_is_told_as_one_that_a_browser_can_open() {
+        let every = ["0.0.0.0:1340".parse().unwrap(), "[::]:1341".parse().unwrap()];
+        let greeting = demo(|_| true).greeting(["x", "y"], &every, &[], &[]);
+        assert!(greeting.contains("http://127.0.0.1:1340/#token=x\n"), "{greeting}");
+        assert!(greeting.contains("http://[::1]:1341/#token=x\n"), "{greeting}");
+        assert!(!greeting.contains("0.0.0.0") && !greeting.contains("[::]"), "{greeting}");
+    }
+
+    #[test]
+    fn what_the_page_and_the_greeting_call_a_number_can_be_dialled() {
+        let to = |dialled: &str| ROUTES.iter().find(|(number, _)| *number == dialled).map(|(_, to)| *to);
+        for Suggestion { number, name, .. } in &SUGGESTIONS {
+            assert!(to(number).is_some(), "{number}");
+            assert_eq!(to(&name.to_lowercase()), to(number), "{name}");
+        }
     }
 
     #[test]
     fn the_network_is_told_its_own_address_only_with_tls() {
         let machine = ["127.0.0.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
         let here = ["127.0.0.1:1337".parse().unwrap()];
-        let alone = demo(|_| true).greeting("x", &here, &[], &machine);
+        let alone = demo(|_| true).greeting(["x", "y"], &here, &[], &machine);
         assert!(!alone.contains("192.0.2.7") && alone.contains("--lan"), "{alone}");
-        let lan = demo(|_| true).greeting("x", &here, &["0.0.0.0:1338".parse().unwrap()], &machine);
-        assert!(lan.contains("https://192.0.2.7:1338/#token=") && !lan.contains("--lan"), "{lan}");
+        let lan = demo(|_| true).greeting(["x", "y"], &here, &["0.0.0.0:1338".parse().unwrap()], &machine);
+        assert!(lan.contains("https://192.0.2.7:1338/#token=x") && !lan.contains("--lan"), "{lan}");
+        for second in ["http://127.0.0.1:1337/#token=y\n", "https://192.0.2.7:1338/#token=y\n"] {
+            assert!(lan.contains(second), "{lan}");
+        }
     }
 }

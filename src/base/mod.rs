@@ -34,4 +34,4 @@ pub use seed::Seed;
 pub use seldom::Seldom;
 pub use services::Services;
 pub use state::StateDirectory;
-pub use text::{Excerpt, LOG_TEXT_LIMIT};
+pub use text::{Excerpt, LOG_TEXT_LIMIT, is_hidden};

@@ -32,6 +32,16 @@ impl fmt::Display for Excerpt<'_> {
     }
 }
 
+/// Whether a character has no place in a name that is shown: a control character, or one that turns the direction of
+/// the text after it (Unicode UAX #9, explicit formatting and implicit marks). With those a caller writes over the
+/// words around the name.
+#[must_use]
+pub fn is_hidden(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

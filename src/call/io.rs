@@ -14,7 +14,7 @@ use join::Joiner;
 use std::collections::{BTreeMap, HashMap};
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -146,7 +146,7 @@ struct Inner {
     /// The ways to live calls for legs that join them.
     calls: Mutex<HashMap<CallId, mpsc::Sender<Join>>>,
     live: watch::Sender<usize>,
-    is_closing: AtomicBool,
+    is_closing: watch::Sender<bool>,
     stop: watch::Sender<Option<Cause>>,
 }
 
@@ -160,7 +160,7 @@ impl Switch {
             next_leg: AtomicU64::new(1),
             calls: Mutex::default(),
             live: watch::Sender::new(0),
-            is_closing: AtomicBool::new(false),
+            is_closing: watch::Sender::new(false),
             stop: watch::Sender::new(None),
         }))
     }
@@ -181,7 +181,7 @@ impl Switch {
         commands: mpsc::Sender<LegCommand>,
         permit: Permit,
     ) -> Result<LegRef, Cause> {
-        if self.0.is_closing.load(Ordering::Acquire) {
+        if *self.0.is_closing.borrow() {
             return Err(Cause::Shutdown);
         }
         let id = {
@@ -231,10 +231,16 @@ impl Switch {
         self.0.replace(call, old, incoming, commands).await
     }
 
+    /// Comes when no new calls are taken any more; false when the switch went away before that.
+    pub fn closing(&self) -> impl Future<Output = bool> + Send + 'static {
+        let mut is_closing = self.0.is_closing.subscribe();
+        async move { is_closing.wait_for(|is_closing| *is_closing).await.is_ok() }
+    }
+
     /// Takes no new calls, lets the running ones end for `drain`, ends the rest with [`Cause::Shutdown`],
     /// and returns when all are gone.
     pub async fn shutdown(&self, drain: Duration) {
-        self.0.is_closing.store(true, Ordering::Release);
+        self.0.is_closing.send_replace(true);
         let mut live = self.0.live.subscribe();
         if !drain.is_zero() {
             let _ = tokio::time::timeout(drain, live.wait_for(|n| *n == 0)).await;

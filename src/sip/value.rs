@@ -3,6 +3,7 @@
 use super::lex::{Malformed, Params, cut, first_outside, is_token, quote, take_quoted, trim};
 use super::uri::{Host, Uri, print_place};
 use super::{HeaderName, Headers, Method};
+use crate::base::is_hidden;
 use compact_str::CompactString;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// `"name" <uri>;params`: From, To, Contact, Route and their like (RFC 3261 §20.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameAddr {
-    /// Name to show, quotes and escapes taken off.
+    /// Name to show, quotes, escapes and what cannot be seen taken off.
     pub display: Option<String>,
     /// Address.
     pub uri: Uri,
@@ -57,6 +58,7 @@ impl NameAddr {
             },
         };
         let (uri, params) = rest.strip_prefix('<').and_then(|r| cut(r, b'>')).ok_or(bad)?;
+        let display = display.and_then(seen);
         Ok(Self { display, uri: Uri::parse(uri)?, params: Params::parse(params)? })
     }
 
@@ -65,6 +67,15 @@ impl NameAddr {
     pub fn tag(&self) -> Option<&str> {
         self.params.value("tag")
     }
+}
+
+/// A name without what cannot be seen; none when nothing else was in it.
+fn seen(name: String) -> Option<String> {
+    if !name.contains(is_hidden) {
+        return Some(name);
+    }
+    let name = name.replace(is_hidden, "");
+    Some(trim(&name)).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// Splits so that the second part begins with `mark`, an ASCII character.
@@ -463,6 +474,13 @@ mod tests {
         assert_eq!((b.tag(), b.uri.to_string().as_str()), (Some("1"), "sip:a@b"));
         let c = NameAddr::parse("caller<sip:caller@example.com>;tag=323").unwrap();
         assert_eq!(c.display.as_deref(), Some("caller"));
+        let turned = NameAddr::parse("\"Bank \u{202e}gpj\u{2066}.\u{200f}txt\u{7}\" <sip:a@b>").unwrap();
+        assert_eq!(
+            turned.display.as_deref(),
+            Some("Bank gpj.txt"),
+            "a name must not turn the text around it"
+        );
+        assert_eq!(NameAddr::parse("\u{202e}\u{200e} <sip:a@b>").unwrap().display, None);
         assert!(NameAddr::parse("Bell, A <sip:a@b>").is_err());
         assert!(NameAddr::parse("\"open <sip:a@b>").is_err());
     }

@@ -36,6 +36,8 @@ export class Call {
     /** Whether the other side is heard, and takes keys, though it has not answered. */
     this.isEarly = false;
     this.isOver = false;
+    /** How it ended, when it was hung up here; `isAsked`: the server has yet to hear of it. */
+    this.ended = null;
   }
 
   /** Calls the number. The microphone comes first: nobody shall be rung by a page that then cannot speak. */
@@ -88,7 +90,7 @@ export class Call {
 
   async #claim(options) {
     if (this.#letGo) return;
-    this.#letGo = await claim(this.id, { ...options, onTaken: () => this.#stepBack('tab') });
+    this.#letGo = await claim({ callID: this.id, direction: this.direction }, { ...options, onTaken: () => this.#stepBack('tab') });
     if (this.isOver) this.#letGo?.();
   }
 
@@ -153,7 +155,7 @@ export class Call {
     this.#lostAt ??= Date.now();
     for (let taken = 0; !this.isOver; await pause(RETRY_MS)) {
       if (Date.now() - this.#lostAt > RECOVER_MS) return this.#fail(error);
-      const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(({ status }) => (status === 404 ? { call: { state: 'ended', endReason: 'failed' } } : {}));
+      const { call } = await this.api.get(`/call/status?callID=${this.id}`).catch(({ status }) => (status === 404 ? { call: { state: 'ended', endReason: 'forgotten' } } : {}));
       if (!call || this.isOver) continue;
       if (call.state === 'ended') return this.update(call);
       // the server lost us, too, or it has another browser now; it may be a little later to notice
@@ -182,7 +184,7 @@ export class Call {
   /** Whether the server heard of it. */
   async hangUp() {
     if (this.isOver) return true;
-    const ended = { endReason: this.since ? 'user_ended' : 'cancelled', direction: this.direction, answeredAt: this.since };
+    const ended = (this.ended = { endReason: this.since ? 'user_ended' : 'cancelled', direction: this.direction, answeredAt: this.since, isAsked: !!this.id });
     const isHeard = this.id ? this.api.leave(this.id) : true;
     this.#end({ call: ended });
     return isHeard;

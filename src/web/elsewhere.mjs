@@ -48,7 +48,7 @@ export class Elsewhere {
   }
 
   async #findTabs() {
-    const found = await claimed([...this.#calls.keys()]);
+    const found = await claimed([...this.#calls.values()].map(({ call }) => call));
     for (const [id, other] of this.#calls) other.isInTab = found.has(id);
     this.onChange();
   }

@@ -10,15 +10,16 @@ import { fill, flash } from './pad.mjs';
 import { key, play } from './sound.mjs';
 import { claimed } from './tabs.mjs';
 import * as view from './view.mjs';
-import { $, isSame, say, warn } from './view.mjs';
-import { BLOCKED_ANSWER, DOWN, LATER, UNTOLD, ending, failure, insecure, note, spoken, where } from './words.mjs';
+import { $, isSame, say, unwarn, warn } from './view.mjs';
+import { BLOCKED_ANSWER, DOWN, HANGING_UP, LATER, STOPPED, STOPPING, UNTOLD, apart, ending, failure, insecure, note, spoken, where } from './words.mjs';
 
 /** Within so long, Esc must come twice to hang up. */
 const TWICE_MS = 3_000;
 const TWICE = 'Press Esc again to hang up.';
 
 let api = null;
-let isUp = false;
+/** How it stands with the server: `connecting`, `up`, `stopping` (it said so), `down`; none without a token. */
+let link = '';
 let stopListening = () => {};
 let suggestions = [];
 /** The call of this page. */
@@ -50,8 +51,17 @@ const nameOf = (number) => suggestions.find((s) => s.number === number || isSame
 
 // ---- what is shown
 
+function enter(state) {
+  link = state;
+  view.showLink(state);
+}
+
 /** Everything follows from what is known. */
 function render() {
+  view.keepingFocus(draw);
+}
+
+function draw() {
   if (!api) {
     view.showWaiting(null);
     play('');
@@ -61,7 +71,7 @@ function render() {
   view.showWaiting(call || ringing?.isBeside ? ringing : null, !!call);
   view.listOthers(elsewhere.list, { onTake: take, onEnd: endOther });
   if (call) {
-    view.showCall(call, isUp, hint);
+    view.showCall(call, link, hint);
     view.show('talking');
   } else if (ringing && !ringing.isBeside) {
     view.showRinging(ringing, answering === ringing.call.callID);
@@ -103,11 +113,12 @@ function begin({ name, number, since }, steps) {
     api, name, number, since, nameFor, element: $('sound'), latest: (id) => early.get(id),
     onChange() {
       if (call !== own) return;
+      if (own.media?.hasMicrophone) unwarn('microphone');
       if (own.id) {
         elsewhere.drop(own.id);
         if (own.isOurs) kept.set('call', { id: own.id, name: own.name, since: own.since });
       }
-      const words = note(own, isUp).text || spoken(own);
+      const words = note(own, link).text || spoken(own);
       if (words && own.said !== words) say((own.said = words)); // once each: it is read aloud
       render();
     },
@@ -116,9 +127,9 @@ function begin({ name, number, since }, steps) {
       if (own.id && (ended || (error && own.isOurs && error.kind !== 'answered'))) elsewhere.end(own.id);
       if (call !== own) return;
       call = null;
-      const isFault = ended?.endReason === 'failed'; // what comes next must not wipe that away
-      say(ended && !isFault ? ending(ended, own.name) : '');
-      if (isFault) warn(ending(ended, own.name));
+      const isFault = /^(failed|forgotten)$/.test(ended?.endReason); // what comes next must not wipe that away
+      say(ended && !isFault ? (ended.isAsked ? HANGING_UP : ending(ended, own.name)) : '');
+      if (isFault) warn(ending(ended, own.name, link === 'stopping'));
       if (place) warn(where[place]);
       if (error) warn(failure(error, number));
       if (error?.status === 401) return signOut(failure(error));
@@ -132,8 +143,11 @@ function begin({ name, number, since }, steps) {
   steps(own);
 }
 
-function dial(number) {
-  number = number.trim();
+/** What the page itself calls a number is as good as the number. */
+const numberOf = (text) => suggestions.find((s) => isSame(s.name, text))?.number ?? text;
+
+function dial(text) {
+  const number = numberOf(text.trim());
   if (!number) {
     warn('');
     say('Enter a number or a name first.');
@@ -182,9 +196,12 @@ async function decline() {
 
 async function hangUp() {
   if (!call) return;
-  const heard = call.hangUp();
-  if (!isUp) warn(UNTOLD);
-  if (!(await heard) && !call) warn(UNTOLD);
+  const own = call;
+  const heard = own.hangUp();
+  if (link === 'down') warn(UNTOLD);
+  const isHeard = await heard;
+  if (own.ended && $('status').textContent === HANGING_UP) say(isHeard ? ending(own.ended, own.name) : '');
+  if (!isHeard && !call) warn(UNTOLD);
 }
 
 /** Takes a call that is elsewhere; whoever has it lets it go when this page has its sound. */
@@ -195,18 +212,18 @@ function take({ name, call: other }) {
 
 async function endOther({ name, call: other }) {
   elsewhere.end(other.callID);
-  say(`The call with ${name} was ended.`);
+  say(`The call with ${apart(name)} was ended.`);
   warn('');
   render();
   if (!(await api.leave(other.callID))) warn(UNTOLD);
 }
 
-/** Does something whose failure is told and changes nothing. */
-async function attempt(something) {
+/** Does something whose failure is told and changes nothing; `about`: until that is well again. */
+async function attempt(something, about) {
   try {
     await something();
   } catch (error) {
-    if (error.status !== 404) warn(failure(error));
+    if (error.status !== 404) warn(failure(error), about);
   }
 }
 
@@ -218,12 +235,13 @@ function press(digit) {
 // ---- what the server tells
 
 function onEvent({ event, call: told, displayName }) {
+  if (event === 'server.draining') return onStopping();
   const id = told.callID;
   if (event === 'call.incoming') {
     if (handled.has(id)) return;
     const name = nameFor(told, displayName);
     incoming.set(id, { call: told, name, isBeside: isTyping() });
-    say(call ? `${name} is calling, too.` : `${name} is calling.`);
+    say(call ? `${apart(name)} is calling, too.` : `${apart(name)} is calling.`);
     return render();
   }
   if (call?.id === id) return call.update(told);
@@ -231,7 +249,7 @@ function onEvent({ event, call: told, displayName }) {
   if (ringing && told.state !== 'incoming') {
     incoming.delete(id);
     warn('');
-    say(told.state === 'ended' ? ending(told, ringing.name) : `${ringing.name}: answered on another device.`);
+    say(told.state === 'ended' ? ending(told, ringing.name, link === 'stopping') : `${apart(ringing.name)}: answered on another device.`);
   }
   if (call && !call.id) early.set(id, told);
   elsewhere.know(told);
@@ -245,18 +263,27 @@ async function refresh() {
   if (found) await elsewhere.learn(found.calls);
 }
 
+/** What the page offers, and how it calls that. */
+const offered = fetch('/page/suggestions.json').then((r) => r.json()).then((page) => page.suggestions, () => []).then((found) => {
+  suggestions = found;
+  view.listSuggestions(found, dial);
+});
+
 /** The stream is up: what happened meanwhile is asked for. */
 async function onUp() {
   const own = api;
-  const { calls } = await own.get('/call/list');
+  const [{ calls }] = await Promise.all([own.get('/call/list'), offered]);
   if (api !== own) return; // signed out meanwhile
-  isUp = true;
-  view.showLink('up');
-  if ($('status').textContent === DOWN) say('');
+  enter('up');
+  if ([DOWN, STOPPED, STOPPING].includes($('status').textContent)) say('');
   // what follows shows how things are
-  if ([UNTOLD, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
+  if ([UNTOLD, STOPPING, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
   if (call?.id && !calls.some((c) => c.callID === call.id)) {
-    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch(() => ({ call: { callID: call.id, state: 'ended', endReason: 'failed', answeredAt: call.since } }));
+    const forgotten = { callID: call.id, state: 'ended', endReason: 'forgotten' };
+    const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch((error) => {
+      if (error.status !== 404) throw error;
+      return { call: forgotten };
+    });
     call?.update(now);
   }
   for (const now of calls) if (now.callID === call?.id) call.update(now);
@@ -275,34 +302,36 @@ async function rejoin(calls) {
   const left = kept.get('call');
   const own = left && !call && calls.find((c) => c.callID === left.id && c.state !== 'incoming');
   if (!own) return;
-  if ((await claimed([left.id])).size) return kept.remove('call');
+  if ((await claimed([own])).size) return kept.remove('call');
   begin({ ...left, number: own.direction === 'inbound' ? own.from : own.to }, (again) => again.rejoin(own));
 }
 
-function onDown() {
-  isUp = false;
-  view.showLink('down');
+/** It goes on as long as it can, and calls nobody any more. */
+function onStopping() {
+  enter('stopping');
   if (call) call.onChange();
-  else say(DOWN);
+  else say(STOPPING);
+  render();
+}
+
+function onDown() {
+  const wasStopping = link === 'stopping' || $('status').textContent === STOPPED;
+  enter('down');
+  if (call) call.onChange();
+  else say(wasStopping ? STOPPED : DOWN);
+  render();
 }
 
 // ---- signing in and out
 
-async function signIn(token) {
-  const candidate = new Api(token);
-  view.showLink('connecting');
-  try {
-    await candidate.get('/call/list');
-  } catch (error) {
-    if (error.status === 401) return signOut(failure(error));
-    if (!error.kind) warn(failure(error)); // an absent server is tried again below
-  }
+/** Nothing is offered before the server has answered, or not: see `onUp` and `onDown`. */
+function signIn(token) {
   warn('');
   say('');
   kept.set('token', token);
-  api = candidate;
+  api = new Api(token);
+  enter('connecting');
   stopListening = api.listen({ onUp, onDown, onEvent, onRefused: () => signOut(failure({ status: 401 })) });
-  render();
 }
 
 function forget() {
@@ -311,10 +340,9 @@ function forget() {
   call?.leave();
   call = null;
   api = null;
-  isUp = false;
   incoming.clear();
   elsewhere.clear();
-  view.showLink('');
+  enter('');
   say('');
 }
 
@@ -351,7 +379,7 @@ $('hang-up').addEventListener('click', hangUp);
 $('mute').addEventListener('click', () => call?.mute(!call.isMuted));
 $('hold').addEventListener('click', () => attempt(() => call.hold(call.state !== 'on_hold')));
 $('keys').addEventListener('click', () => view.openPad(!view.isPadOpen()));
-$('note-action').addEventListener('click', () => attempt(() => call.media.takeMicrophone()));
+$('note-action').addEventListener('click', () => attempt(() => call.media.takeMicrophone(), 'microphone'));
 
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
@@ -395,9 +423,6 @@ if (!isSecureContext) {
   $('insecure').hidden = false;
 }
 const token = kept.takeToken() ?? kept.get('token');
-view.showLink('');
-fetch('/page/suggestions.json').then((r) => r.json()).then((page) => (suggestions = page.suggestions), () => {}).finally(() => {
-  view.listSuggestions(suggestions, dial);
-  if (token) signIn(token);
-  else render();
-});
+$('loading').textContent = 'Connecting …';
+if (token) signIn(token);
+else render();

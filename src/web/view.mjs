@@ -1,5 +1,5 @@
 // What is shown. It knows the page's elements and nothing of how calls are made.
-import { elsewhere, kind, note } from './words.mjs';
+import { apart, elsewhere, kind, note } from './words.mjs';
 
 export const $ = (id) => document.getElementById(id);
 const VIEWS = ['sign-in', 'idle', 'ringing', 'talking'];
@@ -11,6 +11,7 @@ let before = null;
 /** Shows a view; the focus goes to where a key that was meant for the view before does no harm. */
 export function show(view) {
   const old = VIEWS.find((name) => !$(name).hidden);
+  $('loading').hidden = true;
   if (old === view) return;
   const wasKeying = !$('talk-pad').hidden;
   if (old === 'idle') before = document.activeElement;
@@ -26,28 +27,71 @@ export function show(view) {
   if (back === $('number')) back.select(); // the next number replaces it
 }
 
+/** Shows a text. A name in it, set apart by marks, is an element that keeps its direction to itself. */
+function put(element, text) {
+  element.replaceChildren(...text.split(/\u2068(.*?)\u2069/s).map((part, n) => {
+    if (n % 2 === 0) return part;
+    const name = document.createElement('bdi');
+    name.textContent = part;
+    return name;
+  }));
+}
+
+/** Where a key does no harm, in what is shown. */
+function restingPlace() {
+  if (!$('talking').hidden) return $('talking-who');
+  if (!$('ringing').hidden) return $('ringing-who');
+  if (!$('sign-in').hidden) return $('token');
+  return $('others').hidden ? $('idle-title') : $('others-title');
+}
+
+/** Changes what is shown. The focus does not fall out of the page with what it was on. */
+export function keepingFocus(change) {
+  const held = document.activeElement;
+  change();
+  const isGone = !held.isConnected || !held.getClientRects().length || held.disabled;
+  const isFree = document.activeElement === held || document.activeElement === document.body;
+  if (held !== document.body && isGone && isFree) restingPlace().focus({ preventScroll: true });
+}
+
 export function say(text) {
-  $('status').textContent = text;
+  put($('status'), text);
 }
 
-export function warn(text) {
-  $('alert').textContent = text;
+/** `about` names what must be well again for the warning to go by itself. */
+export function warn(text, about = '') {
+  put($('alert'), text);
   $('alert').hidden = !text;
+  $('alert').dataset.about = about;
 }
 
-/** `state`: `connecting`, `up`, `down`, or none. */
+/** What was warned of is well again. */
+export function unwarn(about) {
+  if ($('alert').dataset.about === about) warn('');
+}
+
+/** `state`: `connecting`, `up`, `stopping`, `down`, or none. */
 export function showLink(state) {
   $('link').hidden = !state;
   $('link').className = `link ${state}`;
-  $('link-text').textContent = { up: 'Ready', down: 'Reconnecting', connecting: 'Connecting' }[state] ?? '';
+  $('link-text').textContent = { up: 'Ready', stopping: 'Stopping', down: 'Reconnecting', connecting: 'Connecting' }[state] ?? '';
 }
+
+/** The name that a call is headed by: a long one is cut short, and shown whole when it is touched. */
+function head(id, name) {
+  if ($(id).title === name) return;
+  put($(id), apart(name));
+  $(id).title = name;
+  $(id).classList.remove('whole');
+}
+for (const id of ['ringing-who', 'talking-who']) $(id).addEventListener('click', () => $(id).classList.toggle('whole'));
 
 export const isSame = (a, b) => a.toLowerCase() === b.toLowerCase();
 const initial = (name) => (/^\p{L}/u.test(name) ? name[0].toUpperCase() : '#');
 
 export function showRinging({ name, call }, isAsking) {
-  $('ringing-who').textContent = name;
-  $('ringing-number').textContent = isSame(call.from, name) ? '' : call.from;
+  head('ringing-who', name);
+  put($('ringing-number'), isSame(call.from, name) ? '' : apart(call.from));
   $('ringing-kind').textContent = isAsking ? 'Waiting for your microphone' : 'Incoming call';
   $('ringing').querySelector('.face').textContent = initial(name);
 }
@@ -55,16 +99,16 @@ export function showRinging({ name, call }, isAsking) {
 /** A call that rings beside what the person does: a call, or a number that is being written. */
 export function showWaiting(ringing, isInCall) {
   $('waiting').hidden = !ringing;
-  if (ringing) $('waiting-text').textContent = `${ringing.name} is calling.`;
+  if (ringing) put($('waiting-text'), `${apart(ringing.name)} is calling.`);
   $('waiting-answer').textContent = isInCall ? 'End and answer' : 'Answer';
 }
 
 /** `hint` is a word that passes. */
-export function showCall(call, isUp, hint) {
+export function showCall(call, link, hint) {
   const isTalking = call.state === 'active' || call.state === 'on_hold';
   const isHeld = call.state === 'on_hold';
   $('talking-kind').textContent = kind(call);
-  $('talking-who').textContent = call.name;
+  head('talking-who', call.name);
   $('talking-face').textContent = initial(call.name);
   $('talking-face').classList.toggle('pulse', !isTalking || !call.media?.wasConnected);
   $('talking-face').classList.toggle('held', isHeld || (isTalking && !call.isHeard));
@@ -76,10 +120,10 @@ export function showCall(call, isUp, hint) {
   toggle('hold', isHeld, ['Hold', 'Resume'], ['#i-hold', '#i-play']);
   if ($('keys').disabled) openPad(false);
   for (const button of $('talk-pad').children) button.disabled = !call.takesKeys;
-  const { text, action = '' } = note(call, isUp);
+  const { text, action = '' } = note(call, link);
   $('note').hidden = !(hint || text);
   $('note').classList.toggle('bad', !hint);
-  $('note-text').textContent = hint || text;
+  put($('note-text'), hint || text);
   $('note-action').hidden = !!hint || !action;
   $('note-action').textContent = action;
 }
@@ -143,14 +187,17 @@ export function listOthers(others, { onTake, onEnd }) {
   const shown = others.map(({ name, call, isInTab }) => [call.callID, name, elsewhere(call, isInTab)]);
   if ($('other-list').dataset.shown === JSON.stringify(shown)) return; // a button must not go away under a finger
   $('other-list').dataset.shown = JSON.stringify(shown);
+  const focused = $('other-list').contains(document.activeElement) && document.activeElement.getAttribute('aria-label');
   $('other-list').replaceChildren(...others.map((other) => {
     const who = document.createElement('p');
-    who.append(other.name, small(elsewhere(other.call, other.isInTab)));
+    put(who, apart(other.name));
+    who.append(small(elsewhere(other.call, other.isInTab)));
     const take = button('Take it here', `Take it here: ${other.name}`, () => onTake(other));
     const end = button('End', `End: ${other.name}`, () => onEnd(other));
     take.className = end.className = 'quiet';
     return item(who, take, end);
   }));
+  if (focused) [...$('other-list').querySelectorAll('button')].find((b) => b.getAttribute('aria-label') === focused)?.focus({ preventScroll: true });
 }
 
 export function listSuggestions(suggestions, onCall) {

@@ -3,8 +3,19 @@
 /** Why a call ended that was to be put through or was cut off, for who can change nothing in the server. */
 const ASK = 'If it stays so, tell whoever looks after this telephone.';
 
-/** How a call ended; `name` is the other side. */
-export function ending({ endReason, direction, answeredAt }, name) {
+/** Marks of the direction of text: what a caller is called must not turn the words around it. */
+const TURNING = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A name for within a sentence, between marks that set it apart (Unicode UAX #9: FSI, PDI); the view makes elements of them. */
+export const apart = (name) => `\u2068${name.replace(TURNING, '')}\u2069`;
+
+/** How a call ended; `who` is the other side, `isStopping` whether the server had said that it is about to end. */
+export function ending({ endReason, direction, answeredAt }, who, isStopping = false) {
+  const name = apart(who);
+  if (endReason === 'failed' && isStopping) {
+    return answeredAt || direction === 'outbound' ? `The server was stopped or restarted, which ended the call with ${name}. Call again when it is back.` : `${name} called while the server was stopped or restarted.`;
+  }
+  if (endReason === 'forgotten') return `The call with ${name} ended while the server could not be reached.`;
   if (direction === 'inbound' && !answeredAt && endReason !== 'declined' && endReason !== 'busy') {
     return endReason === 'failed' ? `${name} called, but the call could not be put through to you. ${ASK}` : `Missed call from ${name}.`;
   }
@@ -26,17 +37,21 @@ export function ending({ endReason, direction, answeredAt }, name) {
 export const where = { tab: 'This call is in another tab.', elsewhere: 'This call is in another window or on another device.' };
 
 export const DOWN = 'The server does not answer. Trying again.';
+export const STOPPING = 'The server is being stopped or restarted. It takes no new calls until it is back.';
+export const STOPPED = 'The server was stopped or is being restarted. Trying again.';
+export const HANGING_UP = 'Hanging up …';
 export const BLOCKED_ANSWER = 'Your microphone is blocked; the call goes on ringing. Allow the microphone for this page (the icon beside the address), then press Answer again.';
 export const LATER = 'You are in a call. The new link is used when it is over.';
 export const UNTOLD = 'The server does not answer. The call goes on there until it can be told that you hung up.';
 
-/** What is to be said in a call beside its state; `action` names a button that helps. */
-export function note(call, isUp) {
+/** What is to be said in a call beside its state, with the link to the server; `action` names a button that helps. */
+export function note(call, link) {
   if (call.media && !call.media.hasMicrophone) {
-    return { text: `Your microphone is gone: ${call.name} cannot hear you. Connect one, or allow it for this page.`, action: 'Try again' };
+    return { text: `Your microphone is gone: ${apart(call.name)} cannot hear you. Connect one, or allow it for this page.`, action: 'Try again' };
   }
   if (call.media?.wasConnected && !call.isHeard) return { text: 'You cannot hear each other now. The sound comes back by itself as soon as the network does.' };
-  if (!isUp) return { text: call.isHeard ? 'The server does not answer. You can go on talking; hold and keys work again when it is back.' : DOWN };
+  if (link === 'stopping') return { text: 'The server is being stopped or restarted: this call will be ended before long.' };
+  if (link === 'down') return { text: call.isHeard ? 'The server does not answer. You can go on talking; hold and keys work again when it is back.' : DOWN };
   return { text: '' };
 }
 
@@ -51,7 +66,8 @@ export function kind(call) {
 
 /** The same for ears. */
 export function spoken(call) {
-  const { name, state } = call;
+  const { state } = call;
+  const name = apart(call.name);
   if (call.isAsking) return 'Waiting for your microphone';
   if (state === 'active') return call.isHeard ? `Connected with ${name}` : '';
   return { starting: `Calling ${name}`, ringing: `Ringing at ${name}`, on_hold: `${name} is on hold` }[state] ?? '';
@@ -89,10 +105,10 @@ export function failure(error, number = '') {
   switch (error.status) {
     case 400: return /^Phone must be/.test(error.message) ? 'A number has digits, letters, + * # . _ or -, up to 64 of them.' : `The server refused: ${error.message}.`;
     case 401: return 'That token is not known here. Check it, and sign in again.';
-    case 403: return `“${number}” cannot be called: your account has no route to it.`;
+    case 403: return `“${apart(number)}” cannot be called: your account has no route to it.`;
     case 404: return 'That call is over.';
     case 429: return isTooManyCalls(error) ? 'You have as many calls as you may have at once. End one of those below first.' : 'Too many requests. Wait a moment.';
-    case 503: return 'The server is shutting down.';
+    case 503: return STOPPING;
   }
   return error.status ? `The server has a problem: ${error.message}.` : `Something went wrong in this page: ${error.message}`;
 }

@@ -24,7 +24,7 @@ export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
   if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
   const env = {
-    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '101', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
+    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '102', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
     SIPEDGE_ACCOUNT__BERT__DISPLAY_NAME: MARIA, SIPEDGE_ACCOUNT__DEMO__MAX_CALLS: '2',
   };
   const demo = started(await new Demo({ binary, http: HTTP, token: TOKEN, env }).start());
@@ -36,7 +36,7 @@ export async function run(ctx) {
     return page;
   };
   const world = { ...ctx, demo, person };
-  for (const part of [keys, tabs, microphones, answering, fingers, links, silence, stall, words, names, tooMany, narrow, withoutAddress]) {
+  for (const part of [keys, tabs, microphones, answering, fingers, losses, links, silence, stall, words, names, tooMany, narrow, withoutAddress]) {
     await part(world);
     for (const api of [own, maria]) for (const { callID } of await calls(api)) await api.hangup(callID);
   }
@@ -52,7 +52,7 @@ async function keys({ report, person }) {
     if (n++ % 2 === 0) await sleep(200);
     await route.continue();
   });
-  await dial(page, '101');
+  await dial(page, '102');
   const { call: { callID } } = await events.find('it rings', (e) => e.event === 'call.incoming');
   await maria.ask('POST', '/call/answer', { callID });
   await talks(page);
@@ -170,6 +170,8 @@ async function microphones({ report, person }) {
   });
   await page.locator('#note').waitFor({ state: 'hidden' });
   report.check('connected again, it is taken by itself', (await page.evaluate(() => window.mics.opened.at(-1).readyState)) === 'live');
+  report.equal('and no word of its absence is left', await text(page, 'alert'), '');
+  report.equal('the focus, which was on “Try again”, is where it does no harm', await focus(page), 'talking-who');
   await hangUp(page);
   await page.context().close();
 }
@@ -230,6 +232,33 @@ async function fingers({ report, person }) {
   await page.locator('#idle-pad [data-digit="0"]').click({ delay: 900 });
   await page.locator('#idle-pad [data-digit="0"]').click();
   report.equal('0 held is a +', await page.inputValue('#number'), '+0');
+  await page.context().close();
+}
+
+async function losses({ report, person }) {
+  console.log('  -- what had the focus goes away');
+  const page = await person();
+  await dial(page, '602');
+  await talks(page);
+  await maria.make('100');
+  await isShown(page, 'waiting');
+  await page.focus('#waiting-decline');
+  await page.keyboard.press('Enter');
+  await page.locator('#waiting').waitFor({ state: 'hidden' });
+  report.equal('a second call is declined: the focus is in the first', await focus(page), 'talking-who');
+  await hangUp(page);
+
+  const others = [await own.make('602'), await own.make('604')];
+  await page.getByRole('button', { name: 'End: Music' }).waitFor();
+  await page.getByRole('button', { name: 'End: Tone' }).focus();
+  await page.keyboard.press('Enter');
+  await until('ended', async () => (await stateOf(own, others[0])) === 'ended');
+  await page.getByRole('button', { name: 'End: Tone' }).waitFor({ state: 'detached' });
+  report.equal('one of two other calls is ended: the focus stays with them', await focus(page), 'others-title');
+  await page.getByRole('button', { name: 'End: Music' }).focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#others').waitFor({ state: 'hidden' });
+  report.equal('the last is ended: the focus stays in the page', await focus(page), 'idle-title');
   await page.context().close();
 }
 

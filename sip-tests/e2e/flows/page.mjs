@@ -29,7 +29,7 @@ export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
   if (!report.check('no configuration of this machine is in the way', !isConfigured())) return;
   const env = {
-    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '101', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
+    SIPEDGE_ACCOUNT__BERT__TOKEN: BERT, SIPEDGE_ACCOUNT__BERT__NUMBERS: '102', SIPEDGE_ACCOUNT__BERT__CALLER_ID: '+551140001234',
     SIPEDGE_ACCOUNT__BERT__DISPLAY_NAME: 'Maria do Carmo Albuquerque',
   };
   const demo = await new Demo({ binary, http: HTTP, token: TOKEN, env }).start();
@@ -166,6 +166,15 @@ async function extensions({ report, tone }, page) {
   report.check('keys: 5 comes back as 770 and 1336 Hz', Math.min(Math.abs(hertz - 770), Math.abs(hertz - 1336)) < 15 && rmsDb(loudest) > -35, `${hertz.toFixed(1)} Hz at ${rmsDb(loudest).toFixed(1)} dBFS`);
   await page.click('#keys');
   await hangUp(page);
+
+  const offered = await page.locator('#suggestion-list button').evaluateAll((all) => all.map((b) => b.firstChild.textContent));
+  for (const name of offered.filter((n) => n !== 'Callback').flatMap((n) => [n, n.toUpperCase()])) {
+    await dial(page, ` ${name} `);
+    await talks(page);
+    report.equal(`“${name}” can be dialled, and the call is headed as the list has it`, await text(page, 'talking-who'), offered.find((o) => o.toUpperCase() === name.toUpperCase()));
+    await hangUp(page);
+  }
+  report.equal('a phone shows a keyboard with letters', await page.locator('#number').getAttribute('inputmode'), null);
 
   await dial(page, '604');
   await talks(page);

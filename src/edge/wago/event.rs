@@ -69,7 +69,14 @@ impl Ids {
 pub(super) struct Events {
     ids: Ids,
     accounts: BTreeMap<String, Listeners>,
+    /// The program is about to end.
+    is_draining: bool,
 }
+
+/// What a stream says once when the program is about to end. It has a name, so that no client takes it for a call's: an
+/// `EventSource` hands it to `addEventListener`, never to `onmessage`.
+const DRAINING: &[u8] =
+    b"event: server.draining\ndata: {\"type\":\"Server\",\"event\":\"server.draining\"}\n\n";
 
 #[derive(Debug, Default)]
 struct Listeners {
@@ -113,8 +120,21 @@ impl Events {
         for sent in missed {
             let _ = sender.try_send(sent.to_stream()); // there is room for all that is kept
         }
+        if self.is_draining {
+            let _ = sender.try_send(Bytes::from_static(DRAINING)); // and for this word
+        }
         own.listening.push(sender);
         Some(receiver)
+    }
+
+    /// Tells all who listen, and who comes later, that the program is about to end.
+    pub(super) fn drain(&mut self) {
+        if std::mem::replace(&mut self.is_draining, true) {
+            return;
+        }
+        for own in self.accounts.values_mut() {
+            own.listening.retain(|listener| listener.try_send(Bytes::from_static(DRAINING)).is_ok());
+        }
     }
 
     /// Whether somebody listens to an account's events now.

@@ -84,6 +84,12 @@ impl Wago {
             lines.webhooks().send_with(client);
         }
         lines.open(context.registry.clone());
+        let (closing, told) = (context.switch.closing(), lines.clone());
+        tokio::spawn(async move {
+            if closing.await {
+                told.drain();
+            }
+        });
         let router =
             routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
         router.with_state(Arc::new(Self { lines, context }))

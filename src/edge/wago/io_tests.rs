@@ -293,6 +293,26 @@ async fn who_has_nobody_listening_is_unavailable_and_who_has_calls_enough_is_bus
 }
 
 #[tokio::test]
+async fn who_listens_is_told_of_a_stop_before_calls_end_and_so_is_who_comes_later() {
+    for drain in [Duration::ZERO, Duration::from_millis(300)] {
+        let world = world().await;
+        let mut listener = world.listen(ANNA).await;
+        let (_caller, _to_caller) = world.call("anna");
+        listener.event("call.incoming").await;
+        let switch = world.switch.clone();
+        tokio::spawn(async move { switch.shutdown(drain).await });
+        // the order is the test: what comes before the event that is waited for is passed over
+        let told = listener.event("server.draining").await;
+        assert_eq!(told, json!({ "type": "Server", "event": "server.draining" }));
+        if !drain.is_zero() {
+            assert_eq!(world.post("/call/make", json!({ "Phone": "anna" })).await.0, 503);
+        }
+        assert_eq!(listener.event("call.ended").await["call"]["endReason"], "failed");
+        world.listen(BERT).await.event("server.draining").await;
+    }
+}
+
+#[tokio::test]
 async fn an_account_that_calls_itself_is_busy() {
     let world = world().await;
     let mut listener = world.listen(ANNA).await;

@@ -1,7 +1,7 @@
 //! Bytes to requests, and answers to JSON.
 
 use super::session::Refusal;
-use crate::base::{CallId, Digit, Excerpt};
+use crate::base::{CallId, Digit, Excerpt, is_hidden};
 use crate::call::leg::DtmfDigit;
 use crate::call::port::MediaRefusal;
 use crate::sdp::SessionDescription;
@@ -228,9 +228,9 @@ pub(super) fn read_number(text: &str) -> Result<String, ApiError> {
     }
 }
 
-/// A display name without control characters, at most 128 characters.
+/// A display name without characters that cannot be seen, at most 128 characters.
 fn clean_name(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(128).collect::<String>().trim().to_owned()
+    name.chars().filter(|c| !is_hidden(*c)).take(128).collect::<String>().trim().to_owned()
 }
 
 fn read_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
@@ -291,6 +291,17 @@ mod tests {
         assert_eq!(make("+55 (11) 4000-1234").unwrap(), "+551140001234");
         assert_eq!(make("600").unwrap(), "600");
         assert_eq!(make("anna.b-c").unwrap(), "anna.b-c");
+        let name = |name: &str| {
+            let body = json!({ "Phone": "1", "displayName": name }).to_string();
+            read_make(body.as_bytes()).map(|m| m.display_name).unwrap()
+        };
+        assert_eq!(name("Bank\u{7} \u{202e}gpj\u{2069}\u{200e}.txt").as_deref(), Some("Bank gpj.txt"));
+        assert_eq!(name("\u{202a}\u{2068} "), None);
+        assert_eq!(
+            name("\u{5e9}\u{5dc}\u{5d5}\u{5dd}").as_deref(),
+            Some("\u{5e9}\u{5dc}\u{5d5}\u{5dd}"),
+            "Hebrew stays"
+        );
         for bad in ["", " ", "+", "a b", "600@evil", "1\r\nX: y", &"1".repeat(65), "6;x=y"] {
             assert!(make(bad).is_err(), "{bad:?}");
         }

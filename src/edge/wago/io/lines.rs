@@ -110,6 +110,11 @@ impl Lines {
         self.events().listen(account.name(), last_seen)
     }
 
+    /// Tells all who listen that the program is about to end.
+    pub(super) fn drain(&self) {
+        self.events().drain();
+    }
+
     /// Begins a call, takes it into the table and follows it to its end. False when the account is in that call
     /// already: it calls itself.
     ///
@@ -190,6 +195,9 @@ impl Entry {
 async fn follow(following: Following, mut inbox: mpsc::Receiver<LegCommand>) {
     let Following { lines, entry } = &following;
     while let Some(command) = inbox.recv().await {
+        if matches!(&command, LegCommand::Hangup(end) if end.cause == Cause::Shutdown) {
+            lines.drain(); // before the end that it explains, whoever is faster
+        }
         let mut state = entry.state();
         let outcome = state.call.handle_command(command, SystemTime::now());
         lines.tell(entry, &mut state);
