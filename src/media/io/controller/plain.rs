@@ -39,9 +39,10 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// Whether the far side holds the call by its description; it may send music of its own all the same.
+    /// Whether the far side holds the call by its description: it hears nothing, though it may send music of its own. One
+    /// that is `recvonly` holds nobody, for it listens (RFC 3264 §8.4 tells a hold by what is not received any more).
     pub(super) fn is_on_hold(&self) -> bool {
-        self.format.is_some() && self.far != Direction::SendRecv
+        self.format.is_some() && !self.far.receives()
     }
 
     /// Which way it is protected, for the log.
