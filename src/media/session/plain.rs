@@ -127,17 +127,28 @@ pub struct PlainRemote {
 }
 
 impl PlainRemote {
-    /// Whether media can go there from an address of ours.
+    /// Whether media can go there from an address of ours; `has_begun`: the call has its ports there, and keeps them.
     ///
     /// # Errors
     /// When its IP version is another one: neither side would hear anything.
-    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
-        match self.rtp {
-            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
-                "the media address is of another IP version than the signalling; announce one of the same",
-            )),
-            _ => Ok(()),
-        }
+    pub fn check_reach(&self, local: IpAddr, has_begun: bool) -> Result<(), MediaRefusal> {
+        let Some(rtp) = self.rtp.filter(|rtp| rtp.is_ipv4() != local.is_ipv4()) else { return Ok(()) };
+        Err(MediaRefusal::Unusable(match (rtp.is_ipv4(), has_begun) {
+            (true, true) => {
+                "the media address is IPv4, and media of this call stays with IPv6, as it began: announce an IPv6 address"
+            }
+            (false, true) => {
+                "the media address is IPv6, and media of this call stays with IPv4, as it began: announce an IPv4 address"
+            }
+            (true, false) => {
+                "the media address is IPv4, and media of this trunk goes by IPv6 (see trunk.NAME.media_address): announce an IPv6 \
+                 address"
+            }
+            (false, false) => {
+                "the media address is IPv6, and media of this trunk goes by IPv4 (see trunk.NAME.media_address): announce an IPv4 \
+                 address"
+            }
+        }))
     }
 }
 

@@ -137,7 +137,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, codecs, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
             None => {
                 self.check_reach(&remote, *towards, *own_address)?;
                 // its ports now: nobody shall answer a caller for whom there are none
@@ -177,7 +177,7 @@ impl Controller {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(unknown.clone())?;
         let offer = plain.offer.as_ref().ok_or(unknown)?;
         let remote = read_plain_answer(sdp, offer, &beside)?;
-        remote.check_reach(plain.rtp.ip())?;
+        remote.check_reach(plain.rtp.ip(), true)?;
         plain.security = match (&remote.security, offer.security()) {
             (Security::Sdes(far), OwnSecurity::Sdes(lines)) => {
                 OwnSecurity::Sdes(lines.iter().filter(|l| l.tag == far.tag).cloned().collect())
@@ -202,7 +202,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, &wanted, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
             None => self.check_reach(&remote, *towards, *own_address)?,
         }
         let is_held = self.is_held(leg);
@@ -276,7 +276,7 @@ impl Controller {
     ) -> Result<(), MediaRefusal> {
         let own = self.shared.own_address(towards, own, remote.rtp.map(|rtp| rtp.ip()));
         // without a way there, what is wrong is said of the signalling's own
-        remote.check_reach(own.unwrap_or(towards))
+        remote.check_reach(own.unwrap_or(towards), false)
     }
 
     /// The place of a plain leg, with its ports; `media_at` is where its description wants media.
