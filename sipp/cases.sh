@@ -68,6 +68,12 @@ scenario_no-description() {
   finish
   says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
 }
+# It refused, and answered nothing.
+scenario_unsupported-type() {
+  plain_scenario unsupported-type
+  says sipedge.log 'WARN .*takes no session description.*trunk="b" offered="RTP/AVP PCMU" status=415'
+}
+plain_scenario() { edge; called "$1"; caller "$1"; finish; }
 # The call goes on without it.
 scenario_rtcp-nowhere() {
   edge

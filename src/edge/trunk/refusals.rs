@@ -47,11 +47,11 @@ impl Refusals {
     }
 }
 
-/// Of a call that failed because its PBX took nothing of our offer: profile and codecs that were offered. A 488 says no
-/// more than that (RFC 3261 §21.4.26).
+/// Of a call that failed because its PBX took nothing of our offer, or no session description at all: profile and codecs that
+/// were offered. A 488 says no more than that (RFC 3261 §21.4.26).
 pub(super) fn offer_of_call(failure: &CallFailure, offer: &[u8]) -> Option<String> {
     let CallFailure::Status { status, .. } = failure else { return None };
-    if !matches!(status.code(), 488 | 606) {
+    if !matches!(status.code(), 406 | 415 | 488 | 606) {
         return None;
     }
     let sdp = SessionDescription::parse(&String::from_utf8_lossy(offer)).ok()?;
@@ -114,6 +114,9 @@ mod tests {
         let sdp = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nm=audio 4000 RTP/SAVP 0 8 101\r\na=rtpmap:101 telephone-event/8000\r\n";
         let said = |code, sdp: &[u8]| offer_of_call(&status_of(code, false), sdp);
         assert_eq!(said(488, sdp).as_deref(), Some("RTP/SAVP PCMU PCMA"));
+        for status in [606, 406, 415] {
+            assert_eq!(said(status, sdp).as_deref(), Some("RTP/SAVP PCMU PCMA"), "{status}");
+        }
         assert_eq!((said(486, sdp), said(488, b"")), (None, None));
         let (mut refusals, t0) = (Refusals::default(), Instant::now());
         let mut heard = |after: Duration, offered| refusals.offer_refused(t0 + after, offered);

@@ -67,9 +67,16 @@ pub(super) fn note_login(trunk: &Trunk, call: &LegRef, user: Option<&str>, event
 
 /// Tells of an offer of ours that the PBX took nothing of; it does not say why.
 pub(super) fn note_offer(trunk: &Trunk, call: &LegRef, offer: &[u8], event: &SessionEvent) {
-    let SessionEvent::Failed(failure) = event else { return };
+    let SessionEvent::Failed(failure @ CallFailure::Status { status, .. }) = event else { return };
     let Some(offered) = refusals::offer_of_call(failure, offer) else { return };
-    if trunk.refusals().offer_refused(Instant::now(), &offered) {
+    let status = status.code();
+    if !trunk.refusals().offer_refused(Instant::now(), &format!("{status} {offered}")) {
+        return;
+    }
+    if matches!(status, 406 | 415) {
+        let why = "it refuses the kind of body, application/sdp, and not what stands in it: look at its own log, and at a proxy between";
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, offered, status, why, "the PBX takes no session description");
+    } else {
         let why = "compare media_encryption, codecs and avpf of the trunk with its own (Asterisk: media_encryption, allow, use_avpf)";
         warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, offered, why, "the PBX takes nothing of our offer (488)");
     }
