@@ -68,6 +68,15 @@ scenario_no-description() {
   finish
   says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
 }
+# The ACK brings the answer here.
+scenario_late-offer-unanswered() {
+  plain_scenario late-offer-unanswered
+  says sipedge.log 'WARN .*answer cannot be used.*trunk="a".*it has no session description'
+}
+scenario_late-offer-unreadable() {
+  plain_scenario late-offer-unreadable
+  says sipedge.log 'WARN .*answer cannot be used.*trunk="a".*its session description cannot be read'
+}
 # It refused, and answered nothing.
 scenario_unsupported-type() {
   plain_scenario unsupported-type

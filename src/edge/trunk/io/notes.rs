@@ -3,8 +3,8 @@
 use super::*;
 use crate::edge::trunk::refusals;
 use crate::sdp::SessionDescription;
-use crate::sip::Body;
 use crate::sip::digest::DigestError;
+use crate::sip::{Body, Reason};
 
 /// Remembers whether somebody was at a place.
 pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
@@ -25,13 +25,38 @@ pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
     }
 }
 
+/// Says why a call came to nothing; an answer that cannot be understood is the PBX's fault.
+pub(super) fn note_failure(trunk: &Trunk, call: &LegRef, event: &SessionEvent) {
+    match event {
+        SessionEvent::Failed(failure @ CallFailure::BadAnswer(_)) => {
+            warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, %failure, "the trunk did not take the call");
+        }
+        SessionEvent::Failed(failure) => {
+            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
+        }
+        _ => {}
+    }
+}
+
 /// What is wrong with the session description of an answer, in words for the log; one that can be read may still be of no
-/// use.
+/// use. A caller's stands in its ACK or PRACK.
 pub(super) fn unusable(event: &SessionEvent) -> Option<String> {
-    let SessionEvent::Answered { body } = event else { return None };
+    let (SessionEvent::Answered { body }
+    | SessionEvent::Confirmed { body }
+    | SessionEvent::OfferAnswered { body }) = event
+    else {
+        return None;
+    };
     match body {
         Some(body) => unreadable(body),
         None => Some("it has no session description".to_owned()),
+    }
+}
+
+/// Tells why a leg that ended by itself did, where that is its answer.
+pub(super) fn note_unusable(trunk: &str, call: &LegRef, parting: Option<&Reason>, why: Option<String>) {
+    if let (Some(_), Some(why)) = (parting, why) {
+        warn!(call = %call.call, leg = %call.leg, trunk, why, "the PBX's answer cannot be used; the call ends");
     }
 }
 
