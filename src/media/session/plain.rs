@@ -353,7 +353,7 @@ fn described(sdp: &SessionDescription, media: &Media) -> Described {
         Profile::Avp | Profile::Savp if media.has("crypto") => Described::Sdes,
         Profile::Avp | Profile::Savp if sdp.has_fingerprint(media) => Described::Dtls,
         Profile::Avp => Described::Clear,
-        Profile::Savp => Described::Sdes,
+        Profile::Savp => Described::Keyless,
         Profile::Other => Described::Other,
     }
 }

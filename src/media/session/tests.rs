@@ -358,7 +358,7 @@ fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_r
         assert_eq!(ports, expected);
     }
     let refused = read_clear(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
-    let (ours, theirs) = (Encryption::Off, Described::Sdes);
+    let (ours, theirs) = (Encryption::Off, Described::Keyless);
     assert_eq!(refused, MediaRefusal::Protection { ours, theirs, is_answer: false }, "of the first");
 }
 
