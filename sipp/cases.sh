@@ -89,7 +89,7 @@ scenario_rtcp-nowhere() {
   called rtcp-nowhere
   caller basic
   finish
-  says sipedge.log 'WARN .*no way to .*call=[0-9A-F]+ leg=L[0-9]+ .*rtcp=255.255.255.255:9'
+  says sipedge.log 'WARN .*no way to .*call=[0-9A-F]+ leg=L[0-9]+ .*rtcp=255.255.255.255:9.*it is a broadcast address'
 }
 scenario_no-header() { edge; called no-header; caller basic; finish; }
 # Messages in the log, and no secrets; they can be switched on alone.

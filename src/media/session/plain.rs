@@ -10,7 +10,7 @@ use crate::media::relay::{EventFormat, Format};
 use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
 use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
 use compact_str::CompactString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// How much sound is in a packet where nobody says otherwise, in milliseconds (RFC 3551 §4.2); what we make ourselves is.
 pub const PTIME: u16 = 20;
@@ -422,7 +422,7 @@ fn answered_audio<'a>(
     offer: &PlainOffer,
 ) -> Result<(usize, &'a Media, Security), MediaRefusal> {
     let ours = offer.encryption();
-    let (at, media) = audio(sdp).map_err(|_| MediaRefusal::AudioRefused { ours })?;
+    let (at, media) = audio(sdp).map_err(|_| unanswered(sdp, ours))?;
     let mismatch = || MediaRefusal::Protection { ours, theirs: described(sdp, media), is_answer: true };
     let security = match (&offer.security, Profile::of(media)) {
         (OwnSecurity::Clear, Profile::Avp) => Ok(Security::Clear),
@@ -444,6 +444,19 @@ fn answered_audio<'a>(
         _ => Err(mismatch()),
     };
     security.map(|security| (at, media, security))
+}
+
+/// Why an answer has no audio: it refused what was offered (RFC 3264 §6), or said nothing of it.
+fn unanswered(sdp: &SessionDescription, ours: Encryption) -> MediaRefusal {
+    match (sdp.audio(), sdp.media.is_empty()) {
+        (Some(_), _) => MediaRefusal::AudioRefused { ours },
+        (None, true) => {
+            MediaRefusal::Unusable("the answer has no m= line; it must have one for each that was offered")
+        }
+        (None, false) => MediaRefusal::Unusable(
+            "the answer has no m=audio line; it must have one for each that was offered",
+        ),
+    }
 }
 
 /// The far side's end of DTLS; `default` is its role where it says none (RFC 4145 §4.1).
@@ -549,6 +562,9 @@ fn plain_addresses(
     let ip = ip.to_canonical();
     if ip.is_multicast() {
         return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
+    }
+    if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(MediaRefusal::Unusable("a broadcast address (255.255.255.255); media is unicast here"));
     }
     if ip.is_unspecified() {
         return Ok((None, None));

@@ -103,10 +103,17 @@ fn an_answer_that_is_protected_otherwise_or_takes_no_audio_says_so_as_an_answer(
     ];
     for (ours, offer, taken) in offers {
         let refused = pbx(&[("RTP/AVP", "")]).to_string().replace("m=audio 12000", "m=audio 0");
-        for none in [refused, "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\n".into()] {
-            let sdp = SessionDescription::parse(&none).unwrap();
-            let refusal = read_plain_answer(&sdp, &offer, &Codec::ALL).unwrap_err();
-            assert_eq!(refusal, MediaRefusal::AudioRefused { ours });
+        let refusal = |text: &str| {
+            read_plain_answer(&SessionDescription::parse(text).unwrap(), &offer, &Codec::ALL).unwrap_err()
+        };
+        assert_eq!(refusal(&refused), MediaRefusal::AudioRefused { ours });
+        // nothing was refused where a line is left out (RFC 3264 §6)
+        let bare = "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\n";
+        for (lines, said) in [("", "has no m= line"), ("m=video 4000 RTP/AVP 31\r\n", "has no m=audio line")]
+        {
+            let refusal = refusal(&format!("{bare}{lines}"));
+            assert!(refusal.is_of_description(), "{refusal:?}");
+            assert!(refusal.to_string().contains(said), "{refusal}");
         }
         for (n, (profile, lines, theirs)) in sections().into_iter().enumerate() {
             // the key of the answer is of another line

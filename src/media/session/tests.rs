@@ -338,6 +338,14 @@ fn media_of_the_other_ip_version_is_refused_by_what_its_own_has() {
 }
 
 #[test]
+fn a_broadcast_address_is_named_as_one_rfc919_7() {
+    let all =
+        read_clear(&parse(&PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP4 255.255.255.255")), &Codec::ALL);
+    let refusal = all.unwrap_err();
+    assert!(refusal.is_of_description() && refusal.to_string().contains("broadcast"), "{refusal}");
+}
+
+#[test]
 fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_rfc_3264_6() {
     // a telephone that would like SRTP and can do without
     let both = |first: &str, second: &str| {
