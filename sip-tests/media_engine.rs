@@ -453,6 +453,29 @@ async fn a_pbx_that_holds_and_might_send_is_passed_on_and_what_it_does_not_send_
     call.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pbx_that_listens_only_holds_nobody_it_hears_the_browser_which_hears_silence_rfc3264_6_1() {
+    let Talking { mut call, mut pbx, browser, profile, port } = talking("42100-42199").await;
+    for (direction, answer) in [("recvonly", "sendonly"), ("sendrecv", "sendrecv"), ("recvonly", "sendonly")]
+    {
+        let lines = format!("a=rtpmap:101 telephone-event/8000\r\na={direction}\r\n");
+        let sdp = Box::new(pbx.description("0 101", &lines));
+        call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile: profile.clone(), sdp });
+        let MediaEvent::Answer { sdp, .. } = call.next().await else { panic!() };
+        assert!(sdp.media[0].has(answer), "{direction}");
+        tokio::task::block_in_place(|| {
+            pbx.hear(b'k');
+            if direction == "recvonly" {
+                browser.hear_silence(50);
+            } else {
+                (0..5).for_each(|_| pbx.say(port, b'z'));
+                browser.hear(b'z');
+            }
+        });
+    }
+    call.end().await;
+}
+
 /// Codecs of a PBX's description: opus and PCMA.
 const TWO: (&str, &str) = ("107 8", "a=rtpmap:107 opus/48000/2\r\n");
 

@@ -246,6 +246,16 @@ async fn who_signals_by_one_ip_version_and_has_media_at_the_other_is_answered_fr
     call.port.command(MediaCommand::Bridge(BROWSER, PBX));
     let from = tokio::task::block_in_place(|| pbx.source());
     assert_eq!(from, SocketAddr::new(LOCAL, sdp.media[0].port));
+    assert!(matches!(call.next().await, MediaEvent::Connected { .. }));
+    // what is said of another one later is true: signalling has that version
+    let profile = at(LOCAL_V6, OwnAddress::Signalling(LOCAL_V6), External::default());
+    let sdp = Box::new(Pbx::start_at(LOCAL_V6).description("0", ""));
+    call.port.command(MediaCommand::AcceptOffer { leg: PBX, profile, sdp });
+    let event = call.next().await;
+    let MediaEvent::Refused { refusal, .. } = event else { panic!("{event:?}") };
+    let said = refusal.to_string();
+    assert!(said.contains("is IPv6") && said.contains("stays with IPv4"), "{said}");
+    assert!(!said.contains("signalling"), "{said}");
     call.end().await;
 }
 

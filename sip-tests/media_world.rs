@@ -130,6 +130,15 @@ impl Browser {
         panic!("the browser never heard {byte:#x}");
     }
 
+    /// Waits for silence, which then lasts for so many packets.
+    pub(crate) fn hear_silence(&self, packets: usize) {
+        self.hear(0xff);
+        for _ in 0..packets {
+            let (_, _, payload) = self.heard.recv_timeout(PATIENCE).expect("packets that keep it alive");
+            assert_eq!(payload, [0xff; 160]);
+        }
+    }
+
     /// Waits until it hears something that was made and not relayed.
     pub(crate) fn hear_sound(&self) {
         let until = Instant::now() + PATIENCE;

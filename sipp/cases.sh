@@ -68,13 +68,28 @@ scenario_no-description() {
   finish
   says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
 }
+# The ACK brings the answer here.
+scenario_late-offer-unanswered() {
+  plain_scenario late-offer-unanswered
+  says sipedge.log 'WARN .*answer cannot be used.*trunk="a".*it has no session description'
+}
+scenario_late-offer-unreadable() {
+  plain_scenario late-offer-unreadable
+  says sipedge.log 'WARN .*answer cannot be used.*trunk="a".*its session description cannot be read'
+}
+# It refused, and answered nothing.
+scenario_unsupported-type() {
+  plain_scenario unsupported-type
+  says sipedge.log 'WARN .*takes no session description.*trunk="b" offered="RTP/AVP PCMU" status=415'
+}
+plain_scenario() { edge; called "$1"; caller "$1"; finish; }
 # The call goes on without it.
 scenario_rtcp-nowhere() {
   edge
   called rtcp-nowhere
   caller basic
   finish
-  says sipedge.log 'WARN .*no way to .*call=[0-9A-F]+ leg=L[0-9]+ .*rtcp=255.255.255.255:9'
+  says sipedge.log 'WARN .*no way to .*call=[0-9A-F]+ leg=L[0-9]+ .*rtcp=255.255.255.255:9.*it is a broadcast address'
 }
 scenario_no-header() { edge; called no-header; caller basic; finish; }
 # Messages in the log, and no secrets; they can be switched on alone.

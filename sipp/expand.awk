@@ -17,7 +17,7 @@
 #   @reply 200                   response to the request just received
 #
 # Words after it: body=sdp (mixed: one with ISUP beside it, of handling=; ack: no session description), dir=, codec=,
-# addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it), dtls=SETUP (a fingerprint and a=setup); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
+# addr=, version=, profile=, ptime=, maxptime= of the description; any other body= is text, + for the end of a line, with its type=; srtp (a section of RTP/SAVP before it), key (a line a=crypto), dtls=SETUP (a fingerprint and a=setup); cseq=; to=NUMBER in place of -s; uri=, max= (Max-Forwards); once (sent once, whatever happens); again (with the branch
 # of the response just received).
 BEGIN { quote = "\""; rtpmap["0"] = "PCMU"; rtpmap["8"] = "PCMA"; rtpmap["9"] = "G722"; rtpmap["18"] = "G729"; rtpmap["101"] = "telephone-event"; held = "" }
 
@@ -143,6 +143,7 @@ function sdp(   n, i, types, codecs) {
   if ("srtp" in opt) print "m=audio 9 RTP/SAVP " codecs "\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
   print "m=audio " word("port", "[media_port]") " " word("profile", "RTP/AVP") " " codecs
   for (i = 1; i <= n; i++) if (types[i] in rtpmap) print "a=rtpmap:" types[i] " " rtpmap[types[i]] "/8000"
+  if ("key" in opt) print "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz"
   if ("ptime" in opt) print "a=ptime:" opt["ptime"]
   if ("maxptime" in opt) print "a=maxptime:" opt["maxptime"]
   if ("dtls" in opt) {

@@ -8,10 +8,13 @@
 //! telephone-event packets (RFC 4733) keep their start on the audio's timeline and their duration is scaled
 //! when the two sides count events by different clocks. Header extensions, CSRCs and padding are not passed.
 
+mod event;
+
 use super::packet::{PacketBuf, RTP_FIXED, RtpHeader, low16, low32};
 use super::srtp::Window;
 use super::stats::Drop;
 use crate::call::port::Codec;
+use event::Event;
 use std::time::{Duration, Instant};
 
 /// Length of a silence packet, and the least a timestamp moves when one source follows another.
@@ -22,8 +25,6 @@ const JUMP_MAX: i64 = 3_000;
 const MISORDER_MAX: i64 = 127;
 /// So many in a row that cannot be sent, for they lie too far back or left before, are a source that began anew.
 const ANEW_RUN: u8 = 3;
-/// The longest duration that a telephone-event packet can tell (RFC 4733 §2.3.5).
-const SEGMENT: i32 = 0xffff;
 
 /// A payload type of telephone-event and the clock its durations count by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,13 +102,6 @@ struct Map {
     first: i64,
     /// The number that follows those which could not be sent, and how many they were in a row.
     behind: Option<(u16, u8)>,
-}
-
-/// A telephone-event under way: where it began in the source's timestamps and in ours.
-#[derive(Debug, Clone, Copy)]
-struct Event {
-    theirs: u32,
-    ours: u32,
 }
 
 /// The RTP a transport sends.
@@ -225,11 +219,10 @@ impl Outgoing {
         let mut timestamp = header.timestamp.wrapping_add(map.timestamp_offset);
         let mut payload_type = format.payload_out;
         if let Some((clock, out)) = event_out {
-            if clock != self.clock_rate {
-                timestamp = self.event_start(now, header.timestamp, clock)?;
+            if clock != self.clock_rate || clock != out.clock_rate {
+                timestamp = self.retell(now, header, timestamp, clock, out, buf)?;
             }
             payload_type = out.payload_type;
-            scale_duration(buf, clock, out.clock_rate);
         }
         self.is_generating = false;
         self.sent.accept(index);
@@ -240,7 +233,7 @@ impl Outgoing {
                 self.last = Some((timestamp, now));
             }
         }
-        let is_marked = header.is_marked || std::mem::take(&mut self.is_marker_due);
+        let is_marked = std::mem::take(&mut self.is_marker_due) || header.is_marked;
         Ok(self.write(buf, is_marked, payload_type, index, timestamp))
     }
 
@@ -374,43 +367,13 @@ impl Outgoing {
         }
     }
 
-    /// Start of an event on our timeline: one value for all packets of the event (RFC 4733 §2.2). One that begins no
-    /// longer after the last than a segment lasts keeps its distance, as the next segment of a long event must
-    /// (§2.5.1.3).
-    fn event_start(&mut self, now: Instant, theirs: u32, clock: u32) -> Result<u32, Drop> {
-        let ours = match self.event.map(|e| (e, theirs.wrapping_sub(e.theirs).cast_signed())) {
-            Some((event, 0)) => return Ok(event.ours),
-            // an event ends where the next one begins (RFC 4733 §2.5.2.3)
-            Some((_, step)) if (-SEGMENT..0).contains(&step) => return Err(Drop::Late),
-            Some((event, step @ 1..=SEGMENT)) => {
-                let step = u64::from(step.unsigned_abs()) * u64::from(self.clock_rate);
-                event.ours.wrapping_add(low32(step / u64::from(clock.max(1))))
-            }
-            _ => self.timestamp_at(now),
-        };
-        self.event = Some(Event { theirs, ours });
-        Ok(ours)
-    }
-
     fn units(&self, time: Duration) -> u32 {
         let units = time.as_micros() * u128::from(self.clock_rate) / 1_000_000;
         low32(u64::try_from(units).unwrap_or(u64::MAX))
     }
 }
 
-/// Scales the duration fields of a telephone-event payload (RFC 4733 §2.3.5), at most to their largest value.
-fn scale_duration(buf: &mut PacketBuf, from: u32, to: u32) {
-    if from == to || from == 0 {
-        return;
-    }
-    let Some(payload) = buf.bytes_mut().get_mut(RTP_FIXED..) else { return };
-    for block in payload.chunks_exact_mut(4) {
-        if let Some((_, duration)) = block.split_last_chunk_mut::<2>() {
-            let scaled = u64::from(u16::from_be_bytes(*duration)) * u64::from(to) / u64::from(from);
-            *duration = u16::try_from(scaled).unwrap_or(u16::MAX).to_be_bytes();
-        }
-    }
-}
-
+#[cfg(test)]
+mod event_tests;
 #[cfg(test)]
 mod tests;

@@ -168,9 +168,14 @@ pub const fn retry_after(end: End) -> Option<Duration> {
 #[must_use]
 pub fn refusal_reason(end: End) -> Reason {
     let ours = end.cause.q850();
-    let reason = Reason::q850(end.q850.unwrap_or(ours), reason_text(end.cause));
+    let value = end.q850.unwrap_or(match end.status {
+        // who takes no session description has sent no invalid one (RFC 3398 §8.2.6.1)
+        Some(406 | 415) => Cause::NotImplemented.q850(),
+        _ => ours,
+    });
+    let reason = Reason::q850(value, reason_text(end.cause));
     // our words are of our value
-    if end.q850.is_some_and(|value| value != ours) { Reason { text: None, ..reason } } else { reason }
+    if value == ours { reason } else { Reason { text: None, ..reason } }
 }
 
 /// The `Reason` header of a BYE or CANCEL.

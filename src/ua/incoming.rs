@@ -218,9 +218,16 @@ impl IncomingLeg {
         SessionCommand::Refuse(match (why.cause, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
-            (Cause::BadMedia, _) => {
-                answer.warning(399, "the called side answered without a session description that can be used")
-            }
+            (Cause::BadMedia, _) => match why.status {
+                Some(status) => {
+                    let words = format!(
+                        "the called side refused the call ({status}): it takes no session description"
+                    );
+                    answer.warning(399, &words)
+                }
+                None => answer
+                    .warning(399, "the called side answered without a session description that can be used"),
+            },
             _ => answer,
         })
     }
@@ -532,6 +539,25 @@ mod tests {
             answer.headers[1].value(),
             "305 sipedge \"no common codec: G729/8000 offered, PCMU possible\""
         );
+    }
+
+    #[test]
+    fn a_called_side_that_takes_no_description_has_refused_and_not_answered_rfc_3398_8_2_6_1() {
+        let says = |status: Option<u16>, q850| {
+            let end = End { status, q850, ..Cause::BadMedia.into() };
+            let answer = refusal(leg().handle_command(LegCommand::Hangup(end)));
+            let value = |n: usize| answer.headers[n].value().to_owned();
+            (answer.status.code(), value(0), value(1))
+        };
+        for status in [406, 415] {
+            let (code, reason, warning) = says(Some(status), None);
+            assert_eq!((code, reason.as_str()), (488, "Q.850;cause=79"));
+            assert!(warning.starts_with("399 sipedge \"the called side refused the call"), "{warning}");
+            assert!(warning.contains(&format!("({status})")) && !warning.contains("answer"), "{warning}");
+            assert_eq!(says(Some(status), Some(65)).1, "Q.850;cause=65", "its own value");
+        }
+        let (_, reason, warning) = says(None, None);
+        assert!(reason.contains("cause=95") && warning.contains("answered without"), "{reason} {warning}");
     }
 
     #[test]

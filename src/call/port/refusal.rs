@@ -46,6 +46,8 @@ pub enum Described {
     Clear,
     /// By keys in the description (RFC 4568).
     Sdes,
+    /// By such keys, as its profile says, and there are none.
+    Keyless,
     /// By DTLS (RFC 5763).
     Dtls,
     /// By a profile that nobody here knows.
@@ -171,7 +173,18 @@ fn mismatch(
     theirs: Described,
     is_answer: bool,
 ) -> std::fmt::Result {
+    let whose = if is_answer { "answered" } else { "offered" };
     let (what, fitting) = match theirs {
+        // no setting of ours would do
+        Described::Keyless => {
+            return write!(
+                f,
+                "the {whose} audio is RTP/SAVP and has no a=crypto line with its key; compare trunk.NAME.media_encryption ({}) with \
+                 media_encryption in Asterisk ({})",
+                ours.name(),
+                in_asterisk(ours),
+            );
+        }
         Described::Clear if matches!(ours, Encryption::Sdes) => ("not encrypted", "off or sdes-optional"),
         Described::Clear => ("not encrypted", "off"),
         Described::Sdes => ("SRTP with a=crypto", "sdes"),
@@ -180,7 +193,6 @@ fn mismatch(
     };
     // it stands for several settings, of which the other one would be overlooked
     let webrtc = if theirs == Described::Dtls { " and webrtc no" } else { "" };
-    let whose = if is_answer { "answered" } else { "offered" };
     write!(
         f,
         "the {whose} audio is {what}, and trunk.NAME.media_encryption is {}: make that {fitting}, or media_encryption {}{webrtc} \
@@ -210,8 +222,15 @@ mod tests {
             "the answered audio is DTLS-SRTP, and trunk.NAME.media_encryption is off: make that dtls, or media_encryption no and \
              webrtc no in Asterisk"
         );
+        assert_eq!(
+            said(Encryption::Sdes, Described::Keyless, false),
+            "the offered audio is RTP/SAVP and has no a=crypto line with its key; compare trunk.NAME.media_encryption (sdes) with \
+             media_encryption in Asterisk (sdes)"
+        );
         for ours in ALL {
-            for theirs in [Described::Clear, Described::Sdes, Described::Dtls, Described::Other] {
+            for theirs in
+                [Described::Clear, Described::Sdes, Described::Keyless, Described::Dtls, Described::Other]
+            {
                 // the log cuts what is longer
                 assert!(said(ours, theirs, true).len() < crate::base::LOG_TEXT_LIMIT);
             }

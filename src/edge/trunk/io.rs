@@ -364,7 +364,10 @@ async fn run_incoming(
                 Some(event) => {
                     held.hear(&event);
                     notes::note_trouble(&here.trunk, &call, &event);
-                    leg.handle_session(event)
+                    let unusable = notes::unusable(&event);
+                    let action = leg.handle_session(event);
+                    notes::note_unusable(&here.trunk, &call, leg.parting().as_ref(), unusable);
+                    action
                 }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),
             }
@@ -538,24 +541,14 @@ async fn run(
             }
             event = next_event(&mut session) => match event {
                 Some(event) => {
-                    match &event {
-                        SessionEvent::Failed(failure @ CallFailure::BadAnswer(_)) => {
-                            warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, %failure, "the trunk did not take the call");
-                        }
-                        SessionEvent::Failed(failure) => {
-                            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
-                        }
-                        _ => {}
-                    }
+                    notes::note_failure(&trunk, &call, &event);
                     notes::note(&trunk, leg.hop(), &event);
                     notes::note_trouble(&trunk.name, &call, &event);
                     notes::note_login(&trunk, &call, user.as_deref(), &event);
                     notes::note_offer(&trunk, &call, &offer, &event);
                     let unusable = notes::unusable(&event);
                     let action = leg.handle_session(event);
-                    if let Some(why) = unusable.filter(|_| leg.parting().is_some()) {
-                        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, why, "the PBX's answer cannot be used; the call ends");
-                    }
+                    notes::note_unusable(&trunk.name, &call, leg.parting().as_ref(), unusable);
                     action
                 }
                 None => leg.fail(Cause::Internal).map_or(Action::None, Action::Tell),

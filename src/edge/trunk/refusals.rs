@@ -47,11 +47,11 @@ impl Refusals {
     }
 }
 
-/// Of a call that failed because its PBX took nothing of our offer: profile and codecs that were offered. A 488 says no
-/// more than that (RFC 3261 §21.4.26).
+/// Of a call that failed because its PBX took nothing of our offer, or no session description at all: profile and codecs that
+/// were offered. A 488 says no more than that (RFC 3261 §21.4.26).
 pub(super) fn offer_of_call(failure: &CallFailure, offer: &[u8]) -> Option<String> {
     let CallFailure::Status { status, .. } = failure else { return None };
-    if !matches!(status.code(), 488 | 606) {
+    if !matches!(status.code(), 406 | 415 | 488 | 606) {
         return None;
     }
     let sdp = SessionDescription::parse(&String::from_utf8_lossy(offer)).ok()?;
@@ -120,6 +120,9 @@ mod tests {
         let keys =
             b"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\r\na=crypto:2 AES_256_CM_HMAC_SHA1_80 inline:y\r\n";
         assert_eq!(said(488, &[&sdp[..], keys].concat()).as_deref(), Some("RTP/SAVP a=crypto PCMU PCMA"));
+        for status in [606, 406, 415] {
+            assert_eq!(said(status, sdp).as_deref(), Some("RTP/SAVP PCMU PCMA"), "{status}");
+        }
         assert_eq!((said(486, sdp), said(488, b"")), (None, None));
         let (mut refusals, t0) = (Refusals::default(), Instant::now());
         let mut heard = |after: Duration, offered| refusals.offer_refused(t0 + after, offered);

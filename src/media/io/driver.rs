@@ -401,10 +401,16 @@ impl Driver {
             let (call, leg) = plain.sockets.leg.unzip();
             let (call, leg) = (call.map(tracing::field::display), leg.map(tracing::field::display));
             let ours = plain.sockets.rtp.local_addr().map_or_else(|_| String::new(), |a| a.ip().to_string());
+            let why = match error.kind() {
+                // ip(7): of a broadcast address, or by a route that prohibits
+                io::ErrorKind::PermissionDenied => {
+                    "it is a broadcast address, or a route of this machine forbids it"
+                }
+                _ => "where signalling goes over a proxy on this machine, set the trunk's media_address",
+            };
             tracing::warn!(
-                call, leg, %rtp, %rtcp, ours, %error,
-                "there is no way to where the far side wants its RTP or RTCP from our media address; where signalling goes \
-                 over a proxy on this machine, set the trunk's media_address"
+                call, leg, %rtp, %rtcp, ours, %error, why,
+                "there is no way to where the far side wants its RTP or RTCP from our media address"
             );
         }
     }

@@ -163,9 +163,6 @@ fn an_event_of_another_clock_keeps_one_start_on_the_audios_timeline_and_its_dura
         stamps.push(RtpHeader::parse(buf.bytes()).unwrap().timestamp);
     }
     assert_eq!(stamps, [1_960; 3]);
-    let mut long = packet(1, 9, 8_160, 126, &[5, 10, 0xff, 0xff]);
-    scale_duration(&mut long, 8_000, 48_000);
-    assert_eq!(long.bytes()[14..16], [0xff, 0xff]);
 }
 
 #[test]
@@ -237,18 +234,6 @@ fn of_two_events_of_another_clock_a_late_packet_of_the_first_is_no_third_one() {
     assert_eq!(second.wrapping_sub(first), 4_800, "100 ms");
     assert_eq!(event(&mut out, &mut now, 3, 8_160), Err(Drop::Late));
     assert_eq!(event(&mut out, &mut now, 5, 8_960), Ok(second));
-}
-
-#[test]
-fn the_second_segment_of_a_long_event_begins_where_the_first_ends_rfc4733_2_5_1_3() {
-    let mut now = Instant::now();
-    let mut out = Outgoing::new(7, 0, 1_000, Codec::Opus);
-    send(&mut out, now, &OPUS, packet(1, 1, 48_000, 111, b"opus")).unwrap();
-    let first = event(&mut out, &mut now, 2, 8_160).unwrap();
-    // some packets of the first segment later, by a clock that is not quite ours
-    now += Duration::from_millis(8_150);
-    let second = event(&mut out, &mut now, 3, 8_160 + 0xffff).unwrap();
-    assert_eq!(second.wrapping_sub(first), 0xffff * 6);
 }
 
 #[test]

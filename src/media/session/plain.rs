@@ -10,7 +10,7 @@ use crate::media::relay::{EventFormat, Format};
 use crate::peer::{DtlsRole, Fingerprint, SrtpProfile};
 use crate::sdp::{Attribute, Direction, Media, SessionDescription, Setup};
 use compact_str::CompactString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// How much sound is in a packet where nobody says otherwise, in milliseconds (RFC 3551 §4.2); what we make ourselves is.
 pub const PTIME: u16 = 20;
@@ -127,17 +127,28 @@ pub struct PlainRemote {
 }
 
 impl PlainRemote {
-    /// Whether media can go there from an address of ours.
+    /// Whether media can go there from an address of ours; `has_begun`: the call has its ports there, and keeps them.
     ///
     /// # Errors
     /// When its IP version is another one: neither side would hear anything.
-    pub fn check_reach(&self, local: IpAddr) -> Result<(), MediaRefusal> {
-        match self.rtp {
-            Some(rtp) if rtp.is_ipv4() != local.is_ipv4() => Err(MediaRefusal::Unusable(
-                "the media address is of another IP version than the signalling; announce one of the same",
-            )),
-            _ => Ok(()),
-        }
+    pub fn check_reach(&self, local: IpAddr, has_begun: bool) -> Result<(), MediaRefusal> {
+        let Some(rtp) = self.rtp.filter(|rtp| rtp.is_ipv4() != local.is_ipv4()) else { return Ok(()) };
+        Err(MediaRefusal::Unusable(match (rtp.is_ipv4(), has_begun) {
+            (true, true) => {
+                "the media address is IPv4, and media of this call stays with IPv6, as it began: announce an IPv6 address"
+            }
+            (false, true) => {
+                "the media address is IPv6, and media of this call stays with IPv4, as it began: announce an IPv4 address"
+            }
+            (true, false) => {
+                "the media address is IPv4, and media of this trunk goes by IPv6 (see trunk.NAME.media_address): announce an IPv6 \
+                 address"
+            }
+            (false, false) => {
+                "the media address is IPv6, and media of this trunk goes by IPv4 (see trunk.NAME.media_address): announce an IPv4 \
+                 address"
+            }
+        }))
     }
 }
 
@@ -342,7 +353,7 @@ fn described(sdp: &SessionDescription, media: &Media) -> Described {
         Profile::Avp | Profile::Savp if media.has("crypto") => Described::Sdes,
         Profile::Avp | Profile::Savp if sdp.has_fingerprint(media) => Described::Dtls,
         Profile::Avp => Described::Clear,
-        Profile::Savp => Described::Sdes,
+        Profile::Savp => Described::Keyless,
         Profile::Other => Described::Other,
     }
 }
@@ -411,7 +422,7 @@ fn answered_audio<'a>(
     offer: &PlainOffer,
 ) -> Result<(usize, &'a Media, Security), MediaRefusal> {
     let ours = offer.encryption();
-    let (at, media) = audio(sdp).map_err(|_| MediaRefusal::AudioRefused { ours })?;
+    let (at, media) = audio(sdp).map_err(|_| unanswered(sdp, ours))?;
     let mismatch = || MediaRefusal::Protection { ours, theirs: described(sdp, media), is_answer: true };
     let security = match (&offer.security, Profile::of(media)) {
         (OwnSecurity::Clear, Profile::Avp) => Ok(Security::Clear),
@@ -433,6 +444,19 @@ fn answered_audio<'a>(
         _ => Err(mismatch()),
     };
     security.map(|security| (at, media, security))
+}
+
+/// Why an answer has no audio: it refused what was offered (RFC 3264 §6), or said nothing of it.
+fn unanswered(sdp: &SessionDescription, ours: Encryption) -> MediaRefusal {
+    match (sdp.audio(), sdp.media.is_empty()) {
+        (Some(_), _) => MediaRefusal::AudioRefused { ours },
+        (None, true) => {
+            MediaRefusal::Unusable("the answer has no m= line; it must have one for each that was offered")
+        }
+        (None, false) => MediaRefusal::Unusable(
+            "the answer has no m=audio line; it must have one for each that was offered",
+        ),
+    }
 }
 
 /// The far side's end of DTLS; `default` is its role where it says none (RFC 4145 §4.1).
@@ -538,6 +562,9 @@ fn plain_addresses(
     let ip = ip.to_canonical();
     if ip.is_multicast() {
         return Err(MediaRefusal::Unusable("a multicast address; media is unicast here"));
+    }
+    if ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
+        return Err(MediaRefusal::Unusable("a broadcast address (255.255.255.255); media is unicast here"));
     }
     if ip.is_unspecified() {
         return Ok((None, None));

@@ -66,11 +66,13 @@ const OPTIONAL: Encryption = Encryption::SdesOptional;
 const DTLS: Encryption = Encryption::Dtls;
 
 /// Sections as PBXs have them, and what they are.
-fn sections() -> [(&'static str, String, Described); 6] {
+fn sections() -> [(&'static str, String, Described); 7] {
     let fingerprint = || FINGERPRINT.to_owned();
     [
         ("RTP/AVP", String::new(), Described::Clear),
         ("RTP/SAVP", crypto(1), Described::Sdes),
+        // RFC 4568 §4: the keys are in a line that this one has not
+        ("RTP/SAVP", String::new(), Described::Keyless),
         ("UDP/TLS/RTP/SAVP", fingerprint(), Described::Dtls),
         ("UDP/TLS/RTP/SAVPF", fingerprint(), Described::Dtls),
         ("RTP/SAVPF", fingerprint(), Described::Dtls),
@@ -80,7 +82,7 @@ fn sections() -> [(&'static str, String, Described); 6] {
 
 #[test]
 fn what_is_protected_otherwise_than_it_shall_be_is_refused_by_both_settings() {
-    for (ours, taken) in [(OFF, &[0][..]), (SDES, &[1]), (OPTIONAL, &[0, 1]), (DTLS, &[2, 3, 4])] {
+    for (ours, taken) in [(OFF, &[0][..]), (SDES, &[1]), (OPTIONAL, &[0, 1]), (DTLS, &[3, 4, 5])] {
         for (n, (profile, lines, theirs)) in sections().into_iter().enumerate() {
             let refusal = read(&[(profile, &lines)], ours).err();
             let expected = MediaRefusal::Protection { ours, theirs, is_answer: false };
@@ -97,14 +99,21 @@ fn an_answer_that_is_protected_otherwise_or_takes_no_audio_says_so_as_an_answer(
         (OFF, first(), &[0][..]),
         (SDES, sdes_offer("RTP/SAVP"), &[]),
         (OPTIONAL, sdes_offer("RTP/AVP").or_clear(), &[0]),
-        (DTLS, first().secured(own, "UDP/TLS/RTP/SAVP"), &[2, 3, 4]),
+        (DTLS, first().secured(own, "UDP/TLS/RTP/SAVP"), &[3, 4, 5]),
     ];
     for (ours, offer, taken) in offers {
         let refused = pbx(&[("RTP/AVP", "")]).to_string().replace("m=audio 12000", "m=audio 0");
-        for none in [refused, "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\n".into()] {
-            let sdp = SessionDescription::parse(&none).unwrap();
-            let refusal = read_plain_answer(&sdp, &offer, &Codec::ALL).unwrap_err();
-            assert_eq!(refusal, MediaRefusal::AudioRefused { ours });
+        let refusal = |text: &str| {
+            read_plain_answer(&SessionDescription::parse(text).unwrap(), &offer, &Codec::ALL).unwrap_err()
+        };
+        assert_eq!(refusal(&refused), MediaRefusal::AudioRefused { ours });
+        // nothing was refused where a line is left out (RFC 3264 §6)
+        let bare = "v=0\r\no=- 1 1 IN IP4 192.0.2.20\r\ns=-\r\n";
+        for (lines, said) in [("", "has no m= line"), ("m=video 4000 RTP/AVP 31\r\n", "has no m=audio line")]
+        {
+            let refusal = refusal(&format!("{bare}{lines}"));
+            assert!(refusal.is_of_description(), "{refusal:?}");
+            assert!(refusal.to_string().contains(said), "{refusal}");
         }
         for (n, (profile, lines, theirs)) in sections().into_iter().enumerate() {
             // the key of the answer is of another line

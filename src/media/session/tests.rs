@@ -316,6 +316,36 @@ fn srtp_multicast_and_missing_addresses_of_a_plain_leg_are_refused() {
 }
 
 #[test]
+fn media_of_the_other_ip_version_is_refused_by_what_its_own_has() {
+    let v4 = read_clear(&parse(PBX), &Codec::ALL).unwrap();
+    let v6 = PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP6 2001:db8::20");
+    let v6 = read_clear(&parse(&v6), &Codec::ALL).unwrap();
+    let own = |text: &str| text.parse::<IpAddr>().unwrap();
+    for has_begun in [true, false] {
+        let said = |remote: &PlainRemote, local: &str| {
+            remote.check_reach(own(local), has_begun).map_err(|refusal| refusal.to_string())
+        };
+        assert_eq!((said(&v4, "192.0.2.10"), said(&v6, "2001:db8::10")), (Ok(()), Ok(())));
+        for (remote, local, is, others) in
+            [(&v4, "2001:db8::10", "address is IPv4", "IPv6"), (&v6, "192.0.2.10", "address is IPv6", "IPv4")]
+        {
+            let said = said(remote, local).unwrap_err();
+            assert!(said.contains(is) && said.ends_with(&format!("announce an {others} address")), "{said}");
+            assert_eq!(said.contains(&format!("stays with {others}")), has_begun, "{said}");
+            assert!(said.len() < crate::base::LOG_TEXT_LIMIT);
+        }
+    }
+}
+
+#[test]
+fn a_broadcast_address_is_named_as_one_rfc919_7() {
+    let all =
+        read_clear(&parse(&PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP4 255.255.255.255")), &Codec::ALL);
+    let refusal = all.unwrap_err();
+    assert!(refusal.is_of_description() && refusal.to_string().contains("broadcast"), "{refusal}");
+}
+
+#[test]
 fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_rfc_3264_6() {
     // a telephone that would like SRTP and can do without
     let both = |first: &str, second: &str| {
@@ -336,7 +366,7 @@ fn of_two_audio_sections_the_one_that_is_served_is_taken_and_the_other_refused_r
         assert_eq!(ports, expected);
     }
     let refused = read_clear(&both("RTP/SAVP", "UDP/TLS/RTP/SAVPF"), &[Codec::Pcmu]).unwrap_err();
-    let (ours, theirs) = (Encryption::Off, Described::Sdes);
+    let (ours, theirs) = (Encryption::Off, Described::Keyless);
     assert_eq!(refused, MediaRefusal::Protection { ours, theirs, is_answer: false }, "of the first");
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::edge::trunk::refusals;
 use crate::sdp::SessionDescription;
 use crate::sip::digest::DigestError;
-use crate::sip::{Body, CallEnd};
+use crate::sip::{Body, CallEnd, Reason};
 
 /// Remembers whether somebody was at a place.
 pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
@@ -25,13 +25,38 @@ pub(super) fn note(trunk: &Trunk, hop: Hop, event: &SessionEvent) {
     }
 }
 
+/// Says why a call came to nothing; an answer that cannot be understood is the PBX's fault.
+pub(super) fn note_failure(trunk: &Trunk, call: &LegRef, event: &SessionEvent) {
+    match event {
+        SessionEvent::Failed(failure @ CallFailure::BadAnswer(_)) => {
+            warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, %failure, "the trunk did not take the call");
+        }
+        SessionEvent::Failed(failure) => {
+            info!(call = %call.call, leg = %call.leg, %failure, "the trunk did not take the call");
+        }
+        _ => {}
+    }
+}
+
 /// What is wrong with the session description of an answer, in words for the log; one that can be read may still be of no
-/// use.
+/// use. A caller's stands in its ACK or PRACK.
 pub(super) fn unusable(event: &SessionEvent) -> Option<String> {
-    let SessionEvent::Answered { body } = event else { return None };
+    let (SessionEvent::Answered { body }
+    | SessionEvent::Confirmed { body }
+    | SessionEvent::OfferAnswered { body }) = event
+    else {
+        return None;
+    };
     match body {
         Some(body) => unreadable(body),
         None => Some("it has no session description".to_owned()),
+    }
+}
+
+/// Tells why a leg that ended by itself did, where that is its answer.
+pub(super) fn note_unusable(trunk: &str, call: &LegRef, parting: Option<&Reason>, why: Option<String>) {
+    if let (Some(_), Some(why)) = (parting, why) {
+        warn!(call = %call.call, leg = %call.leg, trunk, why, "the PBX's answer cannot be used; the call ends");
     }
 }
 
@@ -83,9 +108,16 @@ pub(super) fn note_trouble(trunk: &str, call: &LegRef, event: &SessionEvent) {
 
 /// Tells of an offer of ours that the PBX took nothing of; it does not say why.
 pub(super) fn note_offer(trunk: &Trunk, call: &LegRef, offer: &[u8], event: &SessionEvent) {
-    let SessionEvent::Failed(failure) = event else { return };
+    let SessionEvent::Failed(failure @ CallFailure::Status { status, .. }) = event else { return };
     let Some(offered) = refusals::offer_of_call(failure, offer) else { return };
-    if trunk.refusals().offer_refused(Instant::now(), &offered) {
+    let status = status.code();
+    if !trunk.refusals().offer_refused(Instant::now(), &format!("{status} {offered}")) {
+        return;
+    }
+    if matches!(status, 406 | 415) {
+        let why = "it refuses the kind of body, application/sdp, and not what stands in it: look at its own log, and at a proxy between";
+        warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, offered, status, why, "the PBX takes no session description");
+    } else {
         let why = "compare media_encryption, codecs and avpf of the trunk with its own (Asterisk: media_encryption, allow, use_avpf)";
         warn!(call = %call.call, leg = %call.leg, trunk = trunk.name, offered, why, "the PBX takes nothing of our offer (488)");
     }

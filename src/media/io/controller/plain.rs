@@ -39,9 +39,10 @@ pub(super) struct Plain {
 }
 
 impl Plain {
-    /// Whether the far side holds the call by its description; it may send music of its own all the same.
+    /// Whether the far side holds the call by its description: it hears nothing, though it may send music of its own. One
+    /// that is `recvonly` holds nobody, for it listens (RFC 3264 §8.4 tells a hold by what is not received any more).
     pub(super) fn is_on_hold(&self) -> bool {
-        self.format.is_some() && self.far != Direction::SendRecv
+        self.format.is_some() && !self.far.receives()
     }
 
     /// Which way it is protected, for the log.
@@ -136,7 +137,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, codecs, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
             None => {
                 self.check_reach(&remote, *towards, *own_address)?;
                 // its ports now: nobody shall answer a caller for whom there are none
@@ -176,7 +177,7 @@ impl Controller {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(unknown.clone())?;
         let offer = plain.offer.as_ref().ok_or(unknown)?;
         let remote = read_plain_answer(sdp, offer, &beside)?;
-        remote.check_reach(plain.rtp.ip())?;
+        remote.check_reach(plain.rtp.ip(), true)?;
         plain.security = match (&remote.security, offer.security()) {
             (Security::Sdes(far), OwnSecurity::Sdes(lines)) => {
                 OwnSecurity::Sdes(lines.iter().filter(|l| l.tag == far.tag).cloned().collect())
@@ -201,7 +202,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, &wanted, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip())?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
             None => self.check_reach(&remote, *towards, *own_address)?,
         }
         let is_held = self.is_held(leg);
@@ -275,7 +276,7 @@ impl Controller {
     ) -> Result<(), MediaRefusal> {
         let own = self.shared.own_address(towards, own, remote.rtp.map(|rtp| rtp.ip()));
         // without a way there, what is wrong is said of the signalling's own
-        remote.check_reach(own.unwrap_or(towards))
+        remote.check_reach(own.unwrap_or(towards), false)
     }
 
     /// The place of a plain leg, with its ports; `media_at` is where its description wants media.

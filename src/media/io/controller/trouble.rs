@@ -211,8 +211,10 @@ const fn handshake_remedy(unserved: Unserved) -> &'static str {
 /// What to look at when the kernel gives this error.
 const fn remedy(errno: i32) -> &'static str {
     match errno {
-        libc::EPERM | libc::EACCES => {
-            "a firewall of this machine refuses what we send; let UDP from media.rtp_ports out"
+        libc::EPERM => "a firewall of this machine refuses what we send; let UDP from media.rtp_ports out",
+        libc::EACCES => {
+            "the address that its description names is a broadcast address, or a route of this machine forbids it: see what `ip \
+             route get` says of it"
         }
         libc::ECONNREFUSED => {
             "nobody takes RTP at the address that its description names (ICMP: port unreachable): the far side is gone, or a \
@@ -268,6 +270,8 @@ mod tests {
     fn an_error_in_sending_has_a_remedy_that_names_whose_it_is() {
         for (errno, word) in [
             (libc::EPERM, "firewall of this machine"),
+            // udp(7): to a broadcast address as though it were a unicast one
+            (libc::EACCES, "broadcast address"),
             (libc::ECONNREFUSED, "port unreachable"),
             (libc::EHOSTUNREACH, "no route"),
             (libc::EINVAL, "media_address"),
