@@ -1,5 +1,7 @@
 //! What is configured, judged as a whole: every fault in one go, before anything is started.
 
+mod placeholders;
+
 use super::demo::{self, Demo};
 use super::io;
 use super::log::LogConfig;
@@ -18,6 +20,7 @@ use crate::net::tls::{Identity, TlsError};
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::transaction::Timings;
+use placeholders::Behind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -45,6 +48,10 @@ pub struct Configured {
     pub(super) edges: Vec<(&'static str, Box<dyn Prepared>)>,
     pub(super) registry: Registry,
     pub(super) demo: Option<Demo>,
+    /// What is good to start, and likely not what is meant.
+    notes: Vec<Fault>,
+    /// Of these, the tokens that everybody knows.
+    known_tokens: Vec<Fault>,
     /// What the call page offers to dial.
     pub(super) suggestions: &'static [Suggestion],
     pub(super) seed: Seed,
@@ -74,7 +81,8 @@ impl Configured {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let shortage = self.media.port_shortage().filter(|_| !self.trunks().is_empty());
-        shortage.into_iter().collect()
+        let noted = self.known_tokens.iter().chain(&self.notes);
+        noted.map(|note| format!("{}: {}", note.key, note.remedy)).chain(shortage).collect()
     }
 
     /// Everybody whose calls can be routed.
@@ -155,6 +163,9 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config, seed)?;
         if is_lan {
+            if !configured.known_tokens.is_empty() {
+                return Err(configured.known_tokens);
+            }
             let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
             io::self_signed("sipedge demo")
                 .and_then(|identity| configured.http.set_tls(listen, identity))
@@ -253,6 +264,11 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
+    let mut noted = Noted::default();
+    if let (Some(http), Some((sip, identity))) = (&http, sip.as_ref().zip(sip_identity.as_ref())) {
+        let doors = Doors::new(http, sip, identity);
+        judge_placeholders(config, &edges, &doors, &mut noted, &mut faults);
+    }
 
     match (log, http, sip.zip(sip_identity), dns.zip(media), drain, client, accounts, routes) {
         (
@@ -282,6 +298,8 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 edges,
                 registry,
                 demo: None,
+                notes: noted.notes,
+                known_tokens: noted.known_tokens,
                 suggestions: &[],
                 seed,
             })
@@ -294,6 +312,80 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
 fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     let url = account.text("webhook")?;
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
+}
+
+/// An address that is listened on, and the key that says so.
+struct Door {
+    key: &'static str,
+    address: SocketAddr,
+}
+
+/// All that are.
+struct Doors {
+    http: Vec<Door>,
+    sip: Vec<Door>,
+}
+
+impl Doors {
+    fn new(http: &HttpConfig, sip: &SipConfig, identity: &SipIdentity) -> Self {
+        let doors = |key: &'static str, listen: &[SocketAddr]| {
+            listen.iter().map(|address| Door { key, address: *address }).collect::<Vec<_>>()
+        };
+        let has_tls = !matches!(identity, SipIdentity::None);
+        let (mut of_http, mut of_sip) =
+            (doors("http.listen", http.listen()), doors("sip.listen", sip.listen()));
+        of_http.extend(doors("http.tls_listen", http.tls_listen()));
+        of_sip.extend(doors("sip.tls_listen", if has_tls { sip.tls_listen() } else { &[] }));
+        Self { http: of_http, sip: of_sip }
+    }
+}
+
+/// What is likely not meant.
+#[derive(Default)]
+struct Noted {
+    notes: Vec<Fault>,
+    known_tokens: Vec<Fault>,
+}
+
+/// Secrets that everybody knows, held against who could use them. Of tables that cannot be read their own folders tell.
+fn judge_placeholders(
+    config: &Config,
+    edges: &[(&'static str, Box<dyn Prepared>)],
+    doors: &Doors,
+    noted: &mut Noted,
+    faults: &mut Vec<Fault>,
+) {
+    let pbx = |trunk: &str| {
+        let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
+        Some(trunks.whereabouts(trunk)).filter(|places| !places.is_empty())
+    };
+    for account in config.named(ACCOUNTS).unwrap_or_default() {
+        let (more, notes) = placeholders::judge(&account, &placeholders::TOKENS, &Behind::Ours(&doors.http));
+        faults.extend(more);
+        noted.known_tokens.extend(notes);
+        let places = account.text("line").and_then(|line| pbx(line.strip_prefix("trunk.")?));
+        let behind = Behind::Pbx(places.iter().flatten().find(|place| place.is_elsewhere()));
+        for (keys, behind) in [(placeholders::LINE, behind), (placeholders::WEBHOOK, Behind::Nothing)] {
+            let (more, notes) = placeholders::judge(&account, &keys, &behind);
+            faults.extend(more);
+            noted.notes.extend(notes);
+        }
+    }
+    for trunk in config.named("trunk").unwrap_or_default() {
+        let places = pbx(trunk.name());
+        let behind = match &places {
+            Some(places) => Behind::Pbx(places.iter().find(|place| place.is_elsewhere())),
+            // who registers here has it from us
+            None => Behind::Ours(&doors.sip),
+        };
+        for (keys, behind) in
+            [(placeholders::INBOUND, Behind::Ours(&doors.sip)), (placeholders::OUTBOUND, behind)]
+        {
+            let (more, notes) = placeholders::judge(&trunk, &keys, &behind);
+            faults.extend(more);
+            noted.notes.extend(notes);
+        }
+    }
 }
 
 /// The certificate of SIP over TLS. The folder of SIP reads no certificates.

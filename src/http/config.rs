@@ -117,6 +117,12 @@ impl HttpConfig {
         &self.listen
     }
 
+    /// Addresses to listen on for HTTPS; none without a certificate.
+    #[must_use]
+    pub fn tls_listen(&self) -> &[SocketAddr] {
+        self.tls.as_ref().map_or(&[], |tls| &tls.listen)
+    }
+
     pub(super) const fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }

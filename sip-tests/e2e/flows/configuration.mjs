@@ -79,7 +79,11 @@ to = "trunk.pbc"
   };
   const example = fileURLToPath(new URL('../../../config/sipedge.toml', import.meta.url));
   const good = await say(['check-config', '--config', example]);
-  report.equal('check-config of the example', `${good.code} ${good.said.trim()}`, `0 ${example}: valid`);
+  report.check('check-config of the example', good.code === 0 && good.said.trim().endsWith(`${example}: valid`), good.said);
+  const known = ['account.demo.token', 'trunk.pbx.inbound_password', 'trunk.pbx.password'];
+  report.check('it notes the secrets that everybody knows', known.every((key) => good.said.includes(`${example}: note: ${key}: this is the text of the example`)), good.said);
+  const open = await say(['check-config', '--config', example], '', { SIPEDGE_HTTP__LISTEN: '0.0.0.0:21391' });
+  report.check('and refuses them where others can use them', open.code === 78 && open.said.startsWith(`sipedge: ${example}: account.demo.token: `) && open.said.trim().split('\n').length === 1, open.said);
   const bad = path.join(out, 'wrong.toml');
   writeFileSync(bad, '[http]\nlisen = 1\n[route]\n');
   const hides = path.join(out, 'hides.toml');
@@ -138,8 +142,9 @@ to = "trunk.pbc"
   report.check('route reads a number as the API does', separated.code === 0 && separated.said.includes('600 is looked up'), separated.said);
 
   // ---- standard output that nobody reads, or that is full
+  const own = { SIPEDGE_ACCOUNT__DEMO__TOKEN: '0123456789abcdef', SIPEDGE_TRUNK__PBX__PASSWORD: 'of-its-own', SIPEDGE_TRUNK__PBX__INBOUND_PASSWORD: 'of-its-own' };
   const shell = async (line) => {
-    const child = spawn('bash', ['-o', 'pipefail', '-c', line, 'sh', binary, example], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('bash', ['-o', 'pipefail', '-c', line, 'sh', binary, example], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...own } });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
     const [code] = await once(child, 'close');
