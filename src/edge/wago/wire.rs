@@ -224,7 +224,9 @@ pub(super) fn read_number(text: &str) -> Result<String, ApiError> {
     if is_fit {
         Ok(number)
     } else {
-        Err(ApiError::bad("Phone must be 1 to 64 digits or letters, as +551140001234 or 600"))
+        Err(ApiError::bad(
+            "Phone must be 1 to 64 digits, letters and any of + * # _ . -, as +551140001234 or 600",
+        ))
     }
 }
 
