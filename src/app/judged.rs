@@ -11,8 +11,8 @@ use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{Pbx, Prepared, Table};
-use crate::http::HttpConfig;
 use crate::http::page::Suggestion;
+use crate::http::{HttpConfig, everywhere};
 use crate::media::MediaConfig;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::dns::DnsConfig;
@@ -23,7 +23,7 @@ use crate::sip::transaction::Timings;
 use placeholders::Behind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -166,9 +166,8 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
             if !configured.known_tokens.is_empty() {
                 return Err(configured.known_tokens);
             }
-            let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
             io::self_signed("sipedge demo")
-                .and_then(|identity| configured.http.set_tls(listen, identity))
+                .and_then(|identity| configured.http.set_tls(everywhere(), identity))
                 .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
         configured.demo = Some(demo);

@@ -4,7 +4,7 @@ use super::Origins;
 use crate::base::{Fault, OneOrMany, Section};
 use crate::net::tls::{Acceptor, Identity, TlsError};
 use serde::Deserialize;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,8 +31,12 @@ impl Tls {
     }
 }
 
-/// Who sets a certificate means to be reached.
-const DEFAULT_TLS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1338);
+/// HTTPS is on every address, of both IP versions: who sets a certificate means to be reached.
+#[must_use]
+pub fn everywhere() -> Vec<SocketAddr> {
+    const PORT: u16 = 1338;
+    vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()]
+}
 
 #[derive(Deserialize)]
 struct Raw {
@@ -54,9 +58,9 @@ impl HttpConfig {
         let (raw, mut faults): (Raw, _) = section.read(&known)?;
         // a browser gives a microphone to 127.0.0.1 without TLS
         let plain = SocketAddr::from((Ipv4Addr::LOCALHOST, 1337));
-        let listen = read_addresses(section, "listen", raw.listen, plain, &mut faults);
+        let listen = read_addresses(section, "listen", raw.listen, vec![plain], &mut faults);
         let names_tls = raw.tls_listen.is_some();
-        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS, &mut faults);
+        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, everywhere(), &mut faults);
         let tls = match (raw.tls_certificate, raw.tls_key) {
             (Some(certificate), Some(key)) => match Identity::from_files(&certificate, &key)
                 .and_then(|identity| Tls::new(tls_listen, identity))
@@ -145,10 +149,10 @@ fn read_addresses(
     section: &Section,
     key: &str,
     raw: Option<OneOrMany>,
-    default: SocketAddr,
+    default: Vec<SocketAddr>,
     faults: &mut Vec<Fault>,
 ) -> Vec<SocketAddr> {
-    let Some(OneOrMany(texts)) = raw else { return vec![default] };
+    let Some(OneOrMany(texts)) = raw else { return default };
     if texts.is_empty() {
         faults.push(section.fault(key, "name at least one ADDRESS:PORT"));
     }
