@@ -392,7 +392,7 @@ fn judge_sip_identity(config: &Config) -> Result<SipIdentity, Vec<Fault>> {
     let sip = config.table("sip");
     if let Some((certificate, key)) = sip.text("tls_certificate").zip(sip.text("tls_key")) {
         let identity = Identity::from_files(certificate.as_ref(), key.as_ref());
-        let fault = |error: TlsError| sip.fault("tls_certificate", error.to_string());
+        let fault = |error: TlsError| sip.fault(error.at_fault(key.as_ref()), error.to_string());
         return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
     }
     // what is wrong with a trunk is told by its own folder

@@ -67,7 +67,7 @@ impl HttpConfig {
             {
                 Ok(tls) => Some(tls),
                 Err(error) => {
-                    faults.push(section.fault("tls_certificate", error.to_string()));
+                    faults.push(section.fault(error.at_fault(&key), error.to_string()));
                     None
                 }
             },
@@ -171,6 +171,7 @@ fn read_addresses(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::fixtures::{Folder, of_its_own};
     use serde_json::json;
 
     #[test]
@@ -206,5 +207,13 @@ mod tests {
             let faults = read(value).unwrap_err();
             assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), [key]);
         }
+        let folder = Folder::new("http-config");
+        let (certificate, key) = of_its_own("edge.example");
+        let (certificate, key) = (folder.file("c.pem", &certificate), folder.file("k.pem", &key));
+        let bad = json!({"tls_certificate": certificate, "tls_key": "/nonexistent/y.pem"});
+        assert_eq!(read(bad).unwrap_err()[0].key, "http.tls_key");
+        let good = read(json!({"tls_certificate": certificate, "tls_key": key})).unwrap();
+        let listen: Vec<String> = good.tls_listen().iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["0.0.0.0:1338", "[::]:1338"]);
     }
 }
