@@ -196,4 +196,5 @@ to = "trunk.pbc"
   const help = await say(['--help']);
   report.check('--help names the commands and the exit codes', ['check-config', 'route', 'hash-secret', 'Exit codes', 'Connect web browsers to a SIP PBX'].every((word) => help.said.includes(word)));
   report.equal('a wrong command line', (await say(['--nonsense'])).code, 2);
+  report.equal('--lan beside a configuration is one, too', (await say(['--lan', '--config', example])).code, 2);
 }
