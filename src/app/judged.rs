@@ -1,5 +1,6 @@
 //! What is configured, judged as a whole: every fault in one go, before anything is started.
 
+mod doors;
 mod placeholders;
 
 use super::demo::{self, Demo};
@@ -20,6 +21,7 @@ use crate::net::tls::{Identity, TlsError};
 use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
 use crate::sip::SipConfig;
 use crate::sip::transaction::Timings;
+use doors::{Door, Doors};
 use placeholders::Behind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -267,6 +269,10 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     if let (Some(http), Some((sip, identity))) = (&http, sip.as_ref().zip(sip_identity.as_ref())) {
         let doors = Doors::new(http, sip, identity);
         judge_placeholders(config, &edges, &doors, &mut noted, &mut faults);
+        judge_places(config, &edges, &doors, &mut noted, &mut faults);
+        let (more, notes) = media.as_ref().map(|media| doors.collisions(config, media)).unwrap_or_default();
+        faults.extend(more);
+        noted.notes.extend(notes);
     }
 
     match (log, http, sip.zip(sip_identity), dns.zip(media), drain, client, accounts, routes) {
@@ -313,32 +319,6 @@ fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
-/// An address that is listened on, and the key that says so.
-struct Door {
-    key: &'static str,
-    address: SocketAddr,
-}
-
-/// All that are.
-struct Doors {
-    http: Vec<Door>,
-    sip: Vec<Door>,
-}
-
-impl Doors {
-    fn new(http: &HttpConfig, sip: &SipConfig, identity: &SipIdentity) -> Self {
-        let doors = |key: &'static str, listen: &[SocketAddr]| {
-            listen.iter().map(|address| Door { key, address: *address }).collect::<Vec<_>>()
-        };
-        let has_tls = !matches!(identity, SipIdentity::None);
-        let (mut of_http, mut of_sip) =
-            (doors("http.listen", http.listen()), doors("sip.listen", sip.listen()));
-        of_http.extend(doors("http.tls_listen", http.tls_listen()));
-        of_sip.extend(doors("sip.tls_listen", if has_tls { sip.tls_listen() } else { &[] }));
-        Self { http: of_http, sip: of_sip }
-    }
-}
-
 /// What is likely not meant.
 #[derive(Default)]
 struct Noted {
@@ -354,6 +334,7 @@ fn judge_placeholders(
     noted: &mut Noted,
     faults: &mut Vec<Fault>,
 ) {
+    let sip: Vec<Door> = doors.of_sip().copied().collect();
     let pbx = |trunk: &str| {
         let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
         Some(trunks.whereabouts(trunk)).filter(|places| !places.is_empty())
@@ -375,15 +356,34 @@ fn judge_placeholders(
         let behind = match &places {
             Some(places) => Behind::Pbx(places.iter().find(|place| place.is_elsewhere())),
             // who registers here has it from us
-            None => Behind::Ours(&doors.sip),
+            None => Behind::Ours(&sip),
         };
-        for (keys, behind) in
-            [(placeholders::INBOUND, Behind::Ours(&doors.sip)), (placeholders::OUTBOUND, behind)]
+        for (keys, behind) in [(placeholders::INBOUND, Behind::Ours(&sip)), (placeholders::OUTBOUND, behind)]
         {
             let (more, notes) = placeholders::judge(&trunk, &keys, &behind);
             faults.extend(more);
             noted.notes.extend(notes);
         }
+    }
+}
+
+/// The places of trunks, held against our own, and their addresses here.
+fn judge_places(
+    config: &Config,
+    edges: &[(&'static str, Box<dyn Prepared>)],
+    doors: &Doors,
+    noted: &mut Noted,
+    faults: &mut Vec<Fault>,
+) {
+    let Some((_, trunks)) = edges.iter().find(|(edge, _)| *edge == "trunk") else { return };
+    let machine = io::addresses_of_this_machine();
+    for trunk in config.named("trunk").unwrap_or_default() {
+        let listen = if trunks.is_by_tls(trunk.name()) { &doors.sip_tls } else { &doors.sip };
+        let places = trunks.whereabouts(trunk.name());
+        let (more, notes) = doors::judge_places(&trunk, &places, listen, &machine);
+        faults.extend(more);
+        noted.notes.extend(notes);
+        noted.notes.extend(doors::judge_media_address(&trunk, &machine));
     }
 }
 

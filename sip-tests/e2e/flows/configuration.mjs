@@ -100,8 +100,15 @@ to = "trunk.pbc"
     const names = said.includes(`${readOnly}: state.directory: nothing can be written to /sys: `) && said.includes('make it a folder');
     report.check(`a state directory that cannot be written stops ${args[0] ?? 'the start'}`, code === 78 && names, said);
   }
+  const twice = path.join(out, 'twice.toml');
+  writeFileSync(twice, '[http]\nlisten = "127.0.0.1:25091"\n[sip]\nlisten = ["0.0.0.0:25091"]\n[trunk.a]\nhost = "[2001:db8::1]"\n[trunk.b]\nhost = "127.0.0.1:25091"\n');
+  for (const args of [['check-config'], []]) {
+    const { code, said } = await say([...args, '--config', twice]);
+    const told = ['http.listen: TCP port 25091 is sip.listen\'s as well', 'trunk.a.host: 2001:db8::1 is an IPv6 address, and sip.listen has none', 'trunk.b.host: 127.0.0.1:25091 is sipedge itself'];
+    report.check(`what can never work stops ${args[0] ?? 'the start'}`, code === 78 && told.every((text) => said.includes(text)) && said.trim().split('\n').length === 3, said);
+  }
   const narrow = path.join(out, 'narrow.toml');
-  writeFileSync(narrow, `${base(25091, 21391)}[trunk.pbx]\nhost = "127.0.0.1:25092"\nqualify = "off"\n`.replace('[ice]', 'rtp_ports = "27952-27999"\n[ice]'));
+  writeFileSync(narrow, `${base(25091, 21391)}[trunk.pbx]\nhost = "127.0.0.1:25092"\nqualify = "off"\n`.replace('[ice]', 'workers = 1\nrtp_ports = "27952-27999"\n[ice]'));
   const shortage = /media\.rtp_ports = "27952-27999" has 24 pairs of ports, and the 2000 calls of media\.calls need 4000 .*8000 ports, or media\.calls = 12/;
   const noted = await say(['check-config', '--config', narrow]);
   report.check('too few ports are a note of check-config', noted.code === 0 && shortage.test(noted.said) && noted.said.includes(`${narrow}: valid`), noted.said);
