@@ -18,7 +18,7 @@ use crate::media::MediaConfig;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::dns::DnsConfig;
 use crate::net::tls::{Identity, TlsError};
-use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
+use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes, useless_routes};
 use crate::sip::SipConfig;
 use crate::sip::transaction::Timings;
 use doors::{Door, Doors};
@@ -84,7 +84,11 @@ impl Configured {
     pub fn notes(&self) -> Vec<String> {
         let shortage = self.media.port_shortage().filter(|_| !self.trunks().is_empty());
         let noted = self.known_tokens.iter().chain(&self.notes);
-        noted.map(|note| format!("{}: {}", note.key, note.remedy)).chain(shortage).collect()
+        let text = |note: &Fault| match note.key.as_str() {
+            "" => note.remedy.clone(),
+            key => format!("{key}: {}", note.remedy),
+        };
+        noted.map(text).chain(shortage).collect()
     }
 
     /// Everybody whose calls can be routed.
@@ -273,6 +277,24 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         let (more, notes) = media.as_ref().map(|media| doors.collisions(config, media)).unwrap_or_default();
         faults.extend(more);
         noted.notes.extend(notes);
+    }
+
+    for module in log.iter().flat_map(LogConfig::unknown_modules) {
+        let why = format!("there is no module {module}: nothing more is logged for it");
+        noted.notes.push(config.table("log").fault("level", why));
+    }
+    for (n, why) in routes.iter().flat_map(|routes| useless_routes(routes)) {
+        noted.notes.push(config.table(&format!("route[{n}]")).fault("", why));
+    }
+    for account in accounts.iter().flatten().filter(|account| account.is_useless()) {
+        let why =
+            "nobody can use it: it has no token for the API, no webhook that is told of calls, and no line";
+        noted.notes.push(config.table(&format!("{ACCOUNTS}.{}", account.name())).fault("", why));
+    }
+    if ["trunk", ACCOUNTS, "route"].iter().all(|table| config.is_without(table)) {
+        let why =
+            "there is no [trunk.NAME], no [account.NAME] and no [[route]]: it starts, and nobody can call";
+        noted.notes.push(config.table("").fault("", why));
     }
 
     match (log, http, sip.zip(sip_identity), dns.zip(media), drain, client, accounts, routes) {
@@ -476,9 +498,26 @@ mod tests {
             let media = serde_json::json!({"rtp_ports": "30000-30099"});
             judged(serde_json::json!({"media": media, "trunk": trunk})).unwrap().notes()
         };
-        assert_eq!(notes(serde_json::json!({})), Vec::<String>::new());
+        assert!(notes(serde_json::json!({})).iter().all(|note| !note.contains("media.")));
         let notes = notes(serde_json::json!({"pbx": {"host": "192.0.2.1"}}));
         assert!(notes.len() == 1 && notes[0].contains("media.calls"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_nobody_can_use_is_noted() {
+        let notes = |value| judged(value).unwrap().notes();
+        let empty = notes(serde_json::json!({"log": {"level": "info"}}));
+        assert!(empty.len() == 1 && empty[0].starts_with("there is no [trunk.NAME]"), "{empty:?}");
+        let mute = notes(serde_json::json!({"account": {"a": {"numbers": ["1"]}}}));
+        assert!(mute.len() == 1 && mute[0].starts_with("account.a: nobody can use it"), "{mute:?}");
+        let token = "0123456789abcdef";
+        let routes =
+            serde_json::json!([{"to": "account.a", "last": true}, {"number": "5", "to": "account.a"}]);
+        let behind = notes(serde_json::json!({"account": {"a": {"token": token}}, "route": routes}));
+        assert!(
+            behind.len() == 1 && behind[0].starts_with("route[2]: no call comes to it: route[1] "),
+            "{behind:?}"
+        );
     }
 
     fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {

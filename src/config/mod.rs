@@ -102,6 +102,16 @@ impl Config {
         Ok(())
     }
 
+    /// Whether nothing stands below a table's name.
+    #[must_use]
+    pub fn is_without(&self, name: &str) -> bool {
+        match self.root.get(name) {
+            Some(Value::Object(tables)) => tables.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            other => other.is_none(),
+        }
+    }
+
     /// A table; empty when it is not there.
     #[must_use]
     pub fn table(&self, name: &str) -> Section {

@@ -1,5 +1,9 @@
 //! `[account.…]` and `[[route]]`.
 
+mod reach;
+
+pub use reach::useless_routes;
+
 use super::Pattern;
 use crate::base::{Fault, OneOrMany, Secret, Section, parse_duration};
 use crate::call::route::{Occasion, Place, RouteQuery, Source, Step, Target};
@@ -87,6 +91,12 @@ impl Account {
     #[must_use]
     pub fn webhook(&self) -> Option<&str> {
         self.webhook.as_deref()
+    }
+
+    /// Whether nothing can be done with it: it cannot use the API, is told of no calls, and is no extension of a PBX.
+    #[must_use]
+    pub fn is_useless(&self) -> bool {
+        self.tokens.is_empty() && self.webhook.is_none() && self.line.is_none()
     }
 
     /// What signs that.
