@@ -10,6 +10,7 @@ use crate::base::Services;
 use crate::call::io::{Switch, SwitchParts};
 use crate::edge::EDGES;
 use crate::edge::contract::EdgeContext;
+use crate::http;
 use crate::http::io::HttpServer;
 use crate::http::openapi;
 use crate::http::page::{self};
@@ -54,16 +55,16 @@ pub enum RunError {
     Sip(#[from] crate::sip::io::StartError),
     /// HTTP.
     #[error(transparent)]
-    Http(#[from] crate::http::io::StartError),
+    Http(#[from] http::io::StartError),
     /// An edge.
     #[error("edge {0}: {1}")]
     Edge(&'static str, String),
     /// The client of webhooks.
     #[error("cannot set up TLS for webhooks: {0}")]
     Client(String),
-    /// HTTP, in the demo.
-    #[error("{0}: {remedy}", remedy = Demo::remedy())]
-    DemoHttp(crate::http::io::StartError),
+    /// The port of the demo's page.
+    #[error("{0} is taken: {remedy}", remedy = Demo::remedy())]
+    DemoTaken(SocketAddr),
     /// Signals.
     #[error("cannot listen for signals: {0}")]
     Signals(std::io::Error),
@@ -73,7 +74,7 @@ impl RunError {
     /// Who has the port that was wanted, where a port was and the system tells.
     #[must_use]
     pub fn port_owner(&self) -> Option<Owner> {
-        use crate::{http, media, sip};
+        use crate::{media, sip};
         let (protocol, address) = match self {
             Self::Media(media::StartError::Taken(address)) => (Protocol::Udp, address),
             Self::Sip(sip::io::StartError::Taken { address, transport: Transport::Udp }) => {
@@ -83,8 +84,9 @@ impl RunError {
                 address,
                 transport: Transport::Tcp | Transport::Tls(_),
             }) => (Protocol::Tcp, address),
-            Self::Http(http::io::StartError::Taken(_, address))
-            | Self::DemoHttp(http::io::StartError::Taken(_, address)) => (Protocol::Tcp, address),
+            Self::Http(http::io::StartError::Taken(_, address)) | Self::DemoTaken(address) => {
+                (Protocol::Tcp, address)
+            }
             _ => return None,
         };
         owner_of(protocol, *address)
@@ -149,7 +151,9 @@ async fn serve(mut configured: Configured) -> Result<(), RunError> {
     let has_terminal = std::io::IsTerminal::is_terminal(&std::io::stdin());
     let demo = configured.demo.take();
     let running = Running::start(configured).await.map_err(|error| match error {
-        RunError::Http(taken) if demo.is_some() => RunError::DemoHttp(taken),
+        RunError::Http(http::io::StartError::Taken("listen", address)) if demo.is_some() => {
+            RunError::DemoTaken(address)
+        }
         error => error,
     })?;
     if let Some(demo) = demo {

@@ -15,8 +15,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 pub(super) const ACCOUNTS: [(&str, &str, &str); 2] = [("demo", "100", "Demo"), ("guest", "101", "Guest")];
 /// Where the page is.
 const HTTP: u16 = 1337;
-/// Where it is with TLS, for the network.
-pub(super) const HTTPS: u16 = 1338;
 const SIP: u16 = 5080;
 const MEDIA: u16 = 7000;
 /// Ports tried beside the usual one.
@@ -115,10 +113,20 @@ impl Demo {
         let [token, of_second] = tokens;
         let here: Vec<String> = http.iter().map(|address| format!("http://{}/", local(*address))).collect();
         let port = https.first().map(SocketAddr::port);
-        let reachable = machine.iter().filter(|ip| !ip.is_loopback() && ip.is_ipv4());
+        // people type the shorter one; one of a link alone has no place in a browser's address (RFC 4007 §11.7)
+        let is_wanted = |ip: &&IpAddr, is_ipv4: bool| {
+            !ip.is_loopback()
+                && ip.is_ipv4() == is_ipv4
+                && !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local())
+        };
+        let of_version =
+            |is_ipv4| machine.iter().filter(move |ip| is_wanted(ip, is_ipv4)).collect::<Vec<_>>();
+        let reachable =
+            Some(of_version(true)).filter(|found| !found.is_empty()).unwrap_or_else(|| of_version(false));
         let there: Vec<String> = reachable
+            .iter()
             .zip(port.into_iter().cycle())
-            .map(|(ip, port)| format!("https://{ip}:{port}/"))
+            .map(|(ip, port)| format!("https://{}/", SocketAddr::new(**ip, port)))
             .collect();
         for url in &here {
             let _ = writeln!(text, "  On this machine    {url}#token={token}");
@@ -126,11 +134,16 @@ impl Demo {
         for url in &there {
             let _ = writeln!(text, "  In your network    {url}#token={token}");
         }
-        if port.is_some() {
-            text.push_str(
-                "                     (the browser warns of the certificate, which this machine made for itself)\n",
-            );
         }
+        text.push_str(match port {
+            Some(_) if reachable.is_empty() => {
+                "  In your network    nowhere: this machine has no address there. Start it again when it has one.\n"
+            }
+            Some(_) => {
+                "                     (the browser warns of the certificate, which this machine made for itself)\n"
+            }
+            None => "",
+        });
         text.push_str("\n  Dial               ");
         for (n, Suggestion { number, name, .. }) in SUGGESTIONS.iter().enumerate() {
             let _ = write!(text, "{}{number} {}", if n > 0 { " · " } else { "" }, name.to_lowercase());
@@ -233,5 +246,16 @@ mod tests {
         for second in ["http://127.0.0.1:1337/#token=y\n", "https://192.0.2.7:1338/#token=y\n"] {
             assert!(lan.contains(second), "{lan}");
         }
+        let greeted = |machine: &[&str]| {
+            let machine: Vec<IpAddr> = machine.iter().map(|ip| ip.parse().unwrap()).collect();
+            demo(|_| true).greeting(["x", "y"], &here, &["0.0.0.0:1338".parse().unwrap()], &machine)
+        };
+        let v6 = greeted(&["127.0.0.1", "::1", "fe80::1", "2001:db8::7"]);
+        assert!(v6.contains("https://[2001:db8::7]:1338/#token=x") && !v6.contains("fe80"), "{v6}");
+        let none = greeted(&["127.0.0.1", "::1", "fe80::1"]);
+        assert!(
+            none.contains("this machine has no address there") && !none.contains("the browser warns"),
+            "{none}"
+        );
     }
 }

@@ -1,5 +1,8 @@
 //! What is configured, judged as a whole: every fault in one go, before anything is started.
 
+mod doors;
+mod placeholders;
+
 use super::demo::{self, Demo};
 use super::io;
 use super::log::LogConfig;
@@ -9,18 +12,20 @@ use crate::call::route::{RouteQuery, Source, Target};
 use crate::config::{self, Config};
 use crate::edge::EDGES;
 use crate::edge::contract::{Pbx, Prepared, Table};
-use crate::http::HttpConfig;
 use crate::http::page::Suggestion;
+use crate::http::{HttpConfig, everywhere};
 use crate::media::MediaConfig;
 use crate::net::client::{ClientConfig, Url};
 use crate::net::dns::DnsConfig;
 use crate::net::tls::{Identity, TlsError};
-use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes};
+use crate::registry::{ACCOUNTS, Explanation, Registry, read_accounts, read_routes, useless_routes};
 use crate::sip::SipConfig;
 use crate::sip::transaction::Timings;
+use doors::{Door, Doors};
+use placeholders::Behind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +50,10 @@ pub struct Configured {
     pub(super) edges: Vec<(&'static str, Box<dyn Prepared>)>,
     pub(super) registry: Registry,
     pub(super) demo: Option<Demo>,
+    /// What is good to start, and likely not what is meant.
+    notes: Vec<Fault>,
+    /// Of these, the tokens that everybody knows.
+    known_tokens: Vec<Fault>,
     /// What the call page offers to dial.
     pub(super) suggestions: &'static [Suggestion],
     pub(super) seed: Seed,
@@ -74,7 +83,12 @@ impl Configured {
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
         let shortage = self.media.port_shortage().filter(|_| !self.trunks().is_empty());
-        shortage.into_iter().collect()
+        let noted = self.known_tokens.iter().chain(&self.notes);
+        let text = |note: &Fault| match note.key.as_str() {
+            "" => note.remedy.clone(),
+            key => format!("{key}: {}", note.remedy),
+        };
+        noted.map(text).chain(shortage).collect()
     }
 
     /// Everybody whose calls can be routed.
@@ -155,9 +169,11 @@ pub fn configure(file: Option<PathBuf>, is_lan: bool) -> Result<Configured, Vec<
         let config = Config::from_value("demo", demo.configuration()).with_variables(variables);
         let mut configured = judge(&config, seed)?;
         if is_lan {
-            let listen = vec![(Ipv4Addr::UNSPECIFIED, demo::HTTPS).into()];
+            if !configured.known_tokens.is_empty() {
+                return Err(configured.known_tokens);
+            }
             io::self_signed("sipedge demo")
-                .and_then(|identity| configured.http.set_tls(listen, identity))
+                .and_then(|identity| configured.http.set_tls(everywhere(), identity))
                 .map_err(|error| vec![Fault::new("--lan", "certificate", error.to_string())])?;
         }
         configured.demo = Some(demo);
@@ -253,6 +269,33 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
     let accounts = keep(accounts, &mut faults);
     let routes = config.list("route").map_err(|f| vec![f]).and_then(|s| read_routes(&s, &targets));
     let routes = keep(routes, &mut faults);
+    let mut noted = Noted::default();
+    if let (Some(http), Some((sip, identity))) = (&http, sip.as_ref().zip(sip_identity.as_ref())) {
+        let doors = Doors::new(http, sip, identity);
+        judge_placeholders(config, &edges, &doors, &mut noted, &mut faults);
+        judge_places(config, &edges, &doors, &mut noted, &mut faults);
+        let (more, notes) = media.as_ref().map(|media| doors.collisions(config, media)).unwrap_or_default();
+        faults.extend(more);
+        noted.notes.extend(notes);
+    }
+
+    for module in log.iter().flat_map(LogConfig::unknown_modules) {
+        let why = format!("there is no module {module}: nothing more is logged for it");
+        noted.notes.push(config.table("log").fault("level", why));
+    }
+    for (n, why) in routes.iter().flat_map(|routes| useless_routes(routes)) {
+        noted.notes.push(config.table(&format!("route[{n}]")).fault("", why));
+    }
+    for account in accounts.iter().flatten().filter(|account| account.is_useless()) {
+        let why =
+            "nobody can use it: it has no token for the API, no webhook that is told of calls, and no line";
+        noted.notes.push(config.table(&format!("{ACCOUNTS}.{}", account.name())).fault("", why));
+    }
+    if ["trunk", ACCOUNTS, "route"].iter().all(|table| config.is_without(table)) {
+        let why =
+            "there is no [trunk.NAME], no [account.NAME] and no [[route]]: it starts, and nobody can call";
+        noted.notes.push(config.table("").fault("", why));
+    }
 
     match (log, http, sip.zip(sip_identity), dns.zip(media), drain, client, accounts, routes) {
         (
@@ -282,6 +325,8 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
                 edges,
                 registry,
                 demo: None,
+                notes: noted.notes,
+                known_tokens: noted.known_tokens,
                 suggestions: &[],
                 seed,
             })
@@ -296,12 +341,80 @@ fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
+/// What is likely not meant.
+#[derive(Default)]
+struct Noted {
+    notes: Vec<Fault>,
+    known_tokens: Vec<Fault>,
+}
+
+/// Secrets that everybody knows, held against who could use them. Of tables that cannot be read their own folders tell.
+fn judge_placeholders(
+    config: &Config,
+    edges: &[(&'static str, Box<dyn Prepared>)],
+    doors: &Doors,
+    noted: &mut Noted,
+    faults: &mut Vec<Fault>,
+) {
+    let sip: Vec<Door> = doors.of_sip().copied().collect();
+    let pbx = |trunk: &str| {
+        let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
+        Some(trunks.whereabouts(trunk)).filter(|places| !places.is_empty())
+    };
+    for account in config.named(ACCOUNTS).unwrap_or_default() {
+        let (more, notes) = placeholders::judge(&account, &placeholders::TOKENS, &Behind::Ours(&doors.http));
+        faults.extend(more);
+        noted.known_tokens.extend(notes);
+        let places = account.text("line").and_then(|line| pbx(line.strip_prefix("trunk.")?));
+        let behind = Behind::Pbx(places.iter().flatten().find(|place| place.is_elsewhere()));
+        for (keys, behind) in [(placeholders::LINE, behind), (placeholders::WEBHOOK, Behind::Nothing)] {
+            let (more, notes) = placeholders::judge(&account, &keys, &behind);
+            faults.extend(more);
+            noted.notes.extend(notes);
+        }
+    }
+    for trunk in config.named("trunk").unwrap_or_default() {
+        let places = pbx(trunk.name());
+        let behind = match &places {
+            Some(places) => Behind::Pbx(places.iter().find(|place| place.is_elsewhere())),
+            // who registers here has it from us
+            None => Behind::Ours(&sip),
+        };
+        for (keys, behind) in [(placeholders::INBOUND, Behind::Ours(&sip)), (placeholders::OUTBOUND, behind)]
+        {
+            let (more, notes) = placeholders::judge(&trunk, &keys, &behind);
+            faults.extend(more);
+            noted.notes.extend(notes);
+        }
+    }
+}
+
+/// The places of trunks, held against our own, and their addresses here.
+fn judge_places(
+    config: &Config,
+    edges: &[(&'static str, Box<dyn Prepared>)],
+    doors: &Doors,
+    noted: &mut Noted,
+    faults: &mut Vec<Fault>,
+) {
+    let Some((_, trunks)) = edges.iter().find(|(edge, _)| *edge == "trunk") else { return };
+    let machine = io::addresses_of_this_machine();
+    for trunk in config.named("trunk").unwrap_or_default() {
+        let listen = if trunks.is_by_tls(trunk.name()) { &doors.sip_tls } else { &doors.sip };
+        let places = trunks.whereabouts(trunk.name());
+        let (more, notes) = doors::judge_places(&trunk, &places, listen, &machine);
+        faults.extend(more);
+        noted.notes.extend(notes);
+        noted.notes.extend(doors::judge_media_address(&trunk, &machine));
+    }
+}
+
 /// The certificate of SIP over TLS. The folder of SIP reads no certificates.
 fn judge_sip_identity(config: &Config) -> Result<SipIdentity, Vec<Fault>> {
     let sip = config.table("sip");
     if let Some((certificate, key)) = sip.text("tls_certificate").zip(sip.text("tls_key")) {
         let identity = Identity::from_files(certificate.as_ref(), key.as_ref());
-        let fault = |error: TlsError| sip.fault("tls_certificate", error.to_string());
+        let fault = |error: TlsError| sip.fault(error.at_fault(key.as_ref()), error.to_string());
         return identity.map(SipIdentity::Files).map_err(|error| vec![fault(error)]);
     }
     // what is wrong with a trunk is told by its own folder
@@ -385,9 +498,26 @@ mod tests {
             let media = serde_json::json!({"rtp_ports": "30000-30099"});
             judged(serde_json::json!({"media": media, "trunk": trunk})).unwrap().notes()
         };
-        assert_eq!(notes(serde_json::json!({})), Vec::<String>::new());
+        assert!(notes(serde_json::json!({})).iter().all(|note| !note.contains("media.")));
         let notes = notes(serde_json::json!({"pbx": {"host": "192.0.2.1"}}));
         assert!(notes.len() == 1 && notes[0].contains("media.calls"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_nobody_can_use_is_noted() {
+        let notes = |value| judged(value).unwrap().notes();
+        let empty = notes(serde_json::json!({"log": {"level": "info"}}));
+        assert!(empty.len() == 1 && empty[0].starts_with("there is no [trunk.NAME]"), "{empty:?}");
+        let mute = notes(serde_json::json!({"account": {"a": {"numbers": ["1"]}}}));
+        assert!(mute.len() == 1 && mute[0].starts_with("account.a: nobody can use it"), "{mute:?}");
+        let token = "0123456789abcdef";
+        let routes =
+            serde_json::json!([{"to": "account.a", "last": true}, {"number": "5", "to": "account.a"}]);
+        let behind = notes(serde_json::json!({"account": {"a": {"token": token}}, "route": routes}));
+        assert!(
+            behind.len() == 1 && behind[0].starts_with("route[2]: no call comes to it: route[1] "),
+            "{behind:?}"
+        );
     }
 
     fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {

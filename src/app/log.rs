@@ -18,6 +18,12 @@ const QUIET_CRATES: &[&str] =
 
 /// Who asks for nothing sees what happens to calls.
 const DEFAULT_LEVEL: &str = "info";
+/// What this program's modules begin with, and the names of the first ones below; a test holds them against the library.
+const PROGRAM: &str = "sipedge";
+const MODULES: [&str; 14] = [
+    "app", "base", "call", "cli", "config", "edge", "http", "media", "net", "peer", "registry", "sdp", "sip",
+    "ua",
+];
 /// From none to all.
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -56,6 +62,15 @@ impl LogConfig {
         };
         let is_masked = raw.mask.unwrap_or(false);
         if faults.is_empty() { Ok(Self { filter, is_json, is_masked }) } else { Err(faults) }
+    }
+
+    /// Modules of this program with a level of their own that there are not, as far as their first names tell.
+    pub(super) fn unknown_modules(&self) -> impl Iterator<Item = &str> {
+        let modules = self.filter.split(',').filter_map(|directive| Some(directive.split_once('=')?.0));
+        modules.filter(|module| {
+            let mut names = module.split("::");
+            names.next() == Some(PROGRAM) && names.next().is_some_and(|name| !MODULES.contains(&name))
+        })
     }
 
     /// Begins to log to standard error; what waits to be written is, when the value returned is dropped.
@@ -174,6 +189,16 @@ mod tests {
                 filter.split(',').count()
             );
         }
+    }
+
+    #[test]
+    fn a_module_of_ours_that_there_is_not_is_found() {
+        let library = include_str!("../lib.rs");
+        let modules = library.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+        assert_eq!(modules.collect::<Vec<_>>(), MODULES);
+        let text = "info,sipedge::nope=debug,sipedge::sip::wire=trace,sipedge=warn,hyper=debug";
+        let log = LogConfig::read(&Section::new("log", "t", json!({ "level": text }))).ok().unwrap();
+        assert_eq!(log.unknown_modules().collect::<Vec<_>>(), ["sipedge::nope"]);
     }
 
     #[test]

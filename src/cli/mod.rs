@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
     /// Open the demo to this network: HTTPS on port 1338 with a self-signed certificate
-    #[arg(long)]
+    #[arg(long, conflicts_with = "config")]
     lan: bool,
     #[command(subcommand)]
     command: Option<Command>,
@@ -120,4 +120,20 @@ fn refuse(faults: &[Fault]) -> ExitCode {
         say::complain(fault);
     }
     ExitCode::from(EXIT_CONFIG)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_network_is_the_demos_and_a_wrong_command_line_beside_a_configuration() {
+        let parse = |arguments: &[&str]| Arguments::try_parse_from(arguments);
+        assert!(parse(&["sipedge", "--lan"]).is_ok());
+        let conflict = parse(&["sipedge", "--lan", "--config", "x"]).unwrap_err();
+        assert!(
+            conflict.use_stderr() && conflict.kind() == clap::error::ErrorKind::ArgumentConflict,
+            "{conflict}"
+        );
+    }
 }

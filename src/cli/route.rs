@@ -44,8 +44,12 @@ fn ask(source: Source, dialled: &str) -> Result<RouteQuery, String> {
         Source::Account(_) => wago::dialled(dialled),
         Source::Trunk(_) | Source::Local(_) => Some(dialled.to_owned()),
     };
-    let refusal =
-        || format!("{} from {source}\nno call: the API takes 1 to 64 digits or letters\n", Excerpt(dialled));
+    let refusal = || {
+        format!(
+            "{} from {source}\nno call: the API takes 1 to 64 digits, letters and any of + * # _ . -\n",
+            Excerpt(dialled)
+        )
+    };
     Ok(RouteQuery { to: to.ok_or_else(refusal)?, source })
 }
 

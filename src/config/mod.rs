@@ -102,6 +102,16 @@ impl Config {
         Ok(())
     }
 
+    /// Whether nothing stands below a table's name.
+    #[must_use]
+    pub fn is_without(&self, name: &str) -> bool {
+        match self.root.get(name) {
+            Some(Value::Object(tables)) => tables.is_empty(),
+            Some(Value::Array(items)) => items.is_empty(),
+            other => other.is_none(),
+        }
+    }
+
     /// A table; empty when it is not there.
     #[must_use]
     pub fn table(&self, name: &str) -> Section {
@@ -235,9 +245,11 @@ fn in_words(message: &str) -> String {
 }
 
 /// Which file to read: the one named on the command line, else by [`ENV_FILE`], else [`DEFAULT_FILE`] if it is
-/// there. A named file is read even if it is missing, so that this is an error.
+/// there. A named file is read even if it is missing, so that this is an error. A variable without a text names none: files
+/// of Compose set it so where nothing is given.
 #[must_use]
 pub fn choose_file(argument: Option<PathBuf>, variable: Option<PathBuf>) -> Option<PathBuf> {
+    let variable = variable.filter(|file| !file.as_os_str().is_empty());
     argument.or(variable).or_else(|| Some(PathBuf::from(DEFAULT_FILE)).filter(|p| p.exists()))
 }
 
@@ -294,6 +306,16 @@ mod tests {
         let unknown = load("[htp]\n[[route]]\n", &[]).unwrap().faults(&["http", "route"]);
         assert_eq!(unknown.len(), 1);
         assert!(unknown[0].to_string().ends_with("htp: unknown key; did you mean `http`?"), "{}", unknown[0]);
+    }
+
+    #[test]
+    fn the_file_is_the_command_lines_else_the_variables_and_an_empty_variable_says_nothing() {
+        let choose = |argument: Option<&str>, variable: Option<&str>| {
+            choose_file(argument.map(PathBuf::from), variable.map(PathBuf::from))
+        };
+        assert_eq!(choose(Some("a"), Some("b")), Some("a".into()));
+        assert_eq!(choose(None, Some("b")), Some("b".into()));
+        assert_eq!(choose(None, Some("")), choose(None, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::base::{Fault, Section, Services};
 use crate::call::io::{Dialer, Switch};
 use crate::registry::Registry;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// How a table of the configuration is written.
@@ -41,6 +41,27 @@ pub enum Pbx {
     FreeSwitch,
 }
 
+/// Where requests for a target go, as it is written in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whereabouts {
+    /// The key that says it.
+    pub key: &'static str,
+    /// Address or name.
+    pub host: String,
+    /// With its port, where it is written as an address.
+    pub address: Option<SocketAddr>,
+}
+
+impl Whereabouts {
+    /// Whether it is another machine, as far as can be told without asking anybody.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        let is_here = self.host.eq_ignore_ascii_case("localhost")
+            || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+        !is_here
+    }
+}
+
 /// What an edge works with.
 #[derive(Clone)]
 pub struct EdgeContext {
@@ -65,6 +86,11 @@ pub trait Prepared: Send {
     /// The host of a target, where it is known from the configuration.
     fn host(&self, _target: &str) -> Option<String> {
         None
+    }
+
+    /// Where requests for a target go: one place or several, none where that is not known from the configuration.
+    fn whereabouts(&self, _target: &str) -> Vec<Whereabouts> {
+        Vec::new()
     }
 
     /// The addresses of ours that a target beyond a NAT is told, at most one of each IP version; none where there is no NAT.

@@ -4,7 +4,7 @@ use super::Origins;
 use crate::base::{Fault, OneOrMany, Section};
 use crate::net::tls::{Acceptor, Identity, TlsError};
 use serde::Deserialize;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -31,8 +31,12 @@ impl Tls {
     }
 }
 
-/// Who sets a certificate means to be reached.
-const DEFAULT_TLS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1338);
+/// HTTPS is on every address, of both IP versions: who sets a certificate means to be reached.
+#[must_use]
+pub fn everywhere() -> Vec<SocketAddr> {
+    const PORT: u16 = 1338;
+    vec![(Ipv4Addr::UNSPECIFIED, PORT).into(), (Ipv6Addr::UNSPECIFIED, PORT).into()]
+}
 
 #[derive(Deserialize)]
 struct Raw {
@@ -54,16 +58,16 @@ impl HttpConfig {
         let (raw, mut faults): (Raw, _) = section.read(&known)?;
         // a browser gives a microphone to 127.0.0.1 without TLS
         let plain = SocketAddr::from((Ipv4Addr::LOCALHOST, 1337));
-        let listen = read_addresses(section, "listen", raw.listen, plain, &mut faults);
+        let listen = read_addresses(section, "listen", raw.listen, vec![plain], &mut faults);
         let names_tls = raw.tls_listen.is_some();
-        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, DEFAULT_TLS, &mut faults);
+        let tls_listen = read_addresses(section, "tls_listen", raw.tls_listen, everywhere(), &mut faults);
         let tls = match (raw.tls_certificate, raw.tls_key) {
             (Some(certificate), Some(key)) => match Identity::from_files(&certificate, &key)
                 .and_then(|identity| Tls::new(tls_listen, identity))
             {
                 Ok(tls) => Some(tls),
                 Err(error) => {
-                    faults.push(section.fault("tls_certificate", error.to_string()));
+                    faults.push(section.fault(error.at_fault(&key), error.to_string()));
                     None
                 }
             },
@@ -117,6 +121,12 @@ impl HttpConfig {
         &self.listen
     }
 
+    /// Addresses to listen on for HTTPS; none without a certificate.
+    #[must_use]
+    pub fn tls_listen(&self) -> &[SocketAddr] {
+        self.tls.as_ref().map_or(&[], |tls| &tls.listen)
+    }
+
     pub(super) const fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
@@ -139,10 +149,10 @@ fn read_addresses(
     section: &Section,
     key: &str,
     raw: Option<OneOrMany>,
-    default: SocketAddr,
+    default: Vec<SocketAddr>,
     faults: &mut Vec<Fault>,
 ) -> Vec<SocketAddr> {
-    let Some(OneOrMany(texts)) = raw else { return vec![default] };
+    let Some(OneOrMany(texts)) = raw else { return default };
     if texts.is_empty() {
         faults.push(section.fault(key, "name at least one ADDRESS:PORT"));
     }
@@ -161,6 +171,7 @@ fn read_addresses(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::tls::fixtures::{Folder, of_its_own};
     use serde_json::json;
 
     #[test]
@@ -196,5 +207,13 @@ mod tests {
             let faults = read(value).unwrap_err();
             assert_eq!(faults.iter().map(|f| f.key.as_str()).collect::<Vec<_>>(), [key]);
         }
+        let folder = Folder::new("http-config");
+        let (certificate, key) = of_its_own("edge.example");
+        let (certificate, key) = (folder.file("c.pem", &certificate), folder.file("k.pem", &key));
+        let bad = json!({"tls_certificate": certificate, "tls_key": "/nonexistent/y.pem"});
+        assert_eq!(read(bad).unwrap_err()[0].key, "http.tls_key");
+        let good = read(json!({"tls_certificate": certificate, "tls_key": key})).unwrap();
+        let listen: Vec<String> = good.tls_listen().iter().map(ToString::to_string).collect();
+        assert_eq!(listen, ["0.0.0.0:1338", "[::]:1338"]);
     }
 }

@@ -218,7 +218,14 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
 async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = bind(*address).map_err(|reason| match reason.kind() {
+        // all addresses of either IP version are listened on each by itself, and a kernel without IPv6 makes no such socket
+        let is_beside = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        let has_v4 = address.is_ipv6() && addresses.iter().any(is_beside);
+        if has_v4 && address.ip().is_unspecified() && TcpSocket::new_v6().is_err() {
+            debug!(%address, "this machine has no IPv6");
+            continue;
+        }
+        let listener = bind(*address, has_v4).map_err(|reason| match reason.kind() {
             ErrorKind::AddrInUse => StartError::Taken(key, *address),
             ErrorKind::AddrNotAvailable => StartError::NotLocal(key, *address),
             _ => StartError::Listen { key, address: *address, reason },
@@ -228,8 +235,11 @@ async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpLi
     Ok(listeners)
 }
 
-fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+fn bind(address: SocketAddr, is_only_v6: bool) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if is_only_v6 {
+        SockRef::from(&socket).set_only_v6(true)?;
+    }
     // connections of a process that has ended do not hold the address
     socket.set_reuseaddr(true)?;
     bind_listener(&SockRef::from(&socket), address)?;
@@ -356,6 +366,26 @@ impl Desk {
         };
         if let Err(error) = ended {
             debug!(%remote, %error, "HTTP connection ended early");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_addresses_of_both_ip_versions_can_be_listened_on_at_one_port() {
+        let free = listen("listen", &["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let port = free.first().unwrap().local_addr().unwrap().port();
+        drop(free);
+        let both = ["0.0.0.0", "::"].map(|ip| SocketAddr::new(ip.parse().unwrap(), port));
+        let bound = listen("listen", &both).await.unwrap();
+        assert!(matches!(bound.len(), 1 | 2), "IPv6 is not on every machine");
+        // alone, [::] is both
+        drop(bound);
+        if let Ok(_alone) = listen("listen", &both[1..]).await {
+            assert!(TcpStream::connect(("127.0.0.1", port)).await.is_ok());
         }
     }
 }

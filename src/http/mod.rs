@@ -8,7 +8,7 @@ pub mod openapi;
 pub mod page;
 mod places;
 
-pub use config::HttpConfig;
+pub use config::{HttpConfig, everywhere};
 pub use cors::Origins;
 
 use axum::body::Body;

@@ -44,6 +44,7 @@ fn frame() -> Value {
                 "NotFound": error("No such call, it has ended, or it belongs to another account."),
                 "BodyTooSlow": error("The body did not come within 10 s."),
                 "BodyTooLong": error("The body is longer than 256 KiB."),
+                "BodyEncoded": error("The body is compressed; send it without Content-Encoding."),
                 "TooMany": error("Too many requests, calls, or streams of this account; or wrong tokens from this address."),
                 "Failed": error("No media resources are left, or media did not answer."),
                 "ShuttingDown": error("The program is ending.")

@@ -3,6 +3,7 @@
 use crate::base::{Fault, PortRange, Section, parse_duration};
 use crate::peer::SrtpProfile;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Validated settings of media.
@@ -172,10 +173,17 @@ impl MediaConfig {
         self.webrtc_port
     }
 
-    /// Media threads; none: the machine's cores less one.
+    /// Media threads on a machine with so many cores: as many as are asked for, else one core is left to signalling.
     #[must_use]
-    pub const fn workers(&self) -> Option<usize> {
-        self.workers
+    pub fn threads(&self, cores: usize) -> usize {
+        self.workers.unwrap_or(cores.saturating_sub(1).max(1))
+    }
+
+    /// UDP ports of the WebRTC sockets there, one a thread.
+    #[must_use]
+    pub fn webrtc_ports(&self, cores: usize) -> RangeInclusive<u16> {
+        let more = u16::try_from(self.threads(cores).saturating_sub(1)).unwrap_or(u16::MAX);
+        self.webrtc_port..=self.webrtc_port.saturating_add(more)
     }
 
     /// Addresses to bind and announce; empty: all of the machine's.
@@ -294,7 +302,12 @@ mod tests {
         assert_eq!(config.webrtc_port(), 7_000);
         assert_eq!(config.rtp_ports().to_string(), "40000-49999");
         assert_eq!((config.timeout(), config.calls()), (Duration::from_secs(30), 2_000));
-        assert!(!config.is_loopback_allowed() && !config.is_lite() && config.workers().is_none());
+        assert!(
+            !config.is_loopback_allowed()
+                && !config.is_lite()
+                && config.threads(8) == 7
+                && config.threads(1) == 1
+        );
         use SrtpProfile::{AeadAes128Gcm, AeadAes256Gcm, AesCm128HmacSha1_80};
         assert_eq!(config.profiles(), [AeadAes128Gcm, AesCm128HmacSha1_80, AeadAes256Gcm]);
     }
@@ -338,6 +351,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.addresses().len(), 2);
+        assert_eq!((config.threads(8), config.webrtc_ports(8)), (2, 7_000..=7_001));
         assert_eq!(config.external(), Some(IpAddr::from([203, 0, 113, 5])));
         assert_eq!(config.profiles(), [SrtpProfile::AeadAes256Gcm, SrtpProfile::AesCm128HmacSha1_80]);
         assert!(config.is_loopback_allowed() && config.is_lite());

@@ -308,4 +308,13 @@ mod tests {
         assert_eq!(drops.total(), Drop::ALL.len() as u64);
         assert_eq!(Drop::ALL.iter().map(|d| d.as_str()).collect::<BTreeSet<_>>().len(), Drop::ALL.len());
     }
+
+    #[test]
+    fn the_document_explains_every_reason_and_no_other() {
+        let text = include_str!("../../docs/connect.md");
+        let table = text.split_once("| `dropped` |").unwrap().1;
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
+        let explained: Vec<&str> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+        assert_eq!(explained, Drop::ALL.map(Drop::as_str));
+    }
 }

@@ -58,6 +58,17 @@ pub enum TlsError {
     Setup(rustls::Error),
 }
 
+impl TlsError {
+    /// The key that names the file of no use, of those of a certificate and of its key (`key`).
+    #[must_use]
+    pub fn at_fault(&self, key: &Path) -> &'static str {
+        match self {
+            Self::File { file, .. } if file == key => "tls_key",
+            _ => "tls_certificate",
+        }
+    }
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

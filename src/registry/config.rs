@@ -1,5 +1,9 @@
 //! `[account.…]` and `[[route]]`.
 
+mod reach;
+
+pub use reach::useless_routes;
+
 use super::Pattern;
 use crate::base::{Fault, OneOrMany, Secret, Section, parse_duration};
 use crate::call::route::{Occasion, Place, RouteQuery, Source, Step, Target};
@@ -87,6 +91,12 @@ impl Account {
     #[must_use]
     pub fn webhook(&self) -> Option<&str> {
         self.webhook.as_deref()
+    }
+
+    /// Whether nothing can be done with it: it cannot use the API, is told of no calls, and is no extension of a PBX.
+    #[must_use]
+    pub fn is_useless(&self) -> bool {
+        self.tokens.is_empty() && self.webhook.is_none() && self.line.is_none()
     }
 
     /// What signs that.
@@ -186,12 +196,16 @@ fn read_account(section: &Section) -> Result<(Account, Vec<Fault>), Vec<Fault>> 
     if tokens.iter().any(|t| !t.expose().bytes().all(|b| b.is_ascii_graphic())) {
         faults.push(section.fault("token", "a token must be of printable ASCII characters without blanks"));
     }
+    let has_caller_id = raw.caller_id.is_some();
     let caller_id = raw.caller_id.unwrap_or_else(|| section.name().to_owned());
     if caller_id.is_empty() || caller_id.len() > 64 || !caller_id.bytes().all(|b| b.is_ascii_graphic()) {
-        faults.push(
-            section
-                .fault("caller_id", "write a number or name of 1 to 64 printable characters without blanks"),
-        );
+        let wanted = "a number or name of 1 to 64 printable ASCII characters without blanks";
+        faults.push(match has_caller_id {
+            true => section.fault("caller_id", format!("write {wanted}")),
+            false => {
+                section.fault("", format!("calls cannot come from this name; write a caller_id, {wanted}"))
+            }
+        });
     }
     let numbers = raw.numbers.unwrap_or_default();
     if numbers.iter().any(|n| n.is_empty() || n.len() > 64 || !n.bytes().all(|b| b.is_ascii_graphic())) {
@@ -535,6 +549,21 @@ mod tests {
                 "t: route[1].to: write a text in quotes or a list of texts, not a table",
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_can_be_no_caller_id_is_told_without_the_key_that_nobody_wrote() {
+        let told = |value| {
+            let faults = read_accounts(&[Section::new("account.ü", "t", value)]).unwrap_err();
+            faults.into_iter().map(|fault| fault.to_string()).collect::<Vec<_>>()
+        };
+        let token = "0123456789abcdef";
+        let faults = told(json!({ "token": token }));
+        assert!(
+            faults.len() == 1 && faults[0].starts_with("t: account.ü: ") && faults[0].contains("caller_id"),
+            "{faults:?}"
+        );
+        assert!(told(json!({"token": token, "caller_id": "ä"}))[0].starts_with("t: account.ü.caller_id: "));
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod config;
 mod limits;
 mod pattern;
 
-pub use config::{ACCOUNTS, Account, Line, Route, read_accounts, read_routes, read_source};
+pub use config::{ACCOUNTS, Account, Line, Route, read_accounts, read_routes, read_source, useless_routes};
 pub use pattern::{Pattern, PatternError, RewriteError, Rewrites};
 
 use crate::base::{Cause, Seed};

@@ -50,6 +50,25 @@ impl Pattern {
         b"*?".iter().all(|kind| count(template, *kind) <= count(self, *kind))
     }
 
+    /// Whether every number that fits `other` fits this, too. A cover that needs a longer run than the shortest is not seen.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let Some(taken) = self.captures(&other.0) else { return false };
+        let is_in_run = |at: usize| taken.iter().any(|t| t.kind == b'*' && (t.from..t.to).contains(&at));
+        other.0.bytes().enumerate().all(|(at, byte)| byte != b'*' || is_in_run(at))
+    }
+
+    /// Whether some number may fit both; what has wildcards on both sides may.
+    #[must_use]
+    pub fn may_share(&self, other: &Self) -> bool {
+        let is_plain = |pattern: &Self| !pattern.0.contains(['*', '?']);
+        match (is_plain(self), is_plain(other)) {
+            (_, true) => self.matches(&other.0),
+            (true, false) => other.matches(&self.0),
+            (false, false) => true,
+        }
+    }
+
     /// What each wildcard takes of a number; of several ways the one in which earlier runs are shorter.
     fn captures(&self, number: &str) -> Option<Vec<Taken>> {
         // the usual two-pointer walk: on a mismatch go back to the last star and let it take one more

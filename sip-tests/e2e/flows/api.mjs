@@ -19,7 +19,7 @@ export async function run({ report, api, account, origin }) {
   }
   await said('no JSON', anna.ask('POST', '/call/make', '{'), error(400, 'the body is not JSON: line 1 column 1'));
   await said('no Phone', anna.ask('POST', '/call/make', {}), error(400, 'missing Phone in payload'));
-  await said('a Phone that cannot be', anna.ask('POST', '/call/make', { Phone: 'a b@c' }), error(400, 'Phone must be 1 to 64 digits or letters, as +551140001234 or 600'));
+  await said('a Phone that cannot be', anna.ask('POST', '/call/make', { Phone: 'a b@c' }), error(400, 'Phone must be 1 to 64 digits, letters and any of + * # _ . -, as +551140001234 or 600'));
   await said('a number without a route', api(account('nowhere')).ask('POST', '/call/make', { Phone: '1' }), error(403, 'destination not permitted: no route of this account leads there'));
   await said('a body too long', anna.ask('POST', '/call/make', 'x'.repeat(300_000)), error(413, 'the body is longer than 262144 bytes'));
   await said('an unknown path', anna.ask('GET', '/call/nothing'), error(404, 'no such path'));

@@ -79,7 +79,11 @@ to = "trunk.pbc"
   };
   const example = fileURLToPath(new URL('../../../config/sipedge.toml', import.meta.url));
   const good = await say(['check-config', '--config', example]);
-  report.equal('check-config of the example', `${good.code} ${good.said.trim()}`, `0 ${example}: valid`);
+  report.check('check-config of the example', good.code === 0 && good.said.trim().endsWith(`${example}: valid`), good.said);
+  const known = ['account.demo.token', 'trunk.pbx.inbound_password', 'trunk.pbx.password'];
+  report.check('it notes the secrets that everybody knows', known.every((key) => good.said.includes(`${example}: note: ${key}: this is the text of the example`)), good.said);
+  const open = await say(['check-config', '--config', example], '', { SIPEDGE_HTTP__LISTEN: '0.0.0.0:21391' });
+  report.check('and refuses them where others can use them', open.code === 78 && open.said.startsWith(`sipedge: ${example}: account.demo.token: `) && open.said.trim().split('\n').length === 1, open.said);
   const bad = path.join(out, 'wrong.toml');
   writeFileSync(bad, '[http]\nlisen = 1\n[route]\n');
   const hides = path.join(out, 'hides.toml');
@@ -96,8 +100,15 @@ to = "trunk.pbc"
     const names = said.includes(`${readOnly}: state.directory: nothing can be written to /sys: `) && said.includes('make it a folder');
     report.check(`a state directory that cannot be written stops ${args[0] ?? 'the start'}`, code === 78 && names, said);
   }
+  const twice = path.join(out, 'twice.toml');
+  writeFileSync(twice, '[http]\nlisten = "127.0.0.1:25091"\n[sip]\nlisten = ["0.0.0.0:25091"]\n[trunk.a]\nhost = "[2001:db8::1]"\n[trunk.b]\nhost = "127.0.0.1:25091"\n');
+  for (const args of [['check-config'], []]) {
+    const { code, said } = await say([...args, '--config', twice]);
+    const told = ['http.listen: TCP port 25091 is sip.listen\'s as well', 'trunk.a.host: 2001:db8::1 is an IPv6 address, and sip.listen has none', 'trunk.b.host: 127.0.0.1:25091 is sipedge itself'];
+    report.check(`what can never work stops ${args[0] ?? 'the start'}`, code === 78 && told.every((text) => said.includes(text)) && said.trim().split('\n').length === 3, said);
+  }
   const narrow = path.join(out, 'narrow.toml');
-  writeFileSync(narrow, `${base(25091, 21391)}[trunk.pbx]\nhost = "127.0.0.1:25092"\nqualify = "off"\n`.replace('[ice]', 'rtp_ports = "27952-27999"\n[ice]'));
+  writeFileSync(narrow, `${base(25091, 21391)}[trunk.pbx]\nhost = "127.0.0.1:25092"\nqualify = "off"\n`.replace('[ice]', 'workers = 1\nrtp_ports = "27952-27999"\n[ice]'));
   const shortage = /media\.rtp_ports = "27952-27999" has 24 pairs of ports, and the 2000 calls of media\.calls need 4000 .*8000 ports, or media\.calls = 12/;
   const noted = await say(['check-config', '--config', narrow]);
   report.check('too few ports are a note of check-config', noted.code === 0 && shortage.test(noted.said) && noted.said.includes(`${narrow}: valid`), noted.said);
@@ -138,8 +149,9 @@ to = "trunk.pbc"
   report.check('route reads a number as the API does', separated.code === 0 && separated.said.includes('600 is looked up'), separated.said);
 
   // ---- standard output that nobody reads, or that is full
+  const own = { SIPEDGE_ACCOUNT__DEMO__TOKEN: '0123456789abcdef', SIPEDGE_TRUNK__PBX__PASSWORD: 'of-its-own', SIPEDGE_TRUNK__PBX__INBOUND_PASSWORD: 'of-its-own' };
   const shell = async (line) => {
-    const child = spawn('bash', ['-o', 'pipefail', '-c', line, 'sh', binary, example], { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('bash', ['-o', 'pipefail', '-c', line, 'sh', binary, example], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...own } });
     let said = '';
     for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => (said += text));
     const [code] = await once(child, 'close');
@@ -191,4 +203,5 @@ to = "trunk.pbc"
   const help = await say(['--help']);
   report.check('--help names the commands and the exit codes', ['check-config', 'route', 'hash-secret', 'Exit codes', 'Connect web browsers to a SIP PBX'].every((word) => help.said.includes(word)));
   report.equal('a wrong command line', (await say(['--nonsense'])).code, 2);
+  report.equal('--lan beside a configuration is one, too', (await say(['--lan', '--config', example])).code, 2);
 }

@@ -28,7 +28,7 @@ use super::tls::{Keys, TrunkTls};
 use crate::base::{Excerpt, External, Fault, Recording, Secret, Section, Services};
 use crate::call::io::Dialer;
 use crate::call::port::HoldMusic;
-use crate::edge::contract::{EdgeContext, Pbx, Prepared};
+use crate::edge::contract::{EdgeContext, Pbx, Prepared, Whereabouts};
 use crate::net::dns::Way;
 use crate::sip::session::TimerRules;
 use crate::sip::{NameAddr, TlsPeer, Transport};
@@ -398,6 +398,11 @@ impl Prepared for Trunks {
     fn host(&self, target: &str) -> Option<String> {
         let trunk = self.trunks.iter().find(|t| t.name == target)?;
         trunk.nearest().map(|place| place.host.clone())
+    }
+
+    fn whereabouts(&self, target: &str) -> Vec<Whereabouts> {
+        let trunk = self.trunks.iter().find(|t| t.name == target);
+        trunk.map(|t| places::whereabouts(t)).unwrap_or_default()
     }
 
     fn external(&self, target: &str) -> Vec<IpAddr> {

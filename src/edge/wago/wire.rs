@@ -224,7 +224,9 @@ pub(super) fn read_number(text: &str) -> Result<String, ApiError> {
     if is_fit {
         Ok(number)
     } else {
-        Err(ApiError::bad("Phone must be 1 to 64 digits or letters, as +551140001234 or 600"))
+        Err(ApiError::bad(
+            "Phone must be 1 to 64 digits, letters and any of + * # _ . -, as +551140001234 or 600",
+        ))
     }
 }
 
@@ -234,6 +236,9 @@ fn clean_name(name: &str) -> String {
 }
 
 fn read_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Err(ApiError::bad("the body is empty; it must be a JSON object"));
+    }
     match serde_json::from_slice(body) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(ApiError::bad("the body must be a JSON object")),
@@ -270,6 +275,7 @@ mod tests {
 
     #[test]
     fn an_offer_must_have_its_three_members_and_readable_sdp() {
+        assert_eq!(refused(read_offer(b" \n")), "the body is empty; it must be a JSON object");
         assert_eq!(refused(read_offer(b"{")), "the body is not JSON: line 1 column 1");
         assert_eq!(refused(read_offer(b"[]")), "the body must be a JSON object");
         assert_eq!(refused(read_offer(b"{}")), "missing callID in payload");

@@ -186,9 +186,8 @@ impl Engine {
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
         let ips = addresses(&config)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let workers = config.workers().unwrap_or(cores.saturating_sub(1).max(1));
         let mut threads = Vec::new();
-        for (n, port) in (0..workers).zip(config.webrtc_port()..=u16::MAX) {
+        for (n, port) in (0..config.threads(cores)).zip(config.webrtc_ports(cores)) {
             let addresses: Vec<SocketAddr> = ips.iter().map(|ip| (*ip, port).into()).collect();
             let name = format!("media-{n}");
             threads.push(MediaThread::start(&name, &addresses, config.timeout(), seed.fork())?);

@@ -100,6 +100,14 @@ pub enum UrlError {
     /// It is none, or too long, or carries a password.
     #[error("`{0}` is no URL; write https://HOST/PATH, without a user, of 2048 characters at most")]
     Unreadable(String),
+    /// It has letters that a URL cannot have (RFC 3986 §2), as the name of a server in another script.
+    #[error(
+        "`{0}` has letters beyond ASCII; write the server's name in punycode (xn--…, RFC 5891), and others in a path as %XX"
+    )]
+    Foreign(String),
+    /// Its port is none.
+    #[error("`{0}` names no port that there is; write one from 1 to 65535, or leave it out")]
+    Port(String),
     /// It names an address that is not asked.
     #[error(
         "{0} is an address of this machine's network; set webhook.allow_private = true if it shall be reached"
@@ -127,8 +135,11 @@ impl Url {
     /// [`UrlError`], with the remedy.
     pub fn parse(text: &str, config: ClientConfig) -> Result<Self, UrlError> {
         let unreadable = || UrlError::Unreadable(Excerpt(text).to_string());
-        if text.len() > MAX_URL || !text.is_ascii() {
+        if text.len() > MAX_URL {
             return Err(unreadable());
+        }
+        if !text.is_ascii() {
+            return Err(UrlError::Foreign(Excerpt(text).to_string()));
         }
         let uri: Uri = text.parse().map_err(|_| unreadable())?;
         let is_secure = match uri.scheme_str() {
@@ -138,8 +149,14 @@ impl Url {
         };
         let authority = uri.authority().filter(|a| !a.as_str().contains('@')).ok_or_else(unreadable)?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        if host.is_empty() || authority.port().is_some_and(|p| p.as_u16() == 0) {
+        if host.is_empty() {
             return Err(unreadable());
+        }
+        // what is no number of 16 bits is no port to the reader, and would be passed over
+        let written =
+            authority.as_str().rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+        if written.is_some_and(|port| !port.is_empty() && !port.parse::<u16>().is_ok_and(|port| port > 0)) {
+            return Err(UrlError::Port(Excerpt(text).to_string()));
         }
         if let Ok(ip) = host.parse::<IpAddr>()
             && !config.allows(ip)
@@ -188,17 +205,19 @@ mod tests {
         assert_eq!(url.authority(), "hooks.example:8443");
         let plain = Url::parse("http://[2001:db8::1]", CAREFUL).unwrap();
         assert_eq!((plain.authority().as_str(), plain.path.as_str()), ("[2001:db8::1]", "/"));
-        for bad in [
-            "",
-            "hooks.example",
-            "ftp://a/",
-            "file:///etc/passwd",
-            "https://u:p@a/",
-            "https:///x",
-            "http://a:0/",
-        ] {
+        for bad in ["", "hooks.example", "ftp://a/", "file:///etc/passwd", "https://u:p@a/", "https:///x"] {
             assert!(matches!(Url::parse(bad, LOCAL), Err(UrlError::Unreadable(_))), "{bad}");
         }
+        for bad in ["http://a:0/", "http://127.0.0.1:99999/", "http://[::1]:65536"] {
+            assert!(matches!(Url::parse(bad, LOCAL), Err(UrlError::Port(_))), "{bad}");
+        }
+        assert_eq!(
+            Url::parse("http://[::1]:/", LOCAL).unwrap().port,
+            80,
+            "RFC 3986 §3.2.3: an empty port is the default"
+        );
+        let foreign = Url::parse("http://例え.jp/", LOCAL).unwrap_err().to_string();
+        assert!(foreign.contains("punycode (xn--"), "{foreign}");
         assert!(Url::parse(&format!("https://a/{}", "x".repeat(3_000)), LOCAL).is_err());
     }
 

@@ -1,7 +1,8 @@
 //! Where a trunk's PBX is: one host, or several with priorities and weights, or a proxy on the way there.
 
-use super::Raw;
+use super::{Raw, Trunk};
 use crate::base::{Excerpt, Fault, Section};
+use crate::edge::contract::Whereabouts;
 use crate::net::dns::{Families, Wanted, Way};
 use crate::sip::{Host, NameAddr, SipUri, Transport};
 use std::net::{IpAddr, Ipv6Addr};
@@ -70,6 +71,20 @@ impl Places {
     pub(super) fn all(&self) -> impl Iterator<Item = &Place> {
         self.hosts.iter().chain(&self.proxy)
     }
+}
+
+/// Where requests of a trunk go: to its proxy, else to its hosts.
+pub(super) fn whereabouts(trunk: &Trunk) -> Vec<Whereabouts> {
+    let hosts = trunk.places.as_slice();
+    let (key, places) = match &trunk.proxy {
+        Some(proxy) => ("proxy", std::slice::from_ref(proxy)),
+        // that of a single one has no priority
+        None if hosts.iter().any(|place| place.priority > 0) => ("hosts", hosts),
+        None => ("host", hosts),
+    };
+    let address = |place: &Place| Some((place.ip()?, place.uri_port(trunk.transport)?).into());
+    let place = |place: &Place| Whereabouts { key, host: place.host.clone(), address: address(place) };
+    places.iter().map(place).collect()
 }
 
 /// Reads `host`, `hosts` and `proxy`; none of the first two where the PBX registers here.

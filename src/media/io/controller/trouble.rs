@@ -40,6 +40,8 @@ enum Useless {
     None,
     /// They were of codecs that were not agreed.
     Codec,
+    /// They came from another address than the description names.
+    Elsewhere,
     /// Something else.
     Other,
 }
@@ -50,18 +52,18 @@ impl Useless {
         match () {
             () if has(&[Dropped::UnknownPayload, Dropped::OtherCodec]) => Self::Codec,
             () if has(&USELESS) => Self::Other,
+            () if has(&[Dropped::WrongSource]) => Self::Elsewhere,
             () => Self::None,
         }
     }
 }
 
 /// Packets of these kinds came from somewhere, and were of no use.
-const USELESS: [Dropped; 7] = [
+const USELESS: [Dropped; 6] = [
     Dropped::BadHeader,
     Dropped::BadPadding,
     Dropped::BadTag,
     Dropped::NoKeys,
-    Dropped::WrongSource,
     Dropped::Unclassified,
     Dropped::TooManySources,
 ];
@@ -180,6 +182,9 @@ const fn silence(waits: Waits, signs: Signs, useless: Useless) -> Silence {
         _ if matches!(useless, Useless::Codec) => {
             "it sends a codec that was not agreed: compare trunk.NAME.codecs with those of the PBX (Asterisk: allow)"
         }
+        _ if matches!(useless, Useless::Elsewhere) => {
+            "it sends from another address than its description names: write trunk.NAME.symmetric = true if a NAT is between"
+        }
         _ if matches!(useless, Useless::Other) => {
             "see what was dropped; if that is little, look at a firewall between"
         }
@@ -257,6 +262,10 @@ mod tests {
         let foreign = silence(Waits::default(), never, Useless::Codec);
         assert!(matches!(foreign, Silence::Fault(why) if why.contains("not agreed")), "{foreign:?}");
         assert!(said(none, false, never, true).contains("dropped"));
+        let stats = StreamStats::default();
+        stats.drops.count(Dropped::WrongSource);
+        let nat = silence(Waits::default(), never, Useless::of(&stats));
+        assert!(matches!(nat, Silence::Fault(why) if why.contains("trunk.NAME.symmetric = true")), "{nat:?}");
         assert!(said(ice, false, never, false).contains("ice_support no"));
         assert!(said(none, false, heard(true, Reported::Nothing), false).contains("heard before"));
         let dtls = Unserved { ice: false, dtls: true };
