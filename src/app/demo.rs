@@ -134,7 +134,6 @@ impl Demo {
         for url in &there {
             let _ = writeln!(text, "  In your network    {url}#token={token}");
         }
-        }
         text.push_str(match port {
             Some(_) if reachable.is_empty() => {
                 "  In your network    nowhere: this machine has no address there. Start it again when it has one.\n"
