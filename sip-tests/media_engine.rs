@@ -136,7 +136,7 @@ async fn what_cannot_be_served_is_refused_and_what_was_there_goes_on() {
     });
     let event = call.next().await;
     let MediaEvent::Refused { refusal: MediaRefusal::Unusable(why), .. } = event else { panic!("{event:?}") };
-    assert!(why.contains("IP version"), "{why}");
+    assert!(why.contains("is IPv6") && why.contains("stays with IPv4"), "{why}");
 
     let mut browser = Browser::start(b'x');
     browser.offer.media[0].attributes.retain(|a| a.name != "fingerprint");
