@@ -54,6 +54,8 @@ async function screens({ report, person }) {
       await look('talking', 'hang-up', 'mute', 'hold', 'keys');
       await page.tap('#keys');
       await look('keys', 'hang-up', 'talk-pad');
+      const covered = await page.locator('#mute').evaluate((b) => b.getBoundingClientRect().bottom > document.getElementById('hang-up').getBoundingClientRect().top && innerHeight > innerWidth);
+      if (covered) missing.push('keys: mute, under “Hang up”');
       const second = await bert.make('100', { displayName: 'Maria do Carmo Albuquerque' });
       await isShown(page, 'waiting');
       await look('waiting', 'hang-up', 'waiting-answer', 'waiting-decline');
