@@ -343,5 +343,5 @@ async function network({ report, binary, out, started }, browser) {
   await hangUp(page);
   await page.context().close();
   const refused = await command('sh', ['-c', `"${binary}" --lan --config "${path.join(out, 'none.toml')}"; echo "exit $?"`], { mayFail: true });
-  report.check('--lan belongs to the demo', /exit 78/.test(refused.output ?? refused), String(refused.output ?? refused).trim());
+  report.check('--lan belongs to the demo', /cannot be used with '--config[^]*exit 2\s*$/.test(refused.output ?? refused), String(refused.output ?? refused).trim());
 }
