@@ -235,8 +235,8 @@ fn a_taken_port_is_told_with_its_key_its_address_and_a_remedy() {
             Box::new(UdpSocket::bind(&address).unwrap())
         };
         let mut program = Program::start(&format!("taken-{port}"), &ports);
-        let line = program.reads_until(key);
-        assert!(line.contains(&address) && line.contains("choose another port"), "{line}");
+        let line = program.reads_until(&address);
+        assert!(line.contains(key) && line.contains("choose another port"), "{line}");
         assert_eq!(program.child.wait().unwrap().code(), Some(1));
         drop(taken);
     }

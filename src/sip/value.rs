@@ -12,7 +12,7 @@ use std::time::Duration;
 /// `"name" <uri>;params`: From, To, Contact, Route and their like (RFC 3261 §20.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameAddr {
-    /// Name to show, quotes, escapes and what cannot be seen taken off.
+    /// Name as it came, quotes and escapes taken off (RFC 4475 §3.1.1.2); [`NameAddr::shown_name`] is what people see.
     pub display: Option<String>,
     /// Address.
     pub uri: Uri,
@@ -58,7 +58,6 @@ impl NameAddr {
             },
         };
         let (uri, params) = rest.strip_prefix('<').and_then(|r| cut(r, b'>')).ok_or(bad)?;
-        let display = display.and_then(seen);
         Ok(Self { display, uri: Uri::parse(uri)?, params: Params::parse(params)? })
     }
 
@@ -67,15 +66,13 @@ impl NameAddr {
     pub fn tag(&self) -> Option<&str> {
         self.params.value("tag")
     }
-}
 
-/// A name without what cannot be seen; none when nothing else was in it.
-fn seen(name: String) -> Option<String> {
-    if !name.contains(is_hidden) {
-        return Some(name);
+    /// The name without what cannot be seen; none when nothing else is in it.
+    #[must_use]
+    pub fn shown_name(&self) -> Option<String> {
+        let name = self.display.as_ref()?.replace(is_hidden, "");
+        Some(trim(&name)).filter(|name| !name.is_empty()).map(str::to_owned)
     }
-    let name = name.replace(is_hidden, "");
-    Some(trim(&name)).filter(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// Splits so that the second part begins with `mark`, an ASCII character.
@@ -476,11 +473,11 @@ mod tests {
         assert_eq!(c.display.as_deref(), Some("caller"));
         let turned = NameAddr::parse("\"Bank \u{202e}gpj\u{2066}.\u{200f}txt\u{7}\" <sip:a@b>").unwrap();
         assert_eq!(
-            turned.display.as_deref(),
+            turned.shown_name().as_deref(),
             Some("Bank gpj.txt"),
             "a name must not turn the text around it"
         );
-        assert_eq!(NameAddr::parse("\u{202e}\u{200e} <sip:a@b>").unwrap().display, None);
+        assert_eq!(NameAddr::parse("\u{202e}\u{200e} <sip:a@b>").unwrap().shown_name(), None);
         assert!(NameAddr::parse("Bell, A <sip:a@b>").is_err());
         assert!(NameAddr::parse("\"open <sip:a@b>").is_err());
     }

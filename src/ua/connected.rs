@@ -22,7 +22,7 @@ impl Policy {
         let former = former.map(|(address, _)| address);
         let address = asserted.iter().chain(&former).find(|a| a.uri.user_text().is_some())?;
         let user = self.callers_in.apply(address.uri.user_text().unwrap_or_default());
-        let party = Party { user, display: address.display.clone().filter(|d| !d.is_empty()) };
+        let party = Party { user, display: address.shown_name() };
         if party.user == ANONYMOUS {
             return Some(Stated { shown: nobody(), withheld: None, is_private: true });
         }

@@ -94,9 +94,9 @@ impl Policy {
 
     /// A party by its address. An asserted address often has no name to show; From may have one.
     fn party_of(&self, address: &NameAddr, from: &NameAddr) -> Party {
-        let display = address.display.clone().or_else(|| from.display.clone());
+        let display = address.shown_name().or_else(|| from.shown_name());
         let user = self.callers_in.apply(address.uri.user_text().unwrap_or_default());
-        Party { user, display: display.filter(|d| !d.is_empty()) }
+        Party { user, display }
     }
 
     fn extras(&self, headers: &Headers) -> Vec<(String, String)> {
@@ -257,7 +257,7 @@ fn diversions(headers: &Headers) -> Vec<Diversion> {
     };
     let party = |address: &NameAddr| {
         let user = address.uri.user_text().filter(|user| !user.is_empty())?;
-        Some(Party { user, display: address.display.clone() })
+        Some(Party { user, display: address.shown_name() })
     };
     let of_header = addresses(&HeaderName::Diversion);
     if !of_header.is_empty() {

@@ -267,7 +267,7 @@ fn name_as(party: &mut Party, known: &Party) {
 }
 
 fn party_of(address: &NameAddr) -> Party {
-    Party { user: address.uri.user_text().unwrap_or_default(), display: address.display.clone() }
+    Party { user: address.uri.user_text().unwrap_or_default(), display: address.shown_name() }
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ to = "trunk.callee"
   const { sip, sipedge, stop } = await trunkOf(ctx, 'trunk-in', { codecs: ['PCMU', 'PCMA'], routes });
   try {
     const since = pbx.mark();
-    await dials(pbx, 'trunk-in', sip, '600');
+    await dials(pbx, 'trunk-in', sip, '628'); // its echo begins once the re-INVITE is through
     // the PBX's echo gives back what the callee says
     const isEcho = ({ type, payload }) => type === 8 && payload.length === 160 && payload.every((b) => b === callee.letter);
     const echoed = await until('the echo in PCMA', () => {
