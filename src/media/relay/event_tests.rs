@@ -88,7 +88,10 @@ fn relayed(from: u32, to: u32, packets: &[Told]) -> Vec<Told> {
             assert_eq!(header.payload_type, 101);
             let payload = header.payload(buf.bytes()).unwrap();
             let is_new = heard.handle(&header, payload).is_some();
-            assert_eq!(is_new, sequence == 1 || (is_new && to != FAST), "a key that is held is one");
+            // where events count by another clock than timestamps do, a receiver cannot tell a segment from a key
+            if to == FAST || sequence == 1 {
+                assert_eq!(is_new, sequence == 1, "a key that is held is one");
+            }
             let [5, flags, high, low] = *payload else { panic!("{payload:?}") };
             Told {
                 is_marked: header.is_marked,
