@@ -1,9 +1,8 @@
 // The call page and its server: two people at two pages, a server that says it will stop, a line that is very slow, and an end
 // that the server has yet to hear of.
-import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
+import { Demo, PlainBrowser, hear, isConfigured } from '../lib/demo.mjs';
 import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
 import { sleep, until } from '../lib/process.mjs';
-import { rmsDb, strongest } from '../lib/signal.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
 export const name = 'the call page and its server';
@@ -49,9 +48,9 @@ async function two({ report, demo, out, person, tone }) {
     await to.click('#answer');
     await talks(to);
     await talks(from);
-    const { rate, samples } = await listen(to, 2);
-    report.near('the other is heard: frequency', strongest(samples, rate).hertz, tone.hertz, tone.hertz / 100, 'Hz');
-    report.check('loud enough', rmsDb(samples) > -35, `${rmsDb(samples).toFixed(1)} dBFS`);
+    const { hertz, level } = await hear(to, 2);
+    report.near('the other is heard: frequency', hertz, tone.hertz, tone.hertz / 100, 'Hz');
+    report.check('loud enough', level > -35, `${level.toFixed(1)} dBFS`);
     await to.screenshot({ path: `${out}/page-two-${number}.png` });
     await from.bringToFront();
     await hangUp(from);

@@ -1,9 +1,9 @@
 // The demo and its call page, as a person meets them: a browser with a fake microphone and no flag for loopback.
-import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
+import { Demo, PlainBrowser, hear, isConfigured, listen } from '../lib/demo.mjs';
 import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
 import { Api } from '../lib/sipedge.mjs';
 import { Child, run as command, until } from '../lib/process.mjs';
-import { rmsDb, strongest } from '../lib/signal.mjs';
+import { loudest, rmsDb, strongest } from '../lib/signal.mjs';
 import path from 'node:path';
 import { networkInterfaces } from 'node:os';
 
@@ -13,17 +13,6 @@ export const alone = true;
 const HTTP = 21380;
 const TOKEN = 'page-token-0123456789';
 const BERT = 'bert-token-0123456789';
-
-/** Up to three windows: a busy machine stretches a tone now and then. */
-async function hear(page, seconds = 1) {
-  let best = { purity: -1 };
-  for (let i = 0; i < 3 && best.purity < 0.97; i++) {
-    const { rate, samples } = await listen(page, seconds);
-    const heard = { ...strongest(samples, rate), level: rmsDb(samples) };
-    if (heard.purity > best.purity) best = heard;
-  }
-  return best;
-}
 
 export async function run(ctx) {
   const { report, binary, out, microphone, started } = ctx;
@@ -156,14 +145,9 @@ async function extensions({ report, tone }, page) {
   await page.click('#keys');
   await page.keyboard.press('5');
   const { rate, samples } = await heard;
-  const size = Math.round(rate / 20);
-  let loudest = samples.subarray(0, size);
-  for (let at = 0; at + size <= samples.length; at += size) {
-    const part = samples.subarray(at, at + size);
-    if (rmsDb(part) > rmsDb(loudest)) loudest = part;
-  }
-  const { hertz } = strongest(loudest, rate);
-  report.check('keys: 5 comes back as 770 and 1336 Hz', Math.min(Math.abs(hertz - 770), Math.abs(hertz - 1336)) < 15 && rmsDb(loudest) > -35, `${hertz.toFixed(1)} Hz at ${rmsDb(loudest).toFixed(1)} dBFS`);
+  const beep = loudest(samples, rate, 1 / 16);
+  const { hertz } = strongest(beep, rate);
+  report.check('keys: 5 comes back as 770 and 1336 Hz', Math.min(Math.abs(hertz - 770), Math.abs(hertz - 1336)) < 15 && rmsDb(beep) > -35, `${hertz.toFixed(1)} Hz at ${rmsDb(beep).toFixed(1)} dBFS`);
   await page.click('#keys');
   await hangUp(page);
 

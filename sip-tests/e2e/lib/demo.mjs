@@ -4,6 +4,7 @@ import path from 'node:path';
 import { chromium } from 'playwright-core';
 import { executable } from './browser.mjs';
 import { Child } from './process.mjs';
+import { loudest, rmsDb, strongest } from './signal.mjs';
 
 export class Demo {
   /** Ports and a token of our own come by the environment, so that tests meet nobody and find the page again. */
@@ -89,4 +90,20 @@ export async function listen(page, seconds) {
     return { rate: sampleRate, samples: kept.map((s) => Math.round(s * 32768)) };
   }, seconds);
   return { rate, samples: Float32Array.from(samples, (s) => s / 32768) };
+}
+
+const BURST = 0.4;
+/**
+ * What the page plays: strongest frequency, its purity, level, all of the loudest stretch of the length of a burst of the microphone.
+ * Up to three windows of `seconds`: a busy machine stretches a tone now and then.
+ */
+export async function hear(page, seconds = 1) {
+  let best = { purity: -1 };
+  for (let i = 0; i < 3 && best.purity < 0.97; i++) {
+    const { rate, samples } = await listen(page, seconds);
+    const burst = loudest(samples, rate, BURST);
+    const heard = { ...strongest(burst, rate), level: rmsDb(burst) };
+    if (heard.purity > best.purity) best = heard;
+  }
+  return best;
 }

@@ -56,6 +56,18 @@ export function strongest(all, rate) {
   return { hertz, purity: energy ? p / energy / (samples.length / 3) : 0 };
 }
 
+/** The loudest stretch of four fifths of `seconds`: of a tone on for that long, one without its pauses. */
+export function loudest(samples, rate, seconds) {
+  const size = Math.round(rate * seconds * 0.8);
+  let best = [0, -1];
+  for (let at = 0; at + size <= samples.length; at += Math.round(rate / 50)) {
+    let sum = 0;
+    for (let i = at; i < at + size; i += 4) sum += samples[i] ** 2;
+    if (sum > best[1]) best = [at, sum];
+  }
+  return samples.subarray(best[0], best[0] + size);
+}
+
 /** RMS level in dB of each window of `ms`. */
 export function envelope(samples, rate, ms) {
   const size = Math.round((rate * ms) / 1000);

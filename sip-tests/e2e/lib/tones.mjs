@@ -1,7 +1,7 @@
 // A call in each direction of audio: Asterisk's tone in the browser, the browser's in Asterisk's recording.
 import { statSync } from 'node:fs';
 import { PURE, TONE_HERTZ, hears, listenFor } from './hearing.mjs';
-import { compareEnvelopes, envelope, strongest } from './signal.mjs';
+import { compareEnvelopes, envelope, loudest, strongest } from './signal.mjs';
 import { readWav } from './wav.mjs';
 import { until } from './process.mjs';
 import { Listener } from './sipedge.mjs';
@@ -74,7 +74,7 @@ export async function toneInPbx({ report, client, browser, pbx, tone }) {
   const figures = await pbx.callEnd(since);
   const file = pbx.recordings().find((f) => !before.has(f));
   const { rate, samples } = readWav(file);
-  const { hertz } = strongest(loudest(samples, rate, tone.on), rate);
+  const { hertz } = strongest(loudest(samples.subarray(rate), rate, tone.on), rate);
   report.near('frequency in the recording', hertz, tone.hertz, tone.hertz / 100, 'Hz');
   const match = compareEnvelopes(microphone, envelope(samples, rate, WINDOW_MS));
   report.check('the recording follows the microphone', match !== null, match ? `${match.windows} windows` : 'no match');
@@ -100,16 +100,4 @@ export async function silenceInPbx({ report, client, pbx }) {
   let peak = 0;
   for (const s of samples) peak = Math.max(peak, Math.abs(s));
   report.check('a call without a browser is silent at the PBX', peak < 0.001, `peak ${peak.toFixed(5)} in ${samples.length} samples`);
-}
-
-/** The loudest stretch of the length of one burst. */
-function loudest(samples, rate, seconds) {
-  const size = Math.round(rate * seconds * 0.8);
-  let best = [0, -1];
-  for (let at = rate; at + size < samples.length; at += rate / 50) {
-    let sum = 0;
-    for (let i = at; i < at + size; i += 4) sum += samples[i] ** 2;
-    if (sum > best[1]) best = [at, sum];
-  }
-  return samples.subarray(best[0], best[0] + size);
 }
