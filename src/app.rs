@@ -14,6 +14,7 @@ use crate::http;
 use crate::http::io::HttpServer;
 use crate::http::openapi;
 use crate::http::page::{self};
+use crate::media::ports::SOCKETS_RESTING;
 use crate::media::{self, Engine};
 use crate::net::client::io::HttpClient;
 use crate::net::dns::io::Resolver;
@@ -101,7 +102,8 @@ pub fn run(configured: Configured) -> Result<(), RunError> {
     // held to the end: what it still has to write goes with it
     let _log = configured.log.start();
     configured.notes().iter().for_each(|note| warn!("{note}"));
-    raise_descriptor_limit(configured.media.calls());
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    raise_descriptor_limit(configured.media.calls(), configured.media.threads(cores));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(signalling_threads())
         .thread_name("signalling")
@@ -119,9 +121,11 @@ const DESCRIPTORS_PER_CALL: u64 = 4;
 const DESCRIPTORS: u64 = 128;
 
 /// Takes as many descriptors as the system lets us have: the soft limit of a login shell ends at 250 calls.
-fn raise_descriptor_limit(calls: usize) {
-    let needed = u64::try_from(calls).unwrap_or(u64::MAX);
-    let needed = needed.saturating_mul(DESCRIPTORS_PER_CALL).saturating_add(DESCRIPTORS);
+fn raise_descriptor_limit(calls: usize, media_threads: usize) {
+    let count = |n| u64::try_from(n).unwrap_or(u64::MAX);
+    let resting = count(media_threads.saturating_mul(SOCKETS_RESTING).saturating_mul(2));
+    let needed =
+        count(calls).saturating_mul(DESCRIPTORS_PER_CALL).saturating_add(DESCRIPTORS).saturating_add(resting);
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) if limit < needed => warn!(
             limit,

@@ -8,11 +8,50 @@ use std::time::{Duration, Instant};
 /// How long a port stays unused after its call: packets of the old call must not reach a new one.
 pub const REST: Duration = Duration::from_millis(2_500);
 
+/// Pairs of sockets that a media thread keeps open while they rest. Calls that come and go faster than these last would take all
+/// descriptors with them; then late packets meet a closed port for a while, and still no new call.
+pub const SOCKETS_RESTING: usize = 250;
+
+/// What rests for [`REST`] after its call, in the order in which it came.
+#[derive(Debug)]
+pub struct Resting<T> {
+    waiting: VecDeque<(Instant, T)>,
+    max: usize,
+}
+
+impl<T> Resting<T> {
+    /// For `max` things at once.
+    #[must_use]
+    pub const fn new(max: usize) -> Self {
+        Self { waiting: VecDeque::new(), max }
+    }
+
+    /// One more. When that is one too many, the oldest, which has to go early.
+    #[must_use]
+    pub fn push(&mut self, thing: T, now: Instant) -> Option<T> {
+        self.waiting.push_back((now.checked_add(REST).unwrap_or(now), thing));
+        let is_over = self.waiting.len() > self.max;
+        if is_over { self.waiting.pop_front().map(|(_, oldest)| oldest) } else { None }
+    }
+
+    /// When [`Self::pop`] gives the next one.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.waiting.front().map(|(until, _)| *until)
+    }
+
+    /// One that has rested.
+    pub fn pop(&mut self, now: Instant) -> Option<T> {
+        self.poll_timeout().filter(|until| *until <= now)?;
+        self.waiting.pop_front().map(|(_, thing)| thing)
+    }
+}
+
 /// The pool. Ports go round the whole range, so one is used again as late as possible.
 #[derive(Debug)]
 pub struct PortPool {
     free: VecDeque<u16>,
-    resting: VecDeque<(Instant, u16)>,
+    resting: Resting<u16>,
     used: usize,
 }
 
@@ -20,16 +59,12 @@ impl PortPool {
     /// All pairs of the range, free.
     #[must_use]
     pub fn new(range: PortRange) -> Self {
-        Self { free: range.pairs().collect(), resting: VecDeque::new(), used: 0 }
+        Self { free: range.pairs().collect(), resting: Resting::new(usize::MAX), used: 0 }
     }
 
     /// Takes a pair; answers its even port. None when all are used or resting.
     pub fn take(&mut self, now: Instant) -> Option<u16> {
-        while let Some((until, port)) = self.resting.front().copied() {
-            if until > now {
-                break;
-            }
-            self.resting.pop_front();
+        while let Some(port) = self.resting.pop(now) {
             self.free.push_back(port);
         }
         let port = self.free.pop_front()?;
@@ -41,7 +76,7 @@ impl PortPool {
     /// after the others.
     pub fn put_back(&mut self, port: u16, now: Instant) {
         self.used = self.used.saturating_sub(1);
-        self.resting.push_back((now.checked_add(REST).unwrap_or(now), port));
+        let _ = self.resting.push(port, now); // there is room for all
     }
 
     /// Pairs in use; resting ones do not count.
@@ -64,6 +99,22 @@ mod tests {
         assert_eq!(pool.used(), 1);
         assert_eq!(pool.take(t0 + Duration::from_secs(2)), None);
         assert_eq!(pool.take(t0 + REST), Some(40_000));
+    }
+
+    #[test]
+    fn of_more_that_rest_than_there_is_room_for_the_oldest_goes_early() {
+        let t0 = Instant::now();
+        let mut resting = Resting::new(2);
+        assert_eq!(
+            (resting.push('a', t0), resting.push('b', t0), resting.push('c', t0)),
+            (None, None, Some('a'))
+        );
+        assert_eq!((resting.poll_timeout(), resting.pop(t0)), (Some(t0 + REST), None));
+        let later = t0 + REST;
+        assert_eq!(
+            (resting.pop(later), resting.pop(later), resting.pop(later)),
+            (Some('b'), Some('c'), None)
+        );
     }
 
     #[test]

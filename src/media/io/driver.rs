@@ -10,11 +10,10 @@ use super::transactions::Transactions;
 use crate::base::StreamId;
 use crate::media::demux::{Class, StunKind, classify, peek_stun};
 use crate::media::packet::PacketBuf;
-use crate::media::ports::REST;
+use crate::media::ports::{Resting, SOCKETS_RESTING};
 use crate::media::stream::{Plain, Transport, WebRtc};
 use crate::media::worker::{Output, Transmit, Verdict, Via, Worker};
 use crate::peer::PeerInput;
-use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -48,7 +47,7 @@ pub(super) struct Driver {
     shared: SharedSockets,
     plain: Vec<Option<PlainIo>>,
     news: Vec<Option<StreamNews>>,
-    resting: VecDeque<(Instant, PlainSockets)>,
+    resting: Resting<PlainSockets>,
     waker: Arc<Waker>,
     commands: Receiver<Command>,
     transactions: Arc<Mutex<Transactions>>,
@@ -81,7 +80,7 @@ impl Driver {
             shared,
             plain: Vec::new(),
             news: Vec::new(),
-            resting: VecDeque::new(),
+            resting: Resting::new(SOCKETS_RESTING),
             waker,
             commands,
             transactions,
@@ -114,8 +113,7 @@ impl Driver {
     pub(super) fn run(mut self) {
         loop {
             let now = Instant::now();
-            let resting = self.resting.front().map(|(until, _)| *until);
-            let next = self.worker.poll_timeout().into_iter().chain(resting).min();
+            let next = self.worker.poll_timeout().into_iter().chain(self.resting.poll_timeout()).min();
             let timeout = next.map(|at| at.saturating_duration_since(now));
             let Ok(count) = self.epoll.wait(timeout) else { return };
             let now = Instant::now();
@@ -255,8 +253,7 @@ impl Driver {
     // ---- time
 
     fn handle_time(&mut self, now: Instant) {
-        while self.resting.front().is_some_and(|(until, _)| *until <= now) {
-            self.resting.pop_front();
+        while self.resting.pop(now).is_some() {
             self.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
         }
         if self.worker.poll_timeout().is_some_and(|at| at <= now) {
@@ -429,7 +426,9 @@ impl Driver {
             let _ = self.epoll.remove(plain.sockets.rtp.as_fd());
             let _ = self.epoll.remove(plain.sockets.rtcp.as_fd());
             // bound a while longer, so that late packets meet no closed port and no new call
-            self.resting.push_back((now + REST, plain.sockets));
+            if self.resting.push(plain.sockets, now).is_some() {
+                self.gauges.sockets.fetch_sub(1, Ordering::Relaxed);
+            }
         }
     }
 }
