@@ -16,6 +16,7 @@
 //! the other side claims in its first verified request, until a path is selected. That is what an ICE
 //! restart needs, where browsers disagree on who controls.
 
+use super::checks::Checks;
 use super::consent::{Consent, Due};
 use super::output::{Established, HandshakeError, Output, StartIce};
 use super::paths::{Paths, choose_candidates};
@@ -37,8 +38,6 @@ const EAGER_INTERVAL: Duration = Duration::from_millis(10);
 const PATIENT_INTERVAL: Duration = Duration::from_millis(50);
 /// Verified checks kept for the agents, which come later than the first checks may.
 const EARLY_STUN_LIMIT: usize = 8;
-/// Addresses that the agents check: the candidates that are probed, and those that checks came from.
-const CHECKED_LIMIT: usize = 64;
 /// Times our ICE role may change.
 const ROLE_CHANGES_LIMIT: u8 = 4;
 /// After a restart the other side's first check tells our role; without one for this long the description does.
@@ -74,8 +73,7 @@ pub(crate) struct Peer {
     /// The role the other side claims.
     remote_role: Option<IceRole>,
     paths: Paths,
-    /// Where the agents' checks went.
-    checked: Vec<SocketAddr>,
+    checks: Checks,
     restart: Option<Restart>,
     /// Our credentials before the restart: the other side goes on with them until it knows the new ones.
     previous: Option<IceCredentials>,
@@ -102,7 +100,7 @@ impl Peer {
             started_at: None,
             remote_role: None,
             paths: Paths::default(),
-            checked: Vec::new(),
+            checks: Checks::default(),
             restart: None,
             previous: None,
             deferred: None,
@@ -173,7 +171,7 @@ impl Peer {
         self.previous = Some(std::mem::replace(&mut self.local.credentials, local));
         self.remote_role = None;
         self.role_changes = 0;
-        self.checked.clear();
+        self.checks.clear();
         if self.is_connected() {
             self.restart = Some(Restart { since: now, has_agents: false });
             self.outputs.push_back(Output::StopIce);
@@ -231,16 +229,17 @@ impl Peer {
         }
     }
 
-    /// An agent sends. Answers are ours to give, so the agent's are left out.
-    pub(crate) fn handle_ice_send(&mut self, remote: SocketAddr, bytes: Vec<u8>) {
+    /// An agent sends. Answers are ours to give, so the agent's are left out, and checks of what proves nothing go ever
+    /// less often.
+    pub(crate) fn handle_ice_send(&mut self, now: Instant, remote: SocketAddr, bytes: Vec<u8>) {
         if !self.has_agents() || !View::parse(&bytes).is_ok_and(|v| v.class() == Class::Request) {
             return;
         }
         if let Some(path) = self.path_to(remote) {
-            if !self.checked.contains(&remote) && self.checked.len() < CHECKED_LIMIT {
-                self.checked.push(remote);
+            let may_go = self.checks.may_go(now, remote);
+            if may_go || self.paths.by_remote(remote).is_some() {
+                self.outputs.push_back(Output::Send(path, bytes));
             }
-            self.outputs.push_back(Output::Send(path, bytes));
         }
     }
 
@@ -490,7 +489,7 @@ impl Peer {
         } else if self.has_agents() {
             // RFC 8445 §7.2.5.3.2: a valid pair. Of a lite peer nothing else tells, and its DTLS may come before the agent
             // has made up its mind
-            if self.checked.contains(&path.remote) {
+            if self.checks.has(path.remote) {
                 self.learn(path);
                 self.paths.confirm(now, path);
             }

@@ -183,7 +183,7 @@ fn dtls_of_a_lite_peer_that_answered_a_check_waits_for_the_agents_choice() {
     lite.is_lite = true;
     p.handle_remote(t0, lite);
     let (way, elsewhere) = (path("198.51.100.7:5000"), path("203.0.113.9:1"));
-    p.handle_ice_send(way.remote, check(1, IceRole::Controlling, true));
+    p.handle_ice_send(t0, way.remote, check(1, IceRole::Controlling, true));
     outputs(&mut p);
     // an answer from where no check went, or with another password, proves nothing
     p.handle_datagram(t0, elsewhere, answer([1; 12]));
@@ -219,9 +219,9 @@ fn answers_of_an_agent_do_not_leave_and_its_checks_do() {
     let mut p = peer();
     p.handle_remote(t0, remote(DtlsRole::Client, IceRole::Controlled));
     outputs(&mut p);
-    p.handle_ice_send(addr("198.51.100.7:5000"), answer([1; 12]));
-    p.handle_ice_send(addr("198.51.100.7:5000"), check(2, IceRole::Controlled, false));
-    p.handle_ice_send(addr("[2001:db8::7]:5000"), check(3, IceRole::Controlled, false));
+    p.handle_ice_send(t0, addr("198.51.100.7:5000"), answer([1; 12]));
+    p.handle_ice_send(t0, addr("198.51.100.7:5000"), check(2, IceRole::Controlled, false));
+    p.handle_ice_send(t0, addr("[2001:db8::7]:5000"), check(3, IceRole::Controlled, false));
     let ways: Vec<_> = sent(&outputs(&mut p)).iter().map(|(p, _)| *p).collect();
     assert_eq!(ways, [path("198.51.100.7:5000"), path("[2001:db8::7]:5000")]);
 }

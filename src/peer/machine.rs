@@ -62,7 +62,7 @@ impl DtlsParameters {
 impl Machine for Peer {
     fn handle_engine(&mut self, now: Instant, said: FromEngine) {
         match said {
-            FromEngine::Ice { remote, bytes } => self.handle_ice_send(remote, bytes),
+            FromEngine::Ice { remote, bytes } => self.handle_ice_send(now, remote, bytes),
             FromEngine::Selected { remote } => self.handle_ice_selected(now, remote),
             FromEngine::Dtls(bytes) => self.handle_dtls_send(bytes),
         }

@@ -14,6 +14,7 @@
 //! passes here; of media itself only [`PeerInput::MediaFrom`], once for a new path.
 
 mod certificate;
+mod checks;
 mod conn;
 mod consent;
 mod core;

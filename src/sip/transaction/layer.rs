@@ -4,7 +4,7 @@
 //! transaction, are not errors: the former go to the dialogs, the latter are counted and dropped (RFC 6026
 //! §8.9: a 2xx after its transaction is stray). Requests of RFC 2543 peers (no cookie in the branch) are
 //! matched by the old rule. Both tables are capped; a request beyond the cap is dropped, and its sender
-//! tries again. Strangers have a small part of the table and no more, so that they cannot keep a dialog's BYE
+//! tries again; but first whoever lingers makes room, or has not acknowledged a failure. Strangers have a small part of the table and no more, so that they cannot keep a dialog's BYE
 //! out; and a failure is sent to them once for each INVITE that comes, not eleven times (timer G) to an address
 //! that anybody can write.
 
@@ -12,10 +12,12 @@ use super::client_invite::ClientInvite;
 use super::client_request::ClientRequest;
 use super::large::{Fallback, Large};
 use super::machine::{Machine, MachineOutput};
+use super::room::Room;
 use super::server_invite::ServerInvite;
 use super::server_request::ServerRequest;
 use super::timer::{Timer, Timings};
 use super::{ClientOutput, Failure, ServerOutput};
+use crate::base::Seldom;
 use crate::sip::lex::print;
 use crate::sip::{
     Essentials, Flow, HeaderName, Hop, Malformed, Method, Request, Response, StatusCode, Uri, Via,
@@ -23,7 +25,10 @@ use crate::sip::{
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// That requests are dropped is told this often at most.
+const FULL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Settings.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +37,7 @@ pub struct LayerConfig {
     pub timings: Timings,
     /// Most client transactions. When there are so many, the oldest of those that linger makes room.
     pub max_clients: usize,
-    /// Most server transactions; likewise.
+    /// Most server transactions; likewise, and INVITEs whose failure is not acknowledged.
     pub max_servers: usize,
     /// Most of these that strangers may have.
     pub max_strangers: usize,
@@ -152,13 +157,12 @@ pub struct Layer {
     clients: HashMap<String, TransactionId>,
     servers: HashMap<String, TransactionId>,
     strangers: usize,
-    /// Client transactions that only absorb retransmissions, and server transactions that do, the oldest first.
-    lingering_clients: BTreeSet<TransactionId>,
-    lingering_servers: BTreeSet<TransactionId>,
+    room: Room,
     deadlines: BTreeSet<(Instant, TransactionId)>,
     large: Large,
     outputs: VecDeque<LayerOutput>,
     drops: LayerDrops,
+    full: Seldom,
 }
 
 impl Layer {
@@ -172,12 +176,12 @@ impl Layer {
             clients: HashMap::new(),
             servers: HashMap::new(),
             strangers: 0,
-            lingering_clients: BTreeSet::new(),
-            lingering_servers: BTreeSet::new(),
+            room: Room::default(),
             deadlines: BTreeSet::new(),
             large: Large::default(),
             outputs: VecDeque::new(),
             drops: LayerDrops::default(),
+            full: Seldom::new(FULL_INTERVAL),
         }
     }
 
@@ -196,7 +200,7 @@ impl Layer {
     /// Whether every transaction has had its final answer; those that linger only absorb retransmissions.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.entries.len() == self.lingering_clients.len() + self.lingering_servers.len()
+        self.entries.len() == self.room.lingering()
     }
 
     /// What was dropped so far.
@@ -232,7 +236,7 @@ impl Layer {
             return Err(Full);
         }
         if self.clients.len() >= self.config.max_clients {
-            let oldest = self.lingering_clients.first().copied().ok_or(Full)?;
+            let oldest = self.room.client().ok_or(Full)?;
             self.forget(oldest);
         }
         let mut fallback = None;
@@ -378,9 +382,14 @@ impl Layer {
         }
         let is_over = is_stranger && self.strangers >= self.config.max_strangers;
         let is_full = self.servers.len() >= self.config.max_servers;
-        let oldest = if is_full { self.lingering_servers.first().copied() } else { None };
+        let is_ignored = |id| self.entries.get(&id).is_some_and(|e| e.machine.is_ignored());
+        let oldest = if is_full { self.room.server(is_ignored) } else { None };
         if is_over || (is_full && oldest.is_none()) {
             self.drops.full += 1;
+            let (from, all, strangers) = (flow.path.remote, self.servers.len(), self.strangers);
+            if let Some(times) = self.full.happened(now) {
+                tracing::warn!(%from, all, strangers, times, "too many SIP requests at once: new ones are dropped");
+            }
             return Ok(());
         }
         oldest.into_iter().for_each(|oldest| self.forget(oldest));
@@ -559,14 +568,7 @@ impl Layer {
         if is_over {
             return self.remove(id);
         }
-        if entry.machine.lingers() {
-            let lingering = if entry.machine.is_client() {
-                &mut self.lingering_clients
-            } else {
-                &mut self.lingering_servers
-            };
-            lingering.insert(id);
-        }
+        self.room.note(id, &entry.machine);
         let next = entry.next_deadline().map(|(at, _)| at);
         if next != entry.deadline {
             if let Some(old) = entry.deadline {
@@ -577,7 +579,7 @@ impl Layer {
         }
     }
 
-    /// Ends a transaction that lingers, before its time.
+    /// Ends a transaction that makes room, before its time.
     fn forget(&mut self, id: TransactionId) {
         self.outputs.push_back(LayerOutput::Terminated { id });
         self.remove(id);
@@ -591,11 +593,10 @@ impl Layer {
         }
         if entry.machine.is_client() {
             self.clients.remove(&entry.key);
-            self.lingering_clients.remove(&id);
         } else {
             self.servers.remove(&entry.key);
-            self.lingering_servers.remove(&id);
         }
+        self.room.remove(id);
     }
 }
 

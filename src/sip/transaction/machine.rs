@@ -46,6 +46,16 @@ impl Machine {
         }
     }
 
+    /// Whether it is an INVITE whose failure has no ACK yet.
+    pub(super) const fn awaits_ack(&self) -> bool {
+        matches!(self, Self::ServerInvite(m) if matches!(m.state(), server_invite::State::Completed))
+    }
+
+    /// Whether its failure was repeated so often in vain that a live far side would have acknowledged it.
+    pub(super) fn is_ignored(&self) -> bool {
+        matches!(self, Self::ServerInvite(m) if m.is_ignored())
+    }
+
     /// The transport could not carry what it sent.
     pub(super) fn handle_transport_error(&mut self) {
         match self {

@@ -5,6 +5,7 @@ pub mod client_request;
 mod large;
 pub mod layer;
 mod machine;
+mod room;
 pub mod server_invite;
 pub mod server_request;
 pub mod timer;

@@ -65,6 +65,12 @@ impl ServerInvite {
         self.state
     }
 
+    /// Whether a failure was repeated until the interval is at its longest (RFC 3261 §17.2.1, timer G), and no ACK came.
+    #[must_use]
+    pub fn is_ignored(&self) -> bool {
+        self.state == State::Completed && self.interval >= self.timings.t2
+    }
+
     /// Whether the transport delivers by itself, so that a failure goes once; counts from the next answer on.
     pub(super) const fn set_reliable(&mut self, is_reliable: bool) {
         self.is_reliable = is_reliable;

@@ -438,6 +438,56 @@ fn what_lingers_makes_room_for_what_is_new_the_oldest_first() {
     assert_eq!((l.len(), l.poll_timeout()), (0, None));
 }
 
+/// A request of its own transaction.
+fn numbered(method: Method, n: u32) -> Request {
+    let mut r = request(method);
+    r.headers.set(HeaderName::Via, format!("SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{n}"));
+    r
+}
+
+/// It comes, and is answered; whether it got that far.
+fn is_answered(l: &mut Layer, now: Instant, request: Request, status: StatusCode) -> bool {
+    l.handle_request(now, request, flow(), false).unwrap();
+    let asked = drain(l).into_iter().find_map(|o| match o {
+        LayerOutput::Request { id, request, .. } => Some((id, request)),
+        _ => None,
+    });
+    if let Some((id, request)) = &asked {
+        l.respond(now, *id, &request.response(status, Some("x")));
+    }
+    asked.is_some()
+}
+
+#[test]
+fn failures_that_nobody_acknowledges_keep_nobody_out() {
+    let (t0, mut l) = (Instant::now(), layer(4));
+    for n in 0..20 {
+        assert!(is_answered(&mut l, t0, numbered(Method::INVITE, n), StatusCode::NOT_FOUND), "INVITE {n}");
+    }
+    assert!(is_answered(&mut l, t0, numbered(Method::BYE, 20), StatusCode::OK));
+    assert_eq!((l.len(), l.drops().full, l.is_quiet()), (4, 0, false));
+    l.handle_timeout(t0 + T1 * 64);
+    assert_eq!((l.len(), l.poll_timeout()), (0, None));
+}
+
+#[test]
+fn who_ignores_our_failures_makes_room_before_who_may_repeat_himself() {
+    let (t0, mut l) = (Instant::now(), layer(3));
+    assert!(is_answered(&mut l, t0, numbered(Method::BYE, 0), StatusCode::OK));
+    assert!(is_answered(&mut l, t0, numbered(Method::INVITE, 1), StatusCode::NOT_FOUND));
+    assert!(is_answered(&mut l, t0, numbered(Method::INVITE, 2), StatusCode::NOT_FOUND));
+    for after in [1, 3, 7] {
+        l.handle_timeout(t0 + T1 * after);
+    }
+    assert_eq!(drain(&mut l).len(), 6, "each is repeated three times");
+    let later = t0 + T1 * 8;
+    assert!(is_answered(&mut l, later, numbered(Method::BYE, 3), StatusCode::OK));
+    // what lingers is answered from memory, what made room is asked anew
+    assert!(!is_answered(&mut l, later, numbered(Method::BYE, 0), StatusCode::OK));
+    assert!(!is_answered(&mut l, later, numbered(Method::INVITE, 2), StatusCode::NOT_FOUND));
+    assert!(is_answered(&mut l, later, numbered(Method::INVITE, 1), StatusCode::NOT_FOUND));
+}
+
 #[test]
 fn a_response_needs_branch_and_method_of_a_request_of_ours_rfc_3261_17_1_3() {
     let (t0, mut l) = (Instant::now(), layer(10));
