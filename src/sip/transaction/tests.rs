@@ -476,6 +476,7 @@ fn who_ignores_our_failures_makes_room_before_who_may_repeat_himself() {
     assert!(is_answered(&mut l, t0, numbered(Method::BYE, 0), StatusCode::OK));
     assert!(is_answered(&mut l, t0, numbered(Method::INVITE, 1), StatusCode::NOT_FOUND));
     assert!(is_answered(&mut l, t0, numbered(Method::INVITE, 2), StatusCode::NOT_FOUND));
+    drain(&mut l);
     for after in [1, 3, 7] {
         l.handle_timeout(t0 + T1 * after);
     }
