@@ -26,6 +26,7 @@ const FILES: &[(&str, &str, &str)] = &[
     ("/page/media.mjs", "text/javascript; charset=utf-8", include_str!("../web/media.mjs")),
     ("/page/pad.mjs", "text/javascript; charset=utf-8", include_str!("../web/pad.mjs")),
     ("/page/sound.mjs", "text/javascript; charset=utf-8", include_str!("../web/sound.mjs")),
+    ("/page/stream.mjs", "text/javascript; charset=utf-8", include_str!("../web/stream.mjs")),
     ("/page/tabs.mjs", "text/javascript; charset=utf-8", include_str!("../web/tabs.mjs")),
     ("/page/view.mjs", "text/javascript; charset=utf-8", include_str!("../web/view.mjs")),
     ("/page/words.mjs", "text/javascript; charset=utf-8", include_str!("../web/words.mjs")),

@@ -2,7 +2,7 @@
 //! Pure; one of each belongs to one stream.
 
 use super::packet::RtpHeader;
-use super::relay::{EventFormat, FRAME};
+use super::relay::{EventFormat, FRAME, Segment, Segments};
 use crate::base::Digit;
 use crate::call::port::DtmfDigit;
 use std::collections::VecDeque;
@@ -17,8 +17,8 @@ const PAUSE: u32 = 5;
 /// -10 dBm0, as phones say (RFC 4733 §2.3.4).
 const VOLUME: u8 = 10;
 const END_BIT: u8 = 0x80;
-/// Shortest and longest key: what receivers must take for one, and what two octets of 48,000 Hz can count.
-const KEY_RANGE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(1_300));
+/// Shortest and longest key: what receivers must take for one, and the most that an INFO of a PBX asks for.
+const KEY_RANGE: (Duration, Duration) = (Duration::from_millis(40), Duration::from_millis(5_000));
 
 /// What a segment of a long key lasts, in timestamp units (RFC 4733 §2.5.1.3).
 const SEGMENT: i32 = 0xffff;
@@ -71,6 +71,8 @@ pub struct KeyPacket {
     pub payload: [u8; 4],
     /// It begins its event.
     pub is_first: bool,
+    /// What the segments of its event before its own lasted, in units of the event's clock (RFC 4733 §2.5.1.3).
+    pub before: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,6 +81,7 @@ struct Key {
     frames: u32,
     /// Packets made, those of the pause included.
     made: u32,
+    segments: Segments,
 }
 
 /// The keys that are sent to a far side.
@@ -96,7 +99,7 @@ impl Sending {
         for DtmfDigit { digit, duration } in digits.iter().take(room) {
             let held = (*duration).clamp(KEY_RANGE.0, KEY_RANGE.1);
             let frames = u32::try_from(held.as_millis().div_ceil(FRAME.as_millis())).unwrap_or(1);
-            self.waiting.push_back(Key { digit: *digit, frames, made: 0 });
+            self.waiting.push_back(Key { digit: *digit, frames, made: 0, segments: Segments::default() });
         }
         digits.len() <= room
     }
@@ -131,12 +134,14 @@ impl Sending {
             self.start = None;
             return None;
         }
-        let is_end = made > frames;
         let lasted = FRAME * made.min(frames);
         let units = lasted.as_micros() * u128::from(format.clock_rate) / 1_000_000;
-        let [high, low] = u16::try_from(units).unwrap_or(u16::MAX).to_be_bytes();
+        let Segment { before, duration, goes_on } =
+            key.segments.tell(u64::try_from(units).unwrap_or(u64::MAX));
+        let [high, low] = duration.to_be_bytes();
+        let is_end = made > frames && !goes_on;
         let flags = if is_end { VOLUME | END_BIT } else { VOLUME };
-        Some(KeyPacket { payload: [digit.event(), flags, high, low], is_first: made == 1 })
+        Some(KeyPacket { payload: [digit.event(), flags, high, low], is_first: made == 1, before })
     }
 }
 

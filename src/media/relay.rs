@@ -15,6 +15,7 @@ use super::srtp::Window;
 use super::stats::Drop;
 use crate::call::port::Codec;
 use event::Event;
+pub use event::{Segment, Segments};
 use std::time::{Duration, Instant};
 
 /// Length of a silence packet, and the least a timestamp moves when one source follows another.
@@ -111,7 +112,7 @@ pub struct Outgoing {
     clock_rate: u32,
     /// Extended sequence number of the next packet (RFC 3711 §3.3.1: the SRTP index).
     next_index: u64,
-    /// Timestamp of the last audio packet and when it left.
+    /// Timestamp of the last audio packet and when it left; before there is one, of the first key.
     last: Option<(u32, Instant)>,
     first_timestamp: u32,
     map: Option<Map>,
@@ -250,19 +251,24 @@ impl Outgoing {
         self.append(buf, is_first, format.payload_out, timestamp, payload)
     }
 
-    /// Makes a telephone-event packet behind all that was sent (RFC 4733 §2.5.1). All packets of an event carry the
-    /// timestamp of its `start`: none for the first, then what the first one answered.
+    /// Makes a telephone-event packet behind all that was sent (RFC 4733 §2.5.1). All packets of an event have its `start`: none
+    /// for the first, then what the first one answered. Their timestamp is where their segment begins, which is `before` units
+    /// of the format's clock behind it (§2.5.1.3).
     pub fn key(
         &mut self,
         now: Instant,
-        payload_type: u8,
+        format: EventFormat,
         start: Option<u32>,
+        before: u64,
         payload: [u8; 4],
         buf: &mut PacketBuf,
     ) -> (Placed, u32) {
-        let timestamp = start.unwrap_or_else(|| self.timestamp_at(now));
+        let first = start.unwrap_or_else(|| self.timestamp_at(now));
+        // what follows is behind it, also where nothing was sent before it
+        self.last.get_or_insert((first, now));
         self.is_generating = false;
-        (self.append(buf, start.is_none(), payload_type, timestamp, &payload), timestamp)
+        let timestamp = first.wrapping_add(self.on_our_line(before, format.clock_rate));
+        (self.append(buf, start.is_none(), format.payload_type, timestamp, &payload), first)
     }
 
     /// Figures for a sender report; none before the first packet.

@@ -1,4 +1,5 @@
 // The published call API, and nothing else: requests with a token, and the stream of events.
+import { Stream } from './stream.mjs';
 
 /** An answer that says no, or none at all (`kind`: `offline`, `timeout`). */
 export class ApiError extends Error {
@@ -9,8 +10,6 @@ export class ApiError extends Error {
   }
 }
 
-/** Silence for so long means that the stream is dead: a comment comes every 20 s. */
-const SILENCE_MS = 45_000;
 /** A request that has no answer by then is given up. */
 const ANSWER_MS = 10_000;
 /** An offer waits for the server's media, which has 10 s itself. */
@@ -18,7 +17,6 @@ const OFFER_MS = 15_000;
 
 export class Api {
   #stream = null;
-  #isUp = false;
   /** Calls whose end the server has not confirmed. */
   #leaving = new Set();
 
@@ -34,8 +32,7 @@ export class Api {
       response = await fetch(path, { ...options, headers, cache: 'no-store', signal: AbortSignal.timeout(ms) });
       text = await response.text();
     } catch (error) {
-      // the stream may look alive for a long time yet: it is set up anew, and shows how things are
-      if (this.#isUp) this.#stream.abort();
+      this.#stream?.renew();
       throw new ApiError('no answer', { kind: error.name === 'TimeoutError' ? 'timeout' : 'offline' });
     }
     return read(response, text);
@@ -58,45 +55,20 @@ export class Api {
     return isHeard;
   }
 
-  /**
-   * Listens until stopped, and comes back when the stream breaks. `onUp` is awaited before events are told, `onDown`
-   * hears of each loss; a token that is refused ends it.
-   */
-  listen({ onUp, onDown, onEvent, onRefused }) {
-    let stopped = false;
-    let lastSeen = null;
-    const once = async (abort) => {
+  /** Listens until stopped; `onUp`, `onDown`, `onEvent`, `onRefused`: see `Stream`. */
+  listen({ onUp, ...handlers }) {
+    const open = async (lastSeen, signal) => {
       const headers = { token: this.token, accept: 'text/event-stream', ...(lastSeen && { 'last-event-id': lastSeen }) };
-      const late = setTimeout(() => abort.abort(), ANSWER_MS);
-      const response = await fetch('/call/events', { headers, cache: 'no-store', signal: abort.signal }).finally(() => clearTimeout(late));
+      const response = await fetch('/call/events', { headers, cache: 'no-store', signal });
       if (!response.ok) read(response, await response.text());
-      this.#isUp = true;
+      return response.body;
+    };
+    const up = async () => {
       for (const callID of this.#leaving) await this.leave(callID);
       await onUp();
-      for await (const event of events(response.body, abort)) {
-        lastSeen = event.id ?? lastSeen;
-        onEvent(event.data);
-      }
     };
-    const run = async () => {
-      for (let pause = 500; !stopped; pause = Math.min(pause * 2, 8_000)) {
-        try {
-          await once((this.#stream = new AbortController()));
-        } catch (error) {
-          if (!stopped && error.status === 401) return onRefused();
-        }
-        if (stopped) return;
-        if (this.#isUp) pause = 500;
-        this.#isUp = false;
-        onDown();
-        await new Promise((done) => setTimeout(done, pause * (0.75 + Math.random() / 2)));
-      }
-    };
-    run();
-    return () => {
-      stopped = true;
-      this.#stream.abort();
-    };
+    this.#stream = new Stream(this.token, { ...handlers, open, onUp: up });
+    return () => this.#stream.stop();
   }
 }
 
@@ -109,30 +81,4 @@ function read(response, text) {
   }
   if (response.ok) return body.data ?? body; // either envelope
   throw new ApiError(body.error ?? response.statusText, { status: response.status });
-}
-
-/** Events of a stream (HTML standard, "server-sent events", as far as this server writes them). */
-async function* events(body, abort) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = '';
-  let timer;
-  try {
-    for (;;) {
-      clearTimeout(timer);
-      timer = setTimeout(() => abort.abort(), SILENCE_MS);
-      const { value, done } = await reader.read();
-      if (done) return;
-      text += value;
-      const blocks = text.split('\n\n');
-      text = blocks.pop();
-      for (const block of blocks) {
-        const field = (name) => block.split('\n').find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
-        const data = field('data');
-        if (data) yield { id: field('id'), data: JSON.parse(data) };
-      }
-    }
-  } finally {
-    clearTimeout(timer);
-    reader.cancel().catch(() => {});
-  }
 }

@@ -61,11 +61,12 @@ export class Call {
     await this.#begin(async () => {
       this.#know(call);
       await this.#open(stream);
+      await this.#claim(); // the other tabs hear that it was answered, and ask whose it is, before this one
       const answered = await this.api.post('/call/answer', { callID: this.id }).catch((error) => {
         throw error.status === 400 || error.status === 404 ? Object.assign(error, { kind: 'answered' }) : error;
       });
       if (this.isOver) return;
-      await this.#claim();
+      await this.#claim(); // another one may have tried at the same time, and failed
       this.update(answered.call);
       if (!this.isOver) await this.media.attach(this.id);
     });

@@ -20,9 +20,9 @@ export class Elsewhere {
   know(call) {
     const { callID, state } = call;
     if (state === 'ended' || state === 'incoming' || this.isHere(callID) || this.#gone.has(callID)) return void this.#calls.delete(callID);
-    const isInTab = this.#calls.get(callID)?.isInTab;
-    this.#calls.set(callID, { name: this.nameFor(call), call, isInTab: isInTab ?? false });
-    if (isInTab === undefined) this.#findTabs();
+    const isInTab = this.#calls.get(callID)?.isInTab ?? false;
+    this.#calls.set(callID, { name: this.nameFor(call), call, isInTab });
+    if (!isInTab) this.#findTabs(); // a tab may be a little later to claim it than the server to tell of it
   }
 
   /** What the API says of all calls. */

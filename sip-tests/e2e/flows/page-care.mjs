@@ -1,7 +1,7 @@
 // The call page where people stumble: several tabs, a microphone that goes, a network that stalls, keys pressed too fast.
 import { Demo, PlainBrowser, isConfigured, listen } from '../lib/demo.mjs';
 import { Events } from '../lib/events.mjs';
-import { dial, focus, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
+import { comer, dial, focus, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { rmsDb } from '../lib/signal.mjs';
 import { Api } from '../lib/sipedge.mjs';
@@ -30,11 +30,7 @@ export async function run(ctx) {
   const demo = started(await new Demo({ binary, http: HTTP, token: TOKEN, env }).start());
   const browser = await PlainBrowser.start({ microphone });
   started({ stop: () => browser.stop() });
-  const person = async (options) => {
-    const page = await browser.person({ url: demo.url, out, ...options });
-    if (!options?.isStranger) await says(page, 'link-text', /Ready/);
-    return page;
-  };
+  const person = comer({ browser, demo, out });
   const world = { ...ctx, demo, person };
   for (const part of [keys, tabs, microphones, answering, fingers, losses, links, silence, stall, words, names, tooMany, narrow, withoutAddress]) {
     await part(world);

@@ -1,7 +1,7 @@
 // The call page on every screen: phones on their side, long names, large text, names that turn the text around them, and no
 // scripts at all.
 import { Demo, PlainBrowser, isConfigured } from '../lib/demo.mjs';
-import { focus, isShown, says, talks, text } from '../lib/person.mjs';
+import { comer, focus, isShown, says, talks, text } from '../lib/person.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
 export const name = 'the call page, on every screen';
@@ -22,11 +22,7 @@ export async function run(ctx) {
   const demo = started(await new Demo({ binary, http: HTTP, token: TOKEN, env }).start());
   const browser = await PlainBrowser.start({ microphone });
   started({ stop: () => browser.stop() });
-  const person = async (options) => {
-    const page = await browser.person({ url: demo.url, out, ...options });
-    await says(page, 'link-text', /Ready/);
-    return page;
-  };
+  const person = comer({ browser, demo, out });
   for (const part of [screens, largeText, direction, withoutScripts]) await part({ ...ctx, demo, browser, person });
 }
 

@@ -1,7 +1,7 @@
 // The call page and its server: two people at two pages, a server that says it will stop, a line that is very slow, and an end
 // that the server has yet to hear of.
 import { Demo, PlainBrowser, hear, isConfigured } from '../lib/demo.mjs';
-import { dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
+import { comer, dial, hangUp, isShown, says, talks, text } from '../lib/person.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Api } from '../lib/sipedge.mjs';
 
@@ -22,11 +22,7 @@ export async function run(ctx) {
   started({ stop: () => demo.stop() });
   const browser = await PlainBrowser.start({ microphone });
   started({ stop: () => browser.stop() });
-  const person = async (options) => {
-    const page = await browser.person({ url: demo.url, out, ...options });
-    await says(page, 'link-text', /Ready/);
-    return page;
-  };
+  const person = comer({ browser, demo, out });
   for (const part of [two, slow, unheard, stop]) await part({ ...ctx, demo, browser, person });
 }
 

@@ -7,6 +7,13 @@ export const isShown = (page, id) => page.locator(`#${id}`).waitFor({ state: 'vi
 export const talks = (page) => says(page, 'timer', /\d\d:\d\d/);
 export const focus = (page) => page.evaluate(() => document.activeElement.id);
 
+/** How people come to the page of a server: it is ready for them, but for a stranger. */
+export const comer = ({ browser, demo, out }) => async ({ isStranger = false, ...options } = {}) => {
+  const page = await browser.person({ url: demo.url, out, ...options });
+  if (!isStranger) await says(page, 'link-text', /Ready/);
+  return page;
+};
+
 export async function dial(page, number) {
   await page.fill('#number', number);
   await page.keyboard.press('Enter');

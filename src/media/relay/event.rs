@@ -14,6 +14,41 @@ use std::time::Instant;
 const SEGMENT: u16 = 0xffff;
 const END_BIT: u8 = 0x80;
 
+/// What a packet of an event can tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// What the segments before it lasted, in units.
+    pub before: u64,
+    /// What it lasted itself, in units.
+    pub duration: u16,
+    /// The event goes on behind it, whatever else the packet would say.
+    pub goes_on: bool,
+}
+
+/// Cuts an event into segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Segments {
+    /// Those that were told to be full.
+    full: u64,
+}
+
+impl Segments {
+    /// What the next packet tells of an event that has lasted so many units. The packet that finds a segment too short says that
+    /// it is full, and those behind it tell of the next one: so none is put between. One comes after the other, also behind a
+    /// loss: a segment left out makes two keys of one.
+    pub fn tell(&mut self, lasted: u64) -> Segment {
+        let full = u64::from(SEGMENT);
+        let fits = lasted.saturating_sub(1) / full;
+        let index = fits.min(self.full);
+        let before = index.saturating_mul(full);
+        let duration = u16::try_from(lasted.saturating_sub(before)).unwrap_or(SEGMENT);
+        if duration == SEGMENT {
+            self.full = self.full.max(index.saturating_add(1));
+        }
+        Segment { before, duration, goes_on: fits > index }
+    }
+}
+
 /// A telephone-event under way.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Event {
@@ -24,15 +59,13 @@ pub(super) struct Event {
     before: u64,
     /// Where it began in our timestamps.
     ours: u32,
-    /// Segments of ours that were told to be full.
-    full: u64,
+    segments: Segments,
 }
 
 impl Outgoing {
     /// Writes an event packet's duration by the clock of `out`, and answers with its timestamp: where its segment begins on
     /// our timeline, one value for all packets of a segment (RFC 4733 §2.2). `at` is where audio of the packet's timestamp is
-    /// on it. The packet that finds a segment too short says that it is full, and those behind it tell of the next one: so
-    /// none is put between, and numbers that are lost or late stay those of the source.
+    /// on it. No packet is put between ([`Segments`]), and numbers that are lost or late stay those of the source.
     pub(super) fn retell(
         &mut self,
         now: Instant,
@@ -51,23 +84,15 @@ impl Outgoing {
         let mut event = self.event_at(header.timestamp, code, at, clock)?;
         event.is_ended |= is_end;
         let scaled = |duration: u64| duration.saturating_mul(out.clock_rate.into()) / u64::from(clock.max(1));
-        let full = u64::from(SEGMENT);
-        let segment = match blocks {
+        let before = match blocks {
             [_, flags, high, low] => {
-                let lasted = scaled(event.before.saturating_add(u16::from_be_bytes([*high, *low]).into()));
-                let mut segment = lasted.saturating_sub(1) / full;
-                let mut duration = lasted.saturating_sub(segment.saturating_mul(full));
-                if segment > event.full {
-                    // one after the other, also behind a loss: a segment left out makes two keys of one
-                    segment = event.full;
-                    duration = full;
+                let told = event.before.saturating_add(u16::from_be_bytes([*high, *low]).into());
+                let segment = event.segments.tell(scaled(told));
+                if segment.goes_on {
                     *flags &= !END_BIT;
                 }
-                if duration == full {
-                    event.full = event.full.max(segment.saturating_add(1));
-                }
-                [*high, *low] = u16::try_from(duration).unwrap_or(SEGMENT).to_be_bytes();
-                segment
+                [*high, *low] = segment.duration.to_be_bytes();
+                segment.before
             }
             // several events in one packet: short ones (RFC 4733 §2.5.1.2)
             blocks => {
@@ -77,17 +102,19 @@ impl Outgoing {
                         *duration = u16::try_from(scaled).unwrap_or(SEGMENT).to_be_bytes();
                     }
                 }
-                scaled(event.before) / full
+                let full = u64::from(SEGMENT);
+                (scaled(event.before) / full).saturating_mul(full)
             }
         };
         self.event = Some(event);
-        Ok(event.ours.wrapping_add(self.on_our_line(segment.saturating_mul(full), out.clock_rate)))
+        Ok(event.ours.wrapping_add(self.on_our_line(before, out.clock_rate)))
     }
 
     /// The event that a packet with this timestamp is of; `at` is where a new one begins on our timeline. One that begins no
     /// longer after the last than a segment lasts keeps its distance.
     fn event_at(&self, theirs: u32, code: u8, at: u32, clock: u32) -> Result<Event, Drop> {
-        let new = |ours| Event { code, is_ended: false, theirs, before: 0, ours, full: 0 };
+        let new =
+            |ours| Event { code, is_ended: false, theirs, before: 0, ours, segments: Segments::default() };
         let Some(event) = self.event else { return Ok(new(at)) };
         let step = theirs.wrapping_sub(event.theirs).cast_signed();
         let longest = i32::from(SEGMENT);
@@ -108,7 +135,7 @@ impl Outgoing {
     }
 
     /// So many units of another clock in those of our timestamps.
-    fn on_our_line(&self, units: u64, clock: u32) -> u32 {
+    pub(super) fn on_our_line(&self, units: u64, clock: u32) -> u32 {
         low32(units.saturating_mul(self.clock_rate.into()) / u64::from(clock.max(1)))
     }
 }

@@ -557,41 +557,6 @@ fn to_pbx(world: &mut World, until: Instant) -> Vec<(RtpHeader, Vec<u8>)> {
 }
 
 #[test]
-fn keys_leave_as_events_of_one_start_each_in_place_of_audio_and_media_goes_on_behind_them() {
-    let mut world = world();
-    let t0 = world.t0;
-    world.browser_sends(t0, browser());
-    world.worker.send_keys(t0, PBX, &[key('7', 60), key('#', 60)]).unwrap();
-    let mut seen = to_pbx(&mut world, t0 + Duration::from_millis(5));
-    let (verdict, _) = world.browser_sends(t0 + Duration::from_millis(10), browser());
-    assert!(matches!(verdict, Verdict::Done), "audio gives way");
-    assert_eq!(world.stats[1].drops.of(Drop::Keying), 1);
-    seen.extend(to_pbx(&mut world, t0 + Duration::from_millis(500)));
-    assert!(seen.iter().all(|(header, _)| header.payload_type == 101 && header.ssrc == 0x0a));
-    let keys: Vec<(u8, bool)> = seen.iter().map(|(_, p)| (p[0], p[1] & 0x80 != 0)).collect();
-    let one = |code| [(code, false), (code, false), (code, false), (code, true), (code, true), (code, true)];
-    assert_eq!(keys, [one(7), one(11)].concat());
-    let starts: std::collections::BTreeSet<u32> = seen.iter().map(|(h, _)| h.timestamp).collect();
-    assert_eq!(starts.len(), 2, "one start each");
-    assert_eq!(seen.iter().filter(|(h, _)| h.is_marked).count(), 2);
-    let last = seen.last().unwrap().0.sequence;
-    let (verdict, buf) = world.browser_sends(t0 + Duration::from_millis(520), browser());
-    assert!(matches!(verdict, Verdict::Send(_)));
-    let header = RtpHeader::parse(buf.bytes()).unwrap();
-    assert_eq!((header.payload_type, header.sequence), (0, last.wrapping_add(1)));
-    assert!(world.worker.keying.is_empty());
-}
-
-#[test]
-fn keys_for_a_far_side_that_takes_none_are_refused() {
-    let mut world = detached();
-    let t0 = world.t0;
-    world.worker.set_format(PBX, Format { event_out: None, ..PCMU }).unwrap();
-    assert_eq!(world.worker.send_keys(t0, PBX, &[key('1', 60)]), Err(CommandError::NoEvents));
-    assert_eq!(world.worker.send_keys(t0, StreamId(99), &[key('1', 60)]), Err(CommandError::NoStream));
-}
-
-#[test]
 fn a_key_of_the_far_side_is_told_once_whether_somebody_hears_it_or_not() {
     let mut world = detached();
     let (t0, slot) = (world.t0, world.pbx_slot);
@@ -625,5 +590,6 @@ fn an_echo_hears_itself_and_what_is_played_takes_the_place_of_silence() {
 }
 
 mod hold;
+mod keys;
 mod secure;
 mod trouble;

@@ -110,7 +110,7 @@ impl Worker {
         let packet = stream.sending.next(event)?;
         let start = stream.sending.start.filter(|_| !packet.is_first);
         let (placed, start) =
-            stream.outgoing.as_mut()?.key(now, event.payload_type, start, packet.payload, buf);
+            stream.outgoing.as_mut()?.key(now, event, start, packet.before, packet.payload, buf);
         stream.sending.start = Some(start);
         stream.seal_rtp(buf, placed.index).ok()?;
         let transmit = destination(slot, stream, Content::Media)?;

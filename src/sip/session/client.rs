@@ -334,10 +334,9 @@ impl Client {
         let superseded = line.early.take_superseded(&tag);
         let body = Body::of(&response.headers, &response.body).filter(|_| !is_changed).or(superseded);
         let first = self.call.body.take();
-        line.description = line.description.take().filter(|_| is_changed).or(first);
+        line.description = line.early.take_ours(&tag).or(first);
         let asked = line.early.take_asked(&tag);
-        // what another fork has offered means nothing any more
-        early::refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
+        early::keep_to(line, &tag);
         // it does not go again; its own headers make the ACKs of forks
         (self.call.headers, self.invite.body) = (Vec::new(), Bytes::new());
         line.errands.keep_to(&tag);

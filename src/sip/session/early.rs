@@ -42,18 +42,19 @@ struct Ours {
 pub(super) struct Offers {
     ours: Option<Ours>,
     theirs: Option<Asked>,
-    /// What the far side of each dialog has described of itself last, by its tag, and who did so last of all at the end.
+    /// What was described last in each dialog, by the far side's tag, and where that was last of all at the end.
     described: Vec<Described>,
 }
 
-/// A far side's description in an early dialog.
+/// What was described in an early dialog.
 #[derive(Debug)]
 struct Described {
     tag: String,
-    /// None: its answer to a further offer of ours had none that can be read.
+    /// The far side. None: its answer to a further offer of ours had none that can be read.
     body: Option<Body>,
-    /// A further offer was answered: what a response to the INVITE says means nothing there any more (RFC 3261 §13.2.1).
-    is_changed: bool,
+    /// Our end, once a further offer was answered: what a response to the INVITE says means nothing there any more (RFC 3261
+    /// §13.2.1).
+    ours: Option<Body>,
 }
 
 impl Offers {
@@ -79,12 +80,12 @@ impl Offers {
 
     /// Whether a further offer was answered in the dialog with this tag.
     pub(super) fn has_changed(&self, remote_tag: &str) -> bool {
-        self.described.iter().any(|d| d.is_changed && d.tag == remote_tag)
+        self.described.iter().any(|d| d.ours.is_some() && d.tag == remote_tag)
     }
 
     /// The far side with this tag has described itself in a response to the INVITE.
     pub(super) fn note(&mut self, tag: &str, body: &Body) {
-        self.put(Described { tag: tag.to_owned(), body: Some(body.clone()), is_changed: false });
+        self.put(Described { tag: tag.to_owned(), body: Some(body.clone()), ours: None });
     }
 
     fn put(&mut self, described: Described) {
@@ -101,6 +102,11 @@ impl Offers {
         let at = self.described.iter().position(|d| d.tag == tag)?;
         let is_last = at.saturating_add(1) == self.described.len();
         self.described.get_mut(at).filter(|_| !is_last).and_then(|d| d.body.take())
+    }
+
+    /// What the far side with this tag knows of us by a further offer.
+    pub(super) fn take_ours(&mut self, tag: &str) -> Option<Body> {
+        self.described.iter_mut().find(|d| d.tag == tag).and_then(|d| d.ours.take())
     }
 
     /// What of theirs is open in the dialog with this tag, for who answers it from here on.
@@ -143,7 +149,7 @@ pub(super) fn answer(now: Instant, line: &mut Line, dialog: &mut Dialog, body: B
     let Some(asked) = line.early.take_asked(dialog.remote_tag()) else { return };
     line.description = Some(body.clone());
     let described = sdp_of(&asked.request.headers, &asked.request.body);
-    line.early.put(Described { tag: asked.tag, body: described, is_changed: true });
+    line.early.put(Described { tag: asked.tag, body: described, ours: Some(body.clone()) });
     if asked.request.method == Method::UPDATE {
         dialog.refresh_target(&asked.request.headers);
         return update::answer(now, line, asked.id, &asked.request, Some(body));
@@ -159,6 +165,14 @@ pub(super) fn answer(now: Instant, line: &mut Line, dialog: &mut Dialog, body: B
 pub(super) fn refuse(line: &mut Line, answer: &Answer) {
     if let Some(asked) = line.early.theirs.take() {
         line.respond_to(asked.id, &asked.request, answer);
+    }
+}
+
+/// The call was answered in the dialog with this tag: what was offered in another means nothing any more.
+pub(super) fn keep_to(line: &mut Line, tag: &str) {
+    refuse(line, &Answer::new(StatusCode::NO_SUCH_CALL));
+    if line.early.ours.take_if(|ours| ours.tag != tag).is_some() {
+        line.tell(SessionEvent::OfferRefused { status: StatusCode::NO_SUCH_CALL });
     }
 }
 
@@ -209,9 +223,9 @@ pub(super) fn handle_response(
     let status = response.status;
     if status.is_success() {
         dialog.into_iter().for_each(|dialog| dialog.refresh_target(&response.headers));
-        line.description = Some(ours.body);
+        line.description = Some(ours.body.clone());
         let body = sdp_of(&response.headers, &response.body);
-        line.early.put(Described { tag: ours.tag, body: body.clone(), is_changed: true });
+        line.early.put(Described { tag: ours.tag, body: body.clone(), ours: Some(ours.body) });
         line.tell(SessionEvent::OfferAnswered { body });
         return true;
     }

@@ -336,6 +336,66 @@ fn of_forks_with_early_media_it_is_who_answers_that_is_heard_rfc_3261_13_2_1() {
     assert_eq!(answered(&b), sdp());
 }
 
+/// The far side with this tag answers, and takes no UPDATE: what our re-INVITE says when the session timer wants a refresh.
+fn refreshed(b: &mut client_tests::Bench, tag: &str) -> String {
+    let contact = format!("<sip:{tag}@192.0.2.4:5070>");
+    let expires = (H::SessionExpires, "90;refresher=uac");
+    let allow = (H::Allow, "INVITE, ACK, BYE, CANCEL");
+    b.answer_body(Method::INVITE, 200, tag, &[(H::Contact, &contact), expires, allow], "");
+    b.now += std::time::Duration::from_secs(45);
+    b.session.handle_timeout(b.now);
+    b.drain();
+    let (_, refresh) = b.last(Method::INVITE);
+    assert!(refresh.headers.to().unwrap().tag() == Some(tag), "{:?}", b.methods());
+    String::from_utf8(refresh.body.to_vec()).unwrap()
+}
+
+#[test]
+fn a_refresh_offers_what_its_own_dialog_knows_of_us_and_no_other_fork_rfc_4028_7_4() {
+    const FIRST: &str = "v=0\r\n";
+    // by answers of ours: to each fork its own
+    let forked = || {
+        let mut b = ringing("a");
+        early(&mut b, "b", "1");
+        early(&mut b, "c", "1");
+        for (tag, ours) in [("a", "v=0\r\no=a\r\n"), ("b", "v=0\r\no=b\r\n")] {
+            update(&mut b, 1, tag);
+            tell(&mut b, SessionCommand::AnswerOffer(Body::sdp(ours)));
+        }
+        b
+    };
+    assert_eq!(refreshed(&mut forked(), "a"), "v=0\r\no=a\r\n");
+    assert_eq!(refreshed(&mut forked(), "b"), "v=0\r\no=b\r\n");
+    assert_eq!(refreshed(&mut forked(), "c"), FIRST);
+    // and by an offer of ours that one of them took
+    let mut b = forked();
+    tell(&mut b, offer());
+    let (_, offered) = b.last(Method::UPDATE);
+    assert_eq!(offered.headers.to().unwrap().tag(), Some("c"));
+    b.answer(Method::UPDATE, 200, "c", &[]);
+    assert_eq!(refreshed(&mut b, "a"), "v=0\r\no=a\r\n");
+    // what is open when it answers is what stands as soon as it has its answer
+    let mut b = ringing("a");
+    tell(&mut b, offer());
+    b.answer_200("a");
+    b.answer(Method::UPDATE, 200, "a", &[]);
+    assert_eq!(b.events.last(), Some(&SessionEvent::OfferAnswered { body: sdp() }));
+}
+
+#[test]
+fn what_we_have_offered_to_a_fork_is_over_when_another_answers_rfc_3261_13_2_2_4() {
+    let mut b = ringing("a");
+    tell(&mut b, offer());
+    b.events.clear();
+    b.answer_200("b");
+    assert_eq!(b.events[0], refused(StatusCode::NO_SUCH_CALL));
+    assert!(matches!(b.events[1..], [SessionEvent::Answered { .. }]));
+    // its answer comes too late to mean anything, and the next offer goes to who has answered
+    b.answer(Method::UPDATE, 200, "a", &[]);
+    tell(&mut b, offer());
+    assert_eq!((b.events.len(), b.last(Method::INVITE).1.headers.to().unwrap().tag()), (2, Some("b")));
+}
+
 #[test]
 fn we_offer_anew_to_who_rings_rfc_3311_5_1() {
     let mut b = ringing("a");
