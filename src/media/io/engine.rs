@@ -8,6 +8,7 @@ use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort, NoSock
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
 use crate::media::stats::Totals;
+use crate::net::io::{NoIpv6, has_ipv6};
 use crate::peer::Certificate;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,9 @@ pub enum StartError {
         .0.ip()
     )]
     NotLocal(SocketAddr),
+    /// It is of IPv6, which this machine has not.
+    #[error("media.addresses: {0}")]
+    NoIpv6(NoIpv6),
     /// A socket or thread was refused.
     #[error("media cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -51,10 +55,11 @@ pub enum StartError {
 impl StartError {
     /// Why an address cannot be listened on.
     pub(super) fn of_bind(address: SocketAddr, reason: std::io::Error) -> Self {
-        match reason.kind() {
-            ErrorKind::AddrInUse => Self::Taken(address),
-            ErrorKind::AddrNotAvailable => Self::NotLocal(address),
-            kind => Self::Io(std::io::Error::new(kind, format!("UDP {address}: {reason}"))),
+        match (NoIpv6::of(address, &reason), reason.kind()) {
+            (Some(none), _) => Self::NoIpv6(none),
+            (None, ErrorKind::AddrInUse) => Self::Taken(address),
+            (None, ErrorKind::AddrNotAvailable) => Self::NotLocal(address),
+            (None, kind) => Self::Io(std::io::Error::new(kind, format!("UDP {address}: {reason}"))),
         }
     }
 }
@@ -275,12 +280,14 @@ fn addresses(config: &MediaConfig) -> std::io::Result<Vec<IpAddr>> {
     if !config.addresses().is_empty() {
         return Ok(config.addresses().to_vec());
     }
+    // a service may be kept from IPv6 on a machine that has it
+    let has_ipv6 = has_ipv6();
     let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
         .into_iter()
         .map(|interface| interface.ip())
         .filter(|ip| match ip {
             IpAddr::V4(ip) => !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+            IpAddr::V6(ip) => has_ipv6 && !ip.is_unicast_link_local(),
         })
         .filter(|ip| !ip.is_loopback() || config.is_loopback_allowed())
         .collect();
