@@ -141,13 +141,20 @@ impl Shared {
         own: OwnAddress,
         media_at: Option<IpAddr>,
     ) -> Result<IpAddr, NoSocket> {
-        let is_fit = |local: IpAddr| media_at.is_none_or(|far| sockets::reaches(local, far));
-        let towards = match own {
+        let found = match own {
             OwnAddress::Fixed(ip) => return Ok(ip),
-            OwnAddress::Signalling(ip) if is_fit(ip) => return Ok(ip),
-            OwnAddress::Signalling(_) => media_at.unwrap_or(towards),
-            OwnAddress::Towards => towards,
+            OwnAddress::Signalling(ip) => Ok(ip),
+            OwnAddress::Towards => self.source_towards(towards),
         };
+        match (found, media_at) {
+            (Ok(local), Some(far)) if sockets::reaches(local, far) => Ok(local),
+            (_, Some(far)) => self.source_towards(far),
+            (found, None) => found,
+        }
+    }
+
+    /// Our address that the system sends from towards a host; where it has no route yet, a configured one of the IP version.
+    fn source_towards(&self, towards: IpAddr) -> Result<IpAddr, NoSocket> {
         let mut locals = self.locals.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = locals.get(Instant::now(), towards, |host| sockets::local_address_towards(*host));
         drop(locals);
@@ -367,6 +374,23 @@ mod tests {
             (section("ice", serde_json::json!({"loopback": true})), section("srtp", serde_json::json!({})));
         let config = MediaConfig::from_sections(&section("media", media), &ice, &srtp).unwrap();
         Engine::start(config, Arc::new(Certificate::generate().unwrap()), Seed::from_number(1)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_offer_is_answered_with_an_address_that_reaches_its_media_whatever_signalling_is_bound_to() {
+        let engine = engine();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (v4, v6) = (ip("127.0.0.1"), ip("::1"));
+        for own in [OwnAddress::Towards, OwnAddress::Signalling(v4)] {
+            let local = |media_at| engine.shared.own_address(v4, own, media_at);
+            assert_eq!((local(None), local(Some(v4)), local(Some(v6))), (Ok(v4), Ok(v4), Ok(v6)), "{own:?}");
+            // nobody may send there without asking for it, whatever the routes are
+            let nowhere = ip("255.255.255.255");
+            let found = engine.shared.own_address(v6, own, Some(nowhere));
+            assert!(found == Ok(v4), "that of media.addresses: {found:?}");
+        }
+        let fixed = engine.shared.own_address(v4, OwnAddress::Fixed(v4), Some(v6));
+        assert_eq!(fixed, Ok(v4), "as it is configured");
     }
 
     #[test]
