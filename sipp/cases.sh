@@ -68,6 +68,10 @@ scenario_no-description() {
   finish
   says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
 }
+scenario_audio-refused() {
+  plain_scenario audio-refused
+  says sipedge.log 'WARN .*cannot be served.*the answer refuses audio \(port 0\)'
+}
 # The ACK brings the answer here.
 scenario_late-offer-unanswered() {
   plain_scenario late-offer-unanswered
