@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![expect(unsafe_code, reason = "the filter is installed between fork and exec")]
+#![expect(clippy::cast_possible_truncation, reason = "the constants of the filter are small")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
