@@ -21,6 +21,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("peer", &["base"]),
     ("call", &["base", "sdp"]),
     ("media", &["base", "sdp", "peer", "call::port"]),
+    ("media::io", &["base", "sdp", "peer", "call::port", "net", "media"]),
     ("registry", &["base", "call::route"]),
     ("ua", &["base", "sdp", "sip", "call", "registry"]),
     ("http", &["base", "net"]),
@@ -60,7 +61,7 @@ const OWNED_CRATES: &[(&str, &[&str])] = &[
     ("tungstenite", &["http", "edge", "admin"]),
     ("tonic", &["edge::terminal"]),
     ("prost", &["edge::terminal"]),
-    ("libc", &["media"]),
+    ("libc", &["media", "net"]),
 ];
 
 /// Paths and methods that reach for a socket, a task, the clock or entropy.

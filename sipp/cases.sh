@@ -68,6 +68,10 @@ scenario_no-description() {
   finish
   says sipedge.log 'WARN .*answer cannot be used.*trunk="b".*it has no session description'
 }
+scenario_audio-refused() {
+  plain_scenario audio-refused
+  says sipedge.log 'WARN .*cannot be served.*the answer refuses audio \(port 0\)'
+}
 # The ACK brings the answer here.
 scenario_late-offer-unanswered() {
   plain_scenario late-offer-unanswered
@@ -620,6 +624,16 @@ scenario_hold-null-ipv6() {
   sed 's/addr=0\.0\.0\.0/addr=::/' "$home/hold-null.uac.xml" >"$dir/hold-null.xml"
   peer caller uac "$dir/hold-null.xml" "$a" -s 200
   finish
+}
+# SIP is on all addresses, and who calls from another port than its PBX's has no socket that is connected to it: the routes say
+# which address of ours it is.
+scenario_other-version() {
+  sed -i "s/^listen = \[\"$url:$sip\"\]/listen = [\"0.0.0.0:$sip\", \"[::]:$sip\"]/" "$dir/sipedge.toml"
+  edge
+  called basic
+  peer caller uac "$home/basic.uac.xml" "$c" -s 200 -mi ::1
+  finish
+  says caller.messages '^o=- [0-9]{9,} .* IN IP6 ::1'
 }
 scenario_ipv6() { ip=::1 url='[::1]'; configure; edge; called basic; caller basic; finish; }
 

@@ -274,9 +274,8 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         let doors = Doors::new(http, sip, identity);
         judge_placeholders(config, &edges, &doors, &mut noted, &mut faults);
         judge_places(config, &edges, &doors, &mut noted, &mut faults);
-        let (more, notes) = media.as_ref().map(|media| doors.collisions(config, media)).unwrap_or_default();
-        faults.extend(more);
-        noted.notes.extend(notes);
+        let judged = media.as_ref().map(|media| doors.collisions(config, media)).unwrap_or_default();
+        noted.take(judged, &mut faults);
     }
 
     for module in log.iter().flat_map(LogConfig::unknown_modules) {
@@ -348,6 +347,14 @@ struct Noted {
     known_tokens: Vec<Fault>,
 }
 
+impl Noted {
+    /// Takes what was judged: its notes; and its faults to the others.
+    fn take(&mut self, (more, notes): (Vec<Fault>, Vec<Fault>), faults: &mut Vec<Fault>) {
+        faults.extend(more);
+        self.notes.extend(notes);
+    }
+}
+
 /// Secrets that everybody knows, held against who could use them. Of tables that cannot be read their own folders tell.
 fn judge_placeholders(
     config: &Config,
@@ -368,9 +375,7 @@ fn judge_placeholders(
         let places = account.text("line").and_then(|line| pbx(line.strip_prefix("trunk.")?));
         let behind = Behind::Pbx(places.iter().flatten().find(|place| place.is_elsewhere()));
         for (keys, behind) in [(placeholders::LINE, behind), (placeholders::WEBHOOK, Behind::Nothing)] {
-            let (more, notes) = placeholders::judge(&account, &keys, &behind);
-            faults.extend(more);
-            noted.notes.extend(notes);
+            noted.take(placeholders::judge(&account, &keys, &behind), faults);
         }
     }
     for trunk in config.named("trunk").unwrap_or_default() {
@@ -382,9 +387,7 @@ fn judge_placeholders(
         };
         for (keys, behind) in [(placeholders::INBOUND, Behind::Ours(&sip)), (placeholders::OUTBOUND, behind)]
         {
-            let (more, notes) = placeholders::judge(&trunk, &keys, &behind);
-            faults.extend(more);
-            noted.notes.extend(notes);
+            noted.take(placeholders::judge(&trunk, &keys, &behind), faults);
         }
     }
 }
@@ -402,9 +405,7 @@ fn judge_places(
     for trunk in config.named("trunk").unwrap_or_default() {
         let listen = if trunks.is_by_tls(trunk.name()) { &doors.sip_tls } else { &doors.sip };
         let places = trunks.whereabouts(trunk.name());
-        let (more, notes) = doors::judge_places(&trunk, &places, listen, &machine);
-        faults.extend(more);
-        noted.notes.extend(notes);
+        noted.take(doors::judge_places(&trunk, &places, listen, &machine), faults);
         noted.notes.extend(doors::judge_media_address(&trunk, &machine));
     }
 }

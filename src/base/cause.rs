@@ -36,6 +36,8 @@ pub enum Cause {
     NoCommonCodec,
     /// A session description could not be understood or served.
     BadMedia,
+    /// A party answered an offer of audio without taking it (RFC 3264 §6: port 0).
+    AudioRefused,
     /// ICE found no path.
     IceFailed,
     /// DTLS did not complete, or the certificate was not the announced one (RFC 5763 §5).
@@ -97,7 +99,7 @@ impl fmt::Display for End {
 
 impl Cause {
     /// Every cause, for tables and tests.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Normal,
         Self::Cancelled,
         Self::Busy,
@@ -111,6 +113,7 @@ impl Cause {
         Self::Unreachable,
         Self::NoCommonCodec,
         Self::BadMedia,
+        Self::AudioRefused,
         Self::IceFailed,
         Self::DtlsFailed,
         Self::ConsentLost,
@@ -137,7 +140,7 @@ impl Cause {
             Self::Moved => 22,
             Self::Forbidden | Self::Unauthorized => 57,
             Self::Unreachable => 27,
-            Self::NoCommonCodec => 88,
+            Self::NoCommonCodec | Self::AudioRefused => 88,
             Self::BadMedia => 95,
             Self::IceFailed | Self::DtlsFailed => 47,
             Self::ConsentLost | Self::MediaTimeout => 102,
@@ -166,6 +169,7 @@ impl Cause {
             Self::Unreachable => "unreachable",
             Self::NoCommonCodec => "no-common-codec",
             Self::BadMedia => "bad-media",
+            Self::AudioRefused => "audio-refused",
             Self::IceFailed => "ice-failed",
             Self::DtlsFailed => "dtls-failed",
             Self::ConsentLost => "consent-lost",

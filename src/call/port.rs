@@ -151,11 +151,11 @@ impl Encryption {
 /// Which address of ours the media of a leg without ICE has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OwnAddress {
-    /// The one that the system sends from towards the far side of signalling.
+    /// The one that the system sends from towards the far side of signalling. Where it cannot reach the address that an offer
+    /// names (it is of the loopback, or of the other IP version), the one that can.
     #[default]
     Towards,
-    /// That of its signalling: of several, the far side knows this one. Where it cannot reach the address that an offer names
-    /// (it is of the loopback, or of the other IP version), the one that can.
+    /// That of its signalling: of several, the far side knows this one. Where it cannot reach what an offer names, likewise.
     Signalling(IpAddr),
     /// This one, by the configuration.
     Fixed(IpAddr),

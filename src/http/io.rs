@@ -6,7 +6,7 @@ use super::places::Places;
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
 use crate::net::guard::{GuardConfig, Refusal};
-use crate::net::io::bind_listener;
+use crate::net::io::{NoIpv6, bind_listener, has_ipv4_beside, listenable};
 use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -70,6 +70,9 @@ pub enum StartError {
         ip = .1.ip()
     )]
     NotLocal(&'static str, SocketAddr),
+    /// It is of IPv6, which this machine has not.
+    #[error("http.{0}: {1}")]
+    NoIpv6(&'static str, NoIpv6),
     /// Anything else.
     #[error("http.{key}: cannot listen on {address}: {reason}")]
     Listen {
@@ -217,18 +220,15 @@ pub(super) async fn within_body_deadline<F: Future>(reading: F) -> Option<F::Out
 
 async fn listen(key: &'static str, addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
-    for address in addresses {
-        // all addresses of either IP version are listened on each by itself, and a kernel without IPv6 makes no such socket
-        let is_beside = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
-        let has_v4 = address.is_ipv6() && addresses.iter().any(is_beside);
-        if has_v4 && address.ip().is_unspecified() && TcpSocket::new_v6().is_err() {
-            debug!(%address, "this machine has no IPv6");
-            continue;
-        }
-        let listener = bind(*address, has_v4).map_err(|reason| match reason.kind() {
-            ErrorKind::AddrInUse => StartError::Taken(key, *address),
-            ErrorKind::AddrNotAvailable => StartError::NotLocal(key, *address),
-            _ => StartError::Listen { key, address: *address, reason },
+    for address in listenable(addresses) {
+        // all addresses of either IP version are listened on each by itself
+        let listener = bind(address, has_ipv4_beside(address, addresses)).map_err(|reason| {
+            match (NoIpv6::of(address, &reason), reason.kind()) {
+                (Some(none), _) => StartError::NoIpv6(key, none),
+                (None, ErrorKind::AddrInUse) => StartError::Taken(key, address),
+                (None, ErrorKind::AddrNotAvailable) => StartError::NotLocal(key, address),
+                _ => StartError::Listen { key, address, reason },
+            }
         })?;
         listeners.push(listener);
     }

@@ -10,8 +10,8 @@ mod plain;
 mod sdes;
 
 pub use plain::{
-    FarDtls, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
-    offer_plain, read_plain_answer, read_plain_offer,
+    FarDtls, OursIs, OwnSecurity, PTIME, PlainOffer, PlainRemote, PlainRules, Security, Unserved,
+    answer_plain, offer_plain, read_plain_answer, read_plain_offer,
 };
 pub use sdes::{FarCrypto, OwnCrypto};
 

@@ -1,8 +1,65 @@
 //! What the system is asked about the network.
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use tracing::debug;
+
+/// An address of IPv6 is wanted on a machine that has none: its kernel was started with `ipv6.disable=1`, or is built so, or
+/// the service may not use it. Other addresses that are wanted in vain are those of [`io::ErrorKind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this machine has no IPv6, so there is no {ip}: write {other} in its place (ipv6.disable=1 on the kernel's command line takes \
+     IPv6 away, and so does RestrictAddressFamilies= of a systemd unit that leaves out AF_INET6)",
+    ip = .0.ip(),
+    other = in_place_of(.0.ip())
+)]
+pub struct NoIpv6(SocketAddr);
+
+impl NoIpv6 {
+    /// Whether that is why a socket for this address was refused.
+    #[must_use]
+    pub fn of(address: SocketAddr, reason: &io::Error) -> Option<Self> {
+        (address.is_ipv6() && lacks_family(reason)).then_some(Self(address))
+    }
+}
+
+const fn in_place_of(ip: IpAddr) -> &'static str {
+    match ip {
+        ip if ip.is_unspecified() => "0.0.0.0",
+        ip if ip.is_loopback() => "127.0.0.1",
+        _ => "an IPv4 address of this machine",
+    }
+}
+
+fn lacks_family(reason: &io::Error) -> bool {
+    reason.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}
+
+/// Whether the kernel makes sockets of IPv6 at all. It may, and the machine have no address of it.
+#[must_use]
+pub fn has_ipv6() -> bool {
+    !Socket::new(Domain::IPV6, Type::DGRAM, None).is_err_and(|reason| lacks_family(&reason))
+}
+
+/// The addresses of a list that there is something to listen on for: all of IPv6 beside an IPv4 address of the same port mean
+/// "IPv6 too", and are left out on a machine that has none. Any other address is asked for, and stays.
+pub fn listenable(addresses: &[SocketAddr]) -> impl Iterator<Item = SocketAddr> {
+    let has_ipv6 = has_ipv6();
+    addresses.iter().copied().filter(move |address| {
+        let is_there = has_ipv6 || !(address.ip().is_unspecified() && has_ipv4_beside(*address, addresses));
+        if !is_there {
+            debug!(%address, "not listened on: this machine has no IPv6");
+        }
+        is_there
+    })
+}
+
+/// Whether an IPv4 address of its port stands beside one of IPv6.
+#[must_use]
+pub fn has_ipv4_beside(address: SocketAddr, all: &[SocketAddr]) -> bool {
+    address.is_ipv6() && all.iter().any(|other| other.is_ipv4() && other.port() == address.port())
+}
 
 /// Binds a socket that listens: to the loopback also while that is down, early in a boot or in a network of its own. It
 /// hears nothing until then.

@@ -104,7 +104,7 @@ const fn status_of(cause: Cause) -> u16 {
         Cause::NotFound => 404,
         Cause::Moved => 410,
         Cause::Forbidden => 403,
-        Cause::NoCommonCodec | Cause::BadMedia => 488,
+        Cause::NoCommonCodec | Cause::BadMedia | Cause::AudioRefused => 488,
         // what our own credentials failed at is no business of the caller's
         Cause::Unauthorized | Cause::RemoteFailure | Cause::IceFailed | Cause::DtlsFailed => 502,
         Cause::ConsentLost | Cause::MediaTimeout => 480,

@@ -218,6 +218,8 @@ impl IncomingLeg {
         SessionCommand::Refuse(match (why.cause, &self.offered) {
             (Cause::NoCommonCodec, Some(offered)) => answer.warning(305, &no_common_codec(offered)),
             (Cause::NoCommonCodec, None) => answer.warning(305, "no common codec"),
+            (Cause::AudioRefused, _) => answer
+                .warning(399, "the called side took the call and refused its audio (port 0 in its answer)"),
             (Cause::BadMedia, _) => match why.status {
                 Some(status) => {
                     let words = format!(
@@ -558,6 +560,15 @@ mod tests {
         }
         let (_, reason, warning) = says(None, None);
         assert!(reason.contains("cause=95") && warning.contains("answered without"), "{reason} {warning}");
+    }
+
+    #[test]
+    fn a_called_side_that_takes_the_call_without_its_audio_has_refused_that_rfc_3264_6() {
+        let refusal_of = MediaRefusal::AudioRefused { ours: Encryption::Off };
+        let answer = refusal(leg().handle_command(LegCommand::Hangup(refusal_of.cause().into())));
+        let (reason, warning) = (answer.headers[0].value(), answer.headers[1].value());
+        assert_eq!((answer.status.code(), reason), (488, "Q.850;cause=88;text=\"audio-refused\""));
+        assert!(warning.contains("refused its audio") && !warning.contains("description"), "{warning}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ const fn weight(cause: Cause) -> u8 {
         Cause::Declined => 6,
         Cause::Busy => 5,
         Cause::NoAnswer => 4,
-        Cause::NoCommonCodec | Cause::BadMedia => 3,
+        Cause::NoCommonCodec | Cause::BadMedia | Cause::AudioRefused => 3,
         Cause::Forbidden | Cause::NotFound | Cause::Moved => 2,
         Cause::Unavailable => 1,
         _ => 0,

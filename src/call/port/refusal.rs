@@ -141,9 +141,8 @@ impl MediaRefusal {
     pub const fn cause(&self) -> Cause {
         match self {
             Self::NoCommonCodec { .. } => Cause::NoCommonCodec,
-            Self::Unusable(_) | Self::NoAudio | Self::AudioRefused { .. } | Self::Protection { .. } => {
-                Cause::BadMedia
-            }
+            Self::AudioRefused { .. } => Cause::AudioRefused,
+            Self::Unusable(_) | Self::NoAudio | Self::Protection { .. } => Cause::BadMedia,
             // the next party may be elsewhere
             Self::NoSocket(NoSocket::NoRoute { .. }) => Cause::Unreachable,
             Self::NoSocket(_) | Self::Congestion => Cause::Congestion,
@@ -153,7 +152,7 @@ impl MediaRefusal {
     /// Whether the description itself is what is wrong.
     #[must_use]
     pub const fn is_of_description(&self) -> bool {
-        matches!(self.cause(), Cause::NoCommonCodec | Cause::BadMedia)
+        matches!(self.cause(), Cause::NoCommonCodec | Cause::BadMedia | Cause::AudioRefused)
     }
 }
 

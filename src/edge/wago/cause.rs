@@ -17,6 +17,7 @@ pub(super) const fn end_reason(cause: Cause) -> &'static str {
         | Cause::Unreachable
         | Cause::NoCommonCodec
         | Cause::BadMedia
+        | Cause::AudioRefused
         | Cause::IceFailed
         | Cause::DtlsFailed
         | Cause::ConsentLost

@@ -8,6 +8,7 @@ use crate::call::port::{MediaCommand, MediaEngine, MediaEvent, MediaPort, NoSock
 use crate::media::config::MediaConfig;
 use crate::media::ports::PortPool;
 use crate::media::stats::Totals;
+use crate::net::io::{NoIpv6, has_ipv6};
 use crate::peer::Certificate;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +41,9 @@ pub enum StartError {
         .0.ip()
     )]
     NotLocal(SocketAddr),
+    /// It is of IPv6, which this machine has not.
+    #[error("media.addresses: {0}")]
+    NoIpv6(NoIpv6),
     /// A socket or thread was refused.
     #[error("media cannot start: {0}")]
     Io(#[from] std::io::Error),
@@ -51,10 +55,11 @@ pub enum StartError {
 impl StartError {
     /// Why an address cannot be listened on.
     pub(super) fn of_bind(address: SocketAddr, reason: std::io::Error) -> Self {
-        match reason.kind() {
-            ErrorKind::AddrInUse => Self::Taken(address),
-            ErrorKind::AddrNotAvailable => Self::NotLocal(address),
-            kind => Self::Io(std::io::Error::new(kind, format!("UDP {address}: {reason}"))),
+        match (NoIpv6::of(address, &reason), reason.kind()) {
+            (Some(none), _) => Self::NoIpv6(none),
+            (None, ErrorKind::AddrInUse) => Self::Taken(address),
+            (None, ErrorKind::AddrNotAvailable) => Self::NotLocal(address),
+            (None, kind) => Self::Io(std::io::Error::new(kind, format!("UDP {address}: {reason}"))),
         }
     }
 }
@@ -136,13 +141,20 @@ impl Shared {
         own: OwnAddress,
         media_at: Option<IpAddr>,
     ) -> Result<IpAddr, NoSocket> {
-        let is_fit = |local: IpAddr| media_at.is_none_or(|far| sockets::reaches(local, far));
-        let towards = match own {
+        let found = match own {
             OwnAddress::Fixed(ip) => return Ok(ip),
-            OwnAddress::Signalling(ip) if is_fit(ip) => return Ok(ip),
-            OwnAddress::Signalling(_) => media_at.unwrap_or(towards),
-            OwnAddress::Towards => towards,
+            OwnAddress::Signalling(ip) => Ok(ip),
+            OwnAddress::Towards => self.source_towards(towards),
         };
+        match (found, media_at) {
+            (Ok(local), Some(far)) if sockets::reaches(local, far) => Ok(local),
+            (_, Some(far)) => self.source_towards(far),
+            (found, None) => found,
+        }
+    }
+
+    /// Our address that the system sends from towards a host; where it has no route yet, a configured one of the IP version.
+    fn source_towards(&self, towards: IpAddr) -> Result<IpAddr, NoSocket> {
         let mut locals = self.locals.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = locals.get(Instant::now(), towards, |host| sockets::local_address_towards(*host));
         drop(locals);
@@ -275,12 +287,14 @@ fn addresses(config: &MediaConfig) -> std::io::Result<Vec<IpAddr>> {
     if !config.addresses().is_empty() {
         return Ok(config.addresses().to_vec());
     }
+    // a service may be kept from IPv6 on a machine that has it
+    let has_ipv6 = has_ipv6();
     let mut ips: Vec<IpAddr> = if_addrs::get_if_addrs()?
         .into_iter()
         .map(|interface| interface.ip())
         .filter(|ip| match ip {
             IpAddr::V4(ip) => !ip.is_link_local(),
-            IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+            IpAddr::V6(ip) => has_ipv6 && !ip.is_unicast_link_local(),
         })
         .filter(|ip| !ip.is_loopback() || config.is_loopback_allowed())
         .collect();
@@ -360,6 +374,23 @@ mod tests {
             (section("ice", serde_json::json!({"loopback": true})), section("srtp", serde_json::json!({})));
         let config = MediaConfig::from_sections(&section("media", media), &ice, &srtp).unwrap();
         Engine::start(config, Arc::new(Certificate::generate().unwrap()), Seed::from_number(1)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_offer_is_answered_with_an_address_that_reaches_its_media_whatever_signalling_is_bound_to() {
+        let engine = engine();
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let (v4, v6) = (ip("127.0.0.1"), ip("::1"));
+        for own in [OwnAddress::Towards, OwnAddress::Signalling(v4)] {
+            let local = |media_at| engine.shared.own_address(v4, own, media_at);
+            assert_eq!((local(None), local(Some(v4)), local(Some(v6))), (Ok(v4), Ok(v4), Ok(v6)), "{own:?}");
+            // nobody may send there without asking for it, whatever the routes are
+            let nowhere = ip("255.255.255.255");
+            let found = engine.shared.own_address(v6, own, Some(nowhere));
+            assert!(found == Ok(v4), "that of media.addresses: {found:?}");
+        }
+        let fixed = engine.shared.own_address(v4, OwnAddress::Fixed(v4), Some(v6));
+        assert_eq!(fixed, Ok(v4), "as it is configured");
     }
 
     #[test]

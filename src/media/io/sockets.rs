@@ -4,6 +4,7 @@ use super::thread::PlainSockets;
 use crate::base::{Family, Path};
 use crate::call::port::NoSocket;
 use crate::media::ports::PortPool;
+use crate::net::io::source_towards;
 use crate::peer::DatagramSink;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -36,13 +37,10 @@ pub(super) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<UdpSo
 /// # Errors
 /// There is no route, or no descriptor left to ask by.
 pub(super) fn local_address_towards(towards: IpAddr) -> Result<IpAddr, NoSocket> {
-    let any: SocketAddr = match towards {
-        IpAddr::V4(_) => (std::net::Ipv4Addr::UNSPECIFIED, 0).into(),
-        IpAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).map_err(no_socket)?;
-    let connected = socket.connect((towards, 9)).and_then(|()| socket.local_addr());
-    connected.map(|a| a.ip()).map_err(|error| NoSocket::NoRoute { towards, error: error.to_string() })
+    source_towards((towards, 9).into()).map_err(|error| match no_socket(error) {
+        NoSocket::System { error } => NoSocket::NoRoute { towards, error },
+        why => why,
+    })
 }
 
 /// What an error in making a socket means.

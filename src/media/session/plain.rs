@@ -127,29 +127,46 @@ pub struct PlainRemote {
 }
 
 impl PlainRemote {
-    /// Whether media can go there from an address of ours; `has_begun`: the call has its ports there, and keeps them.
+    /// Whether media can go there from an address of ours, which it has for that reason.
     ///
     /// # Errors
     /// When its IP version is another one: neither side would hear anything.
-    pub fn check_reach(&self, local: IpAddr, has_begun: bool) -> Result<(), MediaRefusal> {
+    pub fn check_reach(&self, local: IpAddr, ours: OursIs) -> Result<(), MediaRefusal> {
         let Some(rtp) = self.rtp.filter(|rtp| rtp.is_ipv4() != local.is_ipv4()) else { return Ok(()) };
-        Err(MediaRefusal::Unusable(match (rtp.is_ipv4(), has_begun) {
-            (true, true) => {
+        Err(MediaRefusal::Unusable(match (rtp.is_ipv4(), ours) {
+            (true, OursIs::Begun) => {
                 "the media address is IPv4, and media of this call stays with IPv6, as it began: announce an IPv6 address"
             }
-            (false, true) => {
+            (false, OursIs::Begun) => {
                 "the media address is IPv6, and media of this call stays with IPv4, as it began: announce an IPv4 address"
             }
-            (true, false) => {
+            (true, OursIs::Configured) => {
                 "the media address is IPv4, and media of this trunk goes by IPv6 (see trunk.NAME.media_address): announce an IPv6 \
                  address"
             }
-            (false, false) => {
+            (false, OursIs::Configured) => {
                 "the media address is IPv6, and media of this trunk goes by IPv4 (see trunk.NAME.media_address): announce an IPv4 \
                  address"
             }
+            (true, OursIs::WithoutRoute) => {
+                "the media address is IPv4, and this machine has no route there by IPv4: announce an IPv6 address"
+            }
+            (false, OursIs::WithoutRoute) => {
+                "the media address is IPv6, and this machine has no route there by IPv6: announce an IPv4 address"
+            }
         }))
     }
+}
+
+/// Why media of a leg has the address of ours that it has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OursIs {
+    /// The call has its ports there, and keeps them.
+    Begun,
+    /// The trunk's configuration says so.
+    Configured,
+    /// It is that of signalling, for there is no route to where the far side wants media.
+    WithoutRoute,
 }
 
 /// What an offer of ours to a plain leg says.

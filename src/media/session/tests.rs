@@ -321,9 +321,11 @@ fn media_of_the_other_ip_version_is_refused_by_what_its_own_has() {
     let v6 = PBX.replace("c=IN IP4 192.0.2.20", "c=IN IP6 2001:db8::20");
     let v6 = read_clear(&parse(&v6), &Codec::ALL).unwrap();
     let own = |text: &str| text.parse::<IpAddr>().unwrap();
-    for has_begun in [true, false] {
+    for (ours, words) in
+        [(OursIs::Begun, "stays with"), (OursIs::Configured, "goes by"), (OursIs::WithoutRoute, "no route")]
+    {
         let said = |remote: &PlainRemote, local: &str| {
-            remote.check_reach(own(local), has_begun).map_err(|refusal| refusal.to_string())
+            remote.check_reach(own(local), ours).map_err(|refusal| refusal.to_string())
         };
         assert_eq!((said(&v4, "192.0.2.10"), said(&v6, "2001:db8::10")), (Ok(()), Ok(())));
         for (remote, local, is, others) in
@@ -331,7 +333,7 @@ fn media_of_the_other_ip_version_is_refused_by_what_its_own_has() {
         {
             let said = said(remote, local).unwrap_err();
             assert!(said.contains(is) && said.ends_with(&format!("announce an {others} address")), "{said}");
-            assert_eq!(said.contains(&format!("stays with {others}")), has_begun, "{said}");
+            assert!(said.contains(words), "{said}");
             assert!(said.len() < crate::base::LOG_TEXT_LIMIT);
         }
     }

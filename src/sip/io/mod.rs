@@ -27,6 +27,7 @@ use super::{
     Flow, Hop, Limits, NameAddr, Reason, Replaces, Request, Response, StatusCode, TlsPeer, Transport,
 };
 use crate::base::{Network, Seed};
+use crate::net::io::{NoIpv6, listenable};
 use crate::net::tls::{Acceptor, Identity, TlsError};
 use feed::{Known, ReaderStats};
 use owner::{Command, Owner};
@@ -111,6 +112,9 @@ pub enum StartError {
         .1.ip()
     )]
     NotLocal(Transport, SocketAddr),
+    /// It is of IPv6, which this machine has not.
+    #[error("{}: {}", key(*.0), .1)]
+    NoIpv6(Transport, NoIpv6),
     /// Anything else.
     #[error("{}: cannot listen on {address}: {reason}", key(*transport))]
     Listen {
@@ -136,9 +140,10 @@ const fn key(transport: Transport) -> &'static str {
 
 impl StartError {
     fn new(transport: Transport, address: SocketAddr, reason: io::Error) -> Self {
-        match reason.kind() {
-            io::ErrorKind::AddrInUse => Self::Taken { address, transport },
-            io::ErrorKind::AddrNotAvailable => Self::NotLocal(transport, address),
+        match (NoIpv6::of(address, &reason), reason.kind()) {
+            (Some(none), _) => Self::NoIpv6(transport, none),
+            (None, io::ErrorKind::AddrInUse) => Self::Taken { address, transport },
+            (None, io::ErrorKind::AddrNotAvailable) => Self::NotLocal(transport, address),
             _ => Self::Listen { address, transport, reason },
         }
     }
@@ -277,9 +282,9 @@ impl TlsBound {
         let Some(identity) = identity else { return Ok(Self { listeners: Vec::new(), acceptor: None }) };
         let acceptor = Acceptor::for_sip(identity)?;
         let mut listeners = Vec::new();
-        for address in addresses {
-            let bound = tcp::bind(*address).and_then(|l| l.local_addr().map(|address| (address, l)));
-            let failed = |reason| StartError::new(Transport::Tls(TlsPeer::ANY), *address, reason);
+        for address in listenable(addresses) {
+            let bound = tcp::bind(address).and_then(|l| l.local_addr().map(|address| (address, l)));
+            let failed = |reason| StartError::new(Transport::Tls(TlsPeer::ANY), address, reason);
             listeners.push(bound.map_err(failed)?);
         }
         Ok(Self { listeners, acceptor: Some(acceptor) })
@@ -315,9 +320,9 @@ impl SipStack {
             return Err(StartError::NoAddress);
         }
         let mut bound = Vec::new();
-        for address in &config.listen {
-            let failed = |(transport, reason)| StartError::new(transport, *address, reason);
-            bound.push(Bound::new(*address).map_err(failed)?);
+        for address in listenable(&config.listen) {
+            let failed = |(transport, reason)| StartError::new(transport, address, reason);
+            bound.push(Bound::new(address).map_err(failed)?);
         }
         let tls = TlsBound::new(&config.tls_listen, config.identity.clone())?;
         let tls_addresses: Arc<[SocketAddr]> = tls.listeners.iter().map(|(address, _)| *address).collect();

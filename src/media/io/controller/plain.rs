@@ -2,11 +2,11 @@
 
 use super::dtls::Dtls;
 use super::*;
-use crate::call::port::OwnAddress;
+use crate::call::port::{NoSocket, OwnAddress};
 use crate::media::io::sockets::no_socket;
 use crate::media::relay::Format;
 use crate::media::session::{
-    OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
+    OursIs, OwnCrypto, OwnSecurity, PlainOffer, PlainRemote, PlainRules, Security, Unserved, answer_plain,
     offer_plain, read_plain_answer, read_plain_offer, webrtc_codecs,
 };
 use crate::media::stream::Protection;
@@ -137,7 +137,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, codecs, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), OursIs::Begun)?,
             None => {
                 self.check_reach(&remote, *towards, *own_address)?;
                 // its ports now: nobody shall answer a caller for whom there are none
@@ -177,7 +177,7 @@ impl Controller {
         let plain = self.legs.get_mut(at).and_then(|l| l.plain.as_mut()).ok_or(unknown.clone())?;
         let offer = plain.offer.as_ref().ok_or(unknown)?;
         let remote = read_plain_answer(sdp, offer, &beside)?;
-        remote.check_reach(plain.rtp.ip(), true)?;
+        remote.check_reach(plain.rtp.ip(), OursIs::Begun)?;
         plain.security = match (&remote.security, offer.security()) {
             (Security::Sdes(far), OwnSecurity::Sdes(lines)) => {
                 OwnSecurity::Sdes(lines.iter().filter(|l| l.tag == far.tag).cloned().collect())
@@ -202,7 +202,7 @@ impl Controller {
         let rules = PlainRules { encryption: *encryption, profiles: &profiles };
         let remote = read_plain_offer(sdp, &wanted, rules)?;
         match self.legs.iter().find(|l| l.id == leg).and_then(|l| l.plain.as_ref()) {
-            Some(plain) => remote.check_reach(plain.rtp.ip(), true)?,
+            Some(plain) => remote.check_reach(plain.rtp.ip(), OursIs::Begun)?,
             None => self.check_reach(&remote, *towards, *own_address)?,
         }
         let is_held = self.is_held(leg);
@@ -274,9 +274,11 @@ impl Controller {
         towards: IpAddr,
         own: OwnAddress,
     ) -> Result<(), MediaRefusal> {
-        let own = self.shared.own_address(towards, own, remote.rtp.map(|rtp| rtp.ip()));
-        // without a way there, what is wrong is said of the signalling's own
-        remote.check_reach(own.unwrap_or(towards), false)
+        match self.shared.own_address(towards, own, remote.rtp.map(|rtp| rtp.ip())) {
+            Ok(local) => remote.check_reach(local, OursIs::Configured),
+            Err(NoSocket::NoRoute { .. }) => remote.check_reach(towards, OursIs::WithoutRoute),
+            Err(why) => Err(MediaRefusal::NoSocket(why)),
+        }
     }
 
     /// The place of a plain leg, with its ports; `media_at` is where its description wants media.
