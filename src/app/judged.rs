@@ -337,7 +337,7 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
 /// An account's webhook, held against where sipedge may go; other mistakes of the account are told by its own folder.
 fn judge_webhook(account: &Section, client: ClientConfig) -> Option<Fault> {
     let url = account.text("webhook")?;
-    Url::parse(url, client).err().map(|error| account.fault("webhook", error.to_string()))
+    Url::parse(url, client, &[]).err().map(|error| account.fault("webhook", error.to_string()))
 }
 
 /// What is likely not meant.

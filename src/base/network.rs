@@ -1,7 +1,7 @@
 //! Networks of addresses.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// An address with a prefix length: `192.0.2.0/24`, `2001:db8::/32`, or one address alone.
@@ -23,6 +23,25 @@ impl Network {
     #[must_use]
     pub const fn of(address: IpAddr) -> Self {
         let prefix = if address.is_ipv4() { 32 } else { 128 };
+        Self { address, prefix }
+    }
+
+    /// The network with a prefix of this length, in bits, that an address is in; one that is longer than the address
+    /// means the address alone.
+    #[must_use]
+    pub fn around(address: IpAddr, prefix: u8) -> Self {
+        let prefix = prefix.min(Self::of(address).prefix);
+        let behind = |width: u8| u32::from(width.saturating_sub(prefix));
+        let address = match address {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(behind(32)).unwrap_or(0);
+                IpAddr::from(Ipv4Addr::from_bits(ip.to_bits() & mask))
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(behind(128)).unwrap_or(0);
+                IpAddr::from(Ipv6Addr::from_bits(ip.to_bits() & mask))
+            }
+        };
         Self { address, prefix }
     }
 
@@ -100,6 +119,21 @@ mod tests {
         assert!(network("127.0.0.1").contains(ip("::ffff:127.0.0.1")));
         assert!(network("10.0.0.0/8").overlaps(&network("10.1.0.0/16")));
         assert!(!network("10.0.0.0/16").overlaps(&network("10.1.0.0/16")));
+    }
+
+    #[test]
+    fn a_network_around_an_address_has_no_bits_behind_its_prefix() {
+        for (address, prefix, expected) in [
+            ("192.0.2.77", 24, "192.0.2.0/24"),
+            ("192.0.2.77", 32, "192.0.2.77/32"),
+            ("192.0.2.77", 33, "192.0.2.77/32"),
+            ("192.0.2.77", 0, "0.0.0.0/0"),
+            ("2001:db8::1:2", 64, "2001:db8::/64"),
+            ("2001:db8::2", 128, "2001:db8::2/128"),
+            ("2001:db8::2", 0, "::/0"),
+        ] {
+            assert_eq!(Network::around(address.parse().unwrap(), prefix), network(expected), "{address}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! What the system is asked about the network.
 
+use crate::base::Network;
+use if_addrs::IfAddr;
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -82,4 +84,37 @@ pub fn source_towards(target: SocketAddr) -> io::Result<IpAddr> {
     let socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
     socket.connect(target)?;
     socket.local_addr().map(|a| a.ip())
+}
+
+/// The networks that this machine is in now, by the addresses and masks of its interfaces. Its own addresses are in them.
+///
+/// # Errors
+/// The system's.
+pub fn networks_of_this_machine() -> io::Result<Vec<Network>> {
+    let network = |address: IpAddr, prefix: u8| match prefix {
+        // the mask is not known, or the interface is a way to everywhere: nobody is a neighbour by that
+        0 => Network::of(address),
+        _ => Network::around(address, prefix),
+    };
+    let interfaces = if_addrs::get_if_addrs()?.into_iter();
+    Ok(interfaces
+        .map(|interface| match interface.addr {
+            IfAddr::V4(v4) => network(v4.ip.into(), v4.prefixlen),
+            IfAddr::V6(v6) => network(v6.ip.into(), v6.prefixlen),
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_networks_of_this_machine_have_its_addresses_in_them() {
+        let networks = networks_of_this_machine().unwrap();
+        for interface in if_addrs::get_if_addrs().unwrap() {
+            assert!(networks.iter().any(|n| n.contains(interface.ip())), "{interface:?}: {networks:?}");
+        }
+        assert!(!networks.iter().any(|n| n.contains([0, 0, 0, 0].into())), "{networks:?}");
+    }
 }

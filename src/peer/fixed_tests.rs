@@ -77,6 +77,25 @@ fn dtls_before_the_description_waits_within_bounds_and_that_of_others_is_dropped
 }
 
 #[test]
+fn a_forged_message_of_the_wrong_side_is_counted_and_the_engine_never_sees_it() {
+    let t0 = Instant::now();
+    // (our role, the kind of an empty message that the far side never sends)
+    for (role, kind) in
+        [(DtlsRole::Server, 0), (DtlsRole::Server, 14), (DtlsRole::Client, 0), (DtlsRole::Client, 16)]
+    {
+        let forged = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 12, kind, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        let mut m = machine();
+        // also one that comes before the description waits for the role
+        receive(&mut m, t0, pbx(), &forged);
+        describe(&mut m, t0, role);
+        receive(&mut m, t0, pbx(), &forged);
+        receive(&mut m, t0, pbx(), &DTLS);
+        assert_eq!(words(&mut m), [format!("handshake {role:?}"), "engine 192.0.2.20:4000 14".to_owned()]);
+        assert_eq!(m.counters.get(Counter::RefusedDtls), 2, "{role:?} {kind}");
+    }
+}
+
+#[test]
 fn the_last_flight_of_a_server_is_repeated_when_the_client_asks_rfc6347_4_2_4() {
     let t0 = Instant::now();
     for role in [DtlsRole::Server, DtlsRole::Client] {

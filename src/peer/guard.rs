@@ -7,9 +7,12 @@
 //!
 //! Before the handshake is done the engine ends it on a plaintext alert, on application data in epoch 0 and
 //! on a strange ChangeCipherSpec; many small fragments overflow its stack; an empty ServerKeyExchange or
-//! ClientKeyExchange makes it panic. None of these come through. Encrypted records are only bounded, in size
-//! and number.
+//! ClientKeyExchange makes it panic. A message that it does not expect takes the number of the one it waits for, and
+//! the handshake stands still. None of these come through, as far as they are told from what the far side sends
+//! in its role; a forged message of a kind that it does send is not (a plaintext handshake proves nobody).
+//! Encrypted records are only bounded, in size and number.
 
+use super::DtlsRole;
 use std::time::{Duration, Instant};
 
 const RECORD_HEADER_LEN: usize = 13;
@@ -17,7 +20,15 @@ const HANDSHAKE_HEADER_LEN: usize = 12;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
+// handshake messages (RFC 5246 §7.4, RFC 6347 §4.3.2)
+const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
+const HELLO_VERIFY_REQUEST: u8 = 3;
+const CERTIFICATE: u8 = 11;
 const SERVER_KEY_EXCHANGE: u8 = 12;
+const CERTIFICATE_REQUEST: u8 = 13;
+const SERVER_HELLO_DONE: u8 = 14;
+const CERTIFICATE_VERIFY: u8 = 15;
 const CLIENT_KEY_EXCHANGE: u8 = 16;
 
 /// Datagrams and bytes that a handshake may take from the network.
@@ -40,7 +51,7 @@ pub(crate) enum Refused {
     /// A length does not fit, or the record is of no known kind or version.
     Malformed,
     /// A kind that has no place in an unfinished handshake: plaintext alert, application data, a
-    /// ChangeCipherSpec of another form.
+    /// ChangeCipherSpec of another form, a handshake message that the far side never sends in its role.
     OutOfPlace,
     /// A handshake fragment of a form that no honest stack sends.
     Fragment,
@@ -58,8 +69,10 @@ struct Message {
 }
 
 /// Checks the datagrams of one handshake.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RecordGuard {
+    /// Ours.
+    role: DtlsRole,
     datagrams: u32,
     bytes: usize,
     encrypted: u32,
@@ -68,6 +81,11 @@ pub(crate) struct RecordGuard {
 }
 
 impl RecordGuard {
+    /// For a handshake in which this is our role.
+    pub(crate) const fn new(role: DtlsRole) -> Self {
+        Self { role, datagrams: 0, bytes: 0, encrypted: 0, messages: Vec::new(), refused: 0 }
+    }
+
     /// The records of a datagram that the engine may see, in their order.
     ///
     /// # Errors
@@ -132,6 +150,9 @@ impl RecordGuard {
             let (header, data) = rest.split_at_checked(HANDSHAKE_HEADER_LEN).ok_or(Refused::Malformed)?;
             let fields: &[u8; HANDSHAKE_HEADER_LEN] = header.try_into().map_err(|_| Refused::Malformed)?;
             let [kind, l0, l1, l2, s0, s1, o0, o1, o2, f0, f1, f2] = *fields;
+            if !is_sent_to(self.role, kind) {
+                return Err(Refused::OutOfPlace);
+            }
             let len = u32::from_be_bytes([0, l0, l1, l2]);
             let sequence = u16::from_be_bytes([s0, s1]);
             let offset = u32::from_be_bytes([0, o0, o1, o2]);
@@ -171,6 +192,28 @@ impl RecordGuard {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the far side sends messages of this kind, in plaintext, to us in this role (RFC 5246 §7.4).
+///
+/// Nobody sends a HelloRequest here: nothing is negotiated anew, and before the handshake is done it says nothing. A Finished
+/// comes behind a ChangeCipherSpec and so encrypted (§7.4.9). A NewSessionTicket and a CertificateStatus answer
+/// extensions that our hello does not have (RFC 5077 §3.2, RFC 6066 §8).
+const fn is_sent_to(role: DtlsRole, kind: u8) -> bool {
+    match role {
+        DtlsRole::Server => {
+            matches!(kind, CLIENT_HELLO | CERTIFICATE | CERTIFICATE_VERIFY | CLIENT_KEY_EXCHANGE)
+        }
+        DtlsRole::Client => matches!(
+            kind,
+            SERVER_HELLO
+                | HELLO_VERIFY_REQUEST
+                | CERTIFICATE
+                | SERVER_KEY_EXCHANGE
+                | CERTIFICATE_REQUEST
+                | SERVER_HELLO_DONE
+        ),
     }
 }
 
@@ -221,7 +264,6 @@ impl LastFlight {
 /// The random of the ClientHello that a datagram begins with (RFC 6347 §4.2.1), if it begins with one: it tells one
 /// handshake from another.
 pub(crate) fn client_random(datagram: &[u8]) -> Option<[u8; 32]> {
-    const CLIENT_HELLO: u8 = 1;
     let (record, rest) = datagram.split_at_checked(RECORD_HEADER_LEN)?;
     let (handshake, body) = rest.split_at_checked(HANDSHAKE_HEADER_LEN)?;
     // in epoch 0, and from the message's beginning

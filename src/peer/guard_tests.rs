@@ -31,14 +31,18 @@ fn fragment(kind: u8, len: u32, sequence: u16, offset: u32, claimed: u32, there:
     bytes
 }
 
+fn verdict_as(role: DtlsRole, datagram: &[u8]) -> Result<Vec<u8>, Refused> {
+    RecordGuard::new(role).filter(datagram)
+}
+
 fn verdict(datagram: &[u8]) -> Result<Vec<u8>, Refused> {
-    RecordGuard::default().filter(datagram)
+    verdict_as(DtlsRole::Client, datagram)
 }
 
 #[test]
 fn a_browsers_hello_in_two_datagrams_passes_unchanged_in_both_orders() {
     for order in [[0, 1, 2, 3], [1, 0, 3, 2]] {
-        let mut guard = RecordGuard::default();
+        let mut guard = RecordGuard::new(DtlsRole::Server);
         for i in order {
             assert_eq!(guard.filter(FIREFOX[i]).unwrap(), FIREFOX[i], "{order:?} {i}");
         }
@@ -78,15 +82,55 @@ fn records_of_other_versions_lengths_and_epochs_are_refused() {
 }
 
 #[test]
+fn a_message_that_the_far_side_never_sends_in_its_role_is_refused_rfc5246_7_4() {
+    for (role, sends) in [
+        (DtlsRole::Server, [1, 11, 15, 16].as_slice()),
+        (DtlsRole::Client, [2, 3, 11, 12, 13, 14].as_slice()),
+    ] {
+        for kind in 0..=255 {
+            let expected = if sends.contains(&kind) { Ok(()) } else { Err(Refused::OutOfPlace) };
+            let whole = record(22, 0, &fragment(kind, 40, 1, 0, 40, 40));
+            assert_eq!(verdict_as(role, &whole).map(drop), expected, "{role:?} {kind}");
+            for (offset, len) in [(0, 100), (100, 100), (480, 20)] {
+                let part = record(22, 0, &fragment(kind, 500, 1, offset, len, len as usize));
+                assert_eq!(verdict_as(role, &part).map(drop), expected, "{role:?} {kind} at {offset}");
+            }
+            // whatever it is, it cannot be seen in an encrypted record
+            assert!(verdict_as(role, &record(22, 1, &fragment(kind, 40, 1, 0, 40, 40))).is_ok(), "{kind}");
+        }
+        let hello_request = record(22, 0, &fragment(0, 0, 0, 0, 0, 0));
+        assert_eq!(verdict_as(role, &hello_request), Err(Refused::OutOfPlace), "{role:?}");
+    }
+    let done = record(22, 0, &fragment(14, 0, 1, 0, 0, 0));
+    assert_eq!(verdict_as(DtlsRole::Server, &done), Err(Refused::OutOfPlace));
+    assert!(verdict_as(DtlsRole::Client, &done).is_ok());
+}
+
+#[test]
+fn one_impossible_message_takes_its_record_with_it_and_leaves_no_trace() {
+    let (good, bad) = (fragment(11, 40, 1, 0, 40, 40), fragment(14, 0, 2, 0, 0, 0));
+    let mut guard = RecordGuard::new(DtlsRole::Server);
+    for messages in [[good.clone(), bad.clone()], [bad, good]] {
+        let forged = record(22, 0, &messages.concat());
+        assert_eq!(guard.filter(&forged), Err(Refused::OutOfPlace));
+        let mut datagram = forged;
+        let honest = record(22, 0, &fragment(11, 60, 1, 0, 60, 60));
+        datagram.extend_from_slice(&honest);
+        assert_eq!(guard.filter(&datagram).unwrap(), honest, "the number 1 is still free for it");
+    }
+    assert_eq!(guard.refused(), 4);
+}
+
+#[test]
 fn a_key_exchange_too_short_to_be_one_is_refused() {
     let told = [0x0c, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     assert_eq!(verdict(&record(22, 0, &told)), Err(Refused::KeyExchange));
-    for kind in [12, 16] {
+    for (role, kind) in [(DtlsRole::Client, 12), (DtlsRole::Server, 16)] {
         for len in 0..4 {
             let message = fragment(kind, len, 1, 0, len, len as usize);
-            assert_eq!(verdict(&record(22, 0, &message)), Err(Refused::KeyExchange), "{kind} {len}");
+            assert_eq!(verdict_as(role, &record(22, 0, &message)), Err(Refused::KeyExchange), "{kind} {len}");
         }
-        assert!(verdict(&record(22, 0, &fragment(kind, 33, 1, 0, 33, 33))).is_ok());
+        assert!(verdict_as(role, &record(22, 0, &fragment(kind, 33, 1, 0, 33, 33))).is_ok());
     }
 }
 
@@ -117,7 +161,7 @@ fn small_fragments_pass_only_as_the_end_of_their_message() {
 
 #[test]
 fn fragments_of_one_message_must_agree_on_its_type_and_length() {
-    let mut guard = RecordGuard::default();
+    let mut guard = RecordGuard::new(DtlsRole::Client);
     guard.filter(&record(22, 0, &fragment(11, 500, 1, 0, 100, 100))).unwrap();
     let other_type = record(22, 0, &fragment(12, 500, 1, 100, 400, 400));
     let other_length = record(22, 0, &fragment(11, 300, 1, 100, 200, 200));
@@ -128,10 +172,10 @@ fn fragments_of_one_message_must_agree_on_its_type_and_length() {
 
 #[test]
 fn a_handshake_gets_256_datagrams_and_256_kib() {
-    let mut guard = RecordGuard::default();
+    let mut guard = RecordGuard::new(DtlsRole::Client);
     let small = record(20, 0, &[1]);
     assert_eq!((0..300).filter(|_| guard.filter(&small).is_ok()).count(), 256);
-    let mut guard = RecordGuard::default();
+    let mut guard = RecordGuard::new(DtlsRole::Client);
     let mut large = record(22, 0, &fragment(11, 16_000, 1, 0, 16_000, 16_000));
     large.extend_from_slice(&small);
     let passed = (0..300).filter(|_| guard.filter(&large).is_ok()).count();
@@ -143,7 +187,7 @@ fn encrypted_records_are_bounded_in_size_and_number() {
     assert!(verdict(&record(22, 1, &[0; 48])).is_ok());
     assert_eq!(verdict(&record(22, 1, &[0; 200])), Err(Refused::OutOfPlace));
     assert_eq!(verdict(&record(23, 1, &[0; 48])), Err(Refused::OutOfPlace));
-    let mut guard = RecordGuard::default();
+    let mut guard = RecordGuard::new(DtlsRole::Client);
     let many = record(22, 1, &[0; 48]).repeat(20);
     let passed: usize = (0..100).filter_map(|_| guard.filter(&many).ok()).map(|b| b.len() / 61).sum();
     assert_eq!(passed, 300);
@@ -184,7 +228,8 @@ fn random_records_never_panic_neither_here_nor_in_the_engine_behind() {
             let at = seed.below(datagram.len() as u64) as usize;
             datagram[at] = seed.next_u32() as u8;
         }
-        let Ok(bytes) = verdict(&datagram) else { continue };
+        let role = if round % 2 == 0 { DtlsRole::Server } else { DtlsRole::Client };
+        let Ok(bytes) = verdict_as(role, &datagram) else { continue };
         passed += 1;
         let mut rest = bytes.as_slice();
         while let Some((one, tail)) = split_record(rest) {

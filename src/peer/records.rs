@@ -41,7 +41,7 @@ impl Records {
     pub(super) fn begin(&mut self, role: DtlsRole) -> VecDeque<(Path, Vec<u8>)> {
         self.role = role;
         self.last_flight = LastFlight::default();
-        match std::mem::replace(&mut self.stage, Stage::Handshake(Box::default())) {
+        match std::mem::replace(&mut self.stage, Stage::Handshake(Box::new(RecordGuard::new(role)))) {
             Stage::Early(early) => early,
             Stage::Handshake(_) | Stage::Done => VecDeque::new(),
         }

@@ -2,13 +2,12 @@
 //! that it can be switched on alone. What proves who we are, and what media is encrypted with, is blotted out; numbers and
 //! names are not, whatever `log.mask` says. While it is off, nothing is read or written for it.
 
+mod blot;
+
 use super::Flow;
-use std::borrow::Cow;
+use blot::without_secrets;
 use std::fmt::Write as _;
 use tracing::{Level, trace};
-
-/// What stands in place of a secret.
-const BLOT: &str = "…";
 
 /// A message came.
 pub(super) fn received(flow: &Flow, bytes: &[u8]) {
@@ -34,15 +33,12 @@ fn log(flow: &Flow, bytes: &[u8], what: &'static str) {
 
 /// The text of a message: lines are indented, so that none can pass for another line of the log.
 fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
+    let text = without_secrets(&String::from_utf8_lossy(bytes));
     let mut out = String::with_capacity(text.len() + text.len() / 16);
-    let (mut is_body, mut is_login) = (false, false);
     for line in text.split('\n') {
         let line = line.strip_suffix('\r').unwrap_or(line);
-        is_body |= line.is_empty();
-        let shown = if is_body { without_keys(line) } else { without_login(line, &mut is_login) };
         out.push_str("  ");
-        for c in shown.chars() {
+        for c in line.chars() {
             if c.is_control() && c != '\t' {
                 // writing into a String cannot fail
                 let _ = write!(out, "{}", c.escape_debug());
@@ -54,70 +50,6 @@ fn shown(bytes: &[u8]) -> String {
     }
     out.truncate(out.trim_end().len());
     out
-}
-
-/// A line of the head; `is_login`: the line before was of credentials, which this one may go on with.
-fn without_login<'a>(line: &'a str, is_login: &mut bool) -> Cow<'a, str> {
-    let name = line.split(':').next().unwrap_or_default().trim();
-    let is_name = |wanted: &str| name.eq_ignore_ascii_case(wanted);
-    let begins = is_name("Authorization") || is_name("Proxy-Authorization");
-    *is_login = begins || (*is_login && line.starts_with([' ', '\t']));
-    if !*is_login {
-        return Cow::Borrowed(line);
-    }
-    let value = line.split_once(':').map_or(line, |(_, value)| value).trim_start();
-    let scheme = value.split([' ', '\t']).next().unwrap_or_default();
-    if begins && !scheme.eq_ignore_ascii_case("Digest") {
-        // of another scheme all of it may be the secret
-        return Cow::Owned(format!("{name}: {scheme} {BLOT}"));
-    }
-    blot(line, "response", &['='], |c| matches!(c, ',' | '\t' | ' '))
-}
-
-/// A line of the body (RFC 4568 §9.1, RFC 8839 §5.4).
-fn without_keys(line: &str) -> Cow<'_, str> {
-    let is = |attribute: &str| line.get(..attribute.len()).is_some_and(|a| a.eq_ignore_ascii_case(attribute));
-    if is("a=crypto:") {
-        blot(line, "inline", &[':'], |c| matches!(c, '|' | ';' | ' ' | '\t'))
-    } else if is("a=ice-pwd:") {
-        Cow::Owned(format!("a=ice-pwd:{BLOT}"))
-    } else {
-        Cow::Borrowed(line)
-    }
-}
-
-/// Blots out each value that follows a word and a sign, quoted or up to an end.
-fn blot<'a>(line: &'a str, word: &str, sign: &[char], is_end: impl Fn(char) -> bool) -> Cow<'a, str> {
-    let lower = line.to_ascii_lowercase();
-    let mut out = String::new();
-    let mut done = 0;
-    while let Some(at) = lower.get(done..).and_then(|rest| rest.find(word)).map(|at| done + at) {
-        let after = at + word.len();
-        let is_whole =
-            !lower.get(..at).is_some_and(|before| before.ends_with(|c: char| c.is_ascii_alphanumeric()));
-        let rest = line.get(after..).unwrap_or_default();
-        let value = rest.trim_start().strip_prefix(sign).map(str::trim_start).filter(|_| is_whole);
-        let Some(value) = value else {
-            out.push_str(line.get(done..after).unwrap_or_default());
-            done = after;
-            continue;
-        };
-        let begin = line.len() - value.len();
-        let quoted = value.strip_prefix('"');
-        let length = match quoted {
-            // up to its closing quote, or to the end
-            Some(inner) => inner.find('"').map_or(value.len(), |end| end + 2),
-            None => value.find(&is_end).unwrap_or(value.len()),
-        };
-        out.push_str(line.get(done..begin).unwrap_or_default());
-        out.push_str(if quoted.is_some() { "\"…\"" } else { BLOT });
-        done = begin + length;
-    }
-    if done == 0 {
-        return Cow::Borrowed(line);
-    }
-    out.push_str(line.get(done..).unwrap_or_default());
-    Cow::Owned(out)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Sends one request: looks the name up, asks only addresses that are allowed, and reads little of the answer.
 
-use super::{ClientConfig, Url};
+use super::{ClientConfig, Url, UrlError};
+use crate::base::Network;
+use crate::net::io::networks_of_this_machine;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -30,9 +32,12 @@ pub enum ClientError {
     Lookup(std::io::Error),
     /// All addresses of the name are of a kind that is not asked.
     #[error(
-        "{0} is an address of this machine's network; set webhook.allow_private = true if it shall be reached"
+        "{0} is an address of this machine or its networks; set webhook.allow_private = true if it shall be reached"
     )]
     NotAllowed(IpAddr),
+    /// What this machine's own addresses are is not known, so nothing can be held against them.
+    #[error("the addresses of this machine cannot be listed: {0}")]
+    Interfaces(std::io::Error),
     /// Nobody is there.
     #[error("no connection: {0}")]
     Connect(std::io::Error),
@@ -52,6 +57,8 @@ pub struct HttpClient {
     config: ClientConfig,
     tls: TlsConnector,
     agent: HeaderValue,
+    /// The networks that this machine is in, asked for each time: addresses come and go.
+    networks: fn() -> std::io::Result<Vec<Network>>,
 }
 
 impl HttpClient {
@@ -67,13 +74,22 @@ impl HttpClient {
             .with_root_certificates(roots)
             .with_no_client_auth();
         let agent = HeaderValue::from_static(concat!("sipedge/", env!("CARGO_PKG_VERSION")));
-        Ok(Self { config, tls: TlsConnector::from(Arc::new(tls)), agent })
+        Ok(Self { config, tls: TlsConnector::from(Arc::new(tls)), agent, networks: networks_of_this_machine })
     }
 
     /// Where it may go.
     #[must_use]
     pub const fn config(&self) -> ClientConfig {
         self.config
+    }
+
+    /// Reads a URL that somebody writes now, held against this machine's addresses if it names one.
+    ///
+    /// # Errors
+    /// [`UrlError`], with the remedy.
+    pub fn read_url(&self, text: &str) -> Result<Url, UrlError> {
+        // where they cannot be listed, the post says so
+        Url::parse(text, self.config, &(self.networks)().unwrap_or_default())
     }
 
     /// Posts JSON; the status of the answer, whatever it is. A redirect is an answer like any other.
@@ -122,9 +138,10 @@ impl HttpClient {
     async fn connect(&self, url: &Url) -> Result<TcpStream, ClientError> {
         let found =
             tokio::net::lookup_host((url.host.as_str(), url.port)).await.map_err(ClientError::Lookup)?;
+        let ours = (self.networks)().map_err(ClientError::Interfaces)?;
         let mut failure = ClientError::Lookup(std::io::ErrorKind::NotFound.into());
         for address in found.take(MAX_ADDRESSES) {
-            if !self.config.allows(address.ip()) {
+            if !self.config.allows(address.ip(), &ours) {
                 failure = ClientError::NotAllowed(address.ip());
                 continue;
             }
@@ -203,7 +220,7 @@ mod tests {
         let client = client(true);
         let answer = "HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n";
         let (port, asked) = server(answer).await;
-        let url = Url::parse(&format!("http://127.0.0.1:{port}/hook?a=b"), client.config()).unwrap();
+        let url = Url::parse(&format!("http://127.0.0.1:{port}/hook?a=b"), client.config(), &[]).unwrap();
         let extra = (HeaderName::from_static("x-test"), HeaderValue::from_static("1"));
         assert_eq!(client.post(&url, &[extra], Bytes::from_static(b"{}")).await.unwrap(), 302);
         let asked = asked.await.unwrap();
@@ -214,16 +231,32 @@ mod tests {
     #[tokio::test]
     async fn a_name_that_leads_into_this_network_is_not_asked() {
         let client = client(false);
-        let url = Url::parse("http://localhost:9/", client.config()).unwrap();
+        let url = Url::parse("http://localhost:9/", client.config(), &[]).unwrap();
         let refused = client.post(&url, &[], Bytes::new()).await.unwrap_err();
         assert!(matches!(refused, ClientError::NotAllowed(ip) if ip.is_loopback()), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_public_address_of_this_machine_is_not_asked_whenever_it_came() {
+        let mut client = client(false);
+        client.networks = || Ok(Vec::new());
+        let url = client.read_url("http://192.0.2.77:9/a").unwrap();
+        // now an interface has it
+        client.networks = || Ok(vec![Network::around([192, 0, 2, 77].into(), 24)]);
+        let refused = client.post(&url, &[], Bytes::new()).await.unwrap_err();
+        assert!(matches!(refused, ClientError::NotAllowed(ip) if ip.to_string() == url.host()), "{refused}");
+        assert!(refused.to_string().contains("webhook.allow_private = true"), "{refused}");
+        assert_eq!(client.read_url("http://192.0.2.77:9/a"), Err(UrlError::Private([192, 0, 2, 77].into())));
+        client.networks = || Err(std::io::ErrorKind::PermissionDenied.into());
+        let unknown = client.post(&url, &[], Bytes::new()).await.unwrap_err();
+        assert!(matches!(unknown, ClientError::Interfaces(_)), "{unknown}");
     }
 
     #[tokio::test]
     async fn what_is_no_http_and_nobody_there_are_told_apart() {
         let client = client(true);
         let (port, _asked) = server("hello\r\n\r\n").await;
-        let url = |port| Url::parse(&format!("http://127.0.0.1:{port}/"), client.config()).unwrap();
+        let url = |port| Url::parse(&format!("http://127.0.0.1:{port}/"), client.config(), &[]).unwrap();
         let odd = client.post(&url(port), &[], Bytes::from_static(b"{}")).await.unwrap_err();
         assert!(matches!(odd, ClientError::Http(_)), "{odd}");
         let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();

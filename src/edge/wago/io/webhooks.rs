@@ -54,8 +54,9 @@ impl Webhooks {
     /// As the account's configuration says.
     pub(super) fn configure(&self, account: &Account) {
         let Some(client) = self.client.get() else { return };
-        // the configuration was judged at start; what cannot be used was refused there
-        let url = account.webhook().and_then(|text| Url::parse(text, client.config()).ok());
+        // the configuration was judged at start; what cannot be used was refused there, but for
+        // this machine's own addresses, which each delivery asks for
+        let url = account.webhook().and_then(|text| Url::parse(text, client.config(), &[]).ok());
         let webhook = Webhook { url, secret: account.webhook_secret().cloned(), ..Webhook::default() };
         self.accounts().insert(account.name().to_owned(), webhook);
     }
@@ -66,7 +67,7 @@ impl Webhooks {
     /// It is no URL, or one that is not asked.
     pub(super) fn set(&self, account: &str, url: Option<&str>) -> Result<(), UrlError> {
         let Some(client) = self.client.get() else { return Ok(()) };
-        let url = url.map(|text| Url::parse(text, client.config())).transpose()?;
+        let url = url.map(|text| client.read_url(text)).transpose()?;
         self.accounts().entry(account.to_owned()).or_default().url = url;
         Ok(())
     }
