@@ -410,6 +410,26 @@ fn calls_in_a_trunks_name_that_nobody_talks_in_leave_places_for_other_trunks() {
 }
 
 #[test]
+fn calls_in_a_trunks_name_that_are_refused_before_they_start_are_told_one_by_one_until_they_are_a_flood() {
+    let ports = Ports::free();
+    let mut program = with_a_trunk("unstarted", &ports);
+    let mut pbx = Party::new(PBX, &ports);
+    let begin = Instant::now();
+    for _ in 0..150 {
+        let invite = pbx.request("INVITE", "UDP", None, "no session description");
+        assert!((400..500).contains(&pbx.status(&invite)));
+    }
+    let seconds = usize::try_from(begin.elapsed().as_secs()).unwrap();
+    program.signal("TERM");
+    let mut log = String::new();
+    program.stderr.read_to_string(&mut log).unwrap();
+    let lines = |words: &str| log.lines().filter(|l| l.contains("WARN") && l.contains(words)).count();
+    let in_full = lines("a call is refused before it starts");
+    assert!(in_full >= 10 && in_full <= 10 * (seconds + 2).min(14), "{in_full} lines in {seconds} s");
+    assert_eq!(lines("more calls of the trunk are refused before they start"), 1, "{log}");
+}
+
+#[test]
 fn a_trunk_with_as_many_calls_as_it_may_have_gets_503_and_calls_to_it_go_elsewhere() {
     let ports = Ports::free();
     let mut program = with_two_trunks("max-calls", &ports, "max_calls = 1\n");
