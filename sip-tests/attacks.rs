@@ -8,19 +8,18 @@ use sipedge::http::HttpConfig;
 use sipedge::http::io::HttpServer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A connection from one of the addresses of the loopback network.
-fn connect(from: &str, to: SocketAddr) -> TcpStream {
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&format!("{from}:0").parse::<SocketAddr>().unwrap().into()).unwrap();
-    socket.connect(&to.into()).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket.into()
-}
+#[path = "attacks_rig.rs"]
+mod rig;
+
+use rig::{
+    OTHER, PBX, Party, Ports, Program, REPEAT, SOON, STRANGER, connect, header, with_a_trunk,
+    with_a_trunk_at, with_two_trunks,
+};
 
 fn is_answered(mut stream: TcpStream) -> bool {
     let mut answer = [0; 8];
@@ -131,84 +130,6 @@ fn a_silent_http_connection_takes_little_memory() {
     assert!(each < 48 * 1024, "{each} bytes each");
 }
 
-struct Program {
-    child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
-}
-
-/// Ports that are free now.
-struct Ports {
-    http: u16,
-    sip: u16,
-    webrtc: u16,
-}
-
-impl Ports {
-    fn free() -> Self {
-        let udp = || UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let http = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        Self { http, sip: udp(), webrtc: udp() }
-    }
-}
-
-impl Program {
-    fn start(name: &str, ports: &Ports) -> Self {
-        Self::start_with(name, ports, "")
-    }
-
-    fn start_with(name: &str, ports: &Ports, more: &str) -> Self {
-        Self::start_with_media(name, ports, &format!("[ice]\nloopback = true\n{more}"))
-    }
-
-    /// The same with more in the table of media, and what follows it.
-    fn start_with_media(name: &str, ports: &Ports, more: &str) -> Self {
-        let file = std::env::temp_dir().join(format!("sipedge-{name}-{}.toml", std::process::id()));
-        let text = format!(
-            "[http]\nlisten = \"127.0.0.1:{}\"\n[sip]\nlisten = [\"127.0.0.1:{}\"]\n[media]\nwebrtc_port = {}\n\
-             workers = 1\naddresses = [\"127.0.0.1\"]\n{more}",
-            ports.http, ports.sip, ports.webrtc
-        );
-        std::fs::write(&file, text).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_sipedge"))
-            .arg("--config")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Self { child, stderr }
-    }
-
-    fn reads_until(&mut self, word: &str) -> String {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "it ended before it said {word}");
-            if line.contains(word) {
-                return line;
-            }
-        }
-    }
-
-    fn bytes_resident(&self) -> usize {
-        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
-        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
-    }
-
-    fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn sighup_ends_no_service_and_sigterm_does() {
     let mut program = Program::start("sighup", &Ports::free());
@@ -255,149 +176,6 @@ fn an_environment_variable_that_is_no_text_does_not_stop_the_start() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("environment variable SIPEDGE_LOG__FORMAT: log.format: "), "{said}");
-}
-
-/// The trunk's address, and one that nobody knows.
-const PBX: &str = "127.0.0.2";
-const STRANGER: &str = "127.0.0.9";
-/// How long an answer may take, on a machine with other things to do.
-const SOON: Duration = Duration::from_secs(8);
-/// A request is sent again after this, as by T1 (RFC 3261 §17.1.1.1): a flood may fill the kernel's buffer.
-const REPEAT: Duration = Duration::from_millis(500);
-
-/// A PBX known by its address, whose calls are echoed.
-fn with_a_trunk(name: &str, ports: &Ports) -> Program {
-    with_a_trunk_at(PBX, name, ports)
-}
-
-fn with_a_trunk_at(host: &str, name: &str, ports: &Ports) -> Program {
-    let more = format!(
-        "[local]\nenabled = true\n[trunk.pbx]\nhost = \"{host}\"\nqualify = \"off\"\n\
-         [[route]]\nnumber = \"echo\"\nto = \"local.echo\"\n"
-    );
-    let mut program = Program::start_with(name, ports, &more);
-    program.reads_until("sipedge is ready");
-    program
-}
-
-/// Somebody who speaks SIP and RTP.
-struct Party {
-    sip: UdpSocket,
-    rtp: UdpSocket,
-    to: SocketAddr,
-    next: u32,
-    /// Of the next RTP packet.
-    sequence: u16,
-}
-
-impl Party {
-    fn new(from: &str, ports: &Ports) -> Self {
-        let socket = || {
-            let socket = UdpSocket::bind((from, 0)).unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-            socket
-        };
-        Self { sip: socket(), rtp: socket(), to: ([127, 0, 0, 1], ports.sip).into(), next: 0, sequence: 0 }
-    }
-
-    /// A request of no dialog, or of one whose Call-ID and To tag are given.
-    fn request(&mut self, method: &str, transport: &str, dialog: Option<(&str, &str)>, sdp: &str) -> String {
-        self.next += 1;
-        let (n, here, to) = (self.next, self.sip.local_addr().unwrap(), self.to);
-        let own = format!("attack{n}-{here}");
-        let (call_id, tag) = dialog.map_or((own.as_str(), String::new()), |(c, t)| (c, format!(";tag={t}")));
-        format!(
-            "{method} sip:echo@{to} SIP/2.0\r\nVia: SIP/2.0/{transport} {here};branch=z9hG4bK{n}\r\n\
-             Max-Forwards: 70\r\nFrom: <sip:a@{here}>;tag=a\r\nTo: <sip:echo@{to}>{tag}\r\n\
-             Call-ID: {call_id}\r\nCSeq: {n} {method}\r\nContact: <sip:a@{here}>\r\n\
-             Refer-To: <sip:b@{here}>\r\nEvent: presence\r\nContent-Type: application/sdp\r\n\
-             Content-Length: {}\r\n\r\n{sdp}",
-            sdp.len()
-        )
-    }
-
-    fn sdp(&self) -> String {
-        let rtp = self.rtp.local_addr().unwrap();
-        format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 0\r\n",
-            rtp.port(),
-            ip = rtp.ip()
-        )
-    }
-
-    /// The final response to a request.
-    fn ask(&self, request: &str) -> Option<String> {
-        let mut repeat = Instant::now();
-        self.ask_as(request, |now| {
-            let is_due = now >= repeat;
-            repeat += if is_due { REPEAT } else { Duration::ZERO };
-            is_due
-        })
-    }
-
-    /// The same, sent whenever it is due.
-    fn ask_as(&self, request: &str, mut is_due: impl FnMut(Instant) -> bool) -> Option<String> {
-        let until = Instant::now() + SOON;
-        let mut buffer = [0; 8_192];
-        while Instant::now() < until {
-            if is_due(Instant::now()) {
-                self.sip.send_to(request.as_bytes(), self.to).unwrap();
-            }
-            let Ok((n, _)) = self.sip.recv_from(&mut buffer) else { continue };
-            let text = String::from_utf8_lossy(&buffer[..n]).into_owned();
-            if text.starts_with("SIP/2.0 ")
-                && header(&text, "CSeq") == header(request, "CSeq")
-                && !text.starts_with("SIP/2.0 1")
-            {
-                return Some(text);
-            }
-        }
-        None
-    }
-
-    fn status(&self, request: &str) -> u16 {
-        self.ask(request).map_or(0, |answer| answer[8..11].parse().unwrap())
-    }
-
-    /// A call that is up: its Call-ID, our tag of it, and where it hears.
-    fn call(&mut self) -> (String, String, SocketAddr) {
-        let sdp = self.sdp();
-        let invite = self.request("INVITE", "UDP", None, &sdp);
-        let answer = self.ask(&invite).expect("the call is answered");
-        assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
-        let call_id = header(&invite, "Call-ID").to_owned();
-        let tag = header(&answer, "To").split("tag=").nth(1).unwrap().to_owned();
-        let port = answer.split("m=audio ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-        let cseq = header(&invite, "CSeq").split(' ').next().unwrap().to_owned();
-        let ack = self.request("ACK", "UDP", Some((&call_id, &tag)), "");
-        let ack = ack.replace(header(&ack, "CSeq"), &format!("{cseq} ACK"));
-        self.sip.send_to(ack.as_bytes(), self.to).unwrap();
-        (call_id, tag, ([127, 0, 0, 1], port).into())
-    }
-
-    /// Sends 50 packets in a second and says how many came back.
-    fn echoes(&mut self, to: SocketAddr) -> usize {
-        let mut buffer = [0; 2_000];
-        let mut heard = 0;
-        self.rtp.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        for _ in 0..50 {
-            self.sequence += 1;
-            let mut packet = vec![0x80, 0];
-            packet.extend(self.sequence.to_be_bytes());
-            packet.extend((u32::from(self.sequence) * 160).to_be_bytes());
-            packet.extend([0, 0, 0, 7]);
-            packet.extend([0x55; 160]);
-            let _ = self.rtp.send_to(&packet, to);
-            let sent = Instant::now();
-            heard += usize::from(self.rtp.recv_from(&mut buffer).is_ok());
-            std::thread::sleep(Duration::from_millis(20).saturating_sub(sent.elapsed()));
-        }
-        heard
-    }
-}
-
-fn header<'a>(message: &'a str, name: &str) -> &'a str {
-    message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default()
 }
 
 #[test]
@@ -568,21 +346,43 @@ fn thousands_of_silent_connections_of_one_source_and_a_slow_one_do_not_keep_the_
     }
 }
 
-/// Two PBXs known by their addresses, whose calls are echoed.
-fn with_two_trunks(name: &str, ports: &Ports, more: &str) -> Program {
-    let trunk = |name: &str, host: &str, more: &str| {
-        format!("[trunk.{name}]\nhost = \"{host}\"\nqualify = \"off\"\n{more}")
-    };
-    let trunks = trunk("pbx", PBX, "") + &trunk("other", OTHER, more);
-    let more = format!(
-        "calls = 10\n[local]\nenabled = true\n{trunks}[[route]]\nnumber = \"600\"\nto = \"trunk.other\"\n\
-         [[route]]\nto = \"local.echo\"\n"
-    );
-    Program::start_with_media(name, ports, &more)
+/// The first line that answers an OPTIONS by this connection.
+fn options_by(stream: &mut TcpStream, ports: &Ports) -> Option<String> {
+    let request = Party::new(STRANGER, ports).request("OPTIONS", "TCP", None, "");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = [0; 2_048];
+    let length = stream.read(&mut answer).ok()?;
+    String::from_utf8_lossy(&answer[..length]).lines().next().map(str::to_owned)
 }
 
-/// The other trunk's address.
-const OTHER: &str = "127.0.0.3";
+#[test]
+fn silent_sip_connections_of_many_addresses_keep_no_new_pbx_out_and_what_a_known_one_holds_stays() {
+    rlimit::increase_nofile_limit(8_192).unwrap();
+    let ports = Ports::free();
+    let mut program = with_a_trunk("silent-many", &ports);
+    let sip = SocketAddr::from(([127, 0, 0, 1], ports.sip));
+    let ok = Some("SIP/2.0 200 OK".to_owned());
+    // the oldest of all: one that the trunk holds, and one that a stranger has said something by
+    let mut known = connect(PBX, sip);
+    let mut spoken = connect("127.0.7.1", sip);
+    assert_eq!(options_by(&mut spoken, &ports), ok);
+    let silent: Vec<TcpStream> = (0..12)
+        .flat_map(|n| std::iter::repeat_n(n, 64))
+        .map(|n| connect(&format!("127.0.5.{}", n + 1), sip))
+        .collect();
+    for n in 1..=50 {
+        let mut pbx = connect(&format!("127.0.6.{n}"), sip);
+        assert_eq!(options_by(&mut pbx, &ports), ok, "new PBX {n}");
+    }
+    // who shares the address of one that holds as many as it may
+    let mut neighbours: Vec<TcpStream> = (0..64).map(|_| connect("127.0.5.1", sip)).collect();
+    assert_eq!(options_by(neighbours.last_mut().unwrap(), &ports), ok);
+    assert_eq!(options_by(&mut known, &ports), ok);
+    assert_eq!(options_by(&mut spoken, &ports), ok);
+    let line = program.reads_until("for want of a place");
+    assert!(line.contains("WARN") && line.contains("others made room for new ones"), "{line}");
+    drop(silent);
+}
 
 #[test]
 fn calls_in_a_trunks_name_that_nobody_talks_in_leave_places_for_other_trunks() {
@@ -607,6 +407,26 @@ fn calls_in_a_trunks_name_that_nobody_talks_in_leave_places_for_other_trunks() {
     assert!(line.contains("WARN") && line.contains("key=\"media.calls\"") && line.contains("pbx"), "{line}");
     // a call of the other trunk finds a place, and is heard
     Party::new(OTHER, &ports).call();
+}
+
+#[test]
+fn calls_in_a_trunks_name_that_are_refused_before_they_start_are_told_one_by_one_until_they_are_a_flood() {
+    let ports = Ports::free();
+    let mut program = with_a_trunk("unstarted", &ports);
+    let mut pbx = Party::new(PBX, &ports);
+    let begin = Instant::now();
+    for _ in 0..150 {
+        let invite = pbx.request("INVITE", "UDP", None, "no session description");
+        assert!((400..500).contains(&pbx.status(&invite)));
+    }
+    let seconds = usize::try_from(begin.elapsed().as_secs()).unwrap();
+    program.signal("TERM");
+    let mut log = String::new();
+    program.stderr.read_to_string(&mut log).unwrap();
+    let lines = |words: &str| log.lines().filter(|l| l.contains("WARN") && l.contains(words)).count();
+    let in_full = lines("a call is refused before it starts");
+    assert!(in_full >= 10 && in_full <= 10 * (seconds + 2).min(14), "{in_full} lines in {seconds} s");
+    assert_eq!(lines("more calls of the trunk are refused before they start"), 1, "{log}");
 }
 
 #[test]

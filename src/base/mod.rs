@@ -16,6 +16,7 @@ mod section;
 mod seed;
 mod seldom;
 mod services;
+mod sparing;
 mod state;
 mod text;
 
@@ -33,5 +34,6 @@ pub use section::{Fault, OneOrMany, Section, parse_duration};
 pub use seed::Seed;
 pub use seldom::Seldom;
 pub use services::Services;
+pub use sparing::{Sparing, Told};
 pub use state::StateDirectory;
 pub use text::{Excerpt, LOG_TEXT_LIMIT, is_hidden};

@@ -2,11 +2,11 @@
 
 mod stall;
 
-use super::places::Places;
 use super::{HttpConfig, Visitor, cors};
 use crate::base::Seldom;
 use crate::net::guard::{GuardConfig, Refusal};
 use crate::net::io::{NoIpv6, bind_listener, has_ipv4_beside, listenable};
+use crate::net::places::Places;
 use crate::net::tls::Acceptor;
 use axum::Router;
 use axum::response::IntoResponse;
@@ -119,7 +119,7 @@ impl Place {
     /// A place; true when another connection goes for it.
     fn take(doors: &SharedDoors, source: IpAddr) -> Result<(Self, bool), Refusal> {
         let cut = CancellationToken::new();
-        let (id, closed) = doors.lock().places.enter(Instant::now(), source, cut.clone())?;
+        let (id, closed) = doors.lock().places.enter(Instant::now(), source, cut.clone(), |_| false)?;
         let is_anothers = closed.is_some();
         closed.into_iter().for_each(|other| other.cancel());
         Ok((Self { doors: doors.clone(), id, source, cut }, is_anothers))

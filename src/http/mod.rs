@@ -6,7 +6,6 @@ mod cors;
 pub mod io;
 pub mod openapi;
 pub mod page;
-mod places;
 
 pub use config::{HttpConfig, everywhere};
 pub use cors::Origins;

@@ -301,9 +301,7 @@ async fn take(trunk: &Arc<Trunk>, here: &Here, incoming: IncomingSession, contex
     let (leg, told) = match IncomingLeg::start(&invite, terms, profile) {
         Ok((leg, told)) => (Box::new(leg), told),
         Err(answer) => {
-            let why = invite.body.as_ref().and_then(notes::unreadable);
-            let (from, id) = (invite.from.uri.user_text().unwrap_or_default(), handle.call_id());
-            warn!(trunk = trunk.name, from = %Pii(&from), sip_call_id = %Excerpt(id), status = %answer.status, why, "a call is refused before it starts");
+            notes::note_unstarted(trunk, &invite, handle.call_id(), answer.status);
             return refuse(answer).await;
         }
     };

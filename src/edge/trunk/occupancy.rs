@@ -1,9 +1,10 @@
-//! How many calls a trunk has, held against its `max_calls`, and how often the log hears of those that found no place. Pure.
+//! How many calls a trunk has, held against its `max_calls`, and how often the log hears of those that found no place, or that
+//! were refused before they started. Pure.
 //!
 //! Each leg counts, of either direction: a call that goes out by the trunk that it came in by has two. Places of a PBX that
 //! ring together for one call are one. A leg that takes another one's place (RFC 3891) is never refused: that one goes.
 
-use crate::base::{CallId, Seldom};
+use crate::base::{CallId, Seldom, Sparing, Told};
 use crate::registry::NoPlace;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// A trunk without places is a line in the log once in this time.
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
+/// Lines of calls that a trunk makes wrong, in a second: who forges its address on datagrams fills no disk.
+const LINES_A_SECOND: u32 = 10;
 
 /// Why a call of a trunk has no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,7 +35,7 @@ impl From<NoPlace> for Shortage {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     most: Option<usize>,
     /// Calls to us.
@@ -40,6 +43,7 @@ struct Table {
     /// Calls of ours, with how many places each of them rings.
     outgoing: BTreeMap<CallId, usize>,
     told: BTreeMap<Shortage, Seldom>,
+    unstarted: Sparing,
 }
 
 impl Table {
@@ -50,7 +54,7 @@ impl Table {
 }
 
 /// The calls of a trunk at once. Clones share them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Occupancy(Arc<Mutex<Table>>);
 
 /// A leg of a trunk counts while this lives.
@@ -63,7 +67,13 @@ pub(super) struct Occupied {
 impl Occupancy {
     /// No calls, and so many at most.
     pub(super) fn new(most: Option<usize>) -> Self {
-        Self(Arc::new(Mutex::new(Table { most, ..Table::default() })))
+        Self(Arc::new(Mutex::new(Table {
+            most,
+            incoming: 0,
+            outgoing: BTreeMap::new(),
+            told: BTreeMap::new(),
+            unstarted: Sparing::new(LINES_A_SECOND),
+        })))
     }
 
     /// Calls at once at most; none: as many as the program has places for.
@@ -101,6 +111,11 @@ impl Occupancy {
     pub(super) fn refused(&self, now: Instant, why: Shortage) -> Option<u64> {
         let mut table = self.table();
         table.told.entry(why).or_insert_with(|| Seldom::new(LINE_INTERVAL)).happened(now)
+    }
+
+    /// A call to us was refused before it started. What the log hears of it.
+    pub(super) fn unstarted(&self, now: Instant) -> Told {
+        self.table().unstarted.happened(now)
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

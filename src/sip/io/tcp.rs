@@ -3,8 +3,9 @@
 //! One task a connection, whoever opened it, reads and writes; all of them stand in one table by transport and far
 //! address, where [`Streams::send`] finds them. One by TLS is there when its handshake is done (`tls`), or, when it is
 //! ours, from the start: what is to be sent waits in its `outbox`. Who does not read is cut off, and so is who sends half a
-//! message and no more, or nothing at all. Who may hold how many is the guard's to say; known peers have places that
-//! strangers cannot take. A broken frame ends a connection after its answer was written.
+//! message and no more, or nothing at all. How many there may be, and who gives way to a newcomer, `net::places` says: the
+//! silent ones of strangers, and never one from where a known peer is, who has places that strangers cannot take. A broken
+//! frame ends a connection after its answer was written.
 //!
 //! One that is dead without a word is found out by the kernel (keep-alive, and the time that what was sent may go without
 //! an acknowledgement); and one of ours that nothing came by while a request by it went unanswered has a new one
@@ -19,8 +20,9 @@ use super::feed::{Feed, Inbound};
 use super::outbox::{Outbox, Refused, WRITE_TIMEOUT, Waiting, outbox, write_all};
 use super::tls::{self, HANDSHAKE_COST, HANDSHAKE_TIMEOUT, Peers};
 use crate::base::Seldom;
-use crate::net::guard::{Guard, GuardConfig};
+use crate::net::guard::{GuardConfig, Refusal};
 use crate::net::io::bind_listener;
+use crate::net::places::Places;
 use crate::net::tls::{Acceptor, Presented};
 use bytes::{Bytes, BytesMut};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -58,7 +60,7 @@ const MAX_OWN: usize = 256;
 const BACKLOG: i32 = 1_024;
 /// After a failed accept (descriptors used up), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often the log hears of failed accepts.
+/// How often the log hears of failed accepts, and of connections without a place.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(60);
 /// Why a handshake that was not done in time is given up.
 const TOO_SLOW: &str = "it did not complete the handshake in time: is that its TLS port?";
@@ -126,7 +128,7 @@ struct Table {
 pub(super) struct Streams {
     start: Instant,
     table: Arc<Mutex<Table>>,
-    guard: Arc<Mutex<Guard>>,
+    places: Arc<Mutex<Places<Visit>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
     feed: Feed,
@@ -142,7 +144,7 @@ impl Streams {
         Self {
             start: Instant::now(),
             table: Arc::default(),
-            guard: Arc::new(Mutex::new(Guard::new(GuardConfig::default()))),
+            places: Arc::new(Mutex::new(Places::new(GuardConfig::default()))),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             feed,
@@ -292,7 +294,7 @@ impl Streams {
         if is_full {
             return false;
         }
-        let (streams, entry) = (self.clone(), self.enter(flow.hop(), None, true));
+        let (streams, entry) = (self.clone(), self.enter(flow.hop(), None, None));
         let is_queued =
             lock(&self.table).open.get(&flow.hop()).is_some_and(|o| o.outbox.push(first, || true).is_ok());
         self.tasks.spawn(async move {
@@ -338,12 +340,12 @@ impl Streams {
     }
 
     /// A connection to us, from its first packet to its end.
-    async fn greet(&self, stream: TcpStream, remote: SocketAddr, acceptor: Option<Acceptor>) {
+    async fn greet(&self, stream: TcpStream, remote: SocketAddr, acceptor: Option<Acceptor>, place: Place) {
         let Ok(local) = stream.local_addr() else { return };
         tune(&stream);
         let Some(acceptor) = acceptor else {
             let flow = Flow::tcp(local, remote);
-            let entry = self.enter(flow.hop(), None, false);
+            let entry = self.enter(flow.hop(), None, Some(place));
             return self.serve(stream.into_split(), flow, entry).await;
         };
         // without a word, as for want of a place
@@ -352,43 +354,45 @@ impl Streams {
         }
         let shaken = tokio::select! {
             shaken = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => shaken,
+            () = place.cut.cancelled() => return,
             () = self.stop.cancelled() => return,
         };
         match shaken.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, TOO_SLOW))) {
             Ok(stream) => {
                 let flow = Flow::tls(local, remote);
-                let entry = self.enter(flow.hop(), Presented::by(&stream), false);
+                let entry = self.enter(flow.hop(), Presented::by(&stream), Some(place));
                 self.serve(tokio::io::split(stream), flow, entry).await;
             }
             Err(error) => self.peers.refused(remote, &error, self.feed.is_known(remote.ip())),
         }
     }
 
-    /// A place among the connections at once.
-    fn place(&self, source: IpAddr) -> Option<Place> {
-        let now = Instant::now();
-        let mut guard = lock(&self.guard);
-        if self.feed.is_known(source) {
-            guard.good_login(now, source);
+    /// A place among the connections at once; true when another connection goes for it.
+    fn place(&self, ip: IpAddr) -> Result<(Place, bool), Refusal> {
+        let (now, cut) = (Instant::now(), CancellationToken::new());
+        let mut places = lock(&self.places);
+        if self.feed.is_known(ip) {
+            places.trust(now, ip);
         }
-        match guard.enter(now, source) {
-            Ok(()) => Some(Place { guard: Arc::clone(&self.guard), source }),
-            Err(refusal) => {
-                debug!(%source, ?refusal, "no place for a SIP connection");
-                None
-            }
-        }
+        let visit = Visit { ip, cut: cut.clone() };
+        let (id, closed) = places.enter(now, ip, visit, |other| self.feed.is_known(other.ip))?;
+        drop(places);
+        let is_anothers = closed.is_some();
+        closed.into_iter().for_each(|other| other.cut.cancel());
+        Ok((Place { places: Arc::clone(&self.places), id, cut }, is_anothers))
     }
 
-    /// A place in the table; one that stood there is cut off: the far side has a new connection by that address.
-    fn enter(&self, hop: Hop, shown: Option<Presented>, is_ours: bool) -> Entry {
+    /// An entry in the table, with the place of one that is not ours; one that stood there is cut off: the far side has a
+    /// new connection by that address.
+    fn enter(&self, hop: Hop, shown: Option<Presented>, place: Option<Place>) -> Entry {
         let (outbox, outgoing) = outbox();
-        let (cut, life) = (CancellationToken::new(), Arc::new(Life::default()));
+        let cut = place.as_ref().map_or_else(CancellationToken::new, |place| place.cut.clone());
+        let (life, is_ours) = (Arc::new(Life::default()), place.is_none());
         let mut table = lock(&self.table);
         table.next_id += 1;
         let id = table.next_id;
         let is_proved = shown.is_some();
-        let entry = Entry { id, outgoing, cut: cut.clone(), life: Arc::clone(&life), is_ours, is_proved };
+        let entry = Entry { id, outgoing, cut: cut.clone(), life: Arc::clone(&life), place, is_proved };
         let open = Open { id, outbox, is_ours, life, cut, shown, alias: None };
         if let Some(old) = table.open.insert(hop, open) {
             old.cut.cancel();
@@ -431,7 +435,8 @@ impl Streams {
         let (pongs, pong) = mpsc::channel(1);
         entry.life.begun.store(self.clock(Instant::now()), Ordering::Relaxed);
         {
-            let origin = Origin { is_ours: entry.is_ours, is_proved: entry.is_proved, life: &entry.life };
+            let origin =
+                Origin { place: entry.place.as_ref(), is_proved: entry.is_proved, life: &entry.life };
             let reading = self.read(read, flow, &pongs, origin);
             let writing = write_all(write, entry.outgoing, pong);
             let mut writing = std::pin::pin!(writing);
@@ -455,8 +460,9 @@ impl Streams {
         mut read: R,
         flow: Flow,
         pongs: &mpsc::Sender<()>,
-        Origin { is_ours, is_proved, life }: Origin<'_>,
+        Origin { place, is_proved, life }: Origin<'_>,
     ) -> bool {
+        let is_ours = place.is_none();
         let ip = flow.path.remote.ip();
         let mut framer = Framer::new(Limits::TCP);
         let mut chunk = BytesMut::with_capacity(CHUNK);
@@ -495,8 +501,10 @@ impl Streams {
                     // one pong that waits says it all
                     Ok(Some(Frame::Ping)) => drop(pongs.try_send(())),
                     Ok(Some(Frame::Message(bytes))) => {
-                        has_frame = true;
-                        has_spoken = true;
+                        if let (false, Some(place)) = (has_spoken, place) {
+                            place.asked();
+                        }
+                        (has_frame, has_spoken) = (true, true);
                         if is_proved {
                             self.note_alias(flow, &bytes);
                         }
@@ -527,14 +535,16 @@ struct Entry {
     outgoing: Waiting,
     cut: CancellationToken,
     life: Arc<Life>,
-    is_ours: bool,
+    /// Of one that is not ours.
+    place: Option<Place>,
     is_proved: bool,
 }
 
 /// Where a connection comes from.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
-    is_ours: bool,
+    /// None: it is ours.
+    place: Option<&'a Place>,
     /// Who came by it has a certificate.
     is_proved: bool,
     life: &'a Life,
@@ -554,20 +564,35 @@ fn tune(stream: &TcpStream) {
     let _ = socket.set_tcp_user_timeout(Some(ACKNOWLEDGED));
 }
 
+/// Who has a place.
+struct Visit {
+    ip: IpAddr,
+    cut: CancellationToken,
+}
+
 /// A connection's place; dropping it gives the place back.
 struct Place {
-    guard: Arc<Mutex<Guard>>,
-    source: IpAddr,
+    places: Arc<Mutex<Places<Visit>>>,
+    id: u64,
+    /// The connection goes, for another one to have its place, or its entry in the table.
+    cut: CancellationToken,
+}
+
+impl Place {
+    fn asked(&self) {
+        lock(&self.places).asked(self.id);
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        lock(&self.guard).leave(self.source);
+        lock(&self.places).leave(self.id);
     }
 }
 
 async fn accept(streams: Streams, listener: TcpListener, acceptor: Option<Acceptor>) {
     let mut failures = Seldom::new(FAILURE_INTERVAL);
+    let mut shortages = Seldom::new(FAILURE_INTERVAL);
     loop {
         let accepted = tokio::select! {
             () = streams.stop.cancelled() => return,
@@ -576,12 +601,19 @@ async fn accept(streams: Streams, listener: TcpListener, acceptor: Option<Accept
         match accepted {
             Ok((stream, remote)) => {
                 // without a place the connection is closed at once, so that who waits behind it is seen
-                let Some(place) = streams.place(remote.ip()) else { continue };
-                let (own, acceptor) = (streams.clone(), acceptor.clone());
-                streams.tasks.spawn(async move {
-                    own.greet(stream, remote, acceptor).await;
-                    drop(place);
-                });
+                let why = match streams.place(remote.ip()) {
+                    Ok((place, is_anothers)) => {
+                        let (own, acceptor) = (streams.clone(), acceptor.clone());
+                        streams.tasks.spawn(async move { own.greet(stream, remote, acceptor, place).await });
+                        is_anothers.then(|| "others made room for new ones".to_owned())
+                    }
+                    Err(refusal) => Some(refusal.to_string()),
+                };
+                if let Some(why) = why
+                    && let Some(times) = shortages.happened(Instant::now())
+                {
+                    warn!(last = %remote.ip(), why, times, "SIP connections were closed for want of a place");
+                }
             }
             Err(error) => {
                 if let Some(times) = failures.happened(Instant::now()) {

@@ -237,7 +237,42 @@ async fn who_holds_hundreds_of_silent_connections_keeps_64_and_others_are_answer
         stream.set_nonblocking(true).unwrap();
         stream.peek(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
     };
-    assert_eq!(silent.iter().filter(is_open).count(), 64);
+    // each is closed by a task of its own
+    let until = Instant::now() + Duration::from_secs(5);
+    while silent.iter().filter(is_open).count() != 64 {
+        assert!(Instant::now() < until, "{} are open", silent.iter().filter(is_open).count());
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_from_where_a_call_or_a_registration_is_gives_way_to_nobody() {
+    let stack = stack();
+    let to = stack.addresses()[0];
+    let mut registered = Far::new(connect_from("127.0.0.4", to));
+    registered.say(text("OPTIONS", 1).as_bytes());
+    assert_eq!(registered.status(), Some(200));
+    // it has asked as a stranger, and is known only since
+    stack.trust("127.0.0.4".parse().unwrap());
+    let strangers: Vec<_> = (0..12)
+        .flat_map(|n| std::iter::repeat_n(n, 64))
+        .map(|n| {
+            let mut far = Far::new(connect_from(&format!("127.0.5.{}", n + 1), to));
+            // half of them have said as much as it has, as far as their budget goes
+            if n < 6 {
+                let _ = far.stream.write_all(text("OPTIONS", 1).as_bytes());
+            }
+            far
+        })
+        .collect();
+    for n in 1..=20 {
+        let mut far = Far::new(connect_from(&format!("127.0.6.{n}"), to));
+        far.say(text("OPTIONS", 1).as_bytes());
+        assert_eq!(far.status(), Some(200));
+    }
+    registered.say(text("OPTIONS", 2).as_bytes());
+    assert_eq!(registered.status(), Some(200));
+    drop(strangers);
 }
 
 #[tokio::test(flavor = "multi_thread")]

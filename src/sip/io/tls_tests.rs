@@ -104,6 +104,24 @@ impl Pbx {
     }
 }
 
+#[tokio::test]
+async fn a_handshake_that_is_not_done_makes_room_before_its_time_is_over() {
+    let world = World::new("room");
+    let connect = async |to: SocketAddr| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(to).await.unwrap()
+    };
+    let mut oldest = connect(world.here()).await;
+    oldest.write_all(&[22, 3, 1]).await.unwrap();
+    let mut others = Vec::new();
+    for _ in 0..64 {
+        others.push(connect(world.stack.addresses()[0]).await);
+    }
+    let ended = timeout(HANDSHAKE_TIMEOUT / 2, oldest.read(&mut [0])).await.expect("it is closed");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 

@@ -1,9 +1,11 @@
 //! What the responses of a trunk's PBX tell of its places, logins and offers, remembered and said in the log.
 
 use super::*;
+use crate::base::Told;
 use crate::edge::trunk::refusals;
 use crate::sdp::SessionDescription;
 use crate::sip::digest::DigestError;
+use crate::sip::session::IncomingInvite;
 use crate::sip::{Body, CallEnd, Reason};
 
 /// Remembers whether somebody was at a place.
@@ -68,6 +70,22 @@ pub(super) fn unreadable(body: &Body) -> Option<String> {
     let text = String::from_utf8_lossy(&body.bytes);
     let fault = SessionDescription::parse(&text).err()?.to_string();
     Some(format!("its session description cannot be read: {}", Excerpt(&fault)))
+}
+
+/// Tells of a call to us that is refused before it starts; of many, how many there are.
+pub(super) fn note_unstarted(trunk: &Trunk, invite: &IncomingInvite, id: &str, status: StatusCode) {
+    let remote = invite.flow.path.remote;
+    let why = || invite.body.as_ref().and_then(unreadable);
+    match trunk.occupancy.unstarted(Instant::now()) {
+        Told::InFull => {
+            let from = invite.from.uri.user_text().unwrap_or_default();
+            warn!(trunk = trunk.name, from = %Pii(&from), sip_call_id = %Excerpt(id), %status, why = why(), "a call is refused before it starts");
+        }
+        Told::Sum(times) => {
+            warn!(trunk = trunk.name, %remote, %status, why = why(), times, "more calls of the trunk are refused before they start than the log tells one by one: this is the last of them");
+        }
+        Told::Not => {}
+    }
 }
 
 /// Remembers whether our login was refused, and tells of it once.

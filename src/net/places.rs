@@ -1,12 +1,16 @@
-//! Places for connections: who gets one, and who gives his up to another. Pure.
+//! Places for connections, of HTTP and of SIP: who gets one, and who gives his up to another. Pure.
 //!
 //! How many there are, and how many of them a source may have, says [`Guard`]. Where it has none left, a connection goes that
-//! has not shown credentials: before all one that has sent no whole request, for a browser sends one as soon as it is
-//! connected. A connection of the source that has the most such goes first, of its own the oldest: who opens hundreds and is
-//! silent makes room for others by it. A connection with credentials stays, and so do those of known sources, unless
-//! the source itself wants another one.
+//! has not shown credentials: before all one that has sent nothing whole, for a browser sends its request, and a PBX its
+//! REGISTER, as soon as it is connected. A connection of the source that has the most such goes first, of its own the oldest:
+//! who opens hundreds and is silent makes room for others by it. A connection with credentials stays, and so do those of
+//! known sources, unless the source itself wants another one; and so do those that the caller says are **kept**, unless
+//! nothing whole has come by them and the source itself wants another one.
+//!
+//! Drive it: [`Places::enter`] when a connection comes and [`Places::leave`] when it is over, [`Places::asked`] and
+//! [`Places::good_login`] for what comes by it.
 
-use crate::net::guard::{Guard, GuardConfig, Refusal, network};
+use super::guard::{Guard, GuardConfig, Refusal, network};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,9 +19,9 @@ use std::time::Instant;
 /// What a connection has shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Shown {
-    /// No whole request.
+    /// Nothing whole.
     Nothing,
-    /// One without credentials.
+    /// A request without credentials.
     Request,
     /// Good credentials.
     Credentials,
@@ -32,7 +36,7 @@ struct Open<T> {
 
 /// The places; `T` is what a connection is closed by.
 #[derive(Debug)]
-pub(super) struct Places<T> {
+pub struct Places<T> {
     guard: Guard,
     next: u64,
     open: BTreeMap<u64, Open<T>>,
@@ -40,25 +44,28 @@ pub(super) struct Places<T> {
 
 impl<T> Places<T> {
     /// None is taken.
-    pub(super) const fn new(config: GuardConfig) -> Self {
+    #[must_use]
+    pub const fn new(config: GuardConfig) -> Self {
         Self { guard: Guard::new(config), next: 0, open: BTreeMap::new() }
     }
 
-    /// A place, to be given back with [`Self::leave`]; and who is to be closed for it.
+    /// A place, to be given back with [`Self::leave`]; and who is to be closed for it, which is none that `is_kept` says is
+    /// in use by what it has not shown itself.
     ///
     /// # Errors
     /// Why there is none, and nobody gives way.
-    pub(super) fn enter(
+    pub fn enter(
         &mut self,
         now: Instant,
         source: IpAddr,
         handle: T,
+        is_kept: impl Fn(&T) -> bool,
     ) -> Result<(u64, Option<T>), Refusal> {
         let source = network(source);
         let closed = match self.guard.enter(now, source) {
             Ok(()) => None,
             Err(refusal) => {
-                let least = self.least(now, source, refusal);
+                let least = self.least(now, source, refusal, is_kept);
                 let open = least.and_then(|id| self.open.remove(&id)).ok_or(refusal)?;
                 self.guard.take_over(source, open.source);
                 Some(open.handle)
@@ -70,25 +77,30 @@ impl<T> Places<T> {
     }
 
     /// A connection is over; harmless when it was closed for another one.
-    pub(super) fn leave(&mut self, id: u64) {
+    pub fn leave(&mut self, id: u64) {
         if let Some(open) = self.open.remove(&id) {
             self.guard.leave(open.source);
         }
     }
 
-    /// It has sent a whole request.
-    pub(super) fn asked(&mut self, id: u64) {
+    /// It has sent a whole request, or another message.
+    pub fn asked(&mut self, id: u64) {
         self.shown(id, Shown::Request);
     }
 
     /// Its request has good credentials.
-    pub(super) fn good_login(&mut self, now: Instant, id: u64, source: IpAddr) {
+    pub fn good_login(&mut self, now: Instant, id: u64, source: IpAddr) {
         self.shown(id, Shown::Credentials);
         self.guard.good_login(now, source);
     }
 
+    /// A source is known, whatever comes by its connections.
+    pub fn trust(&mut self, now: Instant, source: IpAddr) {
+        self.guard.good_login(now, source);
+    }
+
     /// See [`Guard::may_fail`].
-    pub(super) fn may_fail(&mut self, now: Instant, source: IpAddr) -> bool {
+    pub fn may_fail(&mut self, now: Instant, source: IpAddr) -> bool {
         self.guard.may_fail(now, source)
     }
 
@@ -99,20 +111,33 @@ impl<T> Places<T> {
     }
 
     /// Who goes for a newcomer that finds no place.
-    fn least(&self, now: Instant, newcomer: IpAddr, refusal: Refusal) -> Option<u64> {
+    fn least(
+        &self,
+        now: Instant,
+        newcomer: IpAddr,
+        refusal: Refusal,
+        is_kept: impl Fn(&T) -> bool,
+    ) -> Option<u64> {
         let unproved = || self.open.iter().filter(|(_, open)| open.shown < Shown::Credentials);
         if refusal == Refusal::Source {
             let own = unproved().filter(|(_, open)| open.source == newcomer);
+            let gives_way = |open: &Open<T>| open.shown == Shown::Nothing || !is_kept(&open.handle);
+            let own = own.filter(|(_, open)| gives_way(open));
             return own.min_by_key(|(id, open)| (open.shown, **id)).map(|(id, _)| *id);
         }
         let mut by_source: BTreeMap<IpAddr, usize> = BTreeMap::new();
         unproved().for_each(|(_, open)| *by_source.entry(open.source).or_default() += 1);
         by_source.retain(|source, _| !self.guard.is_known(now, *source));
-        let rank = |(id, open): (&u64, &Open<T>)| {
-            let connections = by_source.get(&open.source)?;
-            Some(((open.shown, Reverse(*connections), *id), *id))
-        };
-        unproved().filter_map(rank).min().map(|(_, id)| id)
+        let mut least = None;
+        for (id, open) in unproved() {
+            let Some(connections) = by_source.get(&open.source) else { continue };
+            let rank = (open.shown, Reverse(*connections), *id);
+            // few are asked about: the rest would not go anyway
+            if least.is_none_or(|least| rank < least) && !is_kept(&open.handle) {
+                least = Some(rank);
+            }
+        }
+        least.map(|(_, _, id)| id)
     }
 }
 
@@ -130,7 +155,7 @@ mod tests {
 
     /// A connection that is let in, and the source of the one that goes for it.
     fn enter(places: &mut Places<u32>, now: Instant, n: u32) -> (u64, Option<u32>) {
-        places.enter(now, ip(n), n).unwrap()
+        places.enter(now, ip(n), n, |_| false).unwrap()
     }
 
     #[test]
@@ -178,12 +203,30 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_that_is_kept_gives_way_to_nobody_but_a_silent_one_to_its_own_source() {
+        let (t0, mut places) = (Instant::now(), places());
+        let is_kept = |n: &u32| *n == 0;
+        let ids: Vec<u64> = (0..64).map(|_| enter(&mut places, t0, 0).0).collect();
+        (1..12).for_each(|n| (0..64).for_each(|_| assert_eq!(enter(&mut places, t0, n).1, None)));
+        // the oldest of the silent ones of all, were they not kept
+        for n in 100..200 {
+            let closed = places.enter(t0, ip(n), n, is_kept).unwrap().1;
+            assert!(closed.is_some_and(|n| (1..12).contains(&n)), "{closed:?}");
+        }
+        ids[1..].iter().for_each(|id| places.asked(*id));
+        let (new, closed) = places.enter(t0, ip(0), 0, is_kept).unwrap();
+        assert!(closed == Some(0) && !places.open.contains_key(&ids[0]));
+        places.asked(new);
+        assert_eq!(places.enter(t0, ip(0), 0, is_kept), Err(Refusal::Source));
+    }
+
+    #[test]
     fn where_nobody_gives_way_the_newcomer_is_refused() {
         let (t0, mut places) = (Instant::now(), places());
         for n in 0..768 {
             let (id, _) = enter(&mut places, t0, n);
             places.good_login(t0, id, ip(5_000));
         }
-        assert_eq!(places.enter(t0, ip(999), 999), Err(Refusal::Full));
+        assert_eq!(places.enter(t0, ip(999), 999, |_| false), Err(Refusal::Full));
     }
 }
