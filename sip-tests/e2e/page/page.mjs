@@ -1,6 +1,6 @@
 // Runs the WaGo program as it is published, its three placeholders replaced and nothing else changed, and
 // measures what the microphone gives and what is heard.
-import { envelope, rmsDb, strongest } from '/signal.mjs';
+import { envelope, loudest, rmsDb, strongest } from '/signal.mjs';
 
 const audio = new AudioContext();
 let pc = null;
@@ -85,16 +85,22 @@ window.restart = async ({ api, token, callID }) => {
 };
 
 let heard = null;
-/** What is heard in the last `seconds`: strongest frequency, its purity, level. */
+/** What a new listener takes until it hears, in seconds; and a burst of the microphone. */
+const [SETTLES, BURST] = [0.3, 0.4];
+/**
+ * What is heard in the next `seconds`, as their level; and the strongest frequency, and its purity, of the loudest stretch since it
+ * was asked: windows that come as regularly as the microphone's pauses would meet nothing but these.
+ */
 window.hear = async (seconds) => {
   const stream = document.querySelector('audio').srcObject;
   if (!heard || heard.stream !== stream) {
     heard?.node.disconnect();
     heard = Object.assign(tap(stream), { stream });
   }
-  await new Promise((done) => setTimeout(done, seconds * 1000 + 300));
+  await new Promise((done) => setTimeout(done, (SETTLES + seconds) * 1000));
   const recent = samples(heard, seconds);
-  return { ...strongest(recent, audio.sampleRate), level: rmsDb(recent), seconds: recent.length / audio.sampleRate };
+  const clear = loudest(samples(heard, SETTLES + seconds), audio.sampleRate, BURST);
+  return { ...strongest(clear, audio.sampleRate), level: rmsDb(recent), seconds: recent.length / audio.sampleRate };
 };
 
 /** The same of each `step` seconds of what was heard last; every fourth sample is enough for a telephone's band. */
