@@ -4,6 +4,8 @@
 //!
 //! No header is parsed for its meaning, and nothing depends on where the head ends.
 
+use std::borrow::Cow;
+
 /// What stands in place of a secret.
 const BLOT: &str = "…";
 const QUOTED_BLOT: &str = "\"…\"";
@@ -65,7 +67,30 @@ pub(super) fn without_secrets(message: &str) -> String {
         }
     }
     flush(&mut login, &mut out);
-    out
+    without_passwords(&out)
+}
+
+/// The text without the passwords of its SIP URIs (RFC 3261 §19.1.1), whatever they stand in.
+fn without_passwords(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | '"');
+    text.split_inclusive(is_end).map(without_password).collect()
+}
+
+/// A word that may have URIs in it.
+fn without_password(word: &str) -> Cow<'_, str> {
+    let lower = word.to_ascii_lowercase();
+    let begins =
+        ["sip:", "sips:"].iter().flat_map(|s| lower.match_indices(s).map(move |(at, _)| at + s.len()));
+    for begin in begins {
+        let Some((shown, uri)) = word.split_at_checked(begin) else { continue };
+        let Some((user, _)) = uri.split('@').next().and_then(|userinfo| userinfo.split_once(':')) else {
+            continue;
+        };
+        // an @ within a password is against the rules, but no less secret
+        let Some((_, host)) = uri.rsplit_once('@') else { continue };
+        return format!("{shown}{user}:{BLOT}@{host}").into();
+    }
+    word.into()
 }
 
 /// The name of a header, as far as this may be the first line of one; blanks may stand around it.
@@ -420,6 +445,30 @@ mod tests {
                 assert_eq!(got, format!("{before}{shown}{after}"));
                 assert!(!got.contains(SECRET), "{got}");
             }
+        }
+    }
+
+    #[test]
+    fn passwords_of_uris_are_blotted_out_wherever_they_stand() {
+        for (line, shown) in [
+            ("INVITE sip:a:6629fae4@b SIP/2.0", "INVITE sip:a:…@b SIP/2.0"),
+            ("To: \"A\" <SIPS:a:6629fae4@b:5061;lr>;tag=1", "To: \"A\" <SIPS:a:…@b:5061;lr>;tag=1"),
+            ("t:<sip:a;x=y:6629fae4@b>,<sip:c:6629fae4@d>", "t:<sip:a;x=y:…@b>,<sip:c:…@d>"),
+            ("Refer-To: sip:a@b?Route=%3Csip:c:6629fae4@d", "Refer-To: sip:a@b?Route=%3Csip:c:…@d"),
+            ("Contact: sip:a:6629@fae4,6629fae4@b", "Contact: sip:a:…@b"),
+            (
+                "Authorization: Digest uri=\"sip:a:6629fae4@b\",nc=1",
+                "Authorization: Digest uri=\"sip:a:…@b\",nc=1",
+            ),
+            (
+                "Contact: <sip:a@b:5060>, <sip:b:5060;transport=tcp>",
+                "Contact: <sip:a@b:5060>, <sip:b:5060;transport=tcp>",
+            ),
+            ("From: sip:a@[2001:db8::1]:5060;tag=a@b", "From: sip:a@[2001:db8::1]:5060;tag=a@b"),
+        ] {
+            let got = without_secrets(&format!("{line}\r\n\r\n"));
+            assert_eq!(got, format!("{shown}\r\n\r\n"));
+            assert!(!got.contains(SECRET), "{got}");
         }
     }
 
