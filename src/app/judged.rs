@@ -260,7 +260,9 @@ pub fn judge(config: &Config, mut seed: Seed) -> Result<Configured, Vec<Fault>> 
         faults.extend(sections.iter().filter_map(|s| judge_webhook(s, client)));
     }
     if let Ok(sections) = &accounts {
-        faults.extend(sections.iter().filter_map(|section| judge_line(section, &edges)));
+        faults.extend(sections.iter().filter_map(|section| {
+            judge_line(section, targets.get("trunk").map_or(&[], Vec::as_slice), &edges)
+        }));
     }
     if let (Ok(sections), Some(sip)) = (config.named("trunk"), &sip) {
         faults.extend(sections.iter().filter_map(|section| judge_external(section, &edges, sip)));
@@ -424,15 +426,19 @@ fn judge_sip_identity(config: &Config) -> Result<SipIdentity, Vec<Fault>> {
     Ok(if by_tls { SipIdentity::MadeAtStart } else { SipIdentity::None })
 }
 
-/// An account's line, held against the trunks: its PBX must be one that we know the place of.
-fn judge_line(account: &Section, edges: &[(&'static str, Box<dyn Prepared>)]) -> Option<Fault> {
+/// An account's line, held against the trunks, those with faults of their own among them: its PBX must be one that we know
+/// the place of.
+fn judge_line(
+    account: &Section,
+    targets: &[String],
+    edges: &[(&'static str, Box<dyn Prepared>)],
+) -> Option<Fault> {
     let name = account.text("line")?.strip_prefix("trunk.")?;
-    let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
-    let targets = trunks.targets();
     if !targets.iter().any(|target| target == name) {
         let list = targets.iter().map(|target| format!("trunk.{target}")).collect::<Vec<_>>().join(", ");
         return Some(account.fault("line", format!("there is no trunk.{name}; there are: {list}")));
     }
+    let (_, trunks) = edges.iter().find(|(edge, _)| *edge == "trunk")?;
     let remedy = format!("trunk.{name} has no `host` to register at: its PBX registers here");
     trunks.host(name).is_none().then(|| account.fault("line", remedy))
 }
@@ -524,6 +530,25 @@ mod tests {
     fn judged(value: serde_json::Value) -> Result<Configured, Vec<Fault>> {
         let serde_json::Value::Object(root) = value else { panic!() };
         judge(&Config::from_value("t", root), Seed::from_number(1))
+    }
+
+    #[test]
+    fn a_line_at_no_trunk_is_told_beside_what_is_wrong_with_trunks() {
+        let keys = |trunk: serde_json::Value| {
+            let account = serde_json::json!({"numbers": ["1"], "line": "trunk.zz"});
+            let faults = judged(serde_json::json!({"trunk": {"pbx": trunk}, "account": {"a": account}}))
+                .err()
+                .unwrap();
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        for (trunk, other) in [
+            (serde_json::json!({"host": "192.0.2.1"}), ""),
+            (serde_json::json!({"host": "192.0.2.1", "qualify": "often"}), "trunk.pbx.qualify"),
+        ] {
+            let faults = keys(trunk);
+            assert!(faults.contains("there is no trunk.zz; there are: trunk.pbx"), "{faults}");
+            assert!(faults.contains(other), "{faults}");
+        }
     }
 
     #[test]

@@ -108,7 +108,7 @@ fn particulars() -> Particulars {
     Particulars {
         withheld: Some(party.clone()),
         is_private: true,
-        diversions: vec![Diversion { from: party, why: None }],
+        diversions: vec![Diversion { from: party, why: None, is_private: false }],
         extras: vec![("X-Customer".into(), "7".into())],
     }
 }

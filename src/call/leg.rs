@@ -62,6 +62,8 @@ pub struct Diversion {
     pub from: Party,
     /// Why; none: always, or nobody said.
     pub why: Option<super::route::Occasion>,
+    /// It asks that others are not told of it (RFC 5806 §4, RFC 7044 §10.1).
+    pub is_private: bool,
 }
 
 /// What a leg's client can and cannot do; media and call obey.

@@ -171,6 +171,9 @@ pub fn refusal_reason(end: End) -> Reason {
     let value = end.q850.unwrap_or(match end.status {
         // who takes no session description has sent no invalid one (RFC 3398 §8.2.6.1)
         Some(406 | 415) => Cause::NotImplemented.q850(),
+        // number changed, address incomplete
+        Some(410) => 22,
+        Some(484) => 28,
         _ => ours,
     });
     let reason = Reason::q850(value, reason_text(end.cause));
@@ -337,6 +340,9 @@ mod tests {
             assert_eq!(to_status(end(status, None)), ours);
         }
         assert_eq!(refusal_reason(end(404, Some(3))).to_string(), "Q.850;cause=3");
+        // RFC 3398 §8.2.6.1
+        assert_eq!(refusal_reason(end(484, None)).to_string(), "Q.850;cause=28");
+        assert_eq!(refusal_reason(end(410, None)).to_string(), "Q.850;cause=22");
         assert_eq!(refusal_reason(end(404, None)).to_string(), "Q.850;cause=1;text=\"not-found\"");
         for value in [31, 38, 41, 127] {
             let bye = from_end(&CallEnd::Remote { q850: Some(value), text: None });

@@ -519,7 +519,9 @@ mod tests {
         // From itself is to be hidden
         assert_eq!(from("user", "\"Anna\" <sip:100@192.0.2.4>;tag=x"), hidden);
         assert_eq!(from("none", anonymous), ("+551130000001".to_owned(), Some("Anna".to_owned())));
-        assert_eq!(from("session;header", anonymous).0, "+551130000001");
+        let open = "<sip:100@192.0.2.4>;tag=x";
+        assert_eq!(from("session;header", open).0, "+551130000001");
+        assert_eq!(from("session;header", anonymous), hidden, "From has said so");
     }
 
     #[test]

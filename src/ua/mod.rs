@@ -5,6 +5,7 @@
 
 pub mod cause;
 mod connected;
+mod diversion;
 mod ending;
 mod identity;
 mod incoming;

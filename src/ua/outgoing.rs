@@ -6,7 +6,7 @@ use super::redirect::Redirects;
 use super::within::{Terms, Within};
 use super::{Identity, cause};
 use crate::base::{CallId, Cause, End, LegId};
-use crate::call::leg::{Answered, Dial, LegCommand, LegEvent};
+use crate::call::leg::{Answered, Dial, Diversion, LegCommand, LegEvent, Party};
 use crate::sip::digest::Credentials;
 use crate::sip::session::{CallFailure, OutgoingCall, SessionCommand, SessionEvent, TimerRules};
 use crate::sip::{Header, HeaderName, Hop, NameAddr, Reason, Refer};
@@ -270,7 +270,11 @@ impl OutgoingLeg {
     fn redirected(&mut self, failure: &CallFailure) -> Option<OutgoingCall> {
         let number = self.redirects.next(failure, &self.within.terms)?;
         let mut dial = self.dial.take()?;
-        dial.target.number = number;
+        let before = std::mem::replace(&mut dial.target.number, number);
+        if matches!(failure, CallFailure::Redirected { .. }) {
+            let from = Party { user: before, display: None };
+            dial.particulars.diversions.insert(0, Diversion { from, why: None, is_private: false });
+        }
         let call = self.outgoing(&dial);
         self.dial = Some(dial);
         (self.is_ringing, self.offers) = (false, Offers::default());

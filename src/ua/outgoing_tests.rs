@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::base::{External, Secret};
-use crate::call::leg::{Delay, Particulars, Party};
+use crate::call::leg::{Delay, Particulars};
 use crate::call::port::MediaRefusal;
 use crate::call::route::{Source, Target};
 use crate::sdp::SessionDescription;
 use crate::sip::answer::Body;
 use crate::sip::digest::DigestError;
 use crate::sip::session::CallEnd;
-use crate::sip::{Host, StatusCode, Transport};
-use crate::ua::Policy;
+use crate::sip::{Host, StatusCode, Transport, Uri};
+use crate::ua::{DiversionStyle, Policy};
 
 const SDP: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
 
@@ -184,6 +184,30 @@ fn an_account_with_a_line_calls_as_that_extension_and_others_as_the_trunk() {
     for other in [Some("bert"), None] {
         assert_eq!(call(other), ("\"anna\" <sip:trunk@192.0.2.9>".to_owned(), None));
     }
+}
+
+/// RFC 5806 §3: who is called by a redirect is told whom the call was meant for.
+#[test]
+fn a_redirect_is_a_diversion_by_who_was_dialled() {
+    let mut l = leg();
+    let policy = Policy { is_trusted: true, diversion: DiversionStyle::Diversion, ..Policy::default() };
+    l.within.terms.policy = Arc::new(policy);
+    l.handle_command(dial("600"));
+    let redirect = |to: &str| {
+        let contacts = vec![Uri::parse(to).unwrap()];
+        SessionEvent::Failed(CallFailure::Redirected { status: StatusCode::new(302).unwrap(), contacts })
+    };
+    let told = |action: Action| {
+        let Action::Dial(call) = action else { panic!("{action:?}") };
+        let lines = call.headers.iter().filter(|h| *h.name() == HeaderName::Diversion);
+        lines.map(|h| h.value().to_owned()).collect::<Vec<_>>()
+    };
+    let by_600 = "<sip:600@192.0.2.9>;reason=unconditional";
+    assert_eq!(told(l.handle_session(redirect("sip:601@192.0.2.9"))), [by_600]);
+    assert_eq!(
+        told(l.handle_session(redirect("sip:602@192.0.2.9"))),
+        ["<sip:601@192.0.2.9>;reason=unconditional", by_600]
+    );
 }
 
 #[test]

@@ -131,7 +131,10 @@ impl Call {
         let mut particulars = self.caller.incoming.particulars.clone();
         if let Some(End { cause, .. }) = self.diversion {
             let from = super::super::leg::Party { user: self.caller.incoming.to.clone(), display: None };
-            particulars.diversions.insert(0, super::super::leg::Diversion { from, why: Occasion::of(cause) });
+            particulars.diversions.insert(
+                0,
+                super::super::leg::Diversion { from, why: Occasion::of(cause), is_private: false },
+            );
         }
         let dial =
             Dial { target, source, from, particulars, hops, offer, transferred_by, takes_over, account };

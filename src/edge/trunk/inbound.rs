@@ -5,6 +5,7 @@
 
 use super::config::{Access, Trunk};
 use super::logins::{FailedLogins, Logins, Look};
+use super::unregistered::{Unregistered, Unregistrations};
 use crate::base::{Excerpt, Seed};
 use crate::sip::digest::{Algorithm, Credentials};
 use crate::sip::digest_server::{DigestServer, DigestServerConfig, Ha1Set, offer};
@@ -14,7 +15,7 @@ use crate::sip::{Answer, Flow, HeaderName, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where the PBXs are that register here, by the names of their trunks.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +39,8 @@ struct Refused {
     log: Option<FailedLogins>,
 }
 
+/// The reason phrase for who registers another user than that of its login.
+const NOT_ITS_OWN: &str = "Not The User Of This Login";
 /// All doors.
 pub(super) struct Inbound {
     doors: Vec<Door>,
@@ -46,6 +49,7 @@ pub(super) struct Inbound {
     digest: DigestServer,
     logins: Logins,
     bindings: Bindings,
+    unregistered: Unregistrations,
 }
 
 impl Inbound {
@@ -76,6 +80,7 @@ impl Inbound {
             digest,
             logins: Logins::new(),
             bindings: Bindings::default(),
+            unregistered: Unregistrations::default(),
         }
     }
 
@@ -88,8 +93,15 @@ impl Inbound {
     ) -> (Verdict, Option<FailedLogins>) {
         let source = flow.path.remote.ip().to_canonical();
         let remote = SocketAddr::new(source, flow.path.remote.port());
+        if request.method == Method::REGISTER && !self.is_registrar() {
+            let answer = crate::sip::answer::not_served(&request.method);
+            if let Some(door) = self.doors.iter().find(|d| d.trunk.admits(source)) {
+                self.unregistered.note(now, &door.trunk.name, &answer);
+            }
+            return (Verdict::Answer(answer), None);
+        }
         // an address is no user whose contact could be bound
-        let needs_login = request.method == Method::REGISTER && self.is_registrar();
+        let needs_login = request.method == Method::REGISTER;
         let admitted = self.doors.iter().filter(|d| !needs_login && d.trunk.admits(source));
         // of several trunks to one PBX it is the one whose own user is called, where that is one's, else the first
         let called = request.uri.user_text();
@@ -104,8 +116,14 @@ impl Inbound {
                 Err(refused) => return (Verdict::Answer(refused.answer), refused.log),
             },
         };
-        if request.method == Method::REGISTER && door.trunk.takes_registration {
-            return (Verdict::Answer(self.register(now, &door.trunk, request, flow)), None);
+        if request.method == Method::REGISTER {
+            let trunk = door.trunk.clone();
+            let answer = match trunk.takes_registration {
+                true => self.register(now, &trunk, request, flow),
+                false => crate::sip::answer::not_served(&request.method),
+            };
+            self.unregistered.note(now, &trunk.name, &answer);
+            return (Verdict::Answer(answer), None);
         }
         if request.method == Method::NOTIFY {
             return (Verdict::Answer(notified(request)), None);
@@ -130,8 +148,13 @@ impl Inbound {
             Access::Digest { user, .. } if aor.as_ref() == Some(user) => {
                 self.bindings.lock().handle_register(now, &trunk.name, request, flow)
             }
-            _ => Answer::new(StatusCode::FORBIDDEN),
+            _ => Answer { phrase: Some(NOT_ITS_OWN.to_owned()), ..Answer::new(StatusCode::FORBIDDEN) },
         }
+    }
+
+    /// What the log is to hear of registrations that were refused to who proved to be a trunk's PBX.
+    pub(super) fn take_unregistered(&mut self) -> Option<Unregistered> {
+        self.unregistered.take()
     }
 
     /// The user that a request proves to come from.
@@ -484,6 +507,28 @@ mod tests {
         let message = request(Method::parse("MESSAGE").unwrap());
         assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("192.0.2.1:5060")).0), Err(401));
         assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("198.51.100.9:5060")).0), Err(405));
+    }
+
+    #[test]
+    fn a_registration_that_is_refused_to_a_pbx_is_told_with_a_remedy_now_and_then() {
+        let t0 = Instant::now();
+        let at = |i: &mut Inbound, seconds: u64, source: &str| {
+            let mut message = request(Method::REGISTER);
+            message.uri = Uri::parse("sip:192.0.2.10:5080").unwrap();
+            let verdict = i.handle(t0 + Duration::from_secs(seconds), &message, &flow(source)).0;
+            assert_eq!(owner(&verdict), Err(405));
+            i.take_unregistered()
+        };
+        let address = json!({"host": "192.0.2.1", "inbound": "address"});
+        let trunk =
+            Arc::new(super::super::config::read(&Section::new("trunk.pbx", "test", address)).unwrap());
+        let mut i = Inbound::new(&[trunk], t0, Seed::from_bytes([7; 32]));
+        let told = at(&mut i, 0, "192.0.2.1:5060").unwrap();
+        assert_eq!((told.trunk.as_str(), told.status.code(), told.count), ("pbx", 405, 1));
+        assert!(told.remedy.unwrap().contains("register = \"accept\""));
+        assert_eq!(at(&mut i, 5, "192.0.2.1:5060"), None);
+        assert_eq!(at(&mut i, 600, "192.0.2.1:5060").unwrap().count, 2);
+        assert_eq!(at(&mut i, 1_200, "198.51.100.9:5060"), None, "a stranger");
     }
 
     #[test]

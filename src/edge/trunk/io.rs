@@ -17,6 +17,7 @@ use super::inbound::{Bindings, Inbound};
 use super::logins::FailedLogins;
 use super::occupancy::Occupied;
 use super::targets::Target as Found;
+use super::unregistered::Unregistered;
 use crate::base::{CallId, Cause, Excerpt, LegId, Path, Pii, Seed, Services, StateDirectory};
 use crate::call::io::{Dialer, LEG_COMMANDS, LegRef, OpenedLeg};
 use crate::call::leg::{LegCommand, LegProfile};
@@ -193,11 +194,7 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
         let (registered, sip) = (registered.clone(), sip.clone());
         tokio::spawn(registrations::look_after(trunks.clone(), bindings, registered, sip, kept));
     }
-    sip.set_handler(Arc::new(Gate {
-        serves: if inbound.is_registrar() { &[Method::REGISTER, Method::NOTIFY] } else { &[Method::NOTIFY] },
-        inbound: Mutex::new(inbound),
-        registered,
-    }));
+    sip.set_handler(Arc::new(Gate { inbound: Mutex::new(inbound), registered }));
     for trunk in trunks {
         let mut sessions = sip.serve(&trunk.name);
         if !trunk.takes_registration {
@@ -224,17 +221,23 @@ pub(super) fn serve(trunks: Vec<Arc<Trunk>>, bindings: Bindings, legs: &Legs, co
 /// Asks [`Inbound`], and logs who was refused.
 struct Gate {
     inbound: Mutex<Inbound>,
-    serves: &'static [Method],
     /// Told of every REGISTER.
     registered: Arc<Notify>,
 }
 
 impl RequestHandler for Gate {
     fn handle(&self, now: Instant, request: &Request, flow: &Flow) -> Verdict {
-        let (verdict, failed) =
-            self.inbound.lock().unwrap_or_else(PoisonError::into_inner).handle(now, request, flow);
+        let ((verdict, failed), unregistered) = {
+            let mut inbound = self.inbound.lock().unwrap_or_else(PoisonError::into_inner);
+            (inbound.handle(now, request, flow), inbound.take_unregistered())
+        };
         if request.method == Method::REGISTER {
             self.registered.notify_one();
+        }
+        if let Some(Unregistered { trunk, status, phrase, remedy, count }) = unregistered {
+            let (source, status) = (flow.path.remote.ip().to_canonical(), status.code());
+            let remedy = remedy.map(tracing::field::display);
+            warn!(trunk, %source, status, phrase, remedy, count, "the PBX may not register here");
         }
         if let Some(failed) = failed {
             let FailedLogins { source, user, attempts, is_shut } = failed;
@@ -249,7 +252,7 @@ impl RequestHandler for Gate {
     }
 
     fn serves(&self) -> &'static [Method] {
-        self.serves
+        &[Method::REGISTER, Method::NOTIFY]
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `config` reads `[trunk.…]`, `branches` says which of a PBX's places ring, `inbound` decides who may call, `logins` who failed
 //! too often, `occupancy` who finds a place, `targets` which of a PBX's places failed lately, `lookups` which of its names lead
-//! nowhere, `refusals` which of our logins it refuses, `io` finds these places, dials, takes calls, keeps the trunk registered
+//! nowhere, `refusals` which of our logins it refuses, `unregistered` which registrations it is refused, `io` finds these places, dials, takes calls, keeps the trunk registered
 //! and knows whether it is up, `pbx_end` writes the PBX's configuration; everything SIP is `sip/`'s and `ua/`'s.
 
 mod branches;
@@ -17,6 +17,7 @@ mod pbx_end;
 mod refusals;
 mod targets;
 mod tls;
+mod unregistered;
 
 use super::contract::{Edge, Table};
 

@@ -136,7 +136,7 @@ impl Resolver {
     pub fn explain(&self, missing: Missing) -> String {
         let servers = &self.system().servers;
         match (missing, servers.as_slice()) {
-            (Missing::Absent, _) | (Missing::Failed, []) => missing.to_string(),
+            (Missing::Absent | Missing::OnlyByTls, _) | (Missing::Failed, []) => missing.to_string(),
             (Missing::Failed, [server]) => format!("no usable answer from the name server {server}"),
             (Missing::Failed, several) => {
                 let list: Vec<String> = several.iter().map(ToString::to_string).collect();

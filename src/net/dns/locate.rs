@@ -156,6 +156,8 @@ pub(super) struct Locate {
     questions: VecDeque<Question>,
     /// Those of the phase; none: not answered yet.
     answers: BTreeMap<Question, Option<Answer>>,
+    /// The domain names services, and none but by TLS, which will not do.
+    is_by_tls_alone: bool,
 }
 
 impl Locate {
@@ -168,6 +170,7 @@ impl Locate {
             seed,
             questions: VecDeque::new(),
             answers: BTreeMap::new(),
+            is_by_tls_alone: false,
         };
         let numeric = name.parse::<IpAddr>().ok().map(|ip| vec![ip]);
         if let Some(own) = numeric.or(own) {
@@ -245,7 +248,11 @@ impl Locate {
         match std::mem::replace(&mut self.phase, Phase::Naptr) {
             Phase::Naptr => {
                 let question = Question::new(&self.wanted.host, Kind::Naptr);
-                let named = self.named_services(&self.answer(&question));
+                let answer = self.answer(&question);
+                let named = self.named_services(&answer, self.wanted.ways());
+                let is_plain = self.wanted.way.is_none() && !self.wanted.is_sips;
+                self.is_by_tls_alone =
+                    is_plain && named.is_empty() && !self.named_services(&answer, &[Way::Tls]).is_empty();
                 let host = &self.wanted.host;
                 let by_default = || self.wanted.ways().iter().map(|way| (*way, way.service(host))).collect();
                 self.ask_services(if named.is_empty() { by_default() } else { named });
@@ -261,13 +268,13 @@ impl Locate {
         }
     }
 
-    /// The services of NAPTR records that we can speak, of the lowest order that has one (RFC 3403 §4.1, RFC 3263 §4.1).
-    fn named_services(&self, answer: &Answer) -> Vec<(Way, String)> {
+    /// The services of NAPTR records by one of these ways, of the lowest order that has one (RFC 3403 §4.1, RFC 3263 §4.1).
+    fn named_services(&self, answer: &Answer, ways: &[Way]) -> Vec<(Way, String)> {
         let fitting = |record: &Record| {
             let Record::Naptr(Naptr { order, preference, flags, services, replacement }) = record else {
                 return None;
             };
-            let way = Way::of_service(services).filter(|way| self.wanted.ways().contains(way))?;
+            let way = Way::of_service(services).filter(|way| ways.contains(way))?;
             let is_usable = flags.eq_ignore_ascii_case("s") && !replacement.is_empty();
             is_usable.then(|| (*order, *preference, way, replacement.clone()))
         };
@@ -297,7 +304,7 @@ impl Locate {
             is_denied = true;
         }
         if is_denied {
-            self.phase = Phase::Done(Err(Missing::Absent));
+            self.phase = Phase::Done(Err(self.absent()));
             return;
         }
         let way = services.first().map(|(way, _)| *way);
@@ -388,8 +395,12 @@ impl Locate {
         self.phase = Phase::Done(match served.is_empty() {
             false => Ok(served),
             true if is_failure => Err(Missing::Failed),
-            true => Err(Missing::Absent),
+            true => Err(self.absent()),
         });
+    }
+
+    const fn absent(&self) -> Missing {
+        if self.is_by_tls_alone { Missing::OnlyByTls } else { Missing::Absent }
     }
 }
 

@@ -97,6 +97,20 @@ fn naptr_then_srv_then_addresses_as_in_the_example_of_rfc_3263_4_1() {
     assert_eq!(places(sips, EXAMPLE), ["Tls 192.0.2.4:5063"]);
 }
 
+/// Whom to believe by TLS was not said, so it is not taken; the log says what to write.
+#[test]
+fn a_domain_that_names_tls_alone_is_told_of_as_such() {
+    let zone = [
+        "a.example NAPTR 50 50 s SIPS+D2T _sips._tcp.a.example",
+        "_sips._tcp.a.example SRV 0 1 5061 b.example",
+        "b.example A 192.0.2.4",
+    ];
+    assert_eq!(locate(wanted("a.example"), &zone).1, Err(Missing::OnlyByTls));
+    assert!(Missing::OnlyByTls.to_string().contains("transport = \"tls\""));
+    let udp = Wanted { way: Some(Way::Udp), ..wanted("a.example") };
+    assert_eq!(locate(udp, &zone).1, Err(Missing::Absent), "somebody has decided");
+}
+
 #[test]
 fn a_transport_that_is_written_asks_no_naptr_and_a_port_no_srv_rfc_3263_4_1_and_4_2() {
     let udp = Wanted { way: Some(Way::Udp), ..wanted("example.com") };

@@ -102,6 +102,9 @@ pub enum Missing {
     /// DNS says that there is nothing of the kind.
     #[error("DNS knows no such name, or no address of it")]
     Absent,
+    /// It offers TLS, and nothing that was asked for.
+    #[error("DNS names services by TLS alone: write transport = \"tls\"")]
+    OnlyByTls,
     /// DNS gave no answer.
     #[error("DNS gives no usable answer")]
     Failed,

@@ -304,11 +304,7 @@ mod tests {
             Inbound::new(&trunks, Instant::now(), Seed::from_number(2)).registering(bindings.clone());
         let registered = Arc::new(Notify::new());
         tokio::spawn(look_after(trunks.clone(), bindings.clone(), registered.clone(), sip.clone(), None));
-        sip.set_handler(Arc::new(Gate {
-            inbound: Mutex::new(inbound),
-            serves: &[Method::REGISTER],
-            registered,
-        }));
+        sip.set_handler(Arc::new(Gate { inbound: Mutex::new(inbound), registered }));
         let dialer =
             TrunkDialer::new(trunks, bindings, Legs::default(), &Services::default().with(sip.clone()))
                 .unwrap();

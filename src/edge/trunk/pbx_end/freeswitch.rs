@@ -23,6 +23,20 @@ const SDES_OPTIONAL_HINT: &str = "\
      transport = \"tls\", or \"off\" in sipedge.toml. -->
 ";
 
+/// Its vanilla configuration speaks no TLS.
+const TLS_HINT: &str = "\
+<!-- By TLS: set internal_ssl_enable and external_ssl_enable to true in vars.xml, and put certificate and key of this FreeSWITCH
+     into tls/agent.pem; restart it then. It listens on 5061 (internal) and 5081 (external): sipedge's host is the former, as
+     host = \"ADDRESS:5061\", and tls_ca names who signed agent.pem. -->
+";
+
+/// What its preprocessor, its dialplan and its lists of variables would read as their own.
+const SPECIAL: [char; 7] = ['$', '{', '}', '[', ']', '\'', '\\'];
+const PASSWORD_HINT: &str = "\
+<!-- A password below has one of $ { } [ ] ' \\ in it, which FreeSWITCH reads as its own: choose another one, best of letters and
+     digits alone, and print this again. -->
+";
+
 fn freeswitch_codec(codec: Codec) -> &'static str {
     match codec {
         Codec::Pcmu => "PCMU",
@@ -38,6 +52,13 @@ impl End<'_> {
             "<!-- sipedge: the other end of [trunk.{}], files below FreeSWITCH's conf. -->\n",
             self.trunk.name
         );
+        if matches!(self.trunk.transport, Transport::Tls(_)) {
+            text.push_str(TLS_HINT);
+        }
+        let mut logins = self.its_login().into_iter().chain(self.our_login());
+        if logins.any(|(user, password)| user.contains(SPECIAL) || password.contains(SPECIAL)) {
+            text.push_str(PASSWORD_HINT);
+        }
         if self.trunk.register.is_none() {
             text.push_str(&self.freeswitch_gateway());
         }
@@ -352,6 +373,22 @@ mod tests {
         let text = end(value, Pbx::FreeSwitch);
         assert!(text.contains("name=\"register-transport\" value=\"tls\""), "{text}");
         assert!(!text.contains("contact-params"), "{text}");
+    }
+
+    #[test]
+    fn what_freeswitch_lacks_for_tls_and_reads_otherwise_in_a_password_is_said() {
+        let text = end(shipped(), Pbx::FreeSwitch);
+        assert!(!text.contains("agent.pem") && !text.contains("A password below"), "{text}");
+        let mut value = shipped();
+        value["transport"] = json!("tls");
+        assert!(end(value, Pbx::FreeSwitch).contains("external_ssl_enable"));
+        for (key, password) in
+            [("password", "a$${b}"), ("inbound_password", "it's"), ("inbound_password", "a}b")]
+        {
+            let mut value = shipped();
+            value[key] = json!(password);
+            assert!(end(value, Pbx::FreeSwitch).contains("A password below"), "{password}");
+        }
     }
 
     #[test]
