@@ -15,7 +15,7 @@ use crate::sip::{Answer, Flow, HeaderName, Method, REALM, Request, StatusCode};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where the PBXs are that register here, by the names of their trunks.
 #[derive(Debug, Clone, Default)]
@@ -227,6 +227,7 @@ mod tests {
     use crate::sip::digest::DigestClient;
     use crate::sip::{HeaderName, Uri};
     use serde_json::json;
+    use std::time::Duration;
 
     fn trunks() -> Vec<Arc<Trunk>> {
         let trunk = |name: &str, value| {
