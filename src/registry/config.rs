@@ -183,6 +183,10 @@ pub fn read_accounts(sections: &[Section]) -> Result<Vec<Account>, Vec<Fault>> {
 /// An account as far as it can be read, and what is wrong with it.
 fn read_account(section: &Section) -> Result<(Account, Vec<Fault>), Vec<Fault>> {
     let (raw, mut faults): (RawAccount, _) = section.read(KNOWN_OF_ACCOUNT)?;
+    let token_key = match (&raw.token_file, &raw.token, &raw.tokens) {
+        (Some(_), None, None) => "token_file",
+        _ => "token",
+    };
     let mut tokens = raw.tokens.unwrap_or_default();
     match section.secret("token", raw.token, raw.token_file.as_deref()) {
         Ok(token) => tokens.extend(token),
@@ -191,10 +195,10 @@ fn read_account(section: &Section) -> Result<(Account, Vec<Fault>), Vec<Fault>> 
     if tokens.iter().any(|t| t.expose().len() < MIN_TOKEN) {
         let remedy =
             format!("a token must have {MIN_TOKEN} characters or more; `openssl rand -hex 16` makes one");
-        faults.push(section.fault("token", remedy));
+        faults.push(section.fault(token_key, remedy));
     }
     if tokens.iter().any(|t| !t.expose().bytes().all(|b| b.is_ascii_graphic())) {
-        faults.push(section.fault("token", "a token must be of printable ASCII characters without blanks"));
+        faults.push(section.fault(token_key, "a token must be of printable ASCII characters without blanks"));
     }
     let has_caller_id = raw.caller_id.is_some();
     let caller_id = raw.caller_id.unwrap_or_else(|| section.name().to_owned());
@@ -402,7 +406,15 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
         let name = names.iter().find(|n| *n == name)?.clone();
         Some(if *edge == ACCOUNTS { Goal::Account(name) } else { Goal::Target(edge, name) })
     };
-    let is_missing = raw.to.is_none();
+    let is_local = |text: &String| text.starts_with("local.") && !targets.contains_key("local");
+    let what = match &raw.to {
+        None => "write where its calls go",
+        Some(OneOrMany(texts)) if texts.is_empty() => "write at least one",
+        Some(OneOrMany(texts)) if texts.iter().any(is_local) => {
+            "extensions of our own need local.enabled = true; no such target"
+        }
+        Some(_) => "no such target",
+    };
     let to: Option<Vec<Goal>> = raw.to.and_then(|OneOrMany(texts)| texts.iter().map(goal).collect());
     let to = to.filter(|goals| !goals.is_empty());
     if to.is_none() {
@@ -410,7 +422,6 @@ fn read_route(section: &Section, targets: &BTreeMap<&'static str, Vec<String>>) 
         let list: Vec<String> = list.collect();
         let known =
             if list.is_empty() { "nothing is configured to dial to".to_owned() } else { list.join(", ") };
-        let what = if is_missing { "write where its calls go" } else { "no such target" };
         faults.push(section.fault("to", format!("{what}; there are: {known}")));
     }
     let from = raw.from.as_deref().map(read_source).transpose();

@@ -16,6 +16,7 @@ import { BLOCKED_ANSWER, DOWN, HANGING_UP, LATER, STOPPED, STOPPING, UNTOLD, apa
 /** Within so long, Esc must come twice to hang up. */
 const TWICE_MS = 3_000;
 const TWICE = 'Press Esc again to hang up.';
+const DECLINED = 'Call declined.';
 
 let api = null;
 /** How it stands with the server: `connecting`, `up`, `stopping` (it said so), `down`; none without a token. */
@@ -186,12 +187,23 @@ async function answer() {
 async function decline() {
   const [ringing] = incoming.values();
   if (!ringing) return;
-  incoming.delete(ringing.call.callID);
-  handled.add(ringing.call.callID);
+  const id = ringing.call.callID;
+  incoming.delete(id);
+  handled.add(id);
   warn('');
-  say('Call declined.');
+  say(DECLINED);
   render();
-  await attempt(() => api.post('/call/reject', { callID: ringing.call.callID }));
+  try {
+    await api.post('/call/reject', { callID: id });
+  } catch (error) {
+    if (error.status === 404) return; // it is over
+    // it rings on there, so it does here
+    handled.delete(id);
+    incoming.set(id, ringing);
+    if ($('status').textContent === DECLINED) say('');
+    warn(failure(error));
+    render();
+  }
 }
 
 async function hangUp() {
@@ -277,7 +289,7 @@ async function onUp() {
   enter('up');
   if ([DOWN, STOPPED, STOPPING].includes($('status').textContent)) say('');
   // what follows shows how things are
-  if ([UNTOLD, STOPPING, ...(call ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
+  if ([UNTOLD, STOPPING, ...(call || incoming.size ? [failure({ kind: 'timeout' }), failure({ kind: 'offline' })] : [])].includes($('alert').textContent)) warn('');
   if (call?.id && !calls.some((c) => c.callID === call.id)) {
     const forgotten = { callID: call.id, state: 'ended', endReason: 'forgotten' };
     const { call: now } = await api.get(`/call/status?callID=${call.id}`).catch((error) => {

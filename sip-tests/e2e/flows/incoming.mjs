@@ -1,7 +1,9 @@
 // The PBX calls a browser: with digest over its trunk, and every way in which such a call can go.
+import { hear } from '../lib/demo.mjs';
 import { TONE_HERTZ, hears } from '../lib/hearing.mjs';
 import { sleep, until } from '../lib/process.mjs';
 import { Listener } from '../lib/sipedge.mjs';
+import { isShown, says, talks, text } from '../lib/person.mjs';
 import { strongest } from '../lib/signal.mjs';
 import { readWav } from '../lib/wav.mjs';
 
@@ -120,4 +122,52 @@ export async function run({ report, api, browser, pbx, account, tone }) {
     await quiet();
   }
   await listener.stop();
+  await atTheCallPage({ report, client, browser, pbx, tone, quiet });
+}
+
+/** Dial(PJSIP/…@sipedge) rings the call page, where somebody answers it. */
+async function atTheCallPage({ report, client, browser, pbx, tone, quiet }) {
+  console.log('  -- at the call page');
+  const page = await browser.callPage(client);
+  const rings = async (extension) => {
+    await pbx.calls('81001', extension);
+    await isShown(page, 'ringing');
+  };
+  let since = pbx.mark();
+  await rings('602');
+  report.check('the page says who calls', (await text(page, 'ringing-who')).trim() !== '', await text(page, 'ringing-who'));
+  await page.click('#answer');
+  await talks(page);
+  const heard = await hear(page, 2);
+  report.near('tone of the PBX at the page', heard.hertz, TONE_HERTZ, TONE_HERTZ / 100, 'Hz');
+  await page.click('#hang-up');
+  await isShown(page, 'idle');
+  await until('BYE at the PBX', () => /BYE sip:/.test(since()));
+  report.check('hung up at the page: the PBX hears BYE', true);
+  await quiet();
+
+  const before = new Set(pbx.recordings());
+  await rings('612');
+  await page.click('#answer');
+  await talks(page);
+  await sleep(2500);
+  await pbx.hangsUp();
+  await says(page, 'status', /hung up/);
+  await quiet();
+  const file = await until('a recording', () => pbx.recordings().find((f) => !before.has(f)));
+  const { rate, samples } = readWav(file);
+  report.near('what is said at the page, in the recording of the PBX', strongest(samples, rate).hertz, tone.hertz, tone.hertz / 100, 'Hz');
+
+  since = pbx.mark();
+  await rings('602');
+  await page.click('#decline');
+  await until('603 at the PBX', () => since().includes('SIP/2.0 603'));
+  report.check('declined at the page', true, '603');
+  await quiet();
+
+  await rings('602');
+  await pbx.hangsUp();
+  await isShown(page, 'idle');
+  await quiet();
+  await page.close();
 }

@@ -23,7 +23,7 @@ export async function run(ctx) {
   const browser = await PlainBrowser.start({ microphone });
   started({ stop: () => browser.stop() });
   const person = comer({ browser, demo, out });
-  for (const part of [two, slow, unheard, stop]) await part({ ...ctx, demo, browser, person });
+  for (const part of [two, slow, unheard, undeclined, stop]) await part({ ...ctx, demo, browser, person });
 }
 
 /** The demo prints two links; who opens both talks from one to the other. */
@@ -107,6 +107,31 @@ async function unheard({ report, person }) {
   await says(page, 'status', /^Call ended\.$/);
   report.equal('and that it ended when it has', (await calls()).length, 0);
   await page.context().close();
+}
+
+/** A refusal that the server does not hear of leaves the call ringing there, and so here. */
+async function undeclined({ report, demo, person }) {
+  console.log('  -- a call that could not be declined rings on');
+  const [first, second] = [await person(), await person()];
+  await second.goto(demo.child.output.match(/http:\/\/\S+/g)[1]);
+  await second.reload();
+  await says(second, 'link-text', /Ready/);
+  await dial(first, '101');
+  await isShown(second, 'ringing');
+  await second.context().setOffline(true);
+  await second.click('#decline');
+  await says(second, 'alert', /cannot be reached/);
+  await isShown(second, 'ringing');
+  report.check('offline: it rings on, and says why', true, await text(second, 'alert'));
+  await second.context().setOffline(false);
+  await says(second, 'link-text', /Ready/, 20_000);
+  await isShown(second, 'ringing');
+  await says(second, 'alert', /^$/);
+  await second.click('#decline');
+  await says(first, 'status', /declined/i);
+  report.check('back again: it is declined, and the caller hears of it', true, await text(first, 'status'));
+  await first.context().close();
+  await second.context().close();
 }
 
 async function stop({ report, person, demo, browser, out }) {

@@ -174,6 +174,12 @@ impl Trunk {
         matches!(self.access, Access::Off) && !self.has_own_access
     }
 
+    /// Whether one of its places has this port.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        let default = self.transport.default_port();
+        self.proxy.iter().chain(&self.places).any(|place| place.port.unwrap_or(default) == port)
+    }
+
     /// Whether who sends from there is let in by that alone.
     pub(super) fn admits(&self, source: IpAddr) -> bool {
         self.access.admits(source) || (self.access.follows_host() && self.targets().has(source))

@@ -103,9 +103,12 @@ impl Inbound {
         // an address is no user whose contact could be bound
         let needs_login = request.method == Method::REGISTER;
         let admitted = self.doors.iter().filter(|d| !needs_login && d.trunk.admits(source));
-        // of several trunks to one PBX it is the one whose own user is called, where that is one's, else the first
+        // of several trunks to one address it is the one whose own user is called, where that is one's, then the one whose PBX has
+        // this port, else the first
         let called = request.uri.user_text();
-        let by_address = admitted.min_by_key(|d| d.trunk.user.is_none() || d.trunk.user != called);
+        let by_address = admitted.min_by_key(|d| {
+            (d.trunk.user.is_none() || d.trunk.user != called, !d.trunk.has_port(remote.port()))
+        });
         let door = match by_address {
             Some(door) => door,
             None => match self.logged_in(now, request, remote, &self.offered(flow)) {
@@ -508,6 +511,26 @@ mod tests {
         let message = request(Method::parse("MESSAGE").unwrap());
         assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("192.0.2.1:5060")).0), Err(401));
         assert_eq!(owner(&i.handle(Instant::now(), &message, &flow("198.51.100.9:5060")).0), Err(405));
+    }
+
+    #[test]
+    fn of_two_pbxs_at_one_address_the_one_with_this_port_calls() {
+        let trunk = |(name, host): (&str, &str)| {
+            let section = Section::new(format!("trunk.{name}"), "t", json!({"host": host}));
+            Arc::new(super::super::config::read(&section).unwrap())
+        };
+        let trunks = [("freeswitch", "192.0.2.1:5070"), ("pbx", "192.0.2.1")].map(trunk);
+        let mut i = Inbound::new(&trunks, Instant::now(), Seed::from_bytes([7; 32]));
+        let mut by = |source: &str| {
+            owner(&i.handle(Instant::now(), &request(Method::INVITE), &flow(source)).0).map(str::to_owned)
+        };
+        assert_eq!(by("192.0.2.1:5060").as_deref(), Ok("pbx"));
+        assert_eq!(by("192.0.2.1:5070").as_deref(), Ok("freeswitch"));
+        assert_eq!(
+            by("192.0.2.1:40000").as_deref(),
+            Ok("freeswitch"),
+            "the first, as a connection has any port"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use super::cause;
 use super::event::CallEvent;
 use super::wire::ApiError;
-use crate::base::{CallId, Cause};
+use crate::base::{CallId, Cause, is_hidden};
 use crate::call::leg::{LegCommand, MediaState, Party};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -324,13 +324,14 @@ impl WagoCall {
             Browser::Failed => ("failed", None),
             Browser::Closed => ("closed", None),
         };
+        let visible = |number: &str| number.replace(is_hidden, "");
         let mut shown = json!({
             "callID": self.id.to_string(),
             "direction": direction,
             "state": state,
-            "from": self.from,
-            "to": self.to,
-            "peer": self.peer.user,
+            "from": visible(&self.from),
+            "to": visible(&self.to),
+            "peer": visible(&self.peer.user),
             "startedAt": time(self.started),
             "answeredAt": self.answered.map(time),
             "endedAt": self.ended.map(|(at, _)| time(at)),
@@ -384,6 +385,13 @@ mod tests {
         c.handle_command(LegCommand::Hangup(Cause::Normal.into()), at(9));
         assert_eq!(show(&c), ("ended".into(), json!("remote_ended"), json!("closed")));
         assert_eq!(c.to_json()["endedAt"], "2026-01-15T12:00:09Z");
+    }
+
+    #[test]
+    fn numbers_are_shown_without_what_cannot_be_seen() {
+        let from = Party { user: "a\0b\r\nX\u{202e}".into(), display: None };
+        let json = WagoCall::inbound(CallId::from_bits(1), from, "6\n0".into(), at(0)).to_json();
+        assert_eq!((&json["from"], &json["peer"], &json["to"]), (&json!("abX"), &json!("abX"), &json!("60")));
     }
 
     #[test]
